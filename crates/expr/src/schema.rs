@@ -1,0 +1,230 @@
+//! The fields that rules may name.
+
+use std::fmt;
+
+/// The type of a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Type {
+    /// A 64-bit whole number.
+    Int,
+    /// UTF-8 text, compared by its bytes.
+    Text,
+    /// True or false.
+    Bool,
+    /// Microseconds since 1970 in UTC.
+    Instant,
+    /// Minor units of the tenant's currency in rows, major units in rules.
+    Money,
+}
+
+impl Type {
+    /// The type's name in error texts.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Int => "int",
+            Self::Text => "text",
+            Self::Bool => "bool",
+            Self::Instant => "instant",
+            Self::Money => "money",
+        }
+    }
+}
+
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A field that rules may name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// What rows and access control know it by; unique in its schema.
+    pub id: u16,
+    /// What rules know it by: identifiers joined by dots, `rfm.r`; unique in its schema.
+    pub name: &'static str,
+    /// Its type.
+    pub ty: Type,
+    /// One phrase for the author of a rule.
+    pub description: &'static str,
+}
+
+/// A set of fields in which no rule could ever work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SchemaError {
+    /// Two fields have this name.
+    #[error("two fields are named `{0}`")]
+    DuplicateName(&'static str),
+    /// Two fields have this id.
+    #[error("two fields have the id {0}")]
+    DuplicateId(u16),
+    /// No rule can spell this name, or it means something else in the language.
+    #[error("`{0}` cannot be the name of a field")]
+    UnusableName(&'static str),
+    /// No currency has this many decimals.
+    #[error("no currency has {0} decimals")]
+    TooManyDecimals(u8),
+}
+
+/// The fields that rules may name, and the decimals of the tenant's currency.
+#[derive(Clone, Debug)]
+pub struct Schema {
+    /// Sorted by name, for the lookup.
+    fields: Vec<Field>,
+    minor_digits: u8,
+}
+
+/// Words that CEL reserves, and `now`, which this language adds.
+const RESERVED: [&str; 22] = [
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "false",
+    "for",
+    "function",
+    "if",
+    "import",
+    "in",
+    "let",
+    "loop",
+    "namespace",
+    "now",
+    "null",
+    "package",
+    "return",
+    "true",
+    "var",
+    "void",
+    "while",
+];
+
+/// ISO 4217 knows no currency with more decimals than this.
+const MAX_MINOR_DIGITS: u8 = 4;
+
+impl Schema {
+    /// A schema of `fields`, whose money has `minor_digits` decimals (ISO 4217: 2 for EUR, 0 for
+    /// JPY).
+    ///
+    /// # Errors
+    /// [`SchemaError`] when a name or an id occurs twice, when no rule could spell a name, or when
+    /// `minor_digits` is above 4.
+    pub fn new(mut fields: Vec<Field>, minor_digits: u8) -> Result<Self, SchemaError> {
+        if minor_digits > MAX_MINOR_DIGITS {
+            return Err(SchemaError::TooManyDecimals(minor_digits));
+        }
+        if let Some(field) = fields.iter().find(|field| !is_spellable(field.name)) {
+            return Err(SchemaError::UnusableName(field.name));
+        }
+        fields.sort_by_key(|field| field.id);
+        if let Some(pair) = fields.windows(2).find(|pair| pair[0].id == pair[1].id) {
+            return Err(SchemaError::DuplicateId(pair[0].id));
+        }
+        fields.sort_by_key(|field| field.name);
+        if let Some(pair) = fields.windows(2).find(|pair| pair[0].name == pair[1].name) {
+            return Err(SchemaError::DuplicateName(pair[0].name));
+        }
+        Ok(Self { fields, minor_digits })
+    }
+
+    /// The field of that name.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&Field> {
+        let at = self.fields.binary_search_by_key(&name, |field| field.name);
+        at.ok().map(|index| &self.fields[index])
+    }
+
+    /// All fields, by name.
+    #[must_use]
+    pub fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
+    /// The decimals of the tenant's currency.
+    #[must_use]
+    pub fn minor_digits(&self) -> u8 {
+        self.minor_digits
+    }
+
+    /// The known name most like `name`, when at most a third of it would have to change.
+    #[must_use]
+    pub fn nearest(&self, name: &str) -> Option<&'static str> {
+        // A name this long is nobody's slip of the finger, and the distance costs its square.
+        if name.len() > 64 {
+            return None;
+        }
+        let tolerated = (name.len() / 3).clamp(1, 3);
+        self.fields
+            .iter()
+            .map(|field| (edit_distance(name, field.name), field.name))
+            .filter(|(distance, _)| *distance <= tolerated)
+            .min()
+            .map(|(_, nearest)| nearest)
+    }
+}
+
+fn is_spellable(name: &str) -> bool {
+    name.split('.').all(|part| {
+        let starts_well = part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        starts_well && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !RESERVED.contains(&part)
+    })
+}
+
+/// Insertions, deletions and replacements that make `a` into `b`, letter case aside (Levenshtein).
+fn edit_distance(a: &str, b: &str) -> usize {
+    let mut previous: Vec<usize> = (0..=b.len()).collect();
+    for (row, left) in a.bytes().enumerate() {
+        let mut current = vec![row + 1];
+        for (column, right) in b.bytes().enumerate() {
+            let replaced = previous[column] + usize::from(!left.eq_ignore_ascii_case(&right));
+            let inserted = current[column] + 1;
+            let deleted = previous[column + 1] + 1;
+            current.push(replaced.min(inserted).min(deleted));
+        }
+        previous = current;
+    }
+    previous[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field(id: u16, name: &'static str) -> Field {
+        Field { id, name, ty: Type::Int, description: "" }
+    }
+
+    #[test]
+    fn a_schema_in_which_a_rule_could_not_work_is_refused() {
+        let names = ["", "now", "a..b", "1a", "a-b", "rfm.true", "ä"];
+        for name in names {
+            let refused = Schema::new(vec![field(1, name)], 2).unwrap_err();
+            assert_eq!(refused, SchemaError::UnusableName(name));
+        }
+        let twice = vec![field(1, "a"), field(2, "a")];
+        assert_eq!(Schema::new(twice, 2).unwrap_err(), SchemaError::DuplicateName("a"));
+        let twice = vec![field(1, "a"), field(1, "b")];
+        assert_eq!(Schema::new(twice, 2).unwrap_err(), SchemaError::DuplicateId(1));
+        assert_eq!(Schema::new(vec![], 5).unwrap_err(), SchemaError::TooManyDecimals(5));
+    }
+
+    #[test]
+    fn the_nearest_name_is_close_or_none() {
+        let fields = vec![field(1, "rfm.r"), field(2, "rfm.f"), field(3, "last_order_at")];
+        let schema = Schema::new(fields, 2).unwrap();
+        let table = [
+            ("rfm.F", Some("rfm.f")),
+            ("rmf.r", None),
+            ("rfn.r", Some("rfm.r")),
+            ("last_order", Some("last_order_at")),
+            ("lastorderat", Some("last_order_at")),
+            ("birthday", None),
+        ];
+        for (written, nearest) in table {
+            assert_eq!(schema.nearest(written), nearest, "{written}");
+        }
+        assert_eq!(schema.nearest(&"x".repeat(65)), None);
+    }
+}

@@ -1,0 +1,113 @@
+//! Opening a service's database: one SQLite file, or one schema of a PostgreSQL database.
+
+use crate::{Result, StoreError};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode, SqlxPostgresConnector,
+    SqlxSqliteConnector, TransactionOptions, TransactionTrait,
+};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Connections for reading; SQLite writes through one more.
+const READERS: u32 = 8;
+/// How long to wait for a lock or a free connection.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where the services keep their data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DatabaseUrl {
+    /// A folder with one SQLite file per service.
+    SqliteFolder(PathBuf),
+    /// A PostgreSQL database with one schema per service.
+    Postgres(String),
+}
+
+/// An open database of one service.
+#[derive(Clone)]
+pub struct Database {
+    writer: DatabaseConnection,
+    reader: DatabaseConnection,
+}
+
+impl Database {
+    /// Opens the database of `service`, making the file or the schema if it is not there.
+    pub async fn open(url: &DatabaseUrl, service: &str) -> Result<Self> {
+        match url {
+            DatabaseUrl::SqliteFolder(folder) => Self::open_sqlite(folder.join(format!("{service}.sqlite"))).await,
+            DatabaseUrl::Postgres(url) => Self::open_postgres(url, &service.replace('-', "_")).await,
+        }
+    }
+
+    async fn open_sqlite(path: PathBuf) -> Result<Self> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // An acknowledgement outlives a power cut.
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY_TIMEOUT)
+            .pragma("secure_delete", "ON")
+            .pragma("cache_size", "-65536")
+            .statement_cache_capacity(256);
+        // One writer, or writers would wait for each other by polling.
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(Duration::from_mins(1))
+            .connect_with(options.clone())
+            .await?;
+        let reader = SqlitePoolOptions::new().max_connections(READERS).connect_with(options.read_only(true)).await?;
+        Ok(Self {
+            writer: SqlxSqliteConnector::from_sqlx_sqlite_pool(writer),
+            reader: SqlxSqliteConnector::from_sqlx_sqlite_pool(reader),
+        })
+    }
+
+    async fn open_postgres(url: &str, schema: &str) -> Result<Self> {
+        let options = PgConnectOptions::from_str(url)
+            .map_err(|_| StoreError::Configuration("database_url is not a postgres URL".to_owned()))?
+            .application_name("quintile")
+            .options([("search_path", schema)]);
+        let pool =
+            PgPoolOptions::new().max_connections(READERS).acquire_timeout(BUSY_TIMEOUT).connect_with(options).await?;
+        let connection = SqlxPostgresConnector::from_sqlx_postgres_pool(pool);
+        // `schema` is a service's own name, never a client's word.
+        connection.execute_unprepared(&format!("CREATE SCHEMA IF NOT EXISTS {schema}")).await?;
+        Ok(Self { writer: connection.clone(), reader: connection })
+    }
+
+    /// The connection for reading.
+    pub fn reader(&self) -> &DatabaseConnection {
+        &self.reader
+    }
+
+    /// The connection for writing, for migrations.
+    pub fn writer(&self) -> &DatabaseConnection {
+        &self.writer
+    }
+
+    /// Which database it is.
+    pub fn backend(&self) -> DbBackend {
+        self.writer.get_database_backend()
+    }
+
+    /// Begins a transaction that may write.
+    pub async fn begin(&self) -> Result<DatabaseTransaction> {
+        let options = TransactionOptions {
+            // A deferred transaction would find out at its first write that somebody else was faster.
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        let options = if self.backend() == DbBackend::Sqlite { options } else { TransactionOptions::default() };
+        Ok(self.writer.begin_with_options(options).await?)
+    }
+
+    /// Closes every connection; SQLite then leaves one file without a log beside it.
+    pub async fn close(self) -> Result<()> {
+        self.reader.close().await?;
+        self.writer.close().await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,172 @@
+//! Feeds: how a service tells others which customers changed.
+//!
+//! A commit writes its rows and one *touched* row with the commit's sequence number and a bitmap of the customers. Readers union
+//! the bitmaps past their cursor and look the customers up by key; there is no index on the sequence number over large tables.
+
+use crate::records::{self, Record};
+use crate::tables::{feed_head, feed_touched};
+use crate::{Database, Result, StoreError};
+use quintile_domain::ids::{CustomerId, TenantId};
+use roaring::RoaringBitmap;
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect, Statement,
+};
+
+/// Customers that a page tries not to exceed; a single commit may.
+const PAGE_CUSTOMERS: u64 = 5_000;
+/// Touched rows that are read at once.
+const PAGE_COMMITS: u64 = 256;
+
+/// Takes the next sequence number of a feed. The head's row stays locked to the end of the transaction, which orders commits:
+/// call it late.
+pub async fn next_seq(transaction: &DatabaseTransaction, tenant: TenantId, feed: &str) -> Result<i64> {
+    let statement = Statement::from_sql_and_values(
+        transaction.get_database_backend(),
+        "INSERT INTO feed_head (tenant_id, feed, seq) VALUES ($1, $2, 1) \
+         ON CONFLICT (tenant_id, feed) DO UPDATE SET seq = feed_head.seq + 1 RETURNING seq",
+        [tenant.0.into(), feed.into()],
+    );
+    let row = transaction.query_one_raw(statement).await?;
+    let row = row.ok_or_else(|| sea_orm::DbErr::RecordNotFound("feed head".to_owned()))?;
+    Ok(row.try_get("", "seq")?)
+}
+
+/// Tells that the commit with this sequence number touched these customers.
+pub async fn publish(
+    transaction: &DatabaseTransaction,
+    tenant: TenantId,
+    feed: &str,
+    seq: i64,
+    customers: &RoaringBitmap,
+) -> Result<()> {
+    let mut encoded = Vec::with_capacity(customers.serialized_size());
+    customers.serialize_into(&mut encoded).map_err(|_| StoreError::Sealed("bitmap"))?;
+    let row = feed_touched::ActiveModel {
+        tenant_id: Set(tenant.0),
+        feed: Set(feed.to_owned()),
+        seq: Set(seq),
+        customers: Set(encoded),
+    };
+    feed_touched::Entity::insert(row).exec_without_returning(transaction).await?;
+    Ok(())
+}
+
+/// The sequence number of a feed's last commit. 0: none yet.
+pub async fn head(connection: &impl ConnectionTrait, tenant: TenantId, feed: &str) -> Result<i64> {
+    let row = feed_head::Entity::find_by_id((tenant.0, feed.to_owned())).one(connection).await?;
+    Ok(row.map_or(0, |row| row.seq))
+}
+
+/// The customers that commits past `seq` touched, and the last of these commits. Commits are taken whole.
+pub async fn touched_after(
+    connection: &impl ConnectionTrait,
+    tenant: TenantId,
+    feed: &str,
+    seq: i64,
+) -> Result<(RoaringBitmap, i64)> {
+    let commits = read_commits(connection, tenant, feed, seq).await?;
+    let last = commits.last().map_or(seq, |(seq, _)| *seq);
+    let mut union = RoaringBitmap::new();
+    for (_, customers) in commits {
+        union |= customers;
+    }
+    Ok((union, last))
+}
+
+async fn read_commits(
+    connection: &impl ConnectionTrait,
+    tenant: TenantId,
+    feed: &str,
+    seq: i64,
+) -> Result<Vec<(i64, RoaringBitmap)>> {
+    let rows = feed_touched::Entity::find()
+        .filter(feed_touched::Column::TenantId.eq(tenant.0))
+        .filter(feed_touched::Column::Feed.eq(feed))
+        .filter(feed_touched::Column::Seq.gt(seq))
+        .order_by_asc(feed_touched::Column::Seq)
+        .limit(PAGE_COMMITS)
+        .all(connection)
+        .await?;
+    let mut commits = Vec::with_capacity(rows.len());
+    let mut customers_so_far = 0;
+    for row in rows {
+        let customers =
+            RoaringBitmap::deserialize_from(row.customers.as_slice()).map_err(|_| StoreError::Sealed("bitmap"))?;
+        customers_so_far += customers.len();
+        commits.push((row.seq, customers));
+        if customers_so_far >= PAGE_CUSTOMERS {
+            break;
+        }
+    }
+    Ok(commits)
+}
+
+/// Where a reader of a feed stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cursor {
+    /// In the snapshot that was begun at feed position `from`, behind customer `after`.
+    Snapshot {
+        /// The position behind which the tail will be read.
+        from: i64,
+        /// The last customer that was read.
+        after: u32,
+    },
+    /// Behind the commit with this sequence number.
+    Tail(i64),
+}
+
+/// A page of a feed.
+#[derive(Debug)]
+pub struct Page {
+    /// The records, and those of customers that are no more with empty bodies.
+    pub records: Vec<Record>,
+    /// Where to go on.
+    pub cursor: Cursor,
+}
+
+/// Where a reader that knows nothing begins.
+pub async fn begin(database: &Database, tenant: TenantId, feed: &str) -> Result<Cursor> {
+    let from = head(database.reader(), tenant, feed).await?;
+    Ok(Cursor::Snapshot { from, after: 0 })
+}
+
+/// The next page behind a cursor. An unchanged tail cursor says that there is nothing new.
+pub async fn read(database: &Database, tenant: TenantId, feed: &str, cursor: Cursor) -> Result<Page> {
+    match cursor {
+        Cursor::Snapshot { from, after } => {
+            let records = records::scan(database, tenant, after, PAGE_CUSTOMERS).await?;
+            let cursor = match records.last() {
+                Some(last) => Cursor::Snapshot { from, after: last.customer.0 },
+                None => Cursor::Tail(from),
+            };
+            Ok(Page { records, cursor })
+        }
+        Cursor::Tail(seq) => read_tail(database, tenant, feed, seq).await,
+    }
+}
+
+async fn read_tail(database: &Database, tenant: TenantId, feed: &str, seq: i64) -> Result<Page> {
+    let commits = read_commits(database.reader(), tenant, feed, seq).await?;
+    let Some(last) = commits.last().map(|(seq, _)| *seq) else {
+        return Ok(Page { records: Vec::new(), cursor: Cursor::Tail(seq) });
+    };
+    let mut union = RoaringBitmap::new();
+    for (_, customers) in &commits {
+        union |= customers;
+    }
+    let customers: Vec<_> = union.iter().map(CustomerId).collect();
+    let records = records::load(database.reader(), tenant, &customers).await?;
+    if records.len() < customers.len() || !all_as_new_as_logged(&records, &commits) {
+        // On a distributed database the log can be seen before the rows. Nothing is lost: the reader asks again.
+        return Ok(Page { records: Vec::new(), cursor: Cursor::Tail(seq) });
+    }
+    Ok(Page { records, cursor: Cursor::Tail(last) })
+}
+
+fn all_as_new_as_logged(records: &[Record], commits: &[(i64, RoaringBitmap)]) -> bool {
+    records.iter().all(|record| {
+        let logged = commits.iter().rev().find(|(_, customers)| customers.contains(record.customer.0));
+        logged.is_none_or(|(seq, _)| record.seq >= *seq)
+    })
+}

@@ -1,0 +1,54 @@
+//! The storage chassis: what every service needs of a database, the same on SQLite and PostgreSQL.
+//!
+//! It opens and migrates databases, writes in bulk, groups commits, keeps records and the feeds that publish their changes, fences
+//! background workers, knows repeated requests, and seals what must not be read. It knows nothing of customers' business: a
+//! table with business columns belongs to the service that owns it. To add a chassis table, add its entity to `tables` and its
+//! creation to `migration`.
+
+pub mod bulk;
+pub mod committer;
+pub mod database;
+pub mod feed;
+pub mod follower;
+pub mod idempotency;
+pub mod lease;
+pub mod migration;
+pub mod records;
+pub mod sealing;
+mod tables;
+
+pub use database::{Database, DatabaseUrl};
+
+use thiserror::Error;
+
+/// What can go wrong in storage, as far as a caller can do something about it.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The database refused, or is not there. The text is for logs, never for clients.
+    #[error("database: {0}")]
+    Database(#[from] sea_orm::DbErr),
+    /// Another worker has moved the cursor: this one's work is void.
+    #[error("another worker has gone on from this cursor")]
+    Fenced,
+    /// The same request id came before with another body.
+    #[error("the request id was used with another body")]
+    RequestConflict,
+    /// What was read is not what was written: a wrong key, a changed row or file.
+    #[error("sealed data does not open: {0}")]
+    Sealed(&'static str),
+    /// The group commit has ended: the service is shutting down.
+    #[error("the committer has stopped")]
+    Stopped,
+    /// The database URL or a file beside it is not usable.
+    #[error("{0}")]
+    Configuration(String),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(sea_orm::DbErr::Custom(error.to_string()))
+    }
+}
+
+/// A result of storage.
+pub type Result<T> = std::result::Result<T, StoreError>;

@@ -1,0 +1,178 @@
+//! Migrations: how they run, and those of the chassis tables.
+
+use crate::{Database, Result};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr};
+use sea_orm_migration::prelude::*;
+
+/// Brings a service's schema up to date. Several processes may try at once: one does it, the others wait.
+pub async fn migrate<M: MigratorTrait>(database: &Database) -> Result<()> {
+    let connection = database.writer();
+    if database.backend() != DbBackend::Postgres {
+        M::up(connection, None).await?;
+        return Ok(());
+    }
+    // The lock is the transaction's; the migrations run in it, so that it ends with them.
+    let transaction = database.begin().await?;
+    transaction
+        .execute_unprepared("SELECT pg_advisory_xact_lock(hashtextextended('quintile ' || current_schema(), 0))")
+        .await?;
+    M::up(&transaction, None).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+#[derive(DeriveIden)]
+enum FeedHead {
+    Table,
+    TenantId,
+    Feed,
+    Seq,
+}
+
+#[derive(DeriveIden)]
+enum FeedTouched {
+    Table,
+    TenantId,
+    Feed,
+    Seq,
+    Customers,
+}
+
+#[derive(DeriveIden)]
+enum Follower {
+    Table,
+    TenantId,
+    Feed,
+    Cursor,
+    FactsPosition,
+    TimeMicros,
+}
+
+#[derive(DeriveIden)]
+enum Lease {
+    Table,
+    Name,
+    Holder,
+    ExpiresAtMicros,
+}
+
+#[derive(DeriveIden)]
+enum CustomerRecord {
+    Table,
+    TenantId,
+    CustomerId,
+    Seq,
+    NextChangeAt,
+    Body,
+}
+
+#[derive(DeriveIden)]
+enum IdempotentRequest {
+    Table,
+    TenantId,
+    Method,
+    RequestId,
+    BodyHash,
+    Resource,
+    CreatedAt,
+}
+
+/// Makes the tables of feeds, followers, leases and records: the first migration of every service of the chain.
+pub async fn create_chain_tables(manager: &SchemaManager<'_>) -> std::result::Result<(), DbErr> {
+    manager
+        .create_table(
+            Table::create()
+                .table(FeedHead::Table)
+                .col(ColumnDef::new(FeedHead::TenantId).integer().not_null())
+                .col(ColumnDef::new(FeedHead::Feed).text().not_null())
+                .col(ColumnDef::new(FeedHead::Seq).big_integer().not_null())
+                .primary_key(Index::create().col(FeedHead::TenantId).col(FeedHead::Feed))
+                .to_owned(),
+        )
+        .await?;
+    manager
+        .create_table(
+            Table::create()
+                .table(FeedTouched::Table)
+                .col(ColumnDef::new(FeedTouched::TenantId).integer().not_null())
+                .col(ColumnDef::new(FeedTouched::Feed).text().not_null())
+                .col(ColumnDef::new(FeedTouched::Seq).big_integer().not_null())
+                .col(ColumnDef::new(FeedTouched::Customers).binary().not_null())
+                .primary_key(Index::create().col(FeedTouched::TenantId).col(FeedTouched::Feed).col(FeedTouched::Seq))
+                .to_owned(),
+        )
+        .await?;
+    manager
+        .create_table(
+            Table::create()
+                .table(Follower::Table)
+                .col(ColumnDef::new(Follower::TenantId).integer().not_null())
+                .col(ColumnDef::new(Follower::Feed).text().not_null())
+                .col(ColumnDef::new(Follower::Cursor).text().not_null())
+                .col(ColumnDef::new(Follower::FactsPosition).big_integer().not_null())
+                .col(ColumnDef::new(Follower::TimeMicros).big_integer().not_null())
+                .primary_key(Index::create().col(Follower::TenantId).col(Follower::Feed))
+                .to_owned(),
+        )
+        .await?;
+    manager
+        .create_table(
+            Table::create()
+                .table(Lease::Table)
+                .col(ColumnDef::new(Lease::Name).text().not_null().primary_key())
+                .col(ColumnDef::new(Lease::Holder).text().not_null())
+                .col(ColumnDef::new(Lease::ExpiresAtMicros).big_integer().not_null())
+                .to_owned(),
+        )
+        .await?;
+    create_record_table(manager).await
+}
+
+async fn create_record_table(manager: &SchemaManager<'_>) -> std::result::Result<(), DbErr> {
+    manager
+        .create_table(
+            Table::create()
+                .table(CustomerRecord::Table)
+                .col(ColumnDef::new(CustomerRecord::TenantId).integer().not_null())
+                .col(ColumnDef::new(CustomerRecord::CustomerId).big_integer().not_null())
+                .col(ColumnDef::new(CustomerRecord::Seq).big_integer().not_null())
+                .col(ColumnDef::new(CustomerRecord::NextChangeAt).big_integer())
+                .col(ColumnDef::new(CustomerRecord::Body).binary().not_null())
+                .primary_key(Index::create().col(CustomerRecord::TenantId).col(CustomerRecord::CustomerId))
+                .to_owned(),
+        )
+        .await?;
+    manager
+        .create_index(
+            Index::create()
+                .name("customer_record_next_change_at")
+                .table(CustomerRecord::Table)
+                .col(CustomerRecord::TenantId)
+                .col(CustomerRecord::NextChangeAt)
+                .to_owned(),
+        )
+        .await
+}
+
+/// Makes the table of repeated requests: for services with creating RPCs.
+pub async fn create_request_table(manager: &SchemaManager<'_>) -> std::result::Result<(), DbErr> {
+    manager
+        .create_table(
+            Table::create()
+                .table(IdempotentRequest::Table)
+                .col(ColumnDef::new(IdempotentRequest::TenantId).integer().not_null())
+                .col(ColumnDef::new(IdempotentRequest::Method).text().not_null())
+                .col(ColumnDef::new(IdempotentRequest::RequestId).text().not_null())
+                .col(ColumnDef::new(IdempotentRequest::BodyHash).binary().not_null())
+                .col(ColumnDef::new(IdempotentRequest::Resource).text().not_null())
+                .col(ColumnDef::new(IdempotentRequest::CreatedAt).big_integer().not_null())
+                .primary_key(
+                    Index::create()
+                        .col(IdempotentRequest::TenantId)
+                        .col(IdempotentRequest::Method)
+                        .col(IdempotentRequest::RequestId),
+                )
+                .to_owned(),
+        )
+        .await
+}

@@ -1,0 +1,109 @@
+//! The customer records that a service publishes: one row per customer, its body opaque here.
+
+use crate::bulk::{Column, OnConflict, Target};
+use crate::tables::customer_record;
+use crate::{Database, Result};
+use quintile_domain::ids::{CustomerId, TenantId};
+use quintile_domain::time::Instant;
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect,
+};
+
+/// Keys of one query: under the parameter limits of both databases.
+const KEYS_PER_QUERY: usize = 500;
+
+/// One customer's record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The customer.
+    pub customer: CustomerId,
+    /// The feed position of its last change.
+    pub seq: i64,
+    /// When time alone will change it. `None`: never.
+    pub next_change: Option<Instant>,
+    /// The encoded record. Empty: the customer is no more.
+    pub body: Vec<u8>,
+}
+
+const TARGET: Target = Target {
+    table: "customer_record",
+    columns: &["tenant_id", "customer_id", "seq", "next_change_at", "body"],
+    key: &["tenant_id", "customer_id"],
+    on_conflict: OnConflict::Replace(&["seq", "next_change_at", "body"]),
+};
+
+/// Writes records, replacing those that are there. No customer may appear twice.
+pub async fn write(transaction: &DatabaseTransaction, tenant: TenantId, mut records: Vec<Record>) -> Result<()> {
+    records.sort_unstable_by_key(|record| record.customer);
+    let columns = vec![
+        Column::Int(vec![tenant.0; records.len()]),
+        Column::BigInt(records.iter().map(|record| record.customer.as_i64()).collect()),
+        Column::BigInt(records.iter().map(|record| record.seq).collect()),
+        Column::NullableBigInt(records.iter().map(|record| record.next_change.map(Instant::micros)).collect()),
+        Column::Bytes(records.into_iter().map(|record| record.body).collect()),
+    ];
+    TARGET.write(transaction, columns).await?;
+    Ok(())
+}
+
+/// The records of these customers that are there, in the order of customers.
+pub async fn load(
+    connection: &impl ConnectionTrait,
+    tenant: TenantId,
+    customers: &[CustomerId],
+) -> Result<Vec<Record>> {
+    let mut records = Vec::with_capacity(customers.len());
+    for keys in customers.chunks(KEYS_PER_QUERY) {
+        let rows = customer_record::Entity::find()
+            .filter(customer_record::Column::TenantId.eq(tenant.0))
+            .filter(customer_record::Column::CustomerId.is_in(keys.iter().map(|customer| customer.as_i64())))
+            .order_by_asc(customer_record::Column::CustomerId)
+            .all(connection)
+            .await?;
+        records.extend(rows.into_iter().filter_map(from_row));
+    }
+    Ok(records)
+}
+
+/// The record of one customer.
+pub async fn get(database: &Database, tenant: TenantId, customer: CustomerId) -> Result<Option<Record>> {
+    let row = customer_record::Entity::find_by_id((tenant.0, customer.as_i64())).one(database.reader()).await?;
+    Ok(row.and_then(from_row))
+}
+
+/// Up to `limit` records behind `after`, in the order of customers.
+pub async fn scan(database: &Database, tenant: TenantId, after: u32, limit: u64) -> Result<Vec<Record>> {
+    let rows = customer_record::Entity::find()
+        .filter(customer_record::Column::TenantId.eq(tenant.0))
+        .filter(customer_record::Column::CustomerId.gt(i64::from(after)))
+        .order_by_asc(customer_record::Column::CustomerId)
+        .limit(limit)
+        .all(database.reader())
+        .await?;
+    Ok(rows.into_iter().filter_map(from_row).collect())
+}
+
+/// Up to `limit` records that time alone changes at `now` or before.
+pub async fn due(connection: &impl ConnectionTrait, tenant: TenantId, now: Instant, limit: u64) -> Result<Vec<Record>> {
+    let rows = customer_record::Entity::find()
+        .filter(customer_record::Column::TenantId.eq(tenant.0))
+        .filter(customer_record::Column::NextChangeAt.lte(now.micros()))
+        .order_by_asc(customer_record::Column::NextChangeAt)
+        .limit(limit)
+        .all(connection)
+        .await?;
+    Ok(rows.into_iter().filter_map(from_row).collect())
+}
+
+/// How many records there are.
+pub async fn count(database: &Database, tenant: TenantId) -> Result<u64> {
+    let query = customer_record::Entity::find().filter(customer_record::Column::TenantId.eq(tenant.0));
+    Ok(query.count(database.reader()).await?)
+}
+
+fn from_row(row: customer_record::Model) -> Option<Record> {
+    // Ids are dense from 1 and given by us; a row that does not fit is not ours.
+    let customer = CustomerId::try_from(row.customer_id).ok()?;
+    Some(Record { customer, seq: row.seq, next_change: row.next_change_at.map(Instant::from_micros), body: row.body })
+}
