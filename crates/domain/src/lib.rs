@@ -8,6 +8,7 @@ pub mod clock;
 pub mod entropy;
 pub mod ids;
 pub mod masking;
+pub mod midnight;
 pub mod money;
 pub mod names;
 pub mod phone;

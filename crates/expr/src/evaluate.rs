@@ -65,8 +65,15 @@ impl<'a> Now<'a> {
         Self { micros, today: local_day(micros), local_day }
     }
 
-    /// Local dates between `instant` and now; negative for a later date.
-    fn days_since(&self, instant: i64) -> i64 {
+    /// The instant, in microseconds since 1970 in UTC.
+    #[must_use]
+    pub fn micros(&self) -> i64 {
+        self.micros
+    }
+
+    /// Local dates between `instant`, in microseconds since 1970 in UTC, and now; negative for a later date.
+    #[must_use]
+    pub fn days_since(&self, instant: i64) -> i64 {
         i64::from(self.today) - i64::from((self.local_day)(instant))
     }
 }

@@ -1,1 +1,57 @@
-//! Draft.
+//! Ingestion: takes in customers and orders, keeps one record per person, and publishes what each customer's facts amount to.
+//!
+//! It alone holds what identifies a person, as ciphertext. It knows no scores, stages or segments. To add a fact kind, add its message
+//! to `Row`, its check to [`intake`], its table to `store`, and what follows from it to [`features`].
+
+mod api;
+pub mod features;
+mod intake;
+mod store;
+mod worker;
+
+use quintile_chain::context::{Runtime, ServiceContext, ServiceError};
+use quintile_domain::clock::MachineClock;
+use quintile_store::{Database, DatabaseUrl, StoreError};
+use std::sync::Arc;
+use store::keys::KeyRing;
+use tokio::sync::{Notify, watch};
+
+/// The service's name: of its database, its tokens and its logs.
+pub const SERVICE: &str = "ingestion";
+/// The feed of facts: which customers got new ones. Only the feature worker follows it.
+const FACTS: &str = "facts";
+/// The feed of records with features.
+const FEATURES: &str = "features";
+
+/// What the handlers and workers of this service share.
+#[derive(Clone)]
+struct Service {
+    runtime: Runtime,
+    keys: KeyRing,
+    clock: MachineClock,
+    /// Wakes the feature worker: new facts, or frozen time has moved.
+    wake: Arc<Notify>,
+}
+
+/// Brings the service's schema up to date.
+pub async fn migrate(url: &DatabaseUrl) -> Result<Database, StoreError> {
+    let database = Database::open(url, SERVICE).await?;
+    quintile_store::migration::migrate::<store::migrations::Migrator>(&database).await?;
+    Ok(database)
+}
+
+/// Runs the service until the process stops.
+pub async fn serve(context: ServiceContext) -> Result<(), ServiceError> {
+    let database = migrate(&context.database).await?;
+    let runtime = Runtime::new(&context, database.clone());
+    let service = Service {
+        keys: KeyRing::new(context.master.clone(), context.entropy.clone(), database),
+        runtime: runtime.clone(),
+        clock: context.shared.clock.clone(),
+        wake: Arc::new(Notify::new()),
+    };
+    let working = service.clone();
+    tokio::spawn(runtime.clone().for_each_tenant("features", move |tenant| worker::run(working.clone(), tenant)));
+    let (_caught_up, ready) = watch::channel(true);
+    context.serve(&runtime, api::routes(&service), api::names(), ready).await
+}

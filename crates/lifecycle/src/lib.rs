@@ -1,1 +1,40 @@
-//! Draft.
+//! Lifecycle: where every customer stands, from lead to churned and back, and why.
+//!
+//! It follows scoring and publishes records with stages. A stage depends on facts, scores and the instant, never on segments or
+//! labels: that would close a circle. To add a rule, see [`stages`].
+
+mod api;
+pub mod stages;
+mod store;
+mod worker;
+
+use quintile_chain::context::{Runtime, ServiceContext, ServiceError};
+use quintile_chain::derive;
+use quintile_store::{Database, DatabaseUrl, StoreError};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// The service's name: of its database, its tokens and its logs.
+pub const SERVICE: &str = "lifecycle";
+
+/// Brings the service's schema up to date.
+pub async fn migrate(url: &DatabaseUrl) -> Result<Database, StoreError> {
+    let database = Database::open(url, SERVICE).await?;
+    quintile_store::migration::migrate::<store::migrations::Migrator>(&database).await?;
+    Ok(database)
+}
+
+/// Runs the service until the process stops.
+pub async fn serve(context: ServiceContext) -> Result<(), ServiceError> {
+    let database = migrate(&context.database).await?;
+    let runtime = Runtime::new(&context, database);
+    let link = Arc::new(worker::StageLink::new(&context));
+    let routes = api::routes(&runtime, &link);
+    let (following, worked) = (runtime.clone(), link.clone());
+    tokio::spawn(
+        runtime.clone().for_each_tenant("stages", move |tenant| derive::run(following.clone(), worked.clone(), tenant)),
+    );
+    // It computes what it reads, so it can answer as soon as it has its rows and a policy.
+    let (_caught_up, ready) = watch::channel(true);
+    context.serve(&runtime, routes, api::names(), ready).await
+}

@@ -1,1 +1,40 @@
-fn main() {}
+//! `quintile`: the five services in one binary, and the operator's commands, which speak the public RPCs alone.
+//!
+//! The only crate that knows all services, reads the clock and draws randomness from the operating system.
+
+mod clock;
+mod commands;
+mod config;
+mod data_dir;
+mod demo;
+mod import;
+mod output;
+mod profile;
+mod remote;
+mod suite;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let command = commands::Cli::parse();
+    // One provider of cryptography for everything; nobody else has installed one before the first line of main.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: the runtime does not start: {error}");
+            return ExitCode::from(commands::EXIT_FAILURE);
+        }
+    };
+    match runtime.block_on(commands::run(command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(commands::exit_code(&error))
+        }
+    }
+}

@@ -4,6 +4,7 @@
 
 use crate::caller::Caller;
 use crate::policy::Policy;
+use crate::server::{Shared, wait_for_true};
 use crate::token::{self, Claims};
 use crate::{ApiError, client};
 use arc_swap::ArcSwapOption;
@@ -15,14 +16,14 @@ use http_body::Frame;
 use parking_lot::Mutex;
 use quintile_domain::clock::MachineClock;
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::sync::Semaphore;
-use tokio::time::{Instant as Deadline, Sleep};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant as Deadline;
 use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
@@ -48,6 +49,9 @@ struct EdgeState {
     clock: MachineClock,
     permits: Arc<Semaphore>,
     open_reflection: bool,
+    stop: watch::Receiver<bool>,
+    /// The paths of the methods that answer with streams.
+    streams: HashSet<String>,
     verified: Mutex<VerifiedTokens>,
 }
 
@@ -58,9 +62,17 @@ struct VerifiedTokens {
 }
 
 impl Edge {
-    /// An edge that decides by `policy`. `permits` bounds the calls of the whole process.
-    pub fn new(policy: PolicyHandle, clock: MachineClock, permits: Arc<Semaphore>, open_reflection: bool) -> Self {
-        Self(Arc::new(EdgeState { policy, clock, permits, open_reflection, verified: Mutex::default() }))
+    /// An edge that decides by `policy`.
+    pub fn new(policy: PolicyHandle, shared: &Shared) -> Self {
+        Self(Arc::new(EdgeState {
+            policy,
+            clock: shared.clock.clone(),
+            permits: shared.permits.clone(),
+            open_reflection: shared.settings.open_reflection,
+            stop: shared.stop.clone(),
+            streams: streaming_paths(),
+            verified: Mutex::default(),
+        }))
     }
 }
 
@@ -129,7 +141,11 @@ impl EdgeState {
             return Ok(claims);
         }
         let claims = Arc::new(token::verify(token, policy, now)?);
-        self.verified.lock().claims.insert(hash, claims.clone());
+        let mut verified = self.verified.lock();
+        // The policy may have changed meanwhile: what its predecessor's keys verified is not remembered.
+        if verified.policy_version == policy.version {
+            verified.claims.insert(hash, claims.clone());
+        }
         Ok(claims)
     }
 
@@ -147,6 +163,13 @@ impl EdgeState {
             (None, expires) => (expires, ApiError::unauthenticated("the token expired during the stream")),
         }
     }
+}
+
+fn streaming_paths() -> HashSet<String> {
+    let pool = quintile_proto::descriptor_pool();
+    let methods = pool.services().flat_map(|service| service.methods().collect::<Vec<_>>());
+    let streaming = methods.filter(prost_reflect::MethodDescriptor::is_server_streaming);
+    streaming.map(|method| format!("/{}/{}", method.parent_service().full_name(), method.name())).collect()
 }
 
 fn bearer_token<'a>(headers: &'a HeaderMap, header: &str) -> Result<&'a str, ApiError> {
@@ -184,7 +207,7 @@ fn deadline(headers: &HeaderMap) -> Result<Option<Deadline>, ApiError> {
         _ => return Err(malformed()),
     };
     let margin = (timeout / 10).min(Duration::from_millis(5));
-    Ok(Some(Deadline::now() + timeout.checked_sub(margin).unwrap()))
+    Ok(Some(Deadline::now() + timeout.saturating_sub(margin)))
 }
 
 impl<S> Layer<S> for Edge {
@@ -241,7 +264,10 @@ where
                 tracing::debug!(role = caller.role_name(), tenant = caller.tenant.name, "admitted");
                 request.extensions_mut().insert(caller);
             }
-            run(inner.call(request), deadline, last_moment, why).await
+            // One answer ends by itself; it may still go out while the process drains.
+            let streams = path.starts_with(REFLECTION) || edge.streams.contains(&path);
+            let end = streams.then(|| Ending { last_moment, why, stop: edge.stop.clone() });
+            run(inner.call(request), deadline, end).await
         };
         Box::pin(work.instrument(span))
     }
@@ -250,8 +276,7 @@ where
 async fn run<E>(
     call: impl Future<Output = Result<Response<Body>, E>>,
     deadline: Option<Deadline>,
-    last_moment: Option<Deadline>,
-    why: ApiError,
+    end: Option<Ending>,
 ) -> Result<Response<Body>, E> {
     // A handler that panics fails its own call and nothing else.
     let call = AssertUnwindSafe(call).catch_unwind();
@@ -266,8 +291,8 @@ async fn run<E>(
         Ok(response) => response?,
         Err(_) => return Ok(refuse(ApiError::internal("a handler panicked"))),
     };
-    Ok(match last_moment {
-        Some(moment) => response.map(|body| Body::new(EndingBody::new(body, moment, why))),
+    Ok(match end {
+        Some(end) => response.map(|body| Body::new(EndingBody { inner: body, end: Some(Box::pin(end.comes())) })),
         None => response,
     })
 }
@@ -276,18 +301,34 @@ fn refuse(error: ApiError) -> Response<Body> {
     Status::from(error).into_http()
 }
 
-/// A body that ends with a status when its last moment has come.
-struct EndingBody {
-    inner: Body,
-    last_moment: Pin<Box<Sleep>>,
+/// What ends an answer that goes on: its last moment, or the process's.
+struct Ending {
+    last_moment: Option<Deadline>,
     why: ApiError,
-    ended: bool,
+    stop: watch::Receiver<bool>,
 }
 
-impl EndingBody {
-    fn new(inner: Body, moment: Deadline, why: ApiError) -> Self {
-        Self { inner, last_moment: Box::pin(tokio::time::sleep_until(moment)), why, ended: false }
+impl Ending {
+    /// Ends with why the answer ends.
+    async fn comes(mut self) -> ApiError {
+        let last_moment = async {
+            match self.last_moment {
+                Some(moment) => tokio::time::sleep_until(moment).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = last_moment => self.why,
+            () = wait_for_true(&mut self.stop) => ApiError::unavailable("the process is stopping"),
+        }
     }
+}
+
+/// A body that ends with a status when its end comes before it has ended by itself.
+struct EndingBody {
+    inner: Body,
+    // `None`: it has come.
+    end: Option<BoxFuture<'static, ApiError>>,
 }
 
 impl http_body::Body for EndingBody {
@@ -295,27 +336,22 @@ impl http_body::Body for EndingBody {
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if self.ended {
+        let Some(mut end) = self.end.take() else {
             return Poll::Ready(None);
-        }
-        match Pin::new(&mut self.inner).poll_frame(context) {
-            Poll::Ready(frame) => Poll::Ready(frame),
-            Poll::Pending => {
-                if self.last_moment.as_mut().poll(context).is_pending() {
-                    return Poll::Pending;
-                }
-                self.ended = true;
-                let mut trailers = HeaderMap::new();
-                let status = Status::from(self.why.clone());
-                Poll::Ready(Some(match status.add_header(&mut trailers) {
-                    Ok(()) => Ok(Frame::trailers(trailers)),
-                    Err(status) => Err(status),
-                }))
-            }
-        }
+        };
+        // First the end: a stream that always has more to say would outlive its token.
+        let Poll::Ready(why) = end.as_mut().poll(context) else {
+            self.end = Some(end);
+            return Pin::new(&mut self.inner).poll_frame(context);
+        };
+        let mut trailers = HeaderMap::new();
+        Poll::Ready(Some(match Status::from(why).add_header(&mut trailers) {
+            Ok(()) => Ok(Frame::trailers(trailers)),
+            Err(status) => Err(status),
+        }))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended || self.inner.is_end_stream()
+        self.end.is_none() || self.inner.is_end_stream()
     }
 }

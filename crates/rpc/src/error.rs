@@ -173,7 +173,12 @@ impl ApiError {
 impl From<ApiError> for Status {
     fn from(error: ApiError) -> Self {
         if let Some(internal) = &error.internal {
-            if error.code == Code::Internal { tracing::error!(reason = error.reason.as_str_name(), internal, "call failed") } else { tracing::warn!(reason = error.reason.as_str_name(), internal, "call refused") }
+            let reason = error.reason.as_str_name();
+            if error.code == Code::Internal {
+                tracing::error!(reason, internal, "call failed");
+            } else {
+                tracing::warn!(reason, internal, "call refused");
+            }
         }
         let reason = error.reason.as_str_name().trim_start_matches("ERROR_REASON_");
         let mut details = ErrorDetails::new();

@@ -10,6 +10,7 @@ pub mod convert;
 pub mod edge;
 pub mod error;
 pub mod policy;
+pub mod policy_follower;
 pub mod server;
 pub mod settings;
 pub mod token;
@@ -21,6 +22,5 @@ pub use error::ApiError;
 pub type Answer<T> = Result<tonic::Response<quintile_domain::masking::Masked<T>>, tonic::Status>;
 
 /// A stream of masked messages.
-pub type AnswerStream<T> = std::pin::Pin<
-    Box<dyn futures::Stream<Item = Result<quintile_domain::masking::Masked<T>, tonic::Status>> + Send>,
->;
+pub type AnswerStream<T> =
+    std::pin::Pin<Box<dyn futures::Stream<Item = Result<quintile_domain::masking::Masked<T>, tonic::Status>> + Send>>;

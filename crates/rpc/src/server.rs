@@ -70,14 +70,17 @@ pub async fn serve(shared: Shared, server: ServiceServer) -> Result<(), ServerEr
         .add_service(health)
         .add_service(reflection_builder().build_v1()?)
         .add_service(reflection_builder().build_v1alpha()?);
-    let edge = Edge::new(server.policy, shared.clock.clone(), shared.permits.clone(), settings.open_reflection);
+    let edge = Edge::new(server.policy, &shared);
     let mut builder = Server::builder();
     if let Some(tls) = &settings.tls {
         builder = builder.tls_config(server_tls(tls)?)?;
     }
     // The listener's own sockets need it set, since the builder's option covers only those that it binds itself.
     let incoming = tokio_stream::StreamExt::map(TcpListenerStream::new(server.listener), |socket| {
-        socket.inspect(|socket| drop(socket.set_nodelay(true)))
+        socket.inspect(|socket| {
+            // A socket that is gone already fails at its first read.
+            let _ = socket.set_nodelay(true);
+        })
     });
     let (draining, drained) = watch::channel(false);
     let watcher = tokio::spawn(report_health(reporter, server.names, server.ready, shared.stop.clone(), draining));
@@ -119,8 +122,7 @@ async fn report_health(
     }
     set_health(&reporter, &names, ServingStatus::NotServing).await;
     wait_for_true(&mut stop).await;
-    // Nobody listens any more when the server has ended by itself.
-    drop(draining.send(true));
+    draining.send_replace(true);
 }
 
 async fn set_health(reporter: &HealthReporter, names: &[&str], status: ServingStatus) {
@@ -132,7 +134,8 @@ async fn set_health(reporter: &HealthReporter, names: &[&str], status: ServingSt
 
 /// Ends when the value is true, or when nobody can set it any more.
 pub async fn wait_for_true(value: &mut watch::Receiver<bool>) {
-    drop(value.wait_for(|set| *set).await);
+    // An error says that nobody can set it any more.
+    let _ = value.wait_for(|set| *set).await;
 }
 
 async fn becomes_true(mut value: watch::Receiver<bool>) {

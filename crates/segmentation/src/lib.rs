@@ -1,1 +1,64 @@
-//! Draft.
+//! Segmentation: who belongs together, counted exactly and kept live, and the 360 view of a customer.
+//!
+//! It follows lifecycle and holds every customer's record in memory, by column. It knows no names, phones or addresses: the profile
+//! asks ingestion for them with the caller's own token. To add a field that rules may use, see [`fields`]; to add a label set,
+//! see [`labels`].
+
+mod api;
+pub mod engine;
+pub mod fields;
+pub mod labels;
+mod population;
+mod store;
+mod worker;
+
+use population::Populations;
+use quintile_chain::context::{Runtime, ServiceContext, ServiceError};
+use quintile_domain::clock::MachineClock;
+use quintile_rpc::client::Credentials;
+use quintile_store::{Database, DatabaseUrl, StoreError};
+use tokio::sync::watch;
+use tonic::transport::Channel;
+
+/// The service's name: of its database, its tokens and its logs.
+pub const SERVICE: &str = "segmentation";
+
+/// What the handlers and workers of this service share.
+#[derive(Clone)]
+struct Service {
+    runtime: Runtime,
+    populations: Populations,
+    clock: MachineClock,
+    credentials: Credentials,
+    ingestion: Channel,
+    scoring: Channel,
+    lifecycle: Channel,
+}
+
+/// Brings the service's schema up to date.
+pub async fn migrate(url: &DatabaseUrl) -> Result<Database, StoreError> {
+    let database = Database::open(url, SERVICE).await?;
+    quintile_store::migration::migrate::<store::migrations::Migrator>(&database).await?;
+    Ok(database)
+}
+
+/// Runs the service until the process stops.
+pub async fn serve(context: ServiceContext) -> Result<(), ServiceError> {
+    let database = migrate(&context.database).await?;
+    let runtime = Runtime::new(&context, database);
+    let service = Service {
+        runtime: runtime.clone(),
+        populations: Populations::default(),
+        clock: context.shared.clock.clone(),
+        credentials: context.credentials.clone(),
+        ingestion: context.peers.ingestion.clone(),
+        scoring: context.peers.scoring.clone(),
+        lifecycle: context.peers.lifecycle.clone(),
+    };
+    let (loaded, caught_up) = watch::channel(false);
+    let working = service.clone();
+    tokio::spawn(
+        runtime.clone().for_each_tenant("segments", move |tenant| worker::run(working.clone(), tenant, loaded.clone())),
+    );
+    context.serve(&runtime, api::routes(&service), api::names(), caught_up).await
+}

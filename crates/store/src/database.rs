@@ -73,8 +73,12 @@ impl Database {
         let pool =
             PgPoolOptions::new().max_connections(READERS).acquire_timeout(BUSY_TIMEOUT).connect_with(options).await?;
         let connection = SqlxPostgresConnector::from_sqlx_postgres_pool(pool);
+        // Two that make a schema at once collide in spite of IF NOT EXISTS; the lock ends with the transaction.
+        let transaction = connection.begin().await?;
+        transaction.execute_unprepared("SELECT pg_advisory_xact_lock(hashtextextended('quintile schemas', 0))").await?;
         // `schema` is a service's own name, never a client's word.
-        connection.execute_unprepared(&format!("CREATE SCHEMA IF NOT EXISTS {schema}")).await?;
+        transaction.execute_unprepared(&format!("CREATE SCHEMA IF NOT EXISTS {schema}")).await?;
+        transaction.commit().await?;
         Ok(Self { writer: connection.clone(), reader: connection })
     }
 

@@ -18,6 +18,7 @@ pub mod sealing;
 mod tables;
 
 pub use database::{Database, DatabaseUrl};
+pub use sea_orm::DatabaseTransaction;
 
 use thiserror::Error;
 

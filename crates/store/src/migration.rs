@@ -6,16 +6,13 @@ use sea_orm_migration::prelude::*;
 
 /// Brings a service's schema up to date. Several processes may try at once: one does it, the others wait.
 pub async fn migrate<M: MigratorTrait>(database: &Database) -> Result<()> {
-    let connection = database.writer();
-    if database.backend() != DbBackend::Postgres {
-        M::up(connection, None).await?;
-        return Ok(());
-    }
-    // The lock is the transaction's; the migrations run in it, so that it ends with them.
+    // All of them in one transaction: SQLite's begins with the write lock, PostgreSQL's takes one that ends with it.
     let transaction = database.begin().await?;
-    transaction
-        .execute_unprepared("SELECT pg_advisory_xact_lock(hashtextextended('quintile ' || current_schema(), 0))")
-        .await?;
+    if database.backend() == DbBackend::Postgres {
+        transaction
+            .execute_unprepared("SELECT pg_advisory_xact_lock(hashtextextended('quintile ' || current_schema(), 0))")
+            .await?;
+    }
     M::up(&transaction, None).await?;
     transaction.commit().await?;
     Ok(())

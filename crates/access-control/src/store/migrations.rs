@@ -1,0 +1,115 @@
+//! Migrations of access-control. They name tables by identifiers of their own: entities go on, a migration stays what it was.
+
+use sea_orm_migration::prelude::*;
+
+/// The migrations, in order.
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(CreateTables)]
+    }
+}
+
+#[derive(DeriveIden)]
+enum SnapshotHead {
+    Table,
+    Id,
+    Version,
+}
+
+#[derive(DeriveIden)]
+enum Tenant {
+    Table,
+    Number,
+    Name,
+    TimeZone,
+    BaseCurrency,
+}
+
+#[derive(DeriveIden)]
+enum SigningKey {
+    Table,
+    Kid,
+    SealedSeed,
+    PublicX,
+    CreatedAt,
+    State,
+}
+
+#[derive(DeriveIden)]
+enum Policy {
+    Table,
+    Version,
+    Body,
+    CreatedAt,
+}
+
+struct CreateTables;
+
+impl MigrationName for CreateTables {
+    fn name(&self) -> &'static str {
+        "m0001_create_tables"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for CreateTables {
+    // SQLite would else keep the first half of a migration that fails.
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager
+            .create_table(
+                Table::create()
+                    .table(SnapshotHead::Table)
+                    .col(ColumnDef::new(SnapshotHead::Id).integer().not_null().primary_key())
+                    .col(ColumnDef::new(SnapshotHead::Version).big_integer().not_null())
+                    .to_owned(),
+            )
+            .await?;
+        // The row is there before anybody changes anything, so that a change has something to lock.
+        let head = Query::insert()
+            .into_table(SnapshotHead::Table)
+            .columns([SnapshotHead::Id, SnapshotHead::Version])
+            .values_panic([1.into(), 0_i64.into()])
+            .to_owned();
+        manager.execute(head).await?;
+        manager
+            .create_table(
+                Table::create()
+                    .table(Tenant::Table)
+                    .col(ColumnDef::new(Tenant::Number).integer().not_null().primary_key())
+                    .col(ColumnDef::new(Tenant::Name).text().not_null().unique_key())
+                    .col(ColumnDef::new(Tenant::TimeZone).text().not_null())
+                    .col(ColumnDef::new(Tenant::BaseCurrency).text().not_null())
+                    .to_owned(),
+            )
+            .await?;
+        manager
+            .create_table(
+                Table::create()
+                    .table(SigningKey::Table)
+                    .col(ColumnDef::new(SigningKey::Kid).text().not_null().primary_key())
+                    .col(ColumnDef::new(SigningKey::SealedSeed).binary().not_null())
+                    .col(ColumnDef::new(SigningKey::PublicX).text().not_null())
+                    .col(ColumnDef::new(SigningKey::CreatedAt).big_integer().not_null())
+                    .col(ColumnDef::new(SigningKey::State).text().not_null())
+                    .to_owned(),
+            )
+            .await?;
+        manager
+            .create_table(
+                Table::create()
+                    .table(Policy::Table)
+                    .col(ColumnDef::new(Policy::Version).big_integer().not_null().primary_key())
+                    .col(ColumnDef::new(Policy::Body).binary().not_null())
+                    .col(ColumnDef::new(Policy::CreatedAt).big_integer().not_null())
+                    .to_owned(),
+            )
+            .await
+    }
+}

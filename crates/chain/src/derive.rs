@@ -1,0 +1,118 @@
+//! The links of the chain whose part of a record is a pure function of the rest of it.
+
+use crate::context::{Runtime, WorkError};
+use crate::feed::{self, Derived, settled};
+use crate::follow::{Step, Worker, follow};
+use crate::progress::Watermark;
+use crate::store_error;
+use quintile_domain::ids::CustomerId;
+use quintile_domain::time::Instant;
+use quintile_proto::types::{CustomerRecord, WatchRecordsResponse};
+use quintile_rpc::policy::Tenant;
+use quintile_rpc::{ApiError, Caller, convert};
+use quintile_store::{follower, records};
+use std::collections::HashMap;
+use std::sync::Arc;
+use tonic::{Status, Streaming};
+
+/// Records that a tick takes at once.
+const TICK_RECORDS: u64 = 5_000;
+
+/// A service whose part of a record derives from the rest of it and the instant, and from nothing else.
+pub trait Link: Send + Sync + 'static {
+    /// The name of its feed.
+    const FEED: &'static str;
+
+    /// Writes the service's part of a record as of an instant, and tells the earliest later instant at which time alone
+    /// changes it.
+    fn derive(&self, tenant: &Tenant, record: &mut CustomerRecord, as_of: Instant) -> Option<Instant>;
+
+    /// Follows the service before it, from behind `cursor`.
+    fn upstream(
+        &self,
+        tenant: &Tenant,
+        cursor: String,
+    ) -> impl Future<Output = Result<Streaming<WatchRecordsResponse>, Status>> + Send;
+}
+
+/// Runs a link for one tenant, for as long as its upstream lasts.
+pub async fn run<L: Link>(runtime: Runtime, link: Arc<L>, tenant: Arc<Tenant>) -> Result<(), WorkError> {
+    let place = follower::place(runtime.database.reader(), tenant.id, L::FEED).await?;
+    if place.time_micros > 0 {
+        runtime.business.advance_to(Instant::from_micros(place.time_micros));
+    }
+    runtime.progress.of(tenant.id).raise(Watermark::from_place(&place));
+    let upstream = link.upstream(&tenant, place.cursor.clone()).await?;
+    let mut worker = Deriver { link, tenant: tenant.clone() };
+    follow(&runtime, tenant.id, L::FEED, upstream, place, &mut worker).await
+}
+
+struct Deriver<L> {
+    link: Arc<L>,
+    tenant: Arc<Tenant>,
+}
+
+impl<L: Link> Worker for Deriver<L> {
+    async fn take(
+        &mut self,
+        records: Vec<CustomerRecord>,
+        removed: Vec<i64>,
+        step: &mut Step<'_>,
+    ) -> Result<(), WorkError> {
+        if !removed.is_empty() {
+            // Nothing removes customers yet; a silent skip here would lose the first removal that ever comes.
+            return Err(WorkError::Malformed);
+        }
+        let customers: Result<Vec<_>, _> =
+            records.iter().map(|record| CustomerId::try_from(record.customer_id)).collect();
+        let transaction = step.begin().await?;
+        let known = records::load(&transaction, self.tenant.id, &customers.map_err(|_| WorkError::Malformed)?).await?;
+        let known: HashMap<i64, _> = known.into_iter().map(|record| (record.customer.as_i64(), record)).collect();
+        let mut changed = Vec::with_capacity(records.len());
+        for mut record in records {
+            let computed = record.features.as_ref().and_then(|features| convert::sent_instant(features.as_of.as_ref()));
+            let as_of = step.reached().max(computed.unwrap_or_default());
+            let next_change = self.link.derive(&self.tenant, &mut record, as_of);
+            let before = known.get(&record.customer_id).map(feed::decode).transpose()?;
+            if before.is_none_or(|before| settled(before) != settled(record.clone())) {
+                changed.push(Derived { record, next_change });
+            }
+        }
+        feed::publish(&transaction, self.tenant.id, L::FEED, changed).await?;
+        step.commit(transaction).await?;
+        Ok(())
+    }
+
+    async fn tick(&mut self, to: Instant, step: &mut Step<'_>) -> Result<bool, WorkError> {
+        let transaction = step.begin().await?;
+        let due = records::due(&transaction, self.tenant.id, to, TICK_RECORDS).await?;
+        if due.is_empty() {
+            return Ok(false);
+        }
+        let mut changed = Vec::with_capacity(due.len());
+        for row in &due {
+            let mut record = feed::decode(row)?;
+            let next_change = self.link.derive(&self.tenant, &mut record, to);
+            changed.push(Derived { record, next_change });
+        }
+        feed::publish(&transaction, self.tenant.id, L::FEED, changed).await?;
+        step.commit_part(transaction).await?;
+        Ok(true)
+    }
+}
+
+/// A customer's record for a caller, as of the present business time: a read past a boundary computes, it never serves a stale row.
+pub async fn current<L: Link>(
+    runtime: &Runtime,
+    link: &L,
+    caller: &Caller,
+    customer: CustomerId,
+) -> Result<(CustomerRecord, Watermark), ApiError> {
+    let tenant = caller.tenant();
+    let watermark = runtime.progress.of(tenant.id).watermark();
+    let row = records::get(&runtime.database, tenant.id, customer).await.map_err(|error| store_error(&error))?;
+    let row = row.filter(|row| !row.body.is_empty()).ok_or_else(ApiError::not_found)?;
+    let mut record = feed::decode(&row).map_err(|error| store_error(&error))?;
+    link.derive(tenant, &mut record, runtime.business.now());
+    Ok((record, watermark))
+}

@@ -1,0 +1,197 @@
+//! Publishing: the records of a commit, and the `Watch` RPC that streams them.
+
+use crate::context::Runtime;
+use crate::progress::Watermark;
+use crate::store_error;
+use futures::SinkExt;
+use futures::channel::mpsc;
+use prost::Message;
+use quintile_domain::ids::{CustomerId, TenantId};
+use quintile_domain::time::Instant;
+use quintile_proto::types::{CustomerRecord, WatchRecordsResponse};
+use quintile_rpc::{AnswerStream, ApiError, Caller};
+use quintile_store::feed::{self, Cursor};
+use quintile_store::records::{self, Record};
+use quintile_store::{DatabaseTransaction, StoreError, follower};
+use roaring::RoaringBitmap;
+use std::time::Duration;
+use tonic::Status;
+
+/// How often a reader looks by itself, where nobody in this process would wake it.
+const SLOW_POLL: Duration = Duration::from_millis(250);
+
+/// A record with the instant at which time alone will change it.
+pub struct Derived {
+    /// The record.
+    pub record: CustomerRecord,
+    /// When it changes by itself. `None`: never.
+    pub next_change: Option<Instant>,
+}
+
+/// Writes records and publishes them in `feed`, as part of a transaction. Call it late: it locks the feed's head.
+pub async fn publish(
+    transaction: &DatabaseTransaction,
+    tenant: TenantId,
+    feed: &str,
+    changed: Vec<Derived>,
+) -> Result<(), StoreError> {
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let seq = feed::next_seq(transaction, tenant, feed).await?;
+    let mut touched = RoaringBitmap::new();
+    let mut rows = Vec::with_capacity(changed.len());
+    for derived in changed {
+        let customer =
+            CustomerId::try_from(derived.record.customer_id).map_err(|_| StoreError::Sealed("customer id"))?;
+        touched.insert(customer.0);
+        rows.push(Record { customer, seq, next_change: derived.next_change, body: derived.record.encode_to_vec() });
+    }
+    records::write(transaction, tenant, rows).await?;
+    feed::publish(transaction, tenant, feed, seq, &touched).await
+}
+
+/// The record without the instants that say when it was computed: what is left is what a change is about.
+pub fn settled(mut record: CustomerRecord) -> CustomerRecord {
+    if let Some(features) = &mut record.features {
+        features.as_of = None;
+    }
+    if let Some(scores) = &mut record.scores {
+        scores.as_of = None;
+    }
+    if let Some(stage) = &mut record.stage {
+        stage.as_of = None;
+    }
+    record
+}
+
+/// Streams a service's feed to a caller: everything from the start or from behind the cursor, then every change.
+pub async fn watch(
+    runtime: Runtime,
+    feed_name: &'static str,
+    caller: Caller,
+    cursor: &str,
+) -> Result<AnswerStream<WatchRecordsResponse>, ApiError> {
+    let tenant = caller.tenant().id;
+    let start = open_cursor(&runtime, feed_name, tenant, cursor).await?;
+    let (mut sender, receiver) = mpsc::channel(2);
+    tokio::spawn(async move {
+        let mut reader = Reader { runtime, feed_name, tenant, cursor: start, told: None };
+        // A reader that went away is no failure; anything else is told and ends the stream.
+        if let Err(Some(status)) = reader.send_news(&caller, &mut sender).await {
+            let _ = sender.send(Err(status)).await;
+        }
+    });
+    Ok(Box::pin(receiver))
+}
+
+struct Reader {
+    runtime: Runtime,
+    feed_name: &'static str,
+    tenant: TenantId,
+    cursor: Cursor,
+    told: Option<Watermark>,
+}
+
+type Sender = mpsc::Sender<Result<quintile_domain::masking::Masked<WatchRecordsResponse>, Status>>;
+
+impl Reader {
+    /// Sends what is new, for ever. Ends with the status to tell, or `None` when nobody listens any more.
+    async fn send_news(&mut self, caller: &Caller, sender: &mut Sender) -> Result<(), Option<Status>> {
+        let progress = self.runtime.progress.of(self.tenant);
+        let mut changes = progress.subscribe();
+        loop {
+            // Read before the rows: rows that it covers are then certainly read.
+            let watermark = *changes.borrow_and_update();
+            while let Some(response) = self.next_page().await.map_err(|error| Some(store_error(&error).into()))? {
+                sender.send(Ok(caller.mask(response))).await.map_err(|_| None)?;
+            }
+            if self.told != Some(watermark) {
+                self.told = Some(watermark);
+                let response = WatchRecordsResponse {
+                    cursor: self.sealed_cursor(),
+                    watermark: Some(watermark.to_message()),
+                    ..WatchRecordsResponse::default()
+                };
+                sender.send(Ok(caller.mask(response))).await.map_err(|_| None)?;
+            }
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = tokio::time::sleep(SLOW_POLL) => {
+                    // Another replica may be the one that writes.
+                    if let Ok(place) = follower::place(self.runtime.database.reader(), self.tenant, self.feed_name).await
+                        && Watermark::from_place(&place) != watermark
+                    {
+                        progress.raise(Watermark::from_place(&place));
+                    }
+                    if sender.is_closed() {
+                        return Err(None);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn next_page(&mut self) -> Result<Option<WatchRecordsResponse>, StoreError> {
+        loop {
+            let page = feed::read(&self.runtime.database, self.tenant, self.feed_name, self.cursor).await?;
+            if page.cursor == self.cursor {
+                return Ok(None);
+            }
+            self.cursor = page.cursor;
+            if page.records.is_empty() {
+                continue;
+            }
+            let mut response = WatchRecordsResponse { cursor: self.sealed_cursor(), ..WatchRecordsResponse::default() };
+            for record in page.records {
+                if record.body.is_empty() {
+                    response.removed_customer_ids.push(record.customer.as_i64());
+                } else {
+                    response.records.push(decode(&record)?);
+                }
+            }
+            return Ok(Some(response));
+        }
+    }
+
+    fn sealed_cursor(&self) -> String {
+        let value = match self.cursor {
+            Cursor::Snapshot { from, after } => format!("snapshot {from} {after}"),
+            Cursor::Tail(seq) => format!("tail {seq}"),
+        };
+        self.runtime.sealer.seal(self.tenant, self.feed_name.as_bytes(), value.as_bytes())
+    }
+}
+
+/// The message of a stored record.
+pub fn decode(record: &Record) -> Result<CustomerRecord, StoreError> {
+    CustomerRecord::decode(record.body.as_slice()).map_err(|_| StoreError::Sealed("record"))
+}
+
+async fn open_cursor(runtime: &Runtime, feed_name: &str, tenant: TenantId, sealed: &str) -> Result<Cursor, ApiError> {
+    let database = &runtime.database;
+    if sealed.is_empty() {
+        return feed::begin(database, tenant, feed_name).await.map_err(|error| store_error(&error));
+    }
+    let refused = || ApiError::invalid_token("cursor");
+    let value = runtime.sealer.open(tenant, feed_name.as_bytes(), sealed).map_err(|_| refused())?;
+    let text = String::from_utf8(value).map_err(|_| refused())?;
+    let words: Vec<_> = text.split(' ').collect();
+    let number = |text: &str| text.parse::<i64>().map_err(|_| refused());
+    let cursor = match words.as_slice() {
+        ["snapshot", from, after] => {
+            Cursor::Snapshot { from: number(from)?, after: after.parse().map_err(|_| refused())? }
+        }
+        ["tail", seq] => Cursor::Tail(number(seq)?),
+        _ => return Err(refused()),
+    };
+    let position = match cursor {
+        Cursor::Snapshot { from, .. } => from,
+        Cursor::Tail(seq) => seq,
+    };
+    let head = feed::head(database.reader(), tenant, feed_name).await.map_err(|error| store_error(&error))?;
+    if position > head {
+        return Err(ApiError::out_of_range("the cursor is beyond the feed's head"));
+    }
+    Ok(cursor)
+}

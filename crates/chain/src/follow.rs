@@ -1,0 +1,114 @@
+//! Following: a worker reads the feed before it and keeps up with time, one commit after the other.
+
+use crate::context::{Runtime, WorkError};
+use crate::progress::Watermark;
+use quintile_domain::ids::TenantId;
+use quintile_domain::time::Instant;
+use quintile_proto::types::{CustomerRecord, WatchRecordsResponse};
+use quintile_store::follower::{self, Place};
+use quintile_store::{DatabaseTransaction, StoreError};
+use std::time::Duration;
+use tokio::time::Instant as MachineInstant;
+use tonic::Streaming;
+
+/// How often a watermark that came without records is written down, for replicas and restarts.
+const WRITE_WATERMARK: Duration = Duration::from_secs(1);
+
+/// What a service does with what it follows.
+pub trait Worker: Send {
+    /// Takes in records and removals, in one transaction that ends by [`Step::commit`].
+    fn take(
+        &mut self,
+        records: Vec<CustomerRecord>,
+        removed: Vec<i64>,
+        step: &mut Step<'_>,
+    ) -> impl Future<Output = Result<(), WorkError>> + Send;
+
+    /// Takes in that business time has reached `to`: some of what changes by then. Returns whether there may be more.
+    fn tick(&mut self, to: Instant, step: &mut Step<'_>) -> impl Future<Output = Result<bool, WorkError>> + Send;
+}
+
+/// One step of a worker, from the place that is written down to the next.
+pub struct Step<'a> {
+    runtime: &'a Runtime,
+    tenant: TenantId,
+    feed: &'a str,
+    old: Place,
+    new: Place,
+}
+
+impl Step<'_> {
+    /// Begins the step's transaction.
+    pub async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {
+        self.runtime.database.begin().await
+    }
+
+    /// The business time that the worker has reached, as it is written down.
+    pub fn reached(&self) -> Instant {
+        Instant::from_micros(self.old.time_micros)
+    }
+
+    /// Says that the step reaches this business time, which is written down with it.
+    pub fn reach(&mut self, time: Instant) {
+        self.new.time_micros = self.new.time_micros.max(time.micros());
+    }
+
+    /// Commits the step: the cursor moves with it, and if another worker has moved it, nothing of the step is kept.
+    pub async fn commit(&mut self, transaction: DatabaseTransaction) -> Result<(), StoreError> {
+        if self.old != self.new {
+            follower::advance(&transaction, self.tenant, self.feed, &self.old, &self.new).await?;
+        }
+        transaction.commit().await?;
+        self.old = self.new.clone();
+        self.wake();
+        Ok(())
+    }
+
+    /// Commits part of a step without moving the cursor: for work that is the same however often it is done.
+    pub async fn commit_part(&self, transaction: DatabaseTransaction) -> Result<(), StoreError> {
+        transaction.commit().await?;
+        self.wake();
+        Ok(())
+    }
+
+    fn wake(&self) {
+        self.runtime.progress.of(self.tenant).raise(Watermark::default());
+    }
+}
+
+/// Follows `upstream` from `place` for as long as the stream lasts. `feed` names the follower's row.
+pub async fn follow<W: Worker>(
+    runtime: &Runtime,
+    tenant: TenantId,
+    feed: &'static str,
+    mut upstream: Streaming<WatchRecordsResponse>,
+    mut place: Place,
+    worker: &mut W,
+) -> Result<(), WorkError> {
+    let progress = runtime.progress.of(tenant);
+    let mut written = MachineInstant::now();
+    while let Some(message) = upstream.message().await? {
+        let next = Place { cursor: message.cursor, ..place.clone() };
+        let mut step = Step { runtime, tenant, feed, old: place.clone(), new: next };
+        if !message.records.is_empty() || !message.removed_customer_ids.is_empty() {
+            worker.take(message.records, message.removed_customer_ids, &mut step).await?;
+        }
+        if let Some(watermark) = message.watermark.as_ref().map(Watermark::from_message) {
+            if let Some(time) = watermark.time {
+                runtime.business.advance_to(time);
+                step.reach(time);
+                while worker.tick(time, &mut step).await? {}
+            }
+            step.new.facts_position = watermark.facts_position;
+            // Facts are written down at once, time alone now and then: it can always be gone through again.
+            if step.new.facts_position != step.old.facts_position || written.elapsed() >= WRITE_WATERMARK {
+                let transaction = step.begin().await?;
+                step.commit(transaction).await?;
+                written = MachineInstant::now();
+            }
+            progress.raise(watermark);
+        }
+        place = step.old;
+    }
+    Ok(())
+}

@@ -1,0 +1,247 @@
+//! Customers.
+
+use crate::Service;
+use crate::intake::{CustomerPatch, Identity, Terms, normal_email, normal_phone};
+use crate::store::customers::{self, StoredCustomer};
+use crate::store::identities;
+use prost::Message;
+use quintile_chain::store_error;
+use quintile_domain::ids::CustomerId;
+use quintile_proto::ingestion::customer_service_server::CustomerService;
+use quintile_proto::ingestion::{
+    CreateCustomerRequest, Customer, GetCustomerRequest, ListCustomersRequest, ListCustomersResponse,
+    LookupCustomerRequest, UpdateCustomerRequest, lookup_customer_request::Key,
+};
+use quintile_proto::types::{CustomerAttributes, ErrorReason};
+use quintile_rpc::{Answer, ApiError, Caller, convert};
+use quintile_store::idempotency::{self, Request as IdempotentRequest};
+use quintile_store::{StoreError, feed};
+use tonic::Request;
+
+/// The handlers.
+pub struct Customers {
+    pub service: Service,
+}
+
+impl Customers {
+    fn terms(&self, caller: &Caller) -> Terms {
+        Terms { currency: caller.tenant().currency, now: self.service.runtime.business.now() }
+    }
+
+    async fn find(&self, caller: &Caller, id: CustomerId) -> Result<StoredCustomer, ApiError> {
+        let tenant = caller.tenant().id;
+        let keys = self.service.keys.of(tenant).await.map_err(|error| store_error(&error))?;
+        let found = customers::get(self.service.runtime.database.reader(), tenant, &keys, id).await;
+        found.map_err(|error| store_error(&error))?.ok_or_else(ApiError::not_found)
+    }
+
+    /// Makes a customer, or finds the one that the same request made before.
+    async fn create(
+        &self,
+        caller: &Caller,
+        patch: CustomerPatch,
+        request_id: &str,
+        body: &[u8],
+    ) -> Result<Created, StoreError> {
+        let tenant = caller.tenant().id;
+        let keys = self.service.keys.of(tenant).await?;
+        let request = IdempotentRequest { tenant, method: "CreateCustomer", id: request_id, body };
+        let now = self.service.clock.now();
+        let transaction = self.service.runtime.database.begin().await?;
+        if !request_id.is_empty()
+            && let Some(name) = idempotency::earlier_result(&transaction, request).await?
+        {
+            return Ok(CustomerId::from_name(&name, None).map_or(Created::Taken, Created::Before));
+        }
+        let asked: Vec<&Identity> = patch.identities.iter().collect();
+        if !identities::resolve(&transaction, tenant, &keys, &asked).await?.is_empty() {
+            return Ok(Created::Taken);
+        }
+        let owners = identities::register(&transaction, tenant, &keys, std::slice::from_ref(&patch.identities)).await?;
+        let owner = owners.get(patch.first_identity()).ok_or(StoreError::Sealed("an identity is gone"))?;
+        let mut customer = StoredCustomer::new(tenant, &keys, owner.customer, patch.identities.clone(), now);
+        customer.merge(&patch, now);
+        customer.revision = 1;
+        if !request_id.is_empty() {
+            idempotency::remember(&transaction, request, &customer.id.to_string(), now).await?;
+        }
+        self.save(transaction, caller, &keys, customer.clone()).await?;
+        Ok(Created::Now(Box::new(customer)))
+    }
+
+    /// Writes a customer and publishes that it was touched.
+    async fn save(
+        &self,
+        transaction: quintile_store::DatabaseTransaction,
+        caller: &Caller,
+        keys: &crate::store::keys::TenantKeys,
+        customer: StoredCustomer,
+    ) -> Result<(), StoreError> {
+        let tenant = caller.tenant().id;
+        let touched = [customer.id.0].into_iter().collect();
+        customers::write(&transaction, tenant, keys, vec![customer]).await?;
+        let seq = feed::next_seq(&transaction, tenant, crate::FACTS).await?;
+        feed::publish(&transaction, tenant, crate::FACTS, seq, &touched).await?;
+        transaction.commit().await?;
+        self.service.wake.notify_one();
+        Ok(())
+    }
+}
+
+enum Created {
+    Now(Box<StoredCustomer>),
+    Before(CustomerId),
+    Taken,
+}
+
+#[tonic::async_trait]
+impl CustomerService for Customers {
+    async fn create_customer(&self, request: Request<CreateCustomerRequest>) -> Answer<Customer> {
+        let caller = Caller::of(&request)?;
+        let request = request.into_inner();
+        if !request.request_id.is_empty() && uuid::Uuid::try_parse(&request.request_id).is_err() {
+            return Err(ApiError::invalid_field("request_id", "must be a UUID").into());
+        }
+        let customer = request.customer.ok_or_else(|| ApiError::invalid_field("customer", "is required"))?;
+        let body = customer.encode_to_vec();
+        let patch = CustomerPatch::check(customer, &self.terms(&caller)).map_err(|error| error.within("customer"))?;
+        let created = self.create(&caller, patch, &request.request_id, &body).await;
+        let customer = match created.map_err(|error| store_error(&error))? {
+            Created::Now(customer) => *customer,
+            // The request is answered with what the resource is now, for whoever asks now.
+            Created::Before(id) => self.find(&caller, id).await?,
+            Created::Taken => return Err(ApiError::already_exists("a customer with this identity").into()),
+        };
+        Ok(caller.respond(customer.message()))
+    }
+
+    async fn get_customer(&self, request: Request<GetCustomerRequest>) -> Answer<Customer> {
+        let caller = Caller::of(&request)?;
+        let id = convert::customer("name", &request.get_ref().name, None)?;
+        Ok(caller.respond(self.find(&caller, id).await?.message()))
+    }
+
+    async fn update_customer(&self, request: Request<UpdateCustomerRequest>) -> Answer<Customer> {
+        let caller = Caller::of(&request)?;
+        let request = request.into_inner();
+        let given = request.customer.ok_or_else(|| ApiError::invalid_field("customer", "is required"))?;
+        let id = convert::customer("customer.name", &given.name, None)?;
+        let paths = request.update_mask.map(|mask| mask.paths).unwrap_or_default();
+        let (etag, attributes) = (given.etag.clone(), given.attributes.clone());
+        let patch = CustomerPatch::check_fields(given, Vec::new(), &self.terms(&caller));
+        let patch = patch.map_err(|error| error.within("customer"))?;
+        let tenant = caller.tenant().id;
+        let keys = self.service.keys.of(tenant).await.map_err(|error| store_error(&error))?;
+        let transaction = self.service.runtime.database.begin().await.map_err(|error| store_error(&error))?;
+        let found = customers::get(&transaction, tenant, &keys, id).await.map_err(|error| store_error(&error))?;
+        let mut customer = found.ok_or_else(ApiError::not_found)?;
+        if !etag.is_empty() && etag != customer.etag() {
+            return Err(ApiError::stale_etag().into());
+        }
+        let before = customer.clone();
+        apply_mask(&mut customer, &patch, &attributes.unwrap_or_default(), &paths)?;
+        if customer != before {
+            customer.changed(self.service.clock.now());
+            let saved = self.save(transaction, &caller, &keys, customer.clone()).await;
+            saved.map_err(|error| store_error(&error))?;
+        }
+        Ok(caller.respond(customer.message()))
+    }
+
+    async fn list_customers(&self, request: Request<ListCustomersRequest>) -> Answer<ListCustomersResponse> {
+        let caller = Caller::of(&request)?;
+        let tenant = caller.tenant().id;
+        let size = convert::page_size(request.get_ref().page_size, 100, 1_000)?;
+        let sealer = &self.service.runtime.sealer;
+        let after = match request.get_ref().page_token.as_str() {
+            "" => 0,
+            token => {
+                let opened = sealer.open(tenant, b"ListCustomers", token).ok().and_then(|value| value.try_into().ok());
+                u32::from_be_bytes(opened.ok_or_else(|| ApiError::invalid_token("page_token"))?)
+            }
+        };
+        let keys = self.service.keys.of(tenant).await.map_err(|error| store_error(&error))?;
+        let page = customers::page(self.service.runtime.database.reader(), tenant, &keys, after, size).await;
+        let page = page.map_err(|error| store_error(&error))?;
+        let next_page_token = match page.last() {
+            Some(last) if page.len() as u64 == size => sealer.seal(tenant, b"ListCustomers", &last.id.0.to_be_bytes()),
+            _ => String::new(),
+        };
+        let customers = page.iter().map(StoredCustomer::message).collect();
+        Ok(caller.respond(ListCustomersResponse { customers, next_page_token }))
+    }
+
+    async fn lookup_customer(&self, request: Request<LookupCustomerRequest>) -> Answer<Customer> {
+        let caller = Caller::of(&request)?;
+        let tenant = caller.tenant().id;
+        let keys = self.service.keys.of(tenant).await.map_err(|error| store_error(&error))?;
+        let reader = self.service.runtime.database.reader();
+        let key = request.into_inner().key.ok_or_else(|| ApiError::invalid_field("key", "is required"))?;
+        let found = match key {
+            Key::Identity(identity) => {
+                let identity = Identity::check(Some(identity), "identity")?;
+                let owners = identities::resolve(reader, tenant, &keys, &[&identity]).await;
+                owners.map(|owners| owners.values().map(|owner| owner.customer).collect())
+            }
+            Key::Phone(phone) => {
+                customers::with_contact(reader, tenant, keys.phone_hash(&normal_phone(&phone, "phone")?)).await
+            }
+            Key::Email(email) => {
+                customers::with_contact(reader, tenant, keys.email_hash(&normal_email(&email, "email")?)).await
+            }
+        };
+        let found: Vec<CustomerId> = found.map_err(|error| store_error(&error))?;
+        match found.as_slice() {
+            [] => Err(ApiError::not_found().into()),
+            [id] => Ok(caller.respond(self.find(&caller, *id).await?.message())),
+            _ => Err(ApiError::failed_precondition(
+                ErrorReason::FailedPrecondition,
+                "several customers have this contact: look up by identity",
+            )
+            .into()),
+        }
+    }
+}
+
+/// Takes over the fields that the mask names, absent ones as absent.
+fn apply_mask(
+    customer: &mut StoredCustomer,
+    patch: &CustomerPatch,
+    attributes: &CustomerAttributes,
+    paths: &[String],
+) -> Result<(), ApiError> {
+    if paths.is_empty() {
+        return Err(ApiError::invalid_field("update_mask", "must name the fields to change"));
+    }
+    let (person, given) = (&mut customer.person, &patch.person);
+    for path in paths {
+        match path.as_str() {
+            "display_name" => person.display_name.clone_from(&given.display_name),
+            "phone" => person.phone.clone_from(&given.phone),
+            "email" => person.email.clone_from(&given.email),
+            "address" => person.address.clone_from(&given.address),
+            "birth_date" => person.birth_date = given.birth_date,
+            "attributes" => {
+                if patch.attributes.is_none() {
+                    return Err(ApiError::invalid_field("customer.attributes", "is required by the mask"));
+                }
+                customer.attributes = attributes.clone();
+            }
+            "attributes.kind" => customer.attributes.kind = attributes.kind,
+            "attributes.owner" => customer.attributes.owner.clone_from(&attributes.owner),
+            "attributes.region" => customer.attributes.region.clone_from(&attributes.region),
+            "attributes.department" => customer.attributes.department.clone_from(&attributes.department),
+            "attributes.language" => customer.attributes.language.clone_from(&attributes.language),
+            "attributes.acquisition_channel" => {
+                customer.attributes.acquisition_channel.clone_from(&attributes.acquisition_channel);
+            }
+            _ => {
+                return Err(ApiError::invalid_field(
+                    "update_mask",
+                    "names a field that is not there or does not change",
+                ));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! Taking facts in: by stream, and one batch at a time.
+
+use crate::Service;
+use crate::intake::{Fact, MAX_BATCH_BYTES, MAX_ROWS, Terms, reject};
+use crate::store::batches::{self, Batch, BatchId, Outcome};
+use crate::store::entities::reject as reject_entity;
+use futures::channel::mpsc;
+use futures::{SinkExt, StreamExt};
+use parking_lot::Mutex;
+use prost::Message;
+use quintile_chain::store_error;
+use quintile_domain::ids::TenantId;
+use quintile_domain::names::{MAX_NAME_BYTES, required_text};
+use quintile_proto::ingestion::ingest_service_server::IngestService;
+use quintile_proto::ingestion::{
+    GetIngestStreamRequest, IngestBatchRequest, IngestRequest, IngestResponse, IngestStream, ListRejectsRequest,
+    ListRejectsResponse, Reject, Row, StoredReject,
+};
+use quintile_proto::types::ErrorReason;
+use quintile_rpc::{Answer, AnswerStream, ApiError, Caller, convert};
+use quintile_store::committer::{Committer, Pending};
+use std::collections::HashMap;
+use std::sync::Arc;
+use tonic::{Request, Response, Status, Streaming};
+
+/// Rows that one transaction takes in.
+const ROWS_PER_COMMIT: usize = 100_000;
+/// Batches of one stream that may be on their way: enough to keep the committer busy, few enough to bound memory.
+const BATCHES_IN_FLIGHT: usize = 4;
+
+type BatchCommitter = Arc<Committer<Batch, Outcome>>;
+
+/// The handlers.
+pub struct Ingest {
+    service: Service,
+    committers: Mutex<HashMap<TenantId, BatchCommitter>>,
+}
+
+impl Ingest {
+    /// The handlers of a service.
+    pub fn new(service: Service) -> Self {
+        Self { service, committers: Mutex::default() }
+    }
+
+    /// The one writer of a tenant's facts in this process.
+    fn committer(&self, tenant: TenantId) -> BatchCommitter {
+        let mut committers = self.committers.lock();
+        let committer = committers.entry(tenant).or_insert_with(|| {
+            let service = self.service.clone();
+            Arc::new(Committer::start(ROWS_PER_COMMIT, Batch::rows, move |batches| {
+                let service = service.clone();
+                async move {
+                    let keys = service.keys.of(tenant).await?;
+                    let now = service.clock.now();
+                    let outcomes = batches::take_in(&service.runtime.database, tenant, &keys, batches, now).await?;
+                    service.wake.notify_one();
+                    Ok(outcomes)
+                }
+            }))
+        });
+        committer.clone()
+    }
+
+    fn terms(&self, caller: &Caller) -> Terms {
+        Terms { currency: caller.tenant().currency, now: self.service.runtime.business.now() }
+    }
+}
+
+/// Checks the rows of a batch, each by itself.
+fn check_batch(id: BatchId, rows: Vec<Row>, encoded_bytes: usize, terms: &Terms) -> Result<Batch, ApiError> {
+    let refused = |problem: String| ApiError::invalid("rows", ErrorReason::InvalidBatch, problem);
+    if rows.is_empty() || rows.len() > MAX_ROWS {
+        return Err(refused(format!("must have 1 to {MAX_ROWS} rows")));
+    }
+    if encoded_bytes > MAX_BATCH_BYTES {
+        return Err(refused(format!("must have at most {MAX_BATCH_BYTES} bytes")));
+    }
+    let mut batch = Batch { id, facts: Vec::with_capacity(rows.len()), rejects: Vec::new() };
+    for (index, row) in rows.into_iter().enumerate() {
+        let kept = row.clone();
+        match Fact::check(row, terms) {
+            Ok(fact) => batch.facts.push((index, fact)),
+            Err(error) => batch.rejects.push((kept, reject(index, &error))),
+        }
+    }
+    Ok(batch)
+}
+
+fn check_stream_batch(request: IngestRequest, stream: &mut Option<String>, terms: &Terms) -> Result<Batch, ApiError> {
+    required_text(&request.stream_id, MAX_NAME_BYTES).map_err(|error| ApiError::invalid_text("stream_id", error))?;
+    if stream.get_or_insert_with(|| request.stream_id.clone()) != &request.stream_id {
+        return Err(ApiError::invalid_field("stream_id", "must be the same in every message of a stream"));
+    }
+    if request.offset < 0 {
+        return Err(ApiError::invalid_field("offset", "must not be negative"));
+    }
+    let encoded_bytes = request.encoded_len();
+    let id = BatchId::Stream { stream_id: request.stream_id, offset: request.offset };
+    check_batch(id, request.rows, encoded_bytes, terms)
+}
+
+async fn answer(pending: Pending<Outcome>) -> Result<IngestResponse, ApiError> {
+    match pending.outcome().await.map_err(|error| store_error(&error))? {
+        Outcome::Acknowledged(response) => Ok(response),
+        Outcome::Gap { expected } => Err(ApiError::out_of_range(format!("the stream expects offset {expected}"))),
+        Outcome::Conflict => Err(ApiError::failed_precondition(
+            ErrorReason::BodyConflict,
+            "the request id came before with another body: take a new one",
+        )),
+    }
+}
+
+#[tonic::async_trait]
+impl IngestService for Ingest {
+    type IngestStream = AnswerStream<IngestResponse>;
+
+    async fn ingest(&self, request: Request<Streaming<IngestRequest>>) -> Result<Response<Self::IngestStream>, Status> {
+        let caller = Caller::of(&request)?;
+        let committer = self.committer(caller.tenant().id);
+        let (mut sender, receiver) = mpsc::channel::<Result<Pending<Outcome>, Status>>(BATCHES_IN_FLIGHT);
+        let mut requests = request.into_inner();
+        let (service, checking) = (self.service.clone(), caller.clone());
+        tokio::spawn(async move {
+            let mut stream = None;
+            // The next batch is read when the one before it has a place on its way: a slow database slows the client.
+            while let Some(request) = requests.next().await {
+                let terms = Terms { currency: checking.tenant().currency, now: service.runtime.business.now() };
+                let submitted = match request {
+                    Ok(request) => match check_stream_batch(request, &mut stream, &terms) {
+                        Ok(batch) => committer.submit(batch).await.map_err(|error| store_error(&error).into()),
+                        Err(error) => Err(error.into()),
+                    },
+                    Err(status) => Err(status),
+                };
+                let failed = submitted.is_err();
+                if sender.send(submitted).await.is_err() || failed {
+                    return;
+                }
+            }
+        });
+        let answers = receiver.then(move |submitted| {
+            let caller = caller.clone();
+            async move { Ok(caller.mask(answer(submitted?).await?)) }
+        });
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn ingest_batch(&self, request: Request<IngestBatchRequest>) -> Answer<IngestResponse> {
+        let caller = Caller::of(&request)?;
+        let terms = self.terms(&caller);
+        let request = request.into_inner();
+        if uuid::Uuid::try_parse(&request.request_id).is_err() {
+            return Err(ApiError::invalid_field("request_id", "must be a UUID").into());
+        }
+        let body = IngestBatchRequest { request_id: String::new(), rows: request.rows.clone() }.encode_to_vec();
+        let encoded_bytes = body.len();
+        let id = BatchId::Request { request_id: request.request_id, body };
+        let batch = check_batch(id, request.rows, encoded_bytes, &terms)?;
+        let committer = self.committer(caller.tenant().id);
+        let pending = committer.submit(batch).await.map_err(|error| store_error(&error))?;
+        Ok(caller.respond(answer(pending).await?))
+    }
+
+    async fn get_ingest_stream(&self, request: Request<GetIngestStreamRequest>) -> Answer<IngestStream> {
+        let caller = Caller::of(&request)?;
+        let name = request.get_ref().name.clone();
+        let stream_id = name.strip_prefix("ingestStreams/").filter(|id| required_text(id, MAX_NAME_BYTES).is_ok());
+        let stream_id =
+            stream_id.ok_or_else(|| ApiError::invalid_field("name", "must be ingestStreams/{stream_id}"))?;
+        let stream = batches::stream(self.service.runtime.database.reader(), caller.tenant().id, stream_id).await;
+        let stream = stream.map_err(|error| store_error(&error))?.ok_or_else(ApiError::not_found)?;
+        Ok(caller.respond(IngestStream {
+            name,
+            acked_offset: stream.next_offset,
+            facts_position: stream.facts_position,
+        }))
+    }
+
+    async fn list_rejects(&self, request: Request<ListRejectsRequest>) -> Answer<ListRejectsResponse> {
+        let caller = Caller::of(&request)?;
+        let tenant = caller.tenant().id;
+        let size = convert::page_size(request.get_ref().page_size, 100, 1_000)?;
+        let sealer = &self.service.runtime.sealer;
+        let after = match request.get_ref().page_token.as_str() {
+            "" => 0,
+            token => {
+                let opened = sealer.open(tenant, b"ListRejects", token).ok().and_then(|value| value.try_into().ok());
+                i64::from_be_bytes(opened.ok_or_else(|| ApiError::invalid_token("page_token"))?)
+            }
+        };
+        let rows = batches::rejects(self.service.runtime.database.reader(), tenant, after, size).await;
+        let rows = rows.map_err(|error| store_error(&error))?;
+        let next_page_token = match rows.last() {
+            Some(last) if rows.len() as u64 == size => {
+                sealer.seal(tenant, b"ListRejects", &last.reject_id.to_be_bytes())
+            }
+            _ => String::new(),
+        };
+        let rejects = rows.into_iter().map(stored_reject).collect();
+        Ok(caller.respond(ListRejectsResponse { rejects, next_page_token }))
+    }
+}
+
+fn stored_reject(row: reject_entity::Model) -> StoredReject {
+    StoredReject {
+        stream_id: row.stream_id,
+        offset: row.batch_offset,
+        reject: Some(Reject { row: row.row_index, reason: row.reason, field: row.field, message: row.message }),
+    }
+}

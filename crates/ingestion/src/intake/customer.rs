@@ -1,0 +1,161 @@
+//! Checking and normalising customers.
+
+use super::Terms;
+use quintile_domain::names::{MAX_NAME_BYTES, optional_text, required_text};
+use quintile_domain::phone::Phone;
+use quintile_proto::google_type::Date;
+use quintile_proto::ingestion::{Customer, SourceIdentity};
+use quintile_proto::types::{CustomerAttributes, CustomerKind};
+use quintile_rpc::ApiError;
+
+/// The most identities of a customer.
+const MAX_IDENTITIES: usize = 16;
+/// The most bytes of an address.
+const MAX_ADDRESS_BYTES: usize = 1_024;
+
+/// An identity of a source.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Identity {
+    /// The source.
+    pub source: String,
+    /// The customer's id in it.
+    pub id: String,
+}
+
+impl Identity {
+    /// Checks an identity.
+    pub fn check(identity: Option<SourceIdentity>, field: &str) -> Result<Self, ApiError> {
+        let identity = identity.ok_or_else(|| ApiError::invalid_field(field, "is required"))?;
+        let id = identity.id.unwrap_or_default();
+        required_text(&identity.source, MAX_NAME_BYTES)
+            .map_err(|error| ApiError::invalid_text(format!("{field}.source"), error))?;
+        required_text(&id, MAX_NAME_BYTES).map_err(|error| ApiError::invalid_text(format!("{field}.id"), error))?;
+        Ok(Self { source: identity.source, id })
+    }
+}
+
+/// What identifies a person. Stored as ciphertext.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Person {
+    /// The name.
+    pub display_name: Option<String>,
+    /// The telephone number, in E.164.
+    pub phone: Option<String>,
+    /// The e-mail address, in lower case.
+    pub email: Option<String>,
+    /// The address.
+    pub address: Option<String>,
+    /// The date of birth.
+    pub birth_date: Option<Date>,
+}
+
+/// A customer as it came in: absent fields say nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CustomerPatch {
+    /// The identities; one at least.
+    pub identities: Vec<Identity>,
+    /// What identifies the person.
+    pub person: Person,
+    /// The attributes. `None`: not given.
+    pub attributes: Option<CustomerAttributes>,
+}
+
+impl CustomerPatch {
+    /// Checks a customer that has to name an identity.
+    pub fn check(customer: Customer, terms: &Terms) -> Result<Self, ApiError> {
+        if customer.identities.is_empty() || customer.identities.len() > MAX_IDENTITIES {
+            return Err(ApiError::invalid_field("identities", format!("must have 1 to {MAX_IDENTITIES} identities")));
+        }
+        let mut identities = Vec::with_capacity(customer.identities.len());
+        for (index, identity) in customer.identities.iter().enumerate() {
+            identities.push(Identity::check(Some(identity.clone()), &format!("identities[{index}]"))?);
+        }
+        Self::check_fields(customer, identities, terms)
+    }
+
+    /// Checks the fields of a customer that is known by name.
+    pub fn check_fields(customer: Customer, identities: Vec<Identity>, terms: &Terms) -> Result<Self, ApiError> {
+        let person = Person {
+            display_name: text(customer.display_name, "display_name", MAX_NAME_BYTES)?,
+            phone: customer.phone.map(|phone| normal_phone(&phone, "phone")).transpose()?,
+            email: customer.email.map(|email| normal_email(&email, "email")).transpose()?,
+            address: text(customer.address, "address", MAX_ADDRESS_BYTES)?,
+            birth_date: customer.birth_date.map(|date| birth_date(date, terms)).transpose()?,
+        };
+        if let Some(attributes) = &customer.attributes {
+            check_attributes(attributes)?;
+        }
+        Ok(Self { identities, person, attributes: customer.attributes })
+    }
+
+    /// The identity that the customer is found by.
+    pub fn first_identity(&self) -> &Identity {
+        &self.identities[0]
+    }
+}
+
+fn text(value: Option<String>, field: &str, max: usize) -> Result<Option<String>, ApiError> {
+    if let Some(value) = &value {
+        required_text(value, max).map_err(|error| ApiError::invalid_text(field, error))?;
+    }
+    Ok(value)
+}
+
+/// A telephone number in its one spelling.
+pub fn normal_phone(phone: &str, field: &str) -> Result<String, ApiError> {
+    let problem =
+        || ApiError::invalid_field(field, "must be a telephone number with its country code, such as +86 ...");
+    if phone.len() > MAX_NAME_BYTES {
+        return Err(problem());
+    }
+    Phone::parse(phone).map(|phone| phone.e164()).ok_or_else(problem)
+}
+
+/// An e-mail address in its one spelling.
+pub fn normal_email(email: &str, field: &str) -> Result<String, ApiError> {
+    required_text(email, MAX_NAME_BYTES).map_err(|error| ApiError::invalid_text(field, error))?;
+    let well_formed = email.split_once('@').is_some_and(|(local, domain)| {
+        !local.is_empty() && !domain.contains('@') && domain.contains('.') && !email.contains(char::is_whitespace)
+    });
+    if well_formed {
+        Ok(email.to_lowercase())
+    } else {
+        Err(ApiError::invalid_field(field, "must be an e-mail address"))
+    }
+}
+
+fn birth_date(date: Date, terms: &Terms) -> Result<Date, ApiError> {
+    let problem = || ApiError::invalid_field("birth_date", "must be a date between 1850 and today");
+    let days = match date.month {
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+        4 | 6 | 9 | 11 => 30,
+        2 if date.year % 4 == 0 && (date.year % 100 != 0 || date.year % 400 == 0) => 29,
+        2 => 28,
+        _ => return Err(problem()),
+    };
+    // A year more than the instant's at most: somewhere it is tomorrow already.
+    let this_year = 1970 + (terms.now.micros() / 31_556_952_000_000) as i32;
+    if !(1850..=this_year).contains(&date.year) || !(1..=days).contains(&date.day) {
+        return Err(problem());
+    }
+    Ok(date)
+}
+
+fn check_attributes(attributes: &CustomerAttributes) -> Result<(), ApiError> {
+    if attributes.kind() == CustomerKind::Unspecified {
+        return Err(ApiError::invalid_field("attributes.kind", "must be one of the kinds"));
+    }
+    let region = attributes.region.clone().unwrap_or_default();
+    let fields = [
+        ("owner", &attributes.owner),
+        ("region", &region),
+        ("department", &attributes.department),
+        ("language", &attributes.language),
+        ("acquisition_channel", &attributes.acquisition_channel),
+    ];
+    for (field, value) in fields {
+        optional_text(value, MAX_NAME_BYTES)
+            .map_err(|error| ApiError::invalid_text(format!("attributes.{field}"), error))?;
+    }
+    Ok(())
+}

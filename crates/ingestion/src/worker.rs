@@ -1,0 +1,200 @@
+//! The head of the chain: turns facts into features, when facts come and when time alone changes what they amount to.
+
+use crate::features::{self, Features, WINDOW_DAYS};
+use crate::store::{customers, facts};
+use crate::{FACTS, FEATURES, Service};
+use quintile_chain::context::WorkError;
+use quintile_chain::feed::{self, Derived, settled};
+use quintile_chain::progress::Watermark;
+use quintile_domain::ids::CustomerId;
+use quintile_domain::time::Instant;
+use quintile_proto::types::{ChannelActivity, CustomerRecord, Features as FeaturesMessage, WindowActivity};
+use quintile_rpc::convert;
+use quintile_rpc::policy::Tenant;
+use quintile_store::follower::{self, Place};
+use quintile_store::{DatabaseTransaction, StoreError, feed as facts_feed, records};
+use sea_orm::ConnectionTrait;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant as MachineInstant;
+
+/// Customers that one transaction recomputes.
+const CUSTOMERS_PER_COMMIT: usize = 5_000;
+/// How often time is looked at: what it changes is seen well within a second.
+const TICK: Duration = Duration::from_millis(100);
+/// How often the watermark is written down while nothing but time moves.
+const WRITE_WATERMARK: Duration = Duration::from_secs(1);
+
+/// Keeps the features of one tenant true, without end.
+pub async fn run(service: Service, tenant: Arc<Tenant>) -> Result<(), WorkError> {
+    let place = follower::place(service.runtime.database.reader(), tenant.id, FEATURES).await?;
+    // Time never goes back over what was computed.
+    service.runtime.business.advance_to(Instant::from_micros(place.time_micros));
+    service.runtime.progress.of(tenant.id).raise(Watermark::from_place(&place));
+    let mut worker = FeatureWorker { service, tenant, place, written: MachineInstant::now() };
+    loop {
+        worker.catch_up().await?;
+        let wake = worker.service.wake.clone();
+        tokio::select! {
+            () = wake.notified() => {}
+            () = tokio::time::sleep(TICK) => {}
+        }
+    }
+}
+
+struct FeatureWorker {
+    service: Service,
+    tenant: Arc<Tenant>,
+    place: Place,
+    written: MachineInstant,
+}
+
+impl FeatureWorker {
+    /// Takes in all facts that are there and all that time has changed.
+    async fn catch_up(&mut self) -> Result<(), WorkError> {
+        let runtime = self.service.runtime.clone();
+        loop {
+            // Read before the facts: what is acknowledged later may be later than this.
+            let now = runtime.business.now();
+            let (touched, last) =
+                facts_feed::touched_after(runtime.database.reader(), self.tenant.id, FACTS, self.place.facts_position)
+                    .await?;
+            if !touched.is_empty() {
+                let customers: Vec<_> = touched.iter().map(CustomerId).collect();
+                self.recompute_all(&customers, now, last).await?;
+                continue;
+            }
+            while self.tick(now).await? {}
+            let watermark = Watermark { facts_position: self.place.facts_position, time: Some(now) };
+            self.write_watermark(now).await?;
+            let progress = runtime.progress.of(self.tenant.id);
+            if progress.watermark() != watermark {
+                progress.raise(watermark);
+            }
+            return Ok(());
+        }
+    }
+
+    /// Recomputes customers, and notes with the last of them that the facts up to `position` are in.
+    async fn recompute_all(&mut self, customers: &[CustomerId], now: Instant, position: i64) -> Result<(), WorkError> {
+        let mut chunks = customers.chunks(CUSTOMERS_PER_COMMIT).peekable();
+        while let Some(chunk) = chunks.next() {
+            let transaction = self.service.runtime.database.begin().await?;
+            let changed = self.recompute(&transaction, chunk, now).await?;
+            feed::publish(&transaction, self.tenant.id, FEATURES, changed).await?;
+            if chunks.peek().is_none() {
+                let place = Place { cursor: FACTS.to_owned(), facts_position: position, ..self.place.clone() };
+                follower::advance(&transaction, self.tenant.id, FEATURES, &self.place, &place).await?;
+                self.place = place;
+            }
+            transaction.commit().await.map_err(StoreError::from)?;
+            self.service.runtime.progress.of(self.tenant.id).raise(Watermark::default());
+        }
+        Ok(())
+    }
+
+    /// Recomputes some of what time has changed. Returns whether there may be more.
+    async fn tick(&mut self, now: Instant) -> Result<bool, WorkError> {
+        let runtime = self.service.runtime.clone();
+        let due = records::due(runtime.database.reader(), self.tenant.id, now, CUSTOMERS_PER_COMMIT as u64).await?;
+        if due.is_empty() {
+            return Ok(false);
+        }
+        let mut customers: Vec<_> = due.iter().map(|record| record.customer).collect();
+        customers.sort_unstable();
+        let transaction = runtime.database.begin().await?;
+        let changed = self.recompute(&transaction, &customers, now).await?;
+        feed::publish(&transaction, self.tenant.id, FEATURES, changed).await?;
+        transaction.commit().await.map_err(StoreError::from)?;
+        runtime.progress.of(self.tenant.id).raise(Watermark::default());
+        Ok(true)
+    }
+
+    async fn recompute(
+        &self,
+        transaction: &DatabaseTransaction,
+        customers: &[CustomerId],
+        now: Instant,
+    ) -> Result<Vec<Derived>, StoreError> {
+        let known = records::load(transaction, self.tenant.id, customers).await?;
+        let known: HashMap<CustomerId, _> = known.into_iter().map(|record| (record.customer, record)).collect();
+        let mut changed = Vec::with_capacity(customers.len());
+        for derived in compute(transaction, &self.tenant, customers, now).await? {
+            let customer = CustomerId::try_from(derived.record.customer_id).ok();
+            let before = customer.and_then(|customer| known.get(&customer)).map(feed::decode).transpose()?;
+            if before.is_none_or(|before| settled(before) != settled(derived.record.clone())) {
+                changed.push(derived);
+            }
+        }
+        Ok(changed)
+    }
+
+    async fn write_watermark(&mut self, now: Instant) -> Result<(), StoreError> {
+        let place = Place { cursor: FACTS.to_owned(), time_micros: now.micros(), ..self.place.clone() };
+        if place == self.place || (self.written.elapsed() < WRITE_WATERMARK && self.place.time_micros > 0) {
+            return Ok(());
+        }
+        let transaction = self.service.runtime.database.begin().await?;
+        follower::advance(&transaction, self.tenant.id, FEATURES, &self.place, &place).await?;
+        transaction.commit().await.map_err(StoreError::from)?;
+        (self.place, self.written) = (place, MachineInstant::now());
+        Ok(())
+    }
+}
+
+/// The records of customers as of an instant, from their facts.
+pub async fn compute(
+    connection: &impl ConnectionTrait,
+    tenant: &Tenant,
+    customers: &[CustomerId],
+    as_of: Instant,
+) -> Result<Vec<Derived>, StoreError> {
+    let attributes = customers::attributes(connection, tenant.id, customers).await?;
+    let mut orders = facts::of_customers(connection, tenant.id, customers).await?;
+    let mut computed = Vec::with_capacity(attributes.len());
+    for (customer, attributes) in attributes {
+        let mut orders = orders.remove(&customer).unwrap_or_default();
+        let features = features::compute(&mut orders, as_of, &tenant.zone);
+        let next_change = features.next_change;
+        let record = CustomerRecord {
+            customer_id: customer.as_i64(),
+            attributes: Some(attributes),
+            features: Some(message(features, tenant, as_of)),
+            scores: None,
+            stage: None,
+        };
+        computed.push(Derived { record, next_change });
+    }
+    Ok(computed)
+}
+
+fn message(features: Features, tenant: &Tenant, as_of: Instant) -> FeaturesMessage {
+    let money = |minor: i64| Some(convert::money(tenant.currency, minor));
+    let windows = WINDOW_DAYS.into_iter().zip(features.windows).map(|(days, window)| WindowActivity {
+        days,
+        orders: window.orders,
+        revenue: money(window.revenue_minor),
+        previous_orders: window.previous_orders,
+        previous_revenue: money(window.previous_revenue_minor),
+    });
+    FeaturesMessage {
+        as_of: Some(convert::timestamp(as_of)),
+        next_change_time: features.next_change.map(convert::timestamp),
+        first_order_time: features.first_order.map(convert::timestamp),
+        last_order_time: features.last_order.map(convert::timestamp),
+        orders: features.orders,
+        purchase_days: features.purchase_days,
+        net_revenue: money(features.net_revenue_minor),
+        average_order_value: features.average_order_minor.and_then(money),
+        windows: windows.collect(),
+        primary_channel: features.primary_channel,
+        channels: features
+            .channels
+            .into_iter()
+            .map(|(channel, contacts)| ChannelActivity { channel, contacts })
+            .collect(),
+        gap_days: features.gap_days,
+        gap_p80_days: features.gap_p80_days,
+    }
+}

@@ -1,0 +1,20 @@
+//! The RPCs of lifecycle: one file per resource.
+
+mod stages;
+
+use crate::worker::StageLink;
+use quintile_chain::context::Runtime;
+use quintile_proto::lifecycle::stage_service_server::{self, StageServiceServer};
+use std::sync::Arc;
+use tonic::service::Routes;
+
+/// The services of this server.
+pub fn routes(runtime: &Runtime, link: &Arc<StageLink>) -> Routes {
+    Routes::default()
+        .add_service(StageServiceServer::new(stages::Stages { runtime: runtime.clone(), link: link.clone() }))
+}
+
+/// Their names, for health.
+pub fn names() -> Vec<&'static str> {
+    vec![stage_service_server::SERVICE_NAME]
+}

@@ -1,0 +1,78 @@
+//! Stages.
+
+use crate::stages::Stage;
+use crate::worker::StageLink;
+use quintile_chain::context::Runtime;
+use quintile_chain::derive::{self, Link};
+use quintile_chain::{feed, store_error};
+use quintile_proto::lifecycle::stage_service_server::StageService;
+use quintile_proto::lifecycle::{
+    CustomerStage, Funnel, GetFunnelRequest, GetStageRequest, StageCount, WatchStagesRequest,
+};
+use quintile_proto::types::WatchRecordsResponse;
+use quintile_rpc::{Answer, AnswerStream, Caller, convert};
+use quintile_store::records;
+use std::sync::Arc;
+use tonic::{Request, Response, Status};
+
+/// The part of a customer that is decided.
+const PART: &str = "stage";
+/// Records that the funnel reads at once.
+const SCAN_RECORDS: u64 = 5_000;
+
+/// The handlers.
+pub struct Stages {
+    pub runtime: Runtime,
+    pub link: Arc<StageLink>,
+}
+
+#[tonic::async_trait]
+impl StageService for Stages {
+    type WatchStagesStream = AnswerStream<WatchRecordsResponse>;
+
+    async fn get_stage(&self, request: Request<GetStageRequest>) -> Answer<CustomerStage> {
+        let caller = Caller::of(&request)?;
+        let name = request.get_ref().name.clone();
+        let customer = convert::customer("name", &name, Some(PART))?;
+        let (record, watermark) = derive::current(&self.runtime, self.link.as_ref(), &caller, customer).await?;
+        Ok(caller.respond(CustomerStage { name, values: record.stage, watermark: Some(watermark.to_message()) }))
+    }
+
+    async fn get_funnel(&self, request: Request<GetFunnelRequest>) -> Answer<Funnel> {
+        let caller = Caller::of(&request)?;
+        let tenant = caller.tenant();
+        let watermark = self.runtime.progress.of(tenant.id).watermark();
+        let as_of = self.runtime.business.now();
+        let mut counts = [0_i64; Stage::ALL.len() + 1];
+        let mut after = 0;
+        loop {
+            let page = records::scan(&self.runtime.database, tenant.id, after, SCAN_RECORDS)
+                .await
+                .map_err(|error| store_error(&error))?;
+            let Some(last) = page.last() else { break };
+            after = last.customer.0;
+            for row in page.iter().filter(|row| !row.body.is_empty()) {
+                let mut record = feed::decode(row).map_err(|error| store_error(&error))?;
+                if row.next_change.is_some_and(|instant| instant <= as_of) {
+                    self.link.derive(tenant, &mut record, as_of);
+                }
+                let stage = record.stage.map_or(0, |stage| stage.stage);
+                counts[usize::try_from(stage).unwrap_or(0).min(Stage::ALL.len())] += 1;
+            }
+        }
+        let stages = Stage::ALL
+            .into_iter()
+            .map(|stage| StageCount { stage: stage as i32, customers: counts[stage as usize] })
+            .collect();
+        Ok(caller.respond(Funnel { stages, watermark: Some(watermark.to_message()) }))
+    }
+
+    async fn watch_stages(
+        &self,
+        request: Request<WatchStagesRequest>,
+    ) -> Result<Response<Self::WatchStagesStream>, Status> {
+        let caller = Caller::of(&request)?;
+        let cursor = &request.get_ref().cursor;
+        Ok(Response::new(feed::watch(self.runtime.clone(), StageLink::FEED, caller, cursor).await?))
+    }
+}

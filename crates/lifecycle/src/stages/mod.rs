@@ -1,0 +1,214 @@
+//! The default stage policy: where a customer stands, which rule says so, and when time alone will say otherwise.
+//!
+//! Pure: an input, an instant and a zone give a decision. It knows neither P(alive) nor complaints, which join as
+//! further inputs. To add a rule, add it to `rule::Rule` at its place in the order, and to `Evidence::rule_on`; if it
+//! depends on days, add the day on which it turns to `Evidence::turning_days`.
+
+mod policy;
+mod rational;
+mod rhythm;
+mod rule;
+
+use quintile_domain::time::{Instant, TimeZone};
+
+pub use self::policy::{StagePolicy, StagePolicyError};
+pub use self::rational::Rational;
+use self::rhythm::Rhythm;
+use self::rule::Rule;
+use quintile_domain::midnight::begin_of_later_day;
+
+/// Where a customer stands in its life with the company, numbered as in `quintile.type.v1.Stage`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Stage {
+    /// No order yet.
+    Lead = 1,
+    /// A recent first order, and few orders.
+    New = 2,
+    /// Buys, and none of the other stages.
+    Active = 3,
+    /// Many orders, and none of the stages that warn.
+    Loyal = 4,
+    /// Silent for longer than its own rhythm explains, or buying half as often.
+    AtRisk = 5,
+    /// Silent for more than twice its rhythm.
+    Dormant = 6,
+    /// Silent for more than four times its rhythm.
+    Churned = 7,
+    /// Bought lately, after a silence that had met dormant.
+    Reactivated = 8,
+}
+
+impl Stage {
+    /// Every stage, by number.
+    pub const ALL: [Self; 8] = [
+        Self::Lead,
+        Self::New,
+        Self::Active,
+        Self::Loyal,
+        Self::AtRisk,
+        Self::Dormant,
+        Self::Churned,
+        Self::Reactivated,
+    ];
+
+    /// The name, such as `AT_RISK`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Lead => "LEAD",
+            Self::New => "NEW",
+            Self::Active => "ACTIVE",
+            Self::Loyal => "LOYAL",
+            Self::AtRisk => "AT_RISK",
+            Self::Dormant => "DORMANT",
+            Self::Churned => "CHURNED",
+            Self::Reactivated => "REACTIVATED",
+        }
+    }
+}
+
+/// What is decided upon: the features of one customer as of an instant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StageInput<'a> {
+    /// The first order. `None`: no order.
+    pub first_order: Option<Instant>,
+    /// The last order. `None`: no order.
+    pub last_order: Option<Instant>,
+    /// Orders so far.
+    pub orders: i64,
+    /// Gaps between consecutive distinct local purchase days, in days, oldest first.
+    pub gap_days: &'a [i32],
+    /// Orders in the 90 days before the instant.
+    pub orders_90: i64,
+    /// Orders in the 90 days before those.
+    pub previous_orders_90: i64,
+}
+
+/// Where a customer stands, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StageDecision {
+    /// The stage.
+    pub stage: Stage,
+    /// Local calendar days since the last order. `None`: no order.
+    pub silent_days: Option<i32>,
+    /// The silence that the customer's rhythm explains, in days. `None`: no order.
+    pub rhythm_p80: Option<Rational>,
+    /// The rule that decided, in words.
+    pub reason: String,
+    /// The earliest later local midnight at which the stage is another if nothing happens and the orders of the windows
+    /// stay what they are: these change upstream, and bring a new input. `None`: never.
+    pub next_change: Option<Instant>,
+}
+
+/// An input, reduced to what the rules ask of it.
+struct Evidence<'a> {
+    policy: &'a StagePolicy,
+    // Local days since 1970-01-01.
+    first_order_day: i64,
+    last_order_day: i64,
+    orders: i64,
+    p80: Rational,
+    /// The gap before the last order met DORMANT by what was known before it.
+    back_from_dormant: bool,
+    declined: bool,
+}
+
+impl StagePolicy {
+    /// Decides where a customer stands as of an instant, by the local days of `zone`.
+    pub fn evaluate(&self, input: &StageInput<'_>, as_of: Instant, zone: &TimeZone) -> StageDecision {
+        let Some(evidence) = Evidence::of(self, input, zone) else {
+            return StageDecision {
+                stage: Rule::NoOrder.stage(),
+                silent_days: None,
+                rhythm_p80: None,
+                reason: Rule::NoOrder.in_words(self),
+                next_change: None,
+            };
+        };
+        let today = zone.local_day(as_of);
+        let rule = evidence.rule_on(i64::from(today));
+        StageDecision {
+            stage: rule.stage(),
+            silent_days: Some(evidence.silent_days(i64::from(today)) as i32),
+            rhythm_p80: Some(evidence.p80),
+            reason: rule.in_words(self),
+            next_change: evidence.next_change(rule.stage(), as_of, zone),
+        }
+    }
+}
+
+impl<'a> Evidence<'a> {
+    /// `None`: no order.
+    fn of(policy: &'a StagePolicy, input: &StageInput<'_>, zone: &TimeZone) -> Option<Self> {
+        let (first_order, last_order) = input.first_order.zip(input.last_order)?;
+        let rhythm = Rhythm::of(input.gap_days, policy.population_p80_days);
+        let back_from_dormant = rhythm
+            .last_gap
+            .is_some_and(|(gap, p80_before)| p80_before.is_exceeded(policy.dormant_factor, i64::from(gap)));
+        Some(Self {
+            policy,
+            first_order_day: i64::from(zone.local_day(first_order)),
+            last_order_day: i64::from(zone.local_day(last_order)),
+            orders: input.orders,
+            p80: rhythm.p80,
+            back_from_dormant,
+            declined: input.previous_orders_90 >= policy.decline_min_orders
+                && input.orders_90.saturating_mul(2) <= input.previous_orders_90,
+        })
+    }
+
+    /// Days since the last order; an order up to 5 minutes ahead counts as one of the same day.
+    fn silent_days(&self, day: i64) -> i64 {
+        (day - self.last_order_day).max(0)
+    }
+
+    /// The first rule that matches on a local day.
+    fn rule_on(&self, day: i64) -> Rule {
+        let policy = self.policy;
+        let silent_days = self.silent_days(day);
+        let days_since_first = (day - self.first_order_day).max(0);
+        if self.p80.is_exceeded(policy.churned_factor, silent_days) {
+            Rule::ChurnedBySilence
+        } else if self.p80.is_exceeded(policy.dormant_factor, silent_days) {
+            Rule::DormantBySilence
+        } else if self.back_from_dormant && silent_days < i64::from(policy.reactivated_days) {
+            Rule::CameBack
+        } else if self.p80.is_exceeded(1, silent_days) {
+            Rule::AtRiskBySilence
+        } else if self.declined {
+            Rule::AtRiskByDecline
+        } else if days_since_first < i64::from(policy.new_days) && self.orders < policy.new_orders {
+            Rule::NewCustomer
+        } else if self.orders >= policy.loyal_orders {
+            Rule::ManyOrders
+        } else {
+            Rule::Otherwise
+        }
+    }
+
+    /// The local days on which a condition of `rule_on` turns, ascending; between them nothing can change.
+    fn turning_days(&self) -> [i64; 5] {
+        let policy = self.policy;
+        let silent_for = |days: i64| self.last_order_day.saturating_add(days);
+        let mut days = [
+            silent_for(self.p80.first_beyond(1)),
+            silent_for(self.p80.first_beyond(policy.dormant_factor)),
+            silent_for(self.p80.first_beyond(policy.churned_factor)),
+            silent_for(i64::from(policy.reactivated_days)),
+            self.first_order_day + i64::from(policy.new_days),
+        ];
+        days.sort_unstable();
+        days
+    }
+
+    fn next_change(&self, stage: Stage, as_of: Instant, zone: &TimeZone) -> Option<Instant> {
+        let today = i64::from(zone.local_day(as_of));
+        // A zone that crosses the date line leaves a day out, and the next one begins in its place: the stage differs
+        // there as well, as none comes back by time alone.
+        let change_day =
+            self.turning_days().into_iter().find(|day| *day > today && self.rule_on(*day).stage() != stage)?;
+        begin_of_later_day(zone, change_day, as_of)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+//! The parameters of the default stage policy.
+
+use thiserror::Error;
+
+/// One version of the default stage policy. Its windows of 90 days for a decline are those of the features.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StagePolicy {
+    /// The version, from 1. Default: 1.
+    pub version: i64,
+    /// The population's 0.8 quantile of gaps, in days, frozen in this version. Default: 119, that of CDNOW.
+    pub population_p80_days: i32,
+    /// NEW: the first order is less than this many local days ago. Default: 90.
+    pub new_days: i32,
+    /// NEW: fewer orders than this. Default: 3.
+    pub new_orders: i64,
+    /// LOYAL: this many orders or more. Default: 5.
+    pub loyal_orders: i64,
+    /// CHURNED: silent for more than this many times the rhythm. Default: 4.
+    pub churned_factor: i32,
+    /// DORMANT: silent for more than this many times the rhythm. Default: 2.
+    pub dormant_factor: i32,
+    /// REACTIVATED: the last order is less than this many local days ago. Default: 90.
+    pub reactivated_days: i32,
+    /// `AT_RISK` by decline: at least this many orders in the 90 days before the last 90. Default: 4.
+    pub decline_min_orders: i64,
+}
+
+/// Why a policy is refused, by the name of the parameter.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum StagePolicyError {
+    /// The parameter is 0 or negative.
+    #[error("{0}: must be 1 or more")]
+    NotPositive(&'static str),
+    /// The parameter is not greater than the other.
+    #[error("{0}: must be greater than {1}")]
+    NotGreater(&'static str, &'static str),
+}
+
+impl Default for StagePolicy {
+    fn default() -> Self {
+        Self {
+            version: 1,
+            population_p80_days: 119,
+            new_days: 90,
+            new_orders: 3,
+            loyal_orders: 5,
+            churned_factor: 4,
+            dormant_factor: 2,
+            reactivated_days: 90,
+            decline_min_orders: 4,
+        }
+    }
+}
+
+impl StagePolicy {
+    /// Refuses parameters under which a stage cannot be reached, or everybody is in it. Evaluating such a policy is
+    /// defined all the same.
+    pub fn validate(&self) -> Result<(), StagePolicyError> {
+        let positive = [
+            ("version", self.version),
+            ("population_p80_days", i64::from(self.population_p80_days)),
+            ("new_days", i64::from(self.new_days)),
+            ("new_orders", self.new_orders),
+            ("loyal_orders", self.loyal_orders),
+            ("reactivated_days", i64::from(self.reactivated_days)),
+            ("decline_min_orders", self.decline_min_orders),
+        ];
+        if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value < 1) {
+            return Err(StagePolicyError::NotPositive(name));
+        }
+        // AT_RISK lies between once the rhythm and DORMANT.
+        if self.dormant_factor <= 1 {
+            return Err(StagePolicyError::NotGreater("dormant_factor", "1"));
+        }
+        if self.churned_factor <= self.dormant_factor {
+            return Err(StagePolicyError::NotGreater("churned_factor", "dormant_factor"));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_policy_is_valid() {
+        assert_eq!(StagePolicy::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn a_policy_with_a_stage_out_of_reach_is_refused() {
+        let policy = StagePolicy { new_orders: 0, ..StagePolicy::default() };
+        assert_eq!(policy.validate(), Err(StagePolicyError::NotPositive("new_orders")));
+        let policy = StagePolicy { dormant_factor: 1, ..StagePolicy::default() };
+        assert_eq!(policy.validate(), Err(StagePolicyError::NotGreater("dormant_factor", "1")));
+        let policy = StagePolicy { churned_factor: 2, ..StagePolicy::default() };
+        let refused = policy.validate().unwrap_err();
+        assert_eq!(refused.to_string(), "churned_factor: must be greater than dormant_factor");
+    }
+}

@@ -1,0 +1,3 @@
+//! The tables of lifecycle.
+
+pub mod migrations;

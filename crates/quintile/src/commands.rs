@@ -1,0 +1,325 @@
+//! The operator's commands.
+
+use crate::config::{Config, ConfigFlags, Role, reference};
+use crate::output::{self, Format};
+use crate::remote::{Identity, Session, connect, token};
+use crate::suite::{self, Suite};
+use crate::{demo, import, profile};
+use anyhow::Context;
+use clap::{CommandFactory, Parser, Subcommand};
+use quintile_proto::segmentation::segment_service_client::SegmentServiceClient;
+use quintile_proto::segmentation::{ListMembersRequest, ListSegmentsRequest, PreviewSegmentRequest};
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tonic::Code;
+
+/// A failure of any other kind.
+pub const EXIT_FAILURE: u8 = 1;
+/// What was asked is malformed. Clap uses the same code for flags.
+const EXIT_USAGE: u8 = 2;
+/// What was asked for is not there.
+const EXIT_NOT_FOUND: u8 = 3;
+/// The caller may not.
+const EXIT_DENIED: u8 = 4;
+/// The server is not there.
+const EXIT_UNAVAILABLE: u8 = 5;
+
+/// Quintile: takes in what customers do, scores and segments them, and shows every team what it may see.
+///
+/// Exit codes: 0 done, 1 failed, 2 malformed request, 3 not found, 4 not allowed, 5 server not reached.
+#[derive(Debug, Parser)]
+#[command(name = "quintile", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the services: all five, or those of `--role`
+    Serve(ServeArgs),
+    /// Brings the database schemas up to date, and ends
+    Migrate(MigrateArgs),
+    /// Prints a token, for `authorization: Bearer ...`
+    Token(TokenArgs),
+    /// Takes in a file through the public stream; run again after an interruption, it goes on
+    Import(import::ImportArgs),
+    /// Customers
+    #[command(subcommand)]
+    Customer(CustomerCommand),
+    /// Segments
+    #[command(subcommand)]
+    Segments(SegmentsCommand),
+    /// Runs the suite in a fresh directory, takes in a purchase log, and shows what comes out
+    Demo(demo::DemoArgs),
+    /// The configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Prints completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct ServeArgs {
+    #[command(flatten)]
+    config: ConfigFlags,
+    /// The services to run [default: all]
+    #[arg(long = "role", value_enum)]
+    roles: Vec<Role>,
+    /// Freezes business time at this instant, such as 1998-07-01T00:00:00Z
+    #[arg(long, value_name = "INSTANT")]
+    as_of: Option<String>,
+    /// The first of five ports; 0 takes any that are free [default: 7701]
+    #[arg(long, value_name = "PORT")]
+    port_base: Option<u16>,
+    /// A PostgreSQL URL; without it the data is in the data directory
+    #[arg(long, value_name = "URL")]
+    database_url: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct MigrateArgs {
+    #[command(flatten)]
+    config: ConfigFlags,
+    /// The services whose schemas to bring up to date [default: all]
+    #[arg(long = "role", value_enum)]
+    roles: Vec<Role>,
+    /// A PostgreSQL URL; without it the data is in the data directory
+    #[arg(long, value_name = "URL")]
+    database_url: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct TokenArgs {
+    #[command(flatten)]
+    config: ConfigFlags,
+    /// The role: admin, analyst, support or service
+    #[arg(long)]
+    role: String,
+    /// Who the token speaks for [default: the role's name]
+    #[arg(long, default_value = "")]
+    subject: String,
+    /// The tenant's id
+    #[arg(long, default_value = "default")]
+    tenant: String,
+    /// How long it is valid, in seconds; at most 43200
+    #[arg(long, default_value_t = 3600)]
+    lifetime: u64,
+}
+
+/// As whom a command calls.
+#[derive(Debug, clap::Args)]
+pub struct CallerArgs {
+    #[command(flatten)]
+    pub config: ConfigFlags,
+    /// The role to call as
+    #[arg(long = "as", default_value = "admin", value_name = "ROLE")]
+    pub role: String,
+    /// The tenant's id
+    #[arg(long, default_value = "default")]
+    pub tenant: String,
+    /// The form of the output
+    #[arg(short = 'o', long, value_enum, default_value_t)]
+    pub output: Format,
+}
+
+impl CallerArgs {
+    async fn session(&self) -> anyhow::Result<(Config, Session)> {
+        let config = Config::load(&self.config)?;
+        let identity = Identity { role: self.role.clone(), subject: String::new(), tenant: self.tenant.clone() };
+        let session = Session::begin(&config, &identity).await?;
+        Ok((config, session))
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum CustomerCommand {
+    /// Shows everything that the caller may see of a customer
+    Show {
+        /// `customers/{number}`, or the number
+        customer: String,
+        #[command(flatten)]
+        caller: CallerArgs,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum SegmentsCommand {
+    /// Lists the saved segments
+    List {
+        #[command(flatten)]
+        caller: CallerArgs,
+    },
+    /// Counts the customers of an expression exactly, without saving anything
+    Preview {
+        /// The rule, such as `rfm.r >= 4 && orders >= 3`
+        expression: String,
+        /// Customers to name
+        #[arg(long, default_value_t = 0)]
+        sample: i32,
+        #[command(flatten)]
+        caller: CallerArgs,
+    },
+    /// Lists the members of a segment or label
+    Members {
+        /// `segments/{id}` or `labelSets/{set}/labels/{label}`
+        parent: String,
+        /// Members to list at most
+        #[arg(long, default_value_t = 100)]
+        limit: i32,
+        #[command(flatten)]
+        caller: CallerArgs,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Prints the configuration in force, secrets hidden
+    Print {
+        #[command(flatten)]
+        config: ConfigFlags,
+    },
+    /// Prints the reference of all settings
+    Reference,
+}
+
+/// Runs a command.
+pub async fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Serve(args) => serve(args).await,
+        Command::Migrate(args) => {
+            let mut config = Config::load(&args.config)?;
+            config.database_url = args.database_url.or(config.database_url);
+            suite::migrate(&config, &roles(&args.roles)).await
+        }
+        Command::Token(args) => {
+            let config = Config::load(&args.config)?;
+            let identity = Identity { role: args.role, subject: args.subject, tenant: args.tenant };
+            println!("{}", token(&config, &identity, Some(Duration::from_secs(args.lifetime))).await?);
+            Ok(())
+        }
+        Command::Import(args) => import::run(args).await,
+        Command::Customer(CustomerCommand::Show { customer, caller }) => {
+            let (config, session) = caller.session().await?;
+            profile::show(&config, &session, &customer, caller.output).await
+        }
+        Command::Segments(command) => segments(command).await,
+        Command::Demo(args) => demo::run(args).await,
+        Command::Config(ConfigCommand::Print { config }) => {
+            println!("{}", serde_json::to_string_pretty(&Config::load(&config)?.redacted())?);
+            Ok(())
+        }
+        Command::Config(ConfigCommand::Reference) => {
+            print!("{}", reference());
+            Ok(())
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "quintile", &mut std::io::stdout());
+            Ok(())
+        }
+    }
+}
+
+fn roles(chosen: &[Role]) -> Vec<Role> {
+    if chosen.is_empty() { Role::ALL.to_vec() } else { chosen.to_vec() }
+}
+
+async fn serve(args: ServeArgs) -> anyhow::Result<()> {
+    let mut config = Config::load(&args.config)?;
+    config.as_of = args.as_of.or(config.as_of);
+    config.database_url = args.database_url.or(config.database_url);
+    if let Some(base) = args.port_base {
+        config.set_port_base(base);
+    }
+    start_logging(&config)?;
+    let chosen = roles(&args.roles);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut suite = tokio::select! {
+        suite = Suite::start(&config, &chosen) => suite?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
+    for (role, endpoint) in &suite.endpoints {
+        tracing::info!(role, endpoint, "serving");
+    }
+    let failure = tokio::select! {
+        error = suite.failed() => Some(error),
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+    };
+    tracing::info!("draining");
+    suite.stop().await?;
+    failure.map_or(Ok(()), Err)
+}
+
+/// Starts the log on standard error.
+pub fn start_logging(config: &Config) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.log.filter).context("log.filter")?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = if config.log.json { log.json().try_init() } else { log.try_init() };
+    started.map_err(|error| anyhow::anyhow!("the log does not start: {error}"))
+}
+
+async fn segments(command: SegmentsCommand) -> anyhow::Result<()> {
+    match command {
+        SegmentsCommand::List { caller } => {
+            let (config, session) = caller.session().await?;
+            let mut client = SegmentServiceClient::new(connect(&config, Role::Segmentation)?);
+            let answer = client.list_segments(session.request(ListSegmentsRequest::default())).await?.into_inner();
+            if caller.output == Format::Json {
+                println!("{}", output::json(&answer, "quintile.segmentation.v1.ListSegmentsResponse")?);
+                return Ok(());
+            }
+            let rows = answer.segments.into_iter().map(|segment| {
+                vec![segment.name, output::thousands(segment.members.unsigned_abs()), segment.expression]
+            });
+            println!("{}", output::table(&["segment", "members", "expression"], false, rows.collect()));
+        }
+        SegmentsCommand::Preview { expression, sample, caller } => {
+            let (config, session) = caller.session().await?;
+            let mut client = SegmentServiceClient::new(connect(&config, Role::Segmentation)?);
+            let request = PreviewSegmentRequest { expression, sample_size: sample };
+            let answer = client.preview_segment(session.request(request)).await?.into_inner();
+            if caller.output == Format::Json {
+                println!("{}", output::json(&answer, "quintile.segmentation.v1.SegmentPreview")?);
+                return Ok(());
+            }
+            println!("{}", demo::preview_line(&answer));
+            answer.sample.iter().for_each(|customer| println!("{customer}"));
+        }
+        SegmentsCommand::Members { parent, limit, caller } => {
+            let (config, session) = caller.session().await?;
+            let mut client = SegmentServiceClient::new(connect(&config, Role::Segmentation)?);
+            let request = ListMembersRequest { parent, page_size: limit, page_token: String::new() };
+            let answer = client.list_members(session.request(request)).await?.into_inner();
+            if caller.output == Format::Json {
+                println!("{}", output::json(&answer, "quintile.segmentation.v1.ListMembersResponse")?);
+                return Ok(());
+            }
+            answer.customers.iter().for_each(|customer| println!("{customer}"));
+        }
+    }
+    Ok(())
+}
+
+/// The exit code that tells a program what kind of failure it was.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    let status = error.chain().find_map(|cause| cause.downcast_ref::<tonic::Status>());
+    match status.map(tonic::Status::code) {
+        Some(Code::InvalidArgument | Code::OutOfRange) => EXIT_USAGE,
+        Some(Code::NotFound) => EXIT_NOT_FOUND,
+        Some(Code::Unauthenticated | Code::PermissionDenied) => EXIT_DENIED,
+        Some(Code::Unavailable | Code::DeadlineExceeded) => EXIT_UNAVAILABLE,
+        _ => EXIT_FAILURE,
+    }
+}
+
+/// A path that a command takes as a file.
+pub fn readable(path: &PathBuf) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}

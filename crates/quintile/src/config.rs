@@ -1,0 +1,273 @@
+//! Configuration: defaults, then a file, then the environment, then flags. Keys that are not known are refused.
+
+use anyhow::Context;
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use quintile_rpc::settings::ServerSettings;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// The configuration of a process.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The folder that holds keys and secrets, and with the embedded store the data.
+    pub data_dir: PathBuf,
+    /// A PostgreSQL URL. Without it, the data is in `SQLite` files in `data_dir`.
+    pub database_url: Option<String>,
+    /// Freezes business time at this instant (RFC 3339), for back-tests and demonstrations.
+    pub as_of: Option<String>,
+    /// Where this process listens.
+    pub listen: Listen,
+    /// Where the services that run in other processes are.
+    pub peers: Peers,
+    /// Files with secrets. Without them they are made in `data_dir`.
+    pub secrets: Secrets,
+    /// Limits and transport of the servers.
+    pub server: ServerSettings,
+    /// Logs.
+    pub log: Log,
+}
+
+/// Where the servers listen.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Listen {
+    /// The address.
+    pub host: String,
+    /// The port of ingestion. 0: any that is free.
+    pub ingestion: u16,
+    /// The port of scoring.
+    pub scoring: u16,
+    /// The port of lifecycle.
+    pub lifecycle: u16,
+    /// The port of segmentation.
+    pub segmentation: u16,
+    /// The port of access-control.
+    pub access: u16,
+}
+
+/// The URLs of services that run in other processes.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Peers {
+    /// The URL of ingestion, such as `http://ingestion:7701`.
+    pub ingestion: Option<String>,
+    /// The URL of scoring.
+    pub scoring: Option<String>,
+    /// The URL of lifecycle.
+    pub lifecycle: Option<String>,
+    /// The URL of segmentation.
+    pub segmentation: Option<String>,
+    /// The URL of access-control.
+    pub access: Option<String>,
+}
+
+/// Files with secrets.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Secrets {
+    /// The secret that is exchanged for the first tokens.
+    pub bootstrap_file: Option<PathBuf>,
+    /// The master key: 32 bytes in base64.
+    pub master_key_file: Option<PathBuf>,
+}
+
+/// Logs.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// What is logged, as `tracing` filters have it: `info`, or `info,quintile_rpc=debug`.
+    pub filter: String,
+    /// One JSON object a line, for machines.
+    pub json: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("quintile-data"),
+            database_url: None,
+            as_of: None,
+            listen: Listen::default(),
+            peers: Peers::default(),
+            secrets: Secrets::default(),
+            server: ServerSettings::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            host: "127.0.0.1".to_owned(),
+            ingestion: 7701,
+            scoring: 7702,
+            lifecycle: 7703,
+            segmentation: 7704,
+            access: 7705,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".to_owned(), json: false }
+    }
+}
+
+/// What the flags of every command can set.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct ConfigFlags {
+    /// A configuration file in TOML
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The folder with keys, secrets and embedded data [default: quintile-data]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+impl Config {
+    /// The configuration by defaults, file, environment (`QUINTILE_DATA_DIR`, `QUINTILE_SERVER__DRAIN_SECONDS`) and flags.
+    pub fn load(flags: &ConfigFlags) -> anyhow::Result<Self> {
+        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        if let Some(file) = &flags.config {
+            anyhow::ensure!(file.exists(), "{} is not there", file.display());
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        // Names of the tools around the product, which are no settings of it.
+        let own = |key: &figment::value::UncasedStr| {
+            !["bin", "buf", "cdnow", "data", "test_postgres_url"].iter().any(|other| key == *other)
+        };
+        figment = figment.merge(Env::prefixed("QUINTILE_").filter(own).split("__"));
+        let mut config: Self = figment.extract().context("configuration")?;
+        if let Some(data_dir) = &flags.data_dir {
+            config.data_dir.clone_from(data_dir);
+        }
+        Ok(config)
+    }
+
+    /// The port of a role.
+    pub fn port(&self, role: Role) -> u16 {
+        match role {
+            Role::Ingestion => self.listen.ingestion,
+            Role::Scoring => self.listen.scoring,
+            Role::Lifecycle => self.listen.lifecycle,
+            Role::Segmentation => self.listen.segmentation,
+            Role::AccessControl => self.listen.access,
+        }
+    }
+
+    /// Takes five ports from `base` on; 0 takes any that are free.
+    pub fn set_port_base(&mut self, base: u16) {
+        let port = |index: u16| if base == 0 { 0 } else { base.saturating_add(index) };
+        self.listen = Listen {
+            host: self.listen.host.clone(),
+            ingestion: port(0),
+            scoring: port(1),
+            lifecycle: port(2),
+            segmentation: port(3),
+            access: port(4),
+        };
+    }
+
+    /// The URL of a role that runs in another process.
+    pub fn peer(&self, role: Role) -> Option<&str> {
+        match role {
+            Role::Ingestion => self.peers.ingestion.as_deref(),
+            Role::Scoring => self.peers.scoring.as_deref(),
+            Role::Lifecycle => self.peers.lifecycle.as_deref(),
+            Role::Segmentation => self.peers.segmentation.as_deref(),
+            Role::AccessControl => self.peers.access.as_deref(),
+        }
+    }
+
+    /// The same without what is secret, to print.
+    #[must_use]
+    pub fn redacted(mut self) -> Self {
+        if self.database_url.is_some() {
+            self.database_url = Some("<secret>".to_owned());
+        }
+        self
+    }
+}
+
+/// The services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
+pub enum Role {
+    /// Takes in customers and orders.
+    Ingestion,
+    /// Scores customers.
+    Scoring,
+    /// Puts customers into stages.
+    Lifecycle,
+    /// Segments customers.
+    Segmentation,
+    /// Decides who may call what.
+    AccessControl,
+}
+
+impl Role {
+    /// All services, in the order of the chain.
+    pub const ALL: [Self; 5] =
+        [Self::Ingestion, Self::Scoring, Self::Lifecycle, Self::Segmentation, Self::AccessControl];
+
+    /// The key under which its endpoint is written down.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Ingestion => "ingestion",
+            Self::Scoring => "scoring",
+            Self::Lifecycle => "lifecycle",
+            Self::Segmentation => "segmentation",
+            Self::AccessControl => "access",
+        }
+    }
+}
+
+/// The reference of all settings in Markdown, from the types.
+pub fn reference() -> String {
+    let schema = schemars::schema_for!(Config);
+    let defaults = serde_json::to_value(Config::default()).unwrap_or_default();
+    let mut text = String::from(
+        "# Configuration\n\nSettings come from the defaults, then the file of `--config`, then the environment, then flags. \
+         A setting `a.b` is `QUINTILE_A__B` in the environment. Keys that are not known are refused. This page is made by \
+         `quintile config reference`.\n\n| setting | default | meaning |\n|---|---|---|\n",
+    );
+    let root = schema.as_value();
+    describe(root, root, "", &defaults, &mut text);
+    text
+}
+
+fn describe(
+    root: &serde_json::Value,
+    schema: &serde_json::Value,
+    prefix: &str,
+    defaults: &serde_json::Value,
+    text: &mut String,
+) {
+    let Some(properties) = schema["properties"].as_object() else { return };
+    for (name, property) in properties {
+        let path = format!("{prefix}{name}");
+        let reference = property["$ref"].as_str().or_else(|| {
+            property["anyOf"].as_array().and_then(|options| options.iter().find_map(|option| option["$ref"].as_str()))
+        });
+        if let Some(target) = reference.and_then(|reference| root.pointer(reference.trim_start_matches('#'))) {
+            describe(root, target, &format!("{path}."), &defaults[name], text);
+            continue;
+        }
+        let default = match &defaults[name] {
+            serde_json::Value::Null => "-".to_owned(),
+            value => format!("`{value}`"),
+        };
+        let meaning = property["description"].as_str().unwrap_or_default().replace('\n', " ");
+        text.push_str(&format!("| `{path}` | {default} | {meaning} |\n"));
+    }
+}
+
+/// Reads a secret from a file, white space around it aside.
+pub fn read_secret(path: &Path) -> anyhow::Result<String> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(text.trim().to_owned())
+}

@@ -1,0 +1,69 @@
+//! The 360 view of a customer, for people.
+
+use crate::config::{Config, Role};
+use crate::output::{self, Format};
+use crate::remote::{Session, connect};
+use quintile_proto::segmentation::profile_service_client::ProfileServiceClient;
+use quintile_proto::segmentation::{GetProfileRequest, Profile};
+
+/// Gets a customer's profile.
+pub async fn get(config: &Config, session: &Session, customer: &str) -> anyhow::Result<Profile> {
+    let number = customer.trim_start_matches("customers/");
+    let request = session.request(GetProfileRequest { name: format!("customers/{number}/profile") });
+    let mut client = ProfileServiceClient::new(connect(config, Role::Segmentation)?);
+    Ok(client.get_profile(request).await?.into_inner())
+}
+
+/// Prints a customer's profile.
+pub async fn show(config: &Config, session: &Session, customer: &str, format: Format) -> anyhow::Result<()> {
+    let profile = get(config, session, customer).await?;
+    match format {
+        Format::Json => println!("{}", output::json(&profile, "quintile.segmentation.v1.Profile")?),
+        Format::Table => {
+            let rows = lines(&profile).into_iter().map(|(field, value)| vec![field.to_owned(), value]);
+            println!("{}", output::table(&["field", "value"], false, rows.collect()));
+        }
+    }
+    Ok(())
+}
+
+/// The lines of a profile: what it is, and the value as the reader may see it.
+pub fn lines(profile: &Profile) -> Vec<(&'static str, String)> {
+    let text = |text: Option<&String>| text.map_or("-".to_owned(), Clone::clone);
+    let mut lines = vec![("customer", profile.name.trim_end_matches("/profile").to_owned())];
+    if let Some(customer) = &profile.customer {
+        let identities = customer.identities.iter();
+        let identities: Vec<_> =
+            identities.map(|identity| format!("{} {}", identity.source, text(identity.id.as_ref()))).collect();
+        lines.extend([
+            ("known as", identities.join(", ")),
+            ("name", text(customer.display_name.as_ref())),
+            ("phone", text(customer.phone.as_ref())),
+            ("e-mail", text(customer.email.as_ref())),
+            ("address", text(customer.address.as_ref())),
+            ("born", output::date(customer.birth_date.as_ref())),
+        ]);
+    }
+    if let Some(features) = &profile.features {
+        let last = features.last_order_time.as_ref();
+        let last = last.and_then(|last| quintile_domain::time::Instant::from_parts(last.seconds, last.nanos).ok());
+        lines.extend([
+            ("orders", features.orders.to_string()),
+            ("revenue", output::money(features.net_revenue.as_ref())),
+            ("last order", last.map_or("-".to_owned(), |last| last.to_string())),
+        ]);
+    }
+    if let Some(scores) = &profile.scores {
+        lines.push(("RFM", format!("{}-{}-{}", scores.recency, scores.frequency, scores.monetary)));
+    }
+    if let Some(stage) = &profile.stage {
+        let name = stage.stage().as_str_name().trim_start_matches("STAGE_").to_owned();
+        lines.push(("stage", format!("{name} ({})", stage.reason)));
+    }
+    lines.push(("labels", profile.labels.join(", ")));
+    lines.push(("segments", profile.segments.join(", ")));
+    if !profile.missing_parts.is_empty() {
+        lines.push(("missing", profile.missing_parts.join(", ")));
+    }
+    lines
+}

@@ -1,0 +1,89 @@
+//! The commands' side of the wire: channels, tokens, and what a refusal means to a person.
+
+use crate::config::{Config, Role};
+use crate::data_dir::{endpoint, existing_bootstrap_secret};
+use anyhow::Context;
+use quintile_proto::access::IssueTokenRequest;
+use quintile_proto::access::token_service_client::TokenServiceClient;
+use quintile_rpc::client::{AUTHORIZATION, channel};
+use quintile_rpc::convert;
+use std::time::Duration;
+use tonic::Request;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::Channel;
+use tonic_health::ServingStatus;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+
+/// How long the token of one command is valid.
+const COMMAND_LIFETIME: Duration = Duration::from_hours(1);
+
+/// Whose token to get.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The role.
+    pub role: String,
+    /// The subject; empty: the role's name.
+    pub subject: String,
+    /// The tenant; empty: `default`.
+    pub tenant: String,
+}
+
+impl Identity {
+    /// A role of the default tenant.
+    pub fn of_role(role: &str) -> Self {
+        Self { role: role.to_owned(), subject: String::new(), tenant: String::new() }
+    }
+}
+
+/// A channel to a service.
+pub fn connect(config: &Config, role: Role) -> anyhow::Result<Channel> {
+    channel(&endpoint(config, role)?, config.server.tls.as_ref()).map_err(anyhow::Error::msg)
+}
+
+/// Gets a token for the bootstrap secret.
+pub async fn token(config: &Config, identity: &Identity, lifetime: Option<Duration>) -> anyhow::Result<String> {
+    let request = IssueTokenRequest {
+        bootstrap_secret: existing_bootstrap_secret(config)?,
+        role: identity.role.clone(),
+        subject: identity.subject.clone(),
+        tenant: identity.tenant.clone(),
+        lifetime: lifetime.map(convert::duration),
+    };
+    let mut client = TokenServiceClient::new(connect(config, Role::AccessControl)?);
+    let answer = client.issue_token(request).await.context("access-control gave no token")?;
+    Ok(answer.into_inner().token)
+}
+
+/// Makes requests with a token.
+#[derive(Clone)]
+pub struct Session {
+    authorization: MetadataValue<Ascii>,
+}
+
+impl Session {
+    /// A session as a role.
+    pub async fn begin(config: &Config, identity: &Identity) -> anyhow::Result<Self> {
+        let token = token(config, identity, Some(COMMAND_LIFETIME)).await?;
+        Ok(Self { authorization: format!("Bearer {token}").parse()? })
+    }
+
+    /// A request with the session's token.
+    pub fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.metadata_mut().insert(AUTHORIZATION, self.authorization.clone());
+        request
+    }
+}
+
+/// Waits until a server says that it serves. The caller bounds how long.
+pub async fn wait_until_serving(channel: &Channel) {
+    let mut client = HealthClient::new(channel.clone());
+    loop {
+        let answer = client.check(HealthCheckRequest { service: String::new() }).await;
+        if answer.is_ok_and(|answer| answer.into_inner().status == ServingStatus::Serving as i32) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,4 @@
+//! The tables of scoring.
+
+pub mod migrations;
+pub mod models;

@@ -1,0 +1,72 @@
+//! The members of segments and labels.
+
+use super::{check_rights, population};
+use crate::Service;
+use crate::engine::Bitmap;
+use crate::population::Population;
+use quintile_domain::ids::CustomerId;
+use quintile_proto::segmentation::{
+    CheckMembersRequest, CheckMembersResponse, ListMembersRequest, ListMembersResponse,
+};
+use quintile_rpc::{ApiError, Caller, convert};
+
+/// The most customers of one check.
+const MAX_CHECKED: usize = 1_000;
+
+/// The members of a segment or label that the caller may use.
+pub fn members_of(caller: &Caller, population: &Population, parent: &str) -> Result<Bitmap, ApiError> {
+    if !parent.starts_with("segments/") && !parent.starts_with("labelSets/") {
+        return Err(ApiError::invalid_field("parent", "must be segments/{id} or labelSets/{set}/labels/{label}"));
+    }
+    let members = population.members(parent).ok_or_else(ApiError::not_found)?;
+    if let Some(segment) = parent.strip_prefix("segments/").and_then(|id| population.segment(id)) {
+        check_rights(caller, population, &segment.rule)?;
+    }
+    Ok(members)
+}
+
+/// A page of members.
+pub fn list(service: &Service, caller: &Caller, request: &ListMembersRequest) -> Result<ListMembersResponse, ApiError> {
+    let tenant = caller.tenant().id;
+    let size = convert::page_size(request.page_size, 1_000, 10_000)? as usize;
+    let sealer = &service.runtime.sealer;
+    let query = format!("ListMembers {}", request.parent);
+    let after = match request.page_token.as_str() {
+        "" => 0,
+        token => {
+            let opened = sealer.open(tenant, query.as_bytes(), token).ok().and_then(|value| value.try_into().ok());
+            u32::from_be_bytes(opened.ok_or_else(|| ApiError::invalid_token("page_token"))?)
+        }
+    };
+    let loaded = population(service, caller)?;
+    let watermark = service.runtime.progress.of(tenant).watermark();
+    let members = members_of(caller, &loaded.population.read(), &request.parent)?;
+    let page: Vec<u32> = members.iter_from(after).take(size).collect();
+    let next_page_token = match page.last() {
+        Some(last) if page.len() == size => sealer.seal(tenant, query.as_bytes(), &last.to_be_bytes()),
+        _ => String::new(),
+    };
+    let customers = page.into_iter().map(|id| CustomerId(id).to_string()).collect();
+    Ok(ListMembersResponse { customers, next_page_token, watermark: Some(watermark.to_message()) })
+}
+
+/// Which of some customers are members.
+pub fn check(
+    service: &Service,
+    caller: &Caller,
+    request: &CheckMembersRequest,
+) -> Result<CheckMembersResponse, ApiError> {
+    if request.customers.is_empty() || request.customers.len() > MAX_CHECKED {
+        return Err(ApiError::invalid_field("customers", format!("must have 1 to {MAX_CHECKED} customers")));
+    }
+    let loaded = population(service, caller)?;
+    let watermark = service.runtime.progress.of(caller.tenant().id).watermark();
+    let all = members_of(caller, &loaded.population.read(), &request.parent)?;
+    let mut members = Vec::new();
+    for (index, name) in request.customers.iter().enumerate() {
+        if all.contains(convert::customer(&format!("customers[{index}]"), name, None)?.0) {
+            members.push(name.clone());
+        }
+    }
+    Ok(CheckMembersResponse { members, watermark: Some(watermark.to_message()) })
+}

@@ -1,0 +1,54 @@
+//! The RPCs of segmentation: one file per resource.
+
+mod labels;
+mod members;
+mod memberships;
+mod profiles;
+mod segments;
+
+use crate::Service;
+use crate::engine::Bitmap;
+use crate::fields::{FieldId, sensitivity};
+use crate::population::{LoadedPopulation, Population};
+use quintile_expr::Rule;
+use quintile_proto::google_type::Money;
+use quintile_proto::segmentation::label_service_server::{self, LabelServiceServer};
+use quintile_proto::segmentation::profile_service_server::{self, ProfileServiceServer};
+use quintile_proto::segmentation::segment_service_server::{self, SegmentServiceServer};
+use quintile_rpc::{ApiError, Caller, convert};
+use tonic::service::Routes;
+
+/// The services of this server.
+pub fn routes(service: &Service) -> Routes {
+    Routes::default()
+        .add_service(SegmentServiceServer::new(segments::Segments { service: service.clone() }))
+        .add_service(LabelServiceServer::new(labels::Labels { service: service.clone() }))
+        .add_service(ProfileServiceServer::new(profiles::Profiles { service: service.clone() }))
+}
+
+/// Their names, for health.
+pub fn names() -> Vec<&'static str> {
+    vec![segment_service_server::SERVICE_NAME, label_service_server::SERVICE_NAME, profile_service_server::SERVICE_NAME]
+}
+
+/// The caller's population.
+fn population(service: &Service, caller: &Caller) -> Result<LoadedPopulation, ApiError> {
+    let loaded = service.populations.of(caller.tenant().id);
+    loaded.ok_or_else(|| ApiError::unavailable("the population is being loaded"))
+}
+
+/// Refuses a rule that reads a field, itself or through a segment, that the caller may not read in clear.
+fn check_rights(caller: &Caller, population: &Population, rule: &Rule) -> Result<(), ApiError> {
+    for field in population.fields_read(rule) {
+        if !caller.reads_in_clear(sensitivity(field)) {
+            return Err(ApiError::field_denied(FieldId::from_id(field).map_or("a field", FieldId::name)));
+        }
+    }
+    Ok(())
+}
+
+/// The revenue of customers so far.
+fn revenue(caller: &Caller, population: &Population, customers: &Bitmap) -> Money {
+    let minor = population.engine().sum_minor(FieldId::NetRevenue, customers);
+    convert::money(caller.tenant().currency, i64::try_from(minor).unwrap_or(i64::MAX))
+}

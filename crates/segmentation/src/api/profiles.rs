@@ -1,0 +1,101 @@
+//! The 360 view: every part from the service that owns it, with the caller's own rights, all at once.
+
+use super::{check_rights, population};
+use crate::Service;
+use crate::population::LiveSegment;
+use quintile_domain::ids::CustomerId;
+use quintile_proto::ingestion::customer_service_client::CustomerServiceClient;
+use quintile_proto::ingestion::feature_service_client::FeatureServiceClient;
+use quintile_proto::ingestion::{GetCustomerRequest, GetFeaturesRequest};
+use quintile_proto::lifecycle::GetStageRequest;
+use quintile_proto::lifecycle::stage_service_client::StageServiceClient;
+use quintile_proto::scoring::GetScoreRequest;
+use quintile_proto::scoring::score_service_client::ScoreServiceClient;
+use quintile_proto::segmentation::profile_service_server::ProfileService;
+use quintile_proto::segmentation::{GetProfileRequest, Profile};
+use quintile_rpc::client::upstream_error;
+use quintile_rpc::{Answer, ApiError, Caller, convert};
+use tonic::{Code, Request, Response, Status};
+
+/// The part of a customer that this is.
+const PART: &str = "profile";
+
+/// The handlers.
+pub struct Profiles {
+    pub service: Service,
+}
+
+impl Profiles {
+    /// The labels and segments of a customer, as far as the caller may know of them.
+    fn memberships(&self, caller: &Caller, customer: CustomerId) -> Result<(Vec<String>, Vec<String>), ApiError> {
+        let loaded = population(&self.service, caller)?;
+        let population = loaded.population.read();
+        let labels = population.label_members().into_iter().enumerate();
+        let labels = labels.filter(|(_, members)| members.contains(customer.0));
+        let segments = population.segments().iter().filter(|segment| {
+            segment.members.contains(customer.0) && check_rights(caller, &population, &segment.rule).is_ok()
+        });
+        let labels = labels.map(|(index, _)| population.label_name(index)).collect();
+        Ok((labels, segments.map(LiveSegment::name).collect()))
+    }
+}
+
+/// A part, or its name among those that are missing. A customer that is not there is no missing part.
+fn part<T>(name: &str, answer: Result<Response<T>, Status>, missing: &mut Vec<String>) -> Result<Option<T>, ApiError> {
+    match answer {
+        Ok(response) => Ok(Some(response.into_inner())),
+        Err(status) if status.code() == Code::NotFound && name == "customer" => Err(ApiError::not_found()),
+        Err(status) if status.code() == Code::DeadlineExceeded => Err(upstream_error(&status)),
+        Err(_) => {
+            missing.push(name.to_owned());
+            Ok(None)
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl ProfileService for Profiles {
+    async fn get_profile(&self, request: Request<GetProfileRequest>) -> Answer<Profile> {
+        let caller = Caller::of(&request)?;
+        let name = request.into_inner().name;
+        let id = convert::customer("name", &name, Some(PART))?;
+        let credentials = &self.service.credentials;
+        let mut customers = CustomerServiceClient::new(self.service.ingestion.clone());
+        let mut features = FeatureServiceClient::new(self.service.ingestion.clone());
+        let mut scores = ScoreServiceClient::new(self.service.scoring.clone());
+        let mut stages = StageServiceClient::new(self.service.lifecycle.clone());
+        let customer = async {
+            let message = GetCustomerRequest { name: id.to_string() };
+            customers.get_customer(credentials.request_for(&caller, message).await?).await
+        };
+        let features = async {
+            let message = GetFeaturesRequest { name: id.part_name("features") };
+            features.get_features(credentials.request_for(&caller, message).await?).await
+        };
+        let score = async {
+            let message = GetScoreRequest { name: id.part_name("score") };
+            scores.get_score(credentials.request_for(&caller, message).await?).await
+        };
+        let stage = async {
+            let message = GetStageRequest { name: id.part_name("stage") };
+            stages.get_stage(credentials.request_for(&caller, message).await?).await
+        };
+        let (customer, features, score, stage) = tokio::join!(customer, features, score, stage);
+        let mut missing_parts = Vec::new();
+        let customer = part("customer", customer, &mut missing_parts)?;
+        let features = part("features", features, &mut missing_parts)?;
+        let score = part("scores", score, &mut missing_parts)?;
+        let stage = part("stage", stage, &mut missing_parts)?;
+        let (labels, segments) = self.memberships(&caller, id)?;
+        Ok(caller.respond(Profile {
+            name,
+            customer,
+            features: features.and_then(|features| features.features),
+            scores: score.and_then(|score| score.values),
+            stage: stage.and_then(|stage| stage.values),
+            labels,
+            segments,
+            missing_parts,
+        }))
+    }
+}

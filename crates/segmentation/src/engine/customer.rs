@@ -1,0 +1,104 @@
+//! One customer as it arrives, before it is columns.
+
+use super::{Bitmap, Segments};
+use crate::fields::FieldId;
+use quintile_expr::{Row, ValueRef};
+
+/// The values of one customer. An empty text is a missing one. Instants are microseconds since 1970 in UTC, money is
+/// minor units of the tenant's base currency.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the field of the same name, which fields.rs describes")]
+pub struct Customer<'a> {
+    pub recency: Option<u8>,
+    pub frequency: Option<u8>,
+    pub monetary: Option<u8>,
+    pub label: &'a str,
+    pub stage: &'a str,
+    pub kind: &'a str,
+    pub owner: &'a str,
+    pub region: &'a str,
+    pub department: &'a str,
+    pub language: &'a str,
+    pub acquisition_channel: &'a str,
+    pub channel: &'a str,
+    pub first_order_at: Option<i64>,
+    pub last_order_at: Option<i64>,
+    pub orders: i64,
+    pub purchase_days: i64,
+    pub net_revenue_minor: i64,
+    pub average_order_value_minor: Option<i64>,
+    pub orders_30: i64,
+    pub orders_90: i64,
+    pub orders_365: i64,
+    pub previous_orders_90: i64,
+    pub revenue_30_minor: i64,
+    pub revenue_90_minor: i64,
+    pub revenue_365_minor: i64,
+}
+
+impl Customer<'_> {
+    /// The value of a field, of the field's type; none when it is missing.
+    pub fn value(&self, field: FieldId) -> Option<ValueRef<'_>> {
+        let score = |score: Option<u8>| score.map(|score| ValueRef::Int(score.into()));
+        let text = |text| Some(ValueRef::Text(text)).filter(|_| !str::is_empty(text));
+        let int = |number| Some(ValueRef::Int(number));
+        match field {
+            FieldId::Recency => score(self.recency),
+            FieldId::Frequency => score(self.frequency),
+            FieldId::Monetary => score(self.monetary),
+            FieldId::Label => text(self.label),
+            FieldId::Stage => text(self.stage),
+            FieldId::Kind => text(self.kind),
+            FieldId::Owner => text(self.owner),
+            FieldId::Region => text(self.region),
+            FieldId::Department => text(self.department),
+            FieldId::Language => text(self.language),
+            FieldId::AcquisitionChannel => text(self.acquisition_channel),
+            FieldId::Channel => text(self.channel),
+            FieldId::FirstOrderAt => self.first_order_at.map(ValueRef::Instant),
+            FieldId::LastOrderAt => self.last_order_at.map(ValueRef::Instant),
+            FieldId::Orders => int(self.orders),
+            FieldId::PurchaseDays => int(self.purchase_days),
+            FieldId::NetRevenue => int(self.net_revenue_minor),
+            FieldId::AverageOrderValue => self.average_order_value_minor.map(ValueRef::Int),
+            FieldId::Orders30 => int(self.orders_30),
+            FieldId::Orders90 => int(self.orders_90),
+            FieldId::Orders365 => int(self.orders_365),
+            FieldId::PreviousOrders90 => int(self.previous_orders_90),
+            FieldId::Revenue30 => int(self.revenue_30_minor),
+            FieldId::Revenue90 => int(self.revenue_90_minor),
+            FieldId::Revenue365 => int(self.revenue_365_minor),
+        }
+    }
+
+    /// This customer as rules see it, before the engine knows it: the "after" of a live change.
+    pub fn row<'r>(&'r self, customer_id: u32, segments: &'r Segments<'_>) -> impl Row {
+        CustomerRow { customer: self, customer_id, segments: Lookup(segments) }
+    }
+}
+
+/// Borrows a lookup whose bitmaps may live longer than the borrow.
+#[derive(Clone, Copy)]
+pub(super) struct Lookup<'a, 's>(pub(super) &'a Segments<'s>);
+
+impl Lookup<'_, '_> {
+    pub(super) fn contains(self, name: &str, customer_id: u32) -> bool {
+        self.0(name).is_some_and(|segment: &Bitmap| segment.contains(customer_id))
+    }
+}
+
+struct CustomerRow<'a, 's> {
+    customer: &'a Customer<'a>,
+    customer_id: u32,
+    segments: Lookup<'a, 's>,
+}
+
+impl Row for CustomerRow<'_, '_> {
+    fn value(&self, field: u16) -> Option<ValueRef<'_>> {
+        self.customer.value(FieldId::from_id(field)?)
+    }
+
+    fn in_segment(&self, name: &str) -> bool {
+        self.segments.contains(name, self.customer_id)
+    }
+}

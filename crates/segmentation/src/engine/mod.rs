@@ -1,0 +1,266 @@
+//! The column engine: all customers of one tenant in memory, and exact answers to rules over all of them.
+//!
+//! A rule becomes a plan (`plan.rs`: names are looked up, constants become codes and spans), and the plan narrows the
+//! present customers block by block (`scan.rs`), 64 customers to a word. It agrees with `Rule::matches` on every row, which
+//! `differential.rs` holds it to.
+//!
+//! It has no lock, no clock and no store: the caller brings them. [`Engine::rebalance`] is the caller's to call; without it
+//! answers are right and slow.
+//!
+//! To add a kind of column: a file like `numbers.rs`, a variant of `Column`, and an arm in `plan.rs`.
+
+mod bitmap;
+mod codes;
+mod customer;
+mod days;
+#[cfg(test)]
+mod differential;
+mod numbers;
+mod plan;
+mod scan;
+#[cfg(test)]
+mod tests;
+
+pub use bitmap::{Bitmap, Iter};
+pub use customer::Customer;
+
+use crate::fields::FieldId;
+use bitmap::lengthen;
+use codes::{ScoreColumn, TextColumn};
+use customer::Lookup;
+use numbers::NumberColumn;
+use plan::Plan;
+use quintile_expr::{Now, Row, Rule, Type, ValueRef};
+use thiserror::Error;
+
+/// The highest customer id. A gap in the ids costs as much as customers would, so an id far out must not pass for one.
+pub const MAX_CUSTOMER_ID: u32 = 100_000_000;
+
+/// The members of the segments that rules may refer to; none for a segment that does not exist, which has no members.
+pub type Segments<'a> = dyn Fn(&str) -> Option<&'a Bitmap> + 'a;
+
+/// Why a change is refused. The engine is then as it was before.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum EngineError {
+    /// The id is 0 or above [`MAX_CUSTOMER_ID`].
+    #[error("the customer id {0} is not between 1 and {MAX_CUSTOMER_ID}")]
+    CustomerId(u32),
+    /// A text field would have more than 65,535 different values.
+    #[error("`{}` would have more than 65,535 different values", .0.name())]
+    TooManyValues(FieldId),
+}
+
+/// The customers of one tenant, by field.
+pub struct Engine {
+    /// By field id, from 1.
+    columns: Vec<Column>,
+    present: Bitmap,
+    population: u64,
+    /// The length of every column, in words of 64 customers.
+    words: usize,
+}
+
+enum Column {
+    Score(ScoreColumn),
+    Text(TextColumn),
+    Number(NumberColumn),
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Engine {
+    /// An engine without customers.
+    pub fn new() -> Self {
+        let column = |field: FieldId| match (field, field.ty()) {
+            (FieldId::Recency | FieldId::Frequency | FieldId::Monetary, _) => Column::Score(ScoreColumn::new()),
+            (_, Type::Text) => Column::Text(TextColumn::new()),
+            _ => Column::Number(NumberColumn::default()),
+        };
+        Self { columns: FieldId::all().map(column).collect(), present: Bitmap::new(), population: 0, words: 0 }
+    }
+
+    /// Makes room for customers with ids up to `highest_id` at once, so that a load neither copies nor leaves slack.
+    ///
+    /// # Errors
+    /// [`EngineError::CustomerId`].
+    pub fn reserve(&mut self, highest_id: u32) -> Result<(), EngineError> {
+        if !(1..=MAX_CUSTOMER_ID).contains(&highest_id) {
+            return Err(EngineError::CustomerId(highest_id));
+        }
+        self.lengthen(bitmap::place(highest_id).0 + 1);
+        Ok(())
+    }
+
+    /// Adds or replaces a customer; without values, removes it. A customer that is not there is removed already.
+    ///
+    /// # Errors
+    /// [`EngineError`]; nothing has then changed.
+    pub fn apply(&mut self, customer_id: u32, customer: Option<&Customer<'_>>) -> Result<(), EngineError> {
+        if !(1..=MAX_CUSTOMER_ID).contains(&customer_id) {
+            return Err(EngineError::CustomerId(customer_id));
+        }
+        let Some(customer) = customer else {
+            self.remove(customer_id);
+            return Ok(());
+        };
+        for (column, field) in self.columns.iter().zip(FieldId::all()) {
+            if let (Column::Text(column), Some(ValueRef::Text(text))) = (column, customer.value(field))
+                && column.is_full_for(text)
+            {
+                return Err(EngineError::TooManyValues(field));
+            }
+        }
+        let word = bitmap::place(customer_id).0;
+        if word >= self.words {
+            // An eighth more, so that growth costs each customer a bounded number of copies.
+            self.lengthen(word + 1 + word / 8);
+        }
+        for (column, field) in self.columns.iter_mut().zip(FieldId::all()) {
+            column.set(customer_id, customer.value(field));
+        }
+        self.population += u64::from(self.present.set(customer_id));
+        Ok(())
+    }
+
+    fn remove(&mut self, customer_id: u32) {
+        if self.present.clear(customer_id) {
+            self.population -= 1;
+            for column in &mut self.columns {
+                column.set(customer_id, None);
+            }
+        }
+    }
+
+    fn lengthen(&mut self, words: usize) {
+        if words <= self.words {
+            return;
+        }
+        self.words = words;
+        let mut present = std::mem::take(&mut self.present).into_words();
+        lengthen(&mut present, words);
+        self.present = Bitmap::from_words(present);
+        for column in &mut self.columns {
+            match column {
+                Column::Score(column) => column.lengthen(words),
+                Column::Text(column) => column.lengthen(words),
+                Column::Number(column) => column.lengthen(words),
+            }
+        }
+    }
+
+    /// The customers that match the rule at that instant.
+    ///
+    /// As instants grow, `now`'s local days may fall back where its clock is set back, by at most twelve hours: every time
+    /// zone keeps to that.
+    pub fn select(&self, rule: &Rule, now: &Now<'_>, segments: &Segments<'_>) -> Bitmap {
+        let mut words = vec![0; self.words];
+        let plan = Plan::new(self, rule.root(), now, segments);
+        scan::blocks(&plan, self.present.words(), |first_word, block| {
+            words[first_word..first_word + block.len()].copy_from_slice(block);
+        });
+        Bitmap::from_words(words)
+    }
+
+    /// How many customers [`Engine::select`] would find, without keeping them.
+    pub fn count(&self, rule: &Rule, now: &Now<'_>, segments: &Segments<'_>) -> u64 {
+        let mut count = 0;
+        let plan = Plan::new(self, rule.root(), now, segments);
+        scan::blocks(&plan, self.present.words(), |_, block| {
+            count += block.iter().map(|word| u64::from(word.count_ones())).sum::<u64>();
+        });
+        count
+    }
+
+    /// A customer as rules see it, for [`Rule::matches`]: the "before" of a live change. None for a customer who is not
+    /// there.
+    pub fn row<'a>(&'a self, customer_id: u32, segments: &'a Segments<'_>) -> Option<impl Row> {
+        let row = EngineRow { engine: self, customer_id, segments: Lookup(segments) };
+        self.present.contains(customer_id).then_some(row)
+    }
+
+    /// The exact sum of a number field over the given customers, in minor units for money. Customers without a value add
+    /// nothing, and so does every customer of a field that is no count and no money.
+    pub fn sum_minor(&self, field: FieldId, customers: &Bitmap) -> i128 {
+        match self.column(field.id()) {
+            Some(Column::Number(column)) if field.ty() != Type::Instant => column.sum(customers.words()),
+            _ => 0,
+        }
+    }
+
+    /// How many customers there are.
+    pub fn population(&self) -> u64 {
+        self.population
+    }
+
+    /// The customers there are.
+    pub fn present(&self) -> &Bitmap {
+        &self.present
+    }
+
+    /// Fits the buckets of number columns to the values that are there now. Answers stay the same and come faster: call it
+    /// after a load, and again when the population has doubled. Takes about a second for 6 million customers.
+    pub fn rebalance(&mut self) {
+        for column in &mut self.columns {
+            if let Column::Number(column) = column {
+                column.rebalance();
+            }
+        }
+    }
+
+    /// Bytes on the heap.
+    pub fn memory_bytes(&self) -> usize {
+        let columns = self.columns.iter().map(|column| match column {
+            Column::Score(column) => column.memory_bytes(),
+            Column::Text(column) => column.memory_bytes(),
+            Column::Number(column) => column.memory_bytes(),
+        });
+        columns.sum::<usize>() + self.present.memory_bytes()
+    }
+
+    fn column(&self, field: u16) -> Option<&Column> {
+        self.columns.get(usize::from(field).checked_sub(1)?)
+    }
+}
+
+impl Column {
+    /// A value of another type than the column's counts as missing; [`Customer::value`] gives none.
+    fn set(&mut self, customer_id: u32, value: Option<ValueRef<'_>>) {
+        match (self, value) {
+            (Self::Score(column), Some(ValueRef::Int(score))) => column.set(customer_id, u8::try_from(score).ok()),
+            (Self::Score(column), _) => column.set(customer_id, None),
+            (Self::Text(column), Some(ValueRef::Text(text))) => column.set(customer_id, Some(text)),
+            (Self::Text(column), _) => column.set(customer_id, None),
+            (Self::Number(column), Some(ValueRef::Int(number) | ValueRef::Instant(number))) => {
+                column.set(customer_id, Some(number));
+            }
+            (Self::Number(column), _) => column.set(customer_id, None),
+        }
+    }
+}
+
+struct EngineRow<'a, 's> {
+    engine: &'a Engine,
+    customer_id: u32,
+    segments: Lookup<'a, 's>,
+}
+
+impl Row for EngineRow<'_, '_> {
+    fn value(&self, field: u16) -> Option<ValueRef<'_>> {
+        match self.engine.column(field)? {
+            Column::Score(column) => column.value(self.customer_id).map(ValueRef::Int),
+            Column::Text(column) => column.value(self.customer_id).map(ValueRef::Text),
+            Column::Number(column) => {
+                let is_instant = FieldId::from_id(field)?.ty() == Type::Instant;
+                column.value(self.customer_id).map(if is_instant { ValueRef::Instant } else { ValueRef::Int })
+            }
+        }
+    }
+
+    fn in_segment(&self, name: &str) -> bool {
+        self.segments.contains(name, self.customer_id)
+    }
+}

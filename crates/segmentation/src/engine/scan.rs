@@ -1,0 +1,234 @@
+//! Runs a plan: narrows a block of customers at a time, so that what a condition writes is still in the cache when the next
+//! one reads it.
+
+use super::bitmap::WORD_BITS;
+use super::numbers::Buckets;
+use super::plan::{NumberPlan, PairSide, Plan, SetPlan, outcomes};
+use quintile_expr::Comparison;
+
+/// Words of a block: 8,192 customers, of whom two bytes each are 16 kB.
+const BLOCK: usize = 128;
+
+/// Finds the customers among `present` who meet the plan, and hands them on by block: the place of its first word, and its
+/// words.
+pub(super) fn blocks(plan: &Plan<'_>, present: &[u64], mut found: impl FnMut(usize, &[u64])) {
+    for (index, block) in present.chunks(BLOCK).enumerate() {
+        let mut chosen = [0; BLOCK];
+        let chosen = &mut chosen[..block.len()];
+        chosen.copy_from_slice(block);
+        narrow(plan, index * BLOCK, chosen);
+        found(index * BLOCK, chosen);
+    }
+}
+
+/// Takes those customers out of `chosen`, whose first word is the `first`, who do not meet the plan.
+fn narrow(plan: &Plan<'_>, first: usize, chosen: &mut [u64]) {
+    match plan {
+        Plan::All => {}
+        Plan::Nobody => chosen.fill(0),
+        Plan::Bits(bits) => intersect(chosen, tail(bits, first)),
+        Plan::Union(bitmaps) => {
+            let mut any = [0; BLOCK];
+            unite(&mut any, bitmaps, first);
+            intersect(chosen, &any);
+        }
+        Plan::Outside(valid, bitmaps) => {
+            let mut any = [0; BLOCK];
+            unite(&mut any, bitmaps, first);
+            intersect(chosen, tail(valid, first));
+            subtract(chosen, &any);
+        }
+        Plan::Code(codes, code) => {
+            each_word(chosen, first, codes, |codes, _| pack(&codes.map(|other| u8::from(other == *code))));
+        }
+        Plan::Codes(codes, accepted) => {
+            each_word(chosen, first, codes, |codes, _| pack(&codes.map(|code| u8::from(accepted[usize::from(code)]))));
+        }
+        Plan::Number(plan) => number(plan, first, chosen),
+        Plan::Set(plan) => set(plan, first, chosen),
+        Plan::Pair(op, left, right) => pair(*op, left, right, first, chosen),
+        Plan::And(plans) => {
+            for plan in plans {
+                narrow(plan, first, chosen);
+            }
+        }
+        Plan::Or(plans) => any_of(plans, first, chosen),
+        Plan::Not(plan) => {
+            let mut meets = [0; BLOCK];
+            let meets = &mut meets[..chosen.len()];
+            meets.copy_from_slice(chosen);
+            narrow(plan, first, meets);
+            subtract(chosen, meets);
+        }
+    }
+}
+
+fn any_of(plans: &[Plan<'_>], first: usize, chosen: &mut [u64]) {
+    let (mut undecided, mut meets) = ([0; BLOCK], [0; BLOCK]);
+    let (undecided, meets) = (&mut undecided[..chosen.len()], &mut meets[..chosen.len()]);
+    undecided.copy_from_slice(chosen);
+    for plan in plans {
+        meets.copy_from_slice(undecided);
+        narrow(plan, first, meets);
+        subtract(undecided, meets);
+    }
+    subtract(chosen, undecided);
+}
+
+/// What follows from a word on; a bitmap that ends before it is zero there.
+fn tail(bits: &[u64], first: usize) -> &[u64] {
+    bits.get(first..).unwrap_or_default()
+}
+
+fn intersect(chosen: &mut [u64], bits: &[u64]) {
+    let shared = chosen.len().min(bits.len());
+    for (word, bits) in chosen.iter_mut().zip(bits) {
+        *word &= bits;
+    }
+    chosen[shared..].fill(0);
+}
+
+fn subtract(chosen: &mut [u64], bits: &[u64]) {
+    for (word, bits) in chosen.iter_mut().zip(bits) {
+        *word &= !bits;
+    }
+}
+
+fn unite(any: &mut [u64], bitmaps: &[&[u64]], first: usize) {
+    for bitmap in bitmaps {
+        for (word, bits) in any.iter_mut().zip(tail(bitmap, first)) {
+            *word |= bits;
+        }
+    }
+}
+
+/// Narrows every word in which somebody is left by what `meets` says of its 64 cells and of who is left.
+fn each_word<T>(chosen: &mut [u64], first: usize, cells: &[T], meets: impl Fn(&[T; WORD_BITS], u64) -> u64) {
+    let (chunks, _) = cells.as_chunks::<WORD_BITS>();
+    for (word, cells) in chosen.iter_mut().zip(&chunks[first..]) {
+        if *word != 0 {
+            *word &= meets(cells, *word);
+        }
+    }
+}
+
+/// One bit per byte, each 0 or 1. The multiplication brings the lowest bits of eight bytes together in the highest byte.
+fn pack(flags: &[u8; WORD_BITS]) -> u64 {
+    let (eights, _) = flags.as_chunks::<8>();
+    let bytes = eights.iter().zip((0..).step_by(8));
+    bytes.fold(0, |word, (eight, shift)| {
+        let byte = u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+        word | byte << shift
+    })
+}
+
+/// The customers whose bucket is one of these.
+fn within(cells: &[u16; WORD_BITS], buckets: Buckets) -> u64 {
+    let width = buckets.last - buckets.first;
+    pack(&cells.map(|bucket| u8::from(bucket.wrapping_sub(buckets.first) <= width)))
+}
+
+fn number(plan: &NumberPlan<'_>, first: usize, chosen: &mut [u64]) {
+    intersect(chosen, tail(plan.column.valid(), first));
+    let (values, _) = plan.column.values().as_chunks::<WORD_BITS>();
+    let (buckets, _) = plan.column.buckets().as_chunks::<WORD_BITS>();
+    for ((word, buckets), values) in chosen.iter_mut().zip(&buckets[first..]).zip(&values[first..]) {
+        if *word == 0 {
+            continue;
+        }
+        let sure = plan.sure_buckets.map_or(0, |sure| within(buckets, sure));
+        let mut meets = sure;
+        let mut undecided = *word & !sure;
+        if undecided != 0 {
+            undecided &= within(buckets, plan.possible_buckets);
+        }
+        while undecided != 0 {
+            let row = undecided.trailing_zeros();
+            meets |= u64::from(decide(plan, values[row as usize])) << row;
+            undecided &= undecided - 1;
+        }
+        *word &= if plan.negated { !meets } else { meets };
+    }
+}
+
+fn decide(plan: &NumberPlan<'_>, value: i64) -> bool {
+    plan.sure.is_some_and(|sure| sure.contains(value))
+        || plan.possible.contains(value) && plan.days.is_some_and(|days| days.holds(value))
+}
+
+fn set(plan: &SetPlan<'_>, first: usize, chosen: &mut [u64]) {
+    intersect(chosen, tail(plan.column.valid(), first));
+    each_word(chosen, first, plan.column.buckets(), |buckets, _| {
+        pack(&buckets.map(|bucket| u8::from(plan.buckets[usize::from(bucket)])))
+    });
+    let member = |value: i64| u64::from(plan.numbers.binary_search(&value).is_ok());
+    each_word(chosen, first, plan.column.values(), |values, word| each_row(word, |row| member(values[row])));
+}
+
+/// Asks of every row of a word that is left.
+fn each_row(word: u64, meets: impl Fn(usize) -> u64) -> u64 {
+    let (mut left, mut met) = (word, 0);
+    while left != 0 {
+        let row = left.trailing_zeros();
+        met |= meets(row as usize) << row;
+        left &= left - 1;
+    }
+    met
+}
+
+fn pair(op: Comparison, left: &PairSide<'_>, right: &PairSide<'_>, first: usize, chosen: &mut [u64]) {
+    let accepted = outcomes(op);
+    intersect(chosen, tail(left.valid(), first));
+    intersect(chosen, tail(right.valid(), first));
+    let (mut lefts, mut rights) = ([0; WORD_BITS], [0; WORD_BITS]);
+    for (word, index) in chosen.iter_mut().zip(first..) {
+        if *word == 0 {
+            continue;
+        }
+        left.load(index, &mut lefts);
+        right.load(index, &mut rights);
+        let mut flags = [0; WORD_BITS];
+        for ((flag, left), right) in flags.iter_mut().zip(&lefts).zip(&rights) {
+            let outcome = usize::from(left >= right) + usize::from(left > right);
+            *flag = u8::from(accepted[outcome]);
+        }
+        *word &= pack(&flags);
+    }
+}
+
+impl PairSide<'_> {
+    fn valid(&self) -> &[u64] {
+        match self {
+            Self::Number(column) => column.valid(),
+            Self::Codes(column, _) => column.valid(),
+        }
+    }
+
+    /// The values of one word, or numbers that order as they do; those of missing values are any.
+    fn load(&self, word: usize, into: &mut [i64; WORD_BITS]) {
+        let rows = word * WORD_BITS..(word + 1) * WORD_BITS;
+        match self {
+            Self::Number(column) => into.copy_from_slice(&column.values()[rows]),
+            Self::Codes(column, ranks) => {
+                for (value, code) in into.iter_mut().zip(&column.codes()[rows]) {
+                    *value = ranks[usize::from(*code)];
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packing_keeps_every_flag_in_its_place() {
+        for row in 0..WORD_BITS {
+            let mut flags = [0; WORD_BITS];
+            flags[row] = 1;
+            assert_eq!(pack(&flags), 1 << row);
+        }
+        assert_eq!(pack(&[1; WORD_BITS]), u64::MAX);
+    }
+}

@@ -1,0 +1,97 @@
+//! What the engine promises besides agreeing with the row evaluator.
+
+use super::{Bitmap, Customer, Engine, EngineError, MAX_CUSTOMER_ID};
+use crate::fields::{FieldId, schema};
+use quintile_expr::{Now, Row, Rule};
+
+fn select(engine: &Engine, source: &str) -> Vec<u32> {
+    let rule = Rule::parse(source, &schema(2).unwrap()).unwrap();
+    let utc_day = |micros: i64| micros.div_euclid(86_400_000_000) as i32;
+    let customers = engine.select(&rule, &Now::new(0, &utc_day), &|_| None);
+    customers.iter().collect()
+}
+
+#[test]
+fn a_removed_customer_matches_nothing_and_adds_nothing() {
+    let mut engine = Engine::new();
+    let customer = Customer { net_revenue_minor: 500, channel: "online", ..Customer::default() };
+    for id in 1..=3 {
+        engine.apply(id, Some(&customer)).unwrap();
+    }
+    let all: Bitmap = (1..=3).collect();
+    engine.apply(2, None).unwrap();
+    engine.apply(2, None).unwrap();
+    assert_eq!(engine.population(), 2);
+    assert_eq!(engine.present(), &Bitmap::from_iter([1, 3]));
+    assert_eq!(select(&engine, "true"), [1, 3]);
+    assert_eq!(select(&engine, "!(channel == \"shop\")"), [1, 3]);
+    assert_eq!(engine.sum_minor(FieldId::NetRevenue, &all), 1000);
+    assert!(engine.row(2, &|_| None).is_none());
+}
+
+#[test]
+fn a_replaced_customer_leaves_no_value_behind() {
+    let mut engine = Engine::new();
+    let before = Customer { recency: Some(5), channel: "online", first_order_at: Some(1), ..Customer::default() };
+    engine.apply(1, Some(&before)).unwrap();
+    engine.apply(1, Some(&Customer::default())).unwrap();
+    assert_eq!(select(&engine, "has(rfm.r) || has(channel) || has(first_order_at)"), Vec::<u32>::new());
+    assert_eq!(engine.row(1, &|_| None).unwrap().value(FieldId::Channel.id()), None);
+}
+
+#[test]
+fn sums_are_of_counts_and_money_alone() {
+    let mut engine = Engine::new();
+    let customer = Customer { orders: 3, last_order_at: Some(7), recency: Some(5), ..Customer::default() };
+    engine.apply(1, Some(&customer)).unwrap();
+    let one = Bitmap::from_iter([1, 900]);
+    let table =
+        [(FieldId::Orders, 3), (FieldId::LastOrderAt, 0), (FieldId::Recency, 0), (FieldId::AverageOrderValue, 0)];
+    for (field, sum) in table {
+        assert_eq!(engine.sum_minor(field, &one), sum, "{field:?}");
+    }
+}
+
+#[test]
+fn an_id_out_of_range_is_refused_and_changes_nothing() {
+    let mut engine = Engine::new();
+    for id in [0, MAX_CUSTOMER_ID + 1, u32::MAX] {
+        assert_eq!(engine.apply(id, Some(&Customer::default())), Err(EngineError::CustomerId(id)));
+        assert_eq!(engine.apply(id, None), Err(EngineError::CustomerId(id)));
+        assert_eq!(engine.reserve(id), Err(EngineError::CustomerId(id)));
+    }
+    assert_eq!(engine.population(), 0);
+    assert_eq!(engine.memory_bytes(), Engine::new().memory_bytes());
+}
+
+#[test]
+fn one_text_too_many_is_refused_and_changes_nothing_until_one_is_gone() {
+    let mut engine = Engine::new();
+    engine.reserve(66_000).unwrap();
+    for id in 1..=65_535 {
+        engine.apply(id, Some(&Customer { owner: &format!("owner {id}"), ..Customer::default() })).unwrap();
+    }
+    let one_more = Customer { orders: 1, owner: "one more", ..Customer::default() };
+    assert_eq!(engine.apply(65_536, Some(&one_more)), Err(EngineError::TooManyValues(FieldId::Owner)));
+    assert_eq!(engine.apply(1, Some(&one_more)), Err(EngineError::TooManyValues(FieldId::Owner)));
+    assert_eq!(select(&engine, "owner == \"owner 1\" || orders == 1"), [1]);
+    engine.apply(1, None).unwrap();
+    engine.apply(65_536, Some(&one_more)).unwrap();
+    assert_eq!(select(&engine, "owner == \"one more\""), [65_536]);
+    assert_eq!(engine.population(), 65_535);
+}
+
+#[test]
+fn memory_is_flat_per_customer() {
+    let per_customer = [60_000, 240_000].map(|customers| {
+        let mut engine = Engine::new();
+        engine.reserve(customers).unwrap();
+        let channels = ["online", "shop", "social"];
+        for id in 1..=customers {
+            let channel = channels[id as usize % channels.len()];
+            engine.apply(id, Some(&Customer { channel, recency: Some(3), ..Customer::default() })).unwrap();
+        }
+        engine.memory_bytes() / customers as usize
+    });
+    assert!(per_customer.iter().all(|bytes| *bytes <= 250), "{per_customer:?}");
+}

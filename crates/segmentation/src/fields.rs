@@ -1,0 +1,198 @@
+//! The built-in fields that segments may use.
+//!
+//! To add one: a variant of [`FieldId`] at the end (ids are stored in definitions and never change), its row in
+//! `DEFINITIONS`, and its value in [`Customer::value`](crate::engine::Customer::value). The engine makes the column.
+
+use quintile_domain::masking::Sensitivity;
+use quintile_expr::{Field, Schema, SchemaError, Type};
+
+/// A built-in field. Its number is the field's id in rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u16)]
+#[expect(missing_docs, reason = "the table below describes each")]
+pub enum FieldId {
+    Recency = 1,
+    Frequency = 2,
+    Monetary = 3,
+    Label = 4,
+    Stage = 5,
+    Kind = 6,
+    Owner = 7,
+    Region = 8,
+    Department = 9,
+    Language = 10,
+    AcquisitionChannel = 11,
+    Channel = 12,
+    FirstOrderAt = 13,
+    LastOrderAt = 14,
+    Orders = 15,
+    PurchaseDays = 16,
+    NetRevenue = 17,
+    AverageOrderValue = 18,
+    Orders30 = 19,
+    Orders90 = 20,
+    Orders365 = 21,
+    PreviousOrders90 = 22,
+    Revenue30 = 23,
+    Revenue90 = 24,
+    Revenue365 = 25,
+}
+
+/// What rules, access control and authors know of a field.
+struct Definition {
+    field: FieldId,
+    name: &'static str,
+    ty: Type,
+    sensitivity: Sensitivity,
+    description: &'static str,
+}
+
+const fn define(field: FieldId, name: &'static str, ty: Type, description: &'static str) -> Definition {
+    // Every amount of money is financial; of the rest, the region alone tells something about a person.
+    let sensitivity = match (ty, field) {
+        (Type::Money, _) => Sensitivity::Financial,
+        (_, FieldId::Region) => Sensitivity::Location,
+        _ => Sensitivity::None,
+    };
+    Definition { field, name, ty, sensitivity, description }
+}
+
+/// In the order of their ids, which start at 1 and leave no gap.
+const DEFINITIONS: [Definition; 25] = [
+    define(FieldId::Recency, "rfm.r", Type::Int, "recency score, 1-5, 5 best; missing without orders"),
+    define(FieldId::Frequency, "rfm.f", Type::Int, "frequency score, 1-5, 5 best; missing without orders"),
+    define(FieldId::Monetary, "rfm.m", Type::Int, "monetary score, 1-5, 5 best; missing without orders"),
+    define(
+        FieldId::Label,
+        "label",
+        Type::Text,
+        "label of the RFM cell, such as \"champions\"; \"unscored\" without orders",
+    ),
+    define(
+        FieldId::Stage,
+        "stage",
+        Type::Text,
+        "lead, new, active, loyal, at_risk, dormant, churned or reactivated; missing until lifecycle has decided",
+    ),
+    define(FieldId::Kind, "kind", Type::Text, "customer, contact or lead"),
+    define(FieldId::Owner, "owner", Type::Text, "the colleague who looks after the customer; missing: nobody"),
+    define(FieldId::Region, "region", Type::Text, "region in the tenant's own words"),
+    define(FieldId::Department, "department", Type::Text, "the department that looks after the customer"),
+    define(FieldId::Language, "language", Type::Text, "language as a BCP 47 tag"),
+    define(
+        FieldId::AcquisitionChannel,
+        "acquisition_channel",
+        Type::Text,
+        "the channel through which the customer came",
+    ),
+    define(FieldId::Channel, "channel", Type::Text, "primary channel: most contacts in 365 days"),
+    define(FieldId::FirstOrderAt, "first_order_at", Type::Instant, "instant of the first order"),
+    define(FieldId::LastOrderAt, "last_order_at", Type::Instant, "instant of the last order"),
+    define(FieldId::Orders, "orders", Type::Int, "orders so far"),
+    define(FieldId::PurchaseDays, "purchase_days", Type::Int, "distinct local calendar days with an order"),
+    define(FieldId::NetRevenue, "net_revenue", Type::Money, "revenue so far, net of refunds"),
+    define(
+        FieldId::AverageOrderValue,
+        "average_order_value",
+        Type::Money,
+        "net revenue per order; missing without orders",
+    ),
+    define(FieldId::Orders30, "orders_30", Type::Int, "orders of the last 30 days"),
+    define(FieldId::Orders90, "orders_90", Type::Int, "orders of the last 90 days"),
+    define(FieldId::Orders365, "orders_365", Type::Int, "orders of the last 365 days"),
+    define(FieldId::PreviousOrders90, "previous_orders_90", Type::Int, "orders of the 90 days before the last 90"),
+    define(FieldId::Revenue30, "revenue_30", Type::Money, "revenue of the last 30 days"),
+    define(FieldId::Revenue90, "revenue_90", Type::Money, "revenue of the last 90 days"),
+    define(FieldId::Revenue365, "revenue_365", Type::Money, "revenue of the last 365 days"),
+];
+
+impl FieldId {
+    /// Every field, in the order of their ids.
+    pub fn all() -> impl ExactSizeIterator<Item = Self> {
+        DEFINITIONS.iter().map(|definition| definition.field)
+    }
+
+    /// The field of an id; none for an id that is no built-in field's.
+    pub fn from_id(id: u16) -> Option<Self> {
+        definition(id).map(|definition| definition.field)
+    }
+
+    /// What rules and access control know the field by.
+    pub const fn id(self) -> u16 {
+        self as u16
+    }
+
+    /// What rules call the field, such as `rfm.r`.
+    pub const fn name(self) -> &'static str {
+        self.definition().name
+    }
+
+    /// The type of the field's values.
+    pub const fn ty(self) -> Type {
+        self.definition().ty
+    }
+
+    const fn definition(self) -> &'static Definition {
+        &DEFINITIONS[self as usize - 1]
+    }
+}
+
+fn definition(id: u16) -> Option<&'static Definition> {
+    DEFINITIONS.get(usize::from(id).checked_sub(1)?)
+}
+
+/// The schema of the built-in fields, for a currency with `minor_digits` decimals (ISO 4217: 2 for EUR, 0 for JPY).
+///
+/// # Errors
+/// [`SchemaError::TooManyDecimals`] above 4, which no currency has.
+pub fn schema(minor_digits: u8) -> Result<Schema, SchemaError> {
+    let fields = DEFINITIONS.iter().map(|definition| Field {
+        id: definition.field.id(),
+        name: definition.name,
+        ty: definition.ty,
+        description: definition.description,
+    });
+    Schema::new(fields.collect(), minor_digits)
+}
+
+/// The class that a caller must read in clear to use the field with this id in a rule. An id that is no field's asks for
+/// the class that is granted last, so that a mistake hides and never shows.
+pub fn sensitivity(field: u16) -> Sensitivity {
+    definition(field).map_or(Sensitivity::IdNumber, |definition| definition.sensitivity)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_is_where_its_id_says() {
+        for (index, field) in FieldId::all().enumerate() {
+            assert_eq!(usize::from(field.id()), index + 1, "{field:?}");
+            assert_eq!(FieldId::from_id(field.id()), Some(field));
+        }
+        assert_eq!(FieldId::from_id(0), None);
+        assert_eq!(FieldId::from_id(26), None);
+    }
+
+    #[test]
+    fn every_currency_has_a_schema_and_no_other() {
+        for minor_digits in 0..=4 {
+            assert_eq!(schema(minor_digits).unwrap().fields().len(), DEFINITIONS.len());
+        }
+        assert_eq!(schema(5).unwrap_err(), SchemaError::TooManyDecimals(5));
+    }
+
+    #[test]
+    fn money_is_financial_the_region_is_a_location_and_the_rest_tells_nothing() {
+        for field in FieldId::all() {
+            let expected = match field {
+                FieldId::Region => Sensitivity::Location,
+                _ if field.ty() == Type::Money => Sensitivity::Financial,
+                _ => Sensitivity::None,
+            };
+            assert_eq!(sensitivity(field.id()), expected, "{field:?}");
+        }
+        assert_ne!(sensitivity(999), Sensitivity::None);
+    }
+}

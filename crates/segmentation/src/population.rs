@@ -1,0 +1,468 @@
+//! One tenant's customers and live segments, in memory.
+//!
+//! The members of every segment and label are kept as they are at one instant, the same for all. A change of records moves single
+//! bits; the passing of time evaluates the rules that depend on it anew and compares.
+
+use crate::engine::{Bitmap, Customer, Engine, EngineError};
+use crate::fields::{self, FieldId};
+use crate::labels::{self, CellMap, LabelSet};
+use parking_lot::{Mutex, RwLock};
+use quintile_domain::ids::TenantId;
+use quintile_domain::money::Currency;
+use quintile_domain::time::{Instant, TimeZone};
+use quintile_expr::{Node, Now, Operand, Row, Rule, Schema, ValueRef};
+use quintile_proto::segmentation::MembershipCause;
+use quintile_proto::types::{CustomerKind, CustomerRecord, Stage};
+use quintile_rpc::convert;
+use quintile_rpc::policy::Tenant;
+use std::collections::HashMap;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// The label set that ships.
+pub const LABEL_SET: &str = "rfm-11";
+
+/// A change of membership, before it is written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The segment or label, by name.
+    pub parent: String,
+    /// The customer's number.
+    pub customer_id: u32,
+    /// Whether the customer entered.
+    pub entered: bool,
+    /// From when it is true.
+    pub valid_at: Instant,
+    /// Why.
+    pub cause: MembershipCause,
+}
+
+/// Why a population can't take something in.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum PopulationError {
+    /// The engine refuses a customer.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A built-in rule or schema is wrong.
+    #[error("a built-in definition is wrong: {0}")]
+    BuiltIn(String),
+}
+
+/// A live segment.
+pub struct LiveSegment {
+    /// The id: the last part of its name.
+    pub id: String,
+    /// Its rule.
+    pub rule: Rule,
+    /// What it is for.
+    pub description: String,
+    /// When it was saved. Machine time.
+    pub created_at: Instant,
+    /// Grows with every change of the definition.
+    pub revision: i64,
+    /// Its members at the population's instant.
+    pub members: Bitmap,
+}
+
+impl LiveSegment {
+    /// The resource name.
+    pub fn name(&self) -> String {
+        format!("segments/{}", self.id)
+    }
+}
+
+/// A tenant's population.
+pub struct Population {
+    engine: Engine,
+    schema: Schema,
+    zone: TimeZone,
+    label_set: LabelSet,
+    cells: CellMap,
+    label_rules: Vec<Rule>,
+    /// In the order of definition: a segment stands behind those that it refers to.
+    segments: Vec<LiveSegment>,
+    as_of: Instant,
+}
+
+/// A record as the engine takes it in.
+pub struct Entry {
+    record: CustomerRecord,
+    label: String,
+}
+
+impl Population {
+    /// A population without customers or segments.
+    pub fn new(tenant: &Tenant) -> Result<Self, PopulationError> {
+        let built_in = |problem: String| PopulationError::BuiltIn(problem);
+        let digits = u8::try_from(tenant.currency.minor_digits()).unwrap_or(u8::MAX);
+        let schema = fields::schema(digits).map_err(|error| built_in(error.to_string()))?;
+        let label_set = labels::rfm_11();
+        let cells = labels::prove(&label_set).map_err(|error| built_in(error.to_string()))?;
+        let mut label_rules = Vec::new();
+        for index in 0..=label_set.labels.len() {
+            let source = format!("label == {:?}", label_set.id_at(index as u8));
+            label_rules.push(Rule::parse(&source, &schema).map_err(|error| built_in(error.to_string()))?);
+        }
+        let zone = tenant.zone.clone();
+        let (engine, as_of) = (Engine::new(), Instant::default());
+        Ok(Self { engine, schema, zone, label_set, cells, label_rules, segments: Vec::new(), as_of })
+    }
+
+    /// The fields that rules may use.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// The label set.
+    pub fn label_set(&self) -> &LabelSet {
+        &self.label_set
+    }
+
+    /// The customers.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The live segments, each behind those that it refers to.
+    pub fn segments(&self) -> &[LiveSegment] {
+        &self.segments
+    }
+
+    /// A live segment by id.
+    pub fn segment(&self, id: &str) -> Option<&LiveSegment> {
+        self.segments.iter().find(|segment| segment.id == id)
+    }
+
+    /// The name of a label by its place in the set; the default behind all others.
+    pub fn label_name(&self, index: usize) -> String {
+        label_name(self.label_set.id_at(index as u8))
+    }
+
+    /// The members of every label, in the order of the set, the default last.
+    pub fn label_members(&self) -> Vec<Bitmap> {
+        self.label_rules.iter().map(|rule| self.select(rule, self.as_of)).collect()
+    }
+
+    /// The members of a segment or label by name. `None`: there is no such thing.
+    pub fn members(&self, parent: &str) -> Option<Bitmap> {
+        if let Some(id) = parent.strip_prefix("segments/") {
+            return self.segment(id).map(|segment| segment.members.clone());
+        }
+        let index = (0..self.label_rules.len()).find(|index| self.label_name(*index) == parent)?;
+        Some(self.select(&self.label_rules[index], self.as_of))
+    }
+
+    /// The customers that match a rule at an instant.
+    pub fn select(&self, rule: &Rule, at: Instant) -> Bitmap {
+        let local_day = |micros: i64| self.zone.local_day(Instant::from_micros(micros));
+        let segments = |id: &str| self.segment(id).map(|segment| &segment.members);
+        self.engine.select(rule, &Now::new(at.micros(), &local_day), &segments)
+    }
+
+    /// The fields that a rule reads, those of the segments that it refers to included: a rule written by somebody else does not
+    /// launder a field.
+    pub fn fields_read(&self, rule: &Rule) -> Vec<u16> {
+        let mut fields = rule.fields().to_vec();
+        let referred = rule.references().iter().filter_map(|id| self.segment(id));
+        fields.extend(referred.flat_map(|segment| self.fields_read(&segment.rule)));
+        fields
+    }
+
+    /// The instant that members are kept for.
+    pub fn as_of(&self) -> Instant {
+        self.as_of
+    }
+
+    /// Sets the instant before anything is in.
+    pub fn begin_at(&mut self, as_of: Instant) {
+        self.as_of = as_of;
+    }
+
+    /// Makes room for customers with numbers up to this one.
+    pub fn reserve(&mut self, highest: u32) -> Result<(), PopulationError> {
+        Ok(self.engine.reserve(highest)?)
+    }
+
+    /// A record, ready to be compared and taken in.
+    pub fn entry(&self, record: CustomerRecord) -> Entry {
+        let scores = record.scores.as_ref();
+        let score = |score: Option<i32>| {
+            score.and_then(|score| u8::try_from(score).ok()).filter(|score| (1..=5).contains(score))
+        };
+        let (r, f, m) = (
+            score(scores.map(|scores| scores.recency)),
+            score(scores.map(|scores| scores.frequency)),
+            score(scores.map(|scores| scores.monetary)),
+        );
+        let index = match (r, f, m) {
+            (Some(r), Some(f), Some(m)) => self.cells.label(r, f, m),
+            _ => self.label_set.labels.len() as u8,
+        };
+        Entry { record, label: self.label_set.id_at(index).to_owned() }
+    }
+
+    /// What taking in an entry changes, at the population's instant. Nothing is changed yet.
+    pub fn changes(&self, entry: &Entry, currency: Currency) -> Vec<Change> {
+        let Ok(customer_id) = u32::try_from(entry.record.customer_id) else { return Vec::new() };
+        let no_segments = |_: &str| None;
+        let before = self.engine.row(customer_id, &no_segments);
+        let label_before = before.as_ref().and_then(|row| match row.value(FieldId::Label.id()) {
+            Some(ValueRef::Text(label)) => Some(label.to_owned()),
+            _ => None,
+        });
+        let cause = Self::cause(before.as_ref().map(|row| row as &dyn Row), entry);
+        let valid_at = entry.computed_at().max(self.as_of);
+        let change = |parent: String, entered: bool| Change { parent, customer_id, entered, valid_at, cause };
+        let mut changes = Vec::new();
+        if label_before.as_deref() != Some(entry.label.as_str()) {
+            changes.extend(label_before.map(|label| change(label_name(&label), false)));
+            changes.push(change(label_name(&entry.label), true));
+        }
+        let local_day = |micros: i64| self.zone.local_day(Instant::from_micros(micros));
+        let now = Now::new(self.as_of.micros(), &local_day);
+        let customer = entry.customer(currency);
+        let mut memberships = HashMap::new();
+        for segment in &self.segments {
+            let candidate = Candidate { customer: &customer, memberships: &memberships };
+            let is_member = segment.rule.matches(&candidate, &now);
+            memberships.insert(segment.id.as_str(), is_member);
+            if is_member != segment.members.contains(customer_id) {
+                changes.push(change(segment.name(), is_member));
+            }
+        }
+        changes
+    }
+
+    /// Time is the cause of what changes while every fact stays what it was.
+    fn cause(before: Option<&dyn Row>, entry: &Entry) -> MembershipCause {
+        let Some(before) = before else { return MembershipCause::Record };
+        let features = entry.record.features.as_ref();
+        let last_order = features.and_then(|features| convert::sent_instant(features.last_order_time.as_ref()));
+        let orders = features.map_or(0, |features| features.orders);
+        let same_last = before.value(FieldId::LastOrderAt.id()) == last_order.map(|at| ValueRef::Instant(at.micros()));
+        let same_orders = before.value(FieldId::Orders.id()) == Some(ValueRef::Int(orders));
+        if same_last && same_orders { MembershipCause::Time } else { MembershipCause::Record }
+    }
+
+    /// Takes an entry in, with what [`Population::changes`] said of it.
+    pub fn take(&mut self, entry: &Entry, currency: Currency, changes: &[Change]) -> Result<(), PopulationError> {
+        let customer_id = u32::try_from(entry.record.customer_id).unwrap_or(0);
+        self.engine.apply(customer_id, Some(&entry.customer(currency)))?;
+        self.note(changes);
+        Ok(())
+    }
+
+    /// Moves the bits of segments that changes speak of.
+    pub fn note(&mut self, changes: &[Change]) {
+        for change in changes {
+            let segment = self.segments.iter_mut().find(|segment| segment.name() == change.parent);
+            if let Some(segment) = segment {
+                if change.entered {
+                    segment.members.set(change.customer_id);
+                } else {
+                    segment.members.clear(change.customer_id);
+                }
+            }
+        }
+    }
+
+    /// What the passing of time to `to` changes. Nothing is changed yet.
+    pub fn changes_by_time(&self, to: Instant) -> Vec<Change> {
+        let new_day = self.zone.local_day(to) != self.zone.local_day(self.as_of);
+        let mut members: HashMap<&str, Bitmap> = HashMap::new();
+        let local_day = |micros: i64| self.zone.local_day(Instant::from_micros(micros));
+        let now = Now::new(to.micros(), &local_day);
+        let mut changes = Vec::new();
+        for segment in &self.segments {
+            let turns = (segment.rule.depends_on_time() && (new_day || compares_with_now(segment.rule.root())))
+                || segment.rule.references().iter().any(|id| members.contains_key(id.as_str()));
+            if !turns {
+                continue;
+            }
+            let lookup = |id: &str| members.get(id).or_else(|| self.segment(id).map(|segment| &segment.members));
+            let after = self.engine.select(&segment.rule, &now, &lookup);
+            let valid_at = if compares_with_now(segment.rule.root()) {
+                to
+            } else {
+                // Days turn at midnight, whenever it is that we look.
+                self.zone.start_of_day(self.zone.local_day(to)).max(self.as_of.plus_micros(1)).min(to)
+            };
+            let parent = segment.name();
+            changes.extend(segment.members.xor(&after).iter().map(|customer_id| Change {
+                parent: parent.clone(),
+                customer_id,
+                entered: after.contains(customer_id),
+                valid_at,
+                cause: MembershipCause::Time,
+            }));
+            members.insert(&segment.id, after);
+        }
+        changes
+    }
+
+    /// Notes that time has passed to `to`, with what [`Population::changes_by_time`] said of it.
+    pub fn pass_time(&mut self, to: Instant, changes: &[Change]) {
+        self.note(changes);
+        self.as_of = self.as_of.max(to);
+    }
+
+    /// Adds a segment with its members as of the population's instant.
+    pub fn add(&mut self, mut segment: LiveSegment) {
+        segment.members = self.select(&segment.rule, self.as_of);
+        self.segments.push(segment);
+    }
+
+    /// Removes a segment.
+    pub fn remove(&mut self, id: &str) {
+        self.segments.retain(|segment| segment.id != id);
+    }
+
+    /// Fits the columns to their values after a load.
+    pub fn rebalance(&mut self) {
+        self.engine.rebalance();
+    }
+}
+
+fn label_name(id: &str) -> String {
+    format!("labelSets/{LABEL_SET}/labels/{id}")
+}
+
+/// Whether a rule compares an instant with the present one, and so turns at any instant, not only at midnight.
+fn compares_with_now(node: &Node) -> bool {
+    match node {
+        Node::And(nodes) | Node::Or(nodes) => nodes.iter().any(compares_with_now),
+        Node::Not(node) => compares_with_now(node),
+        Node::Compare { with, .. } => matches!(with, Operand::Now),
+        _ => false,
+    }
+}
+
+/// A customer with the memberships that it will have.
+struct Candidate<'a> {
+    customer: &'a Customer<'a>,
+    memberships: &'a HashMap<&'a str, bool>,
+}
+
+impl Row for Candidate<'_> {
+    fn value(&self, field: u16) -> Option<ValueRef<'_>> {
+        self.customer.value(FieldId::from_id(field)?)
+    }
+
+    fn in_segment(&self, name: &str) -> bool {
+        self.memberships.get(name).copied().unwrap_or(false)
+    }
+}
+
+impl Entry {
+    /// The record.
+    pub fn record(&self) -> &CustomerRecord {
+        &self.record
+    }
+
+    /// The latest instant that a part of the record was computed for.
+    pub fn computed_at(&self) -> Instant {
+        let record = &self.record;
+        let parts = [
+            record.features.as_ref().and_then(|part| part.as_of.as_ref()),
+            record.scores.as_ref().and_then(|part| part.as_of.as_ref()),
+            record.stage.as_ref().and_then(|part| part.as_of.as_ref()),
+        ];
+        parts.into_iter().filter_map(convert::sent_instant).max().unwrap_or_default()
+    }
+
+    fn customer(&self, currency: Currency) -> Customer<'_> {
+        let minor = |money| convert::sent_minor(money, currency);
+        let score = |score: i32| u8::try_from(score).ok().filter(|score| (1..=5).contains(score));
+        let mut customer = Customer { label: &self.label, ..Customer::default() };
+        if let Some(scores) = &self.record.scores {
+            customer.recency = score(scores.recency);
+            customer.frequency = score(scores.frequency);
+            customer.monetary = score(scores.monetary);
+        }
+        if let Some(stage) = &self.record.stage {
+            customer.stage = stage_text(stage.stage());
+        }
+        if let Some(attributes) = &self.record.attributes {
+            customer.kind = kind_text(attributes.kind());
+            customer.owner = &attributes.owner;
+            customer.region = attributes.region.as_deref().unwrap_or_default();
+            customer.department = &attributes.department;
+            customer.language = &attributes.language;
+            customer.acquisition_channel = &attributes.acquisition_channel;
+        }
+        if let Some(features) = &self.record.features {
+            let instant = |at| convert::sent_instant(at).map(Instant::micros);
+            customer.channel = &features.primary_channel;
+            customer.first_order_at = instant(features.first_order_time.as_ref());
+            customer.last_order_at = instant(features.last_order_time.as_ref());
+            customer.orders = features.orders;
+            customer.purchase_days = features.purchase_days;
+            customer.net_revenue_minor = minor(features.net_revenue.as_ref()).unwrap_or(0);
+            customer.average_order_value_minor = minor(features.average_order_value.as_ref());
+            for window in &features.windows {
+                let revenue = minor(window.revenue.as_ref()).unwrap_or(0);
+                match window.days {
+                    30 => (customer.orders_30, customer.revenue_30_minor) = (window.orders, revenue),
+                    90 => {
+                        (customer.orders_90, customer.revenue_90_minor) = (window.orders, revenue);
+                        customer.previous_orders_90 = window.previous_orders;
+                    }
+                    365 => (customer.orders_365, customer.revenue_365_minor) = (window.orders, revenue),
+                    _ => {}
+                }
+            }
+        }
+        customer
+    }
+}
+
+fn stage_text(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Unspecified => "",
+        Stage::Lead => "lead",
+        Stage::New => "new",
+        Stage::Active => "active",
+        Stage::Loyal => "loyal",
+        Stage::AtRisk => "at_risk",
+        Stage::Dormant => "dormant",
+        Stage::Churned => "churned",
+        Stage::Reactivated => "reactivated",
+    }
+}
+
+fn kind_text(kind: CustomerKind) -> &'static str {
+    match kind {
+        CustomerKind::Unspecified => "",
+        CustomerKind::Customer => "customer",
+        CustomerKind::Contact => "contact",
+        CustomerKind::Lead => "lead",
+    }
+}
+
+/// The loaded populations. Definitions and records change under `changing`, one after the other; reads only take the inner lock,
+/// and never while waiting for a database.
+#[derive(Clone, Default)]
+pub struct Populations(Arc<Mutex<HashMap<TenantId, LoadedPopulation>>>);
+
+/// A tenant's population, ready to be read.
+#[derive(Clone)]
+pub struct LoadedPopulation {
+    /// The population.
+    pub population: Arc<RwLock<Population>>,
+    /// Held by whoever changes it, from reading what to change to having written it down.
+    pub changing: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Populations {
+    /// A tenant's population. `None`: it is not loaded yet.
+    pub fn of(&self, tenant: TenantId) -> Option<LoadedPopulation> {
+        self.0.lock().get(&tenant).cloned()
+    }
+
+    /// Puts a loaded population in place.
+    pub fn put(&self, tenant: TenantId, population: Population) -> LoadedPopulation {
+        let loaded = LoadedPopulation { population: Arc::new(RwLock::new(population)), changing: Arc::default() };
+        self.0.lock().insert(tenant, loaded.clone());
+        loaded
+    }
+}

@@ -1,0 +1,160 @@
+//! The end of the chain: follows lifecycle, keeps every record and every membership, and logs each enter and exit.
+
+use crate::Service;
+use crate::population::{Change, Entry, LiveSegment, LoadedPopulation, Population, PopulationError};
+use crate::store::{memberships, segments};
+use prost::Message;
+use quintile_chain::context::{Runtime, WorkError};
+use quintile_chain::feed;
+use quintile_chain::follow::{Step, Worker, follow};
+use quintile_chain::progress::Watermark;
+use quintile_domain::ids::CustomerId;
+use quintile_domain::time::Instant;
+use quintile_expr::Rule;
+use quintile_proto::lifecycle::WatchStagesRequest;
+use quintile_proto::lifecycle::stage_service_client::StageServiceClient;
+use quintile_proto::types::CustomerRecord;
+use quintile_rpc::policy::Tenant;
+use quintile_store::records::{self, Record};
+use quintile_store::{StoreError, follower};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// The name of this worker's place.
+const RECORDS: &str = "records";
+/// The largest message of the feed.
+const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
+/// Records that a load reads at once.
+const SCAN_RECORDS: u64 = 10_000;
+
+/// Loads a tenant's population and keeps it true, for as long as its upstream lasts.
+pub async fn run(service: Service, tenant: Arc<Tenant>, loaded: watch::Sender<bool>) -> Result<(), WorkError> {
+    let runtime = service.runtime.clone();
+    let place = follower::place(runtime.database.reader(), tenant.id, RECORDS).await?;
+    if place.time_micros > 0 {
+        runtime.business.advance_to(Instant::from_micros(place.time_micros));
+    }
+    // Loaded anew after every interruption: what was half done in memory is forgotten.
+    let population = load(&runtime, &tenant, Instant::from_micros(place.time_micros)).await?;
+    let population = service.populations.put(tenant.id, population);
+    runtime.progress.of(tenant.id).raise(Watermark::from_place(&place));
+    loaded.send_replace(true);
+    let request =
+        service.credentials.request(&tenant.name, WatchStagesRequest { cursor: place.cursor.clone() }).await?;
+    let mut client = StageServiceClient::new(service.lifecycle.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let upstream = client.watch_stages(request).await?.into_inner();
+    let mut keeper = Keeper { tenant: tenant.clone(), population };
+    follow(&runtime, tenant.id, RECORDS, upstream, place, &mut keeper).await
+}
+
+async fn load(runtime: &Runtime, tenant: &Tenant, as_of: Instant) -> Result<Population, WorkError> {
+    let mut population = Population::new(tenant).map_err(|error| refused(&error))?;
+    population.begin_at(as_of);
+    let mut after = 0;
+    loop {
+        let page = records::scan(&runtime.database, tenant.id, after, SCAN_RECORDS).await?;
+        let Some(last) = page.last() else { break };
+        after = last.customer.0;
+        population.reserve(after).map_err(|error| refused(&error))?;
+        for row in page.iter().filter(|row| !row.body.is_empty()) {
+            let entry = population.entry(feed::decode(row)?);
+            population.take(&entry, tenant.currency, &[]).map_err(|error| refused(&error))?;
+        }
+    }
+    population.rebalance();
+    for definition in segments::all(runtime.database.reader(), tenant.id).await? {
+        match Rule::parse(&definition.expression, population.schema()) {
+            Ok(rule) => population.add(LiveSegment {
+                id: definition.id,
+                rule,
+                description: definition.description,
+                created_at: definition.created_at,
+                revision: definition.revision,
+                members: crate::engine::Bitmap::new(),
+            }),
+            Err(error) => {
+                tracing::error!(segment = definition.id, %error, "a stored rule no longer parses; the segment is not live");
+            }
+        }
+    }
+    Ok(population)
+}
+
+fn refused(error: &PopulationError) -> WorkError {
+    tracing::error!(%error, "the engine refuses what came");
+    WorkError::Malformed
+}
+
+struct Keeper {
+    tenant: Arc<Tenant>,
+    population: LoadedPopulation,
+}
+
+impl Keeper {
+    fn compare(&self, records: Vec<CustomerRecord>, step: &mut Step<'_>) -> Vec<(Entry, Vec<Change>)> {
+        let mut population = self.population.population.write();
+        let entries: Vec<Entry> = records.into_iter().map(|record| population.entry(record)).collect();
+        if step.reached() == Instant::default() {
+            // Nothing was ever evaluated: the first records say which time it is.
+            let first = entries.iter().map(Entry::computed_at).max().unwrap_or_default();
+            population.begin_at(first);
+            step.reach(first);
+        }
+        entries
+            .into_iter()
+            .map(|entry| {
+                let changes = population.changes(&entry, self.tenant.currency);
+                (entry, changes)
+            })
+            .collect()
+    }
+}
+
+impl Worker for Keeper {
+    async fn take(
+        &mut self,
+        records: Vec<CustomerRecord>,
+        removed: Vec<i64>,
+        step: &mut Step<'_>,
+    ) -> Result<(), WorkError> {
+        if !removed.is_empty() {
+            // Nothing removes customers yet; a silent skip here would lose the first removal that ever comes.
+            return Err(WorkError::Malformed);
+        }
+        let changing = self.population.changing.clone();
+        let _changing = changing.lock().await;
+        let compared = self.compare(records, step);
+        let mut rows = Vec::with_capacity(compared.len());
+        let mut changes = Vec::new();
+        for (entry, of_entry) in &compared {
+            let record = entry.record();
+            let customer = CustomerId::try_from(record.customer_id).map_err(|_| StoreError::Sealed("customer id"))?;
+            rows.push(Record { customer, seq: 0, next_change: None, body: record.encode_to_vec() });
+            changes.extend_from_slice(of_entry);
+        }
+        let transaction = step.begin().await?;
+        records::write(&transaction, self.tenant.id, rows).await?;
+        memberships::append(&transaction, self.tenant.id, &changes).await?;
+        // Memory follows the database, never the other way round.
+        step.commit(transaction).await?;
+        let mut population = self.population.population.write();
+        for (entry, changes) in &compared {
+            population.take(entry, self.tenant.currency, changes).map_err(|error| refused(&error))?;
+        }
+        Ok(())
+    }
+
+    async fn tick(&mut self, to: Instant, step: &mut Step<'_>) -> Result<bool, WorkError> {
+        let changing = self.population.changing.clone();
+        let _changing = changing.lock().await;
+        let changes = self.population.population.read().changes_by_time(to);
+        if !changes.is_empty() {
+            // The time that is reached moves with what it changed: the log can't tell it twice.
+            let transaction = step.begin().await?;
+            memberships::append(&transaction, self.tenant.id, &changes).await?;
+            step.commit(transaction).await?;
+        }
+        self.population.population.write().pass_time(to, &changes);
+        Ok(false)
+    }
+}
