@@ -177,7 +177,7 @@ impl From<ApiError> for Status {
             if error.code == Code::Internal {
                 tracing::error!(reason, internal, "call failed");
             } else {
-                tracing::warn!(reason, internal, "call refused");
+                tracing::info!(reason, internal, "call refused");
             }
         }
         let reason = error.reason.as_str_name().trim_start_matches("ERROR_REASON_");

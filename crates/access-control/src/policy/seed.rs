@@ -74,17 +74,19 @@ const ADMIN: SeededRole = SeededRole {
     forms: &EVERYTHING_CLEAR,
 };
 
-/// One service speaking to another: reads and follows everything, writes nothing.
+/// A service of the suite, or one of the company's own: takes facts in, reads and follows everything, and governs nothing.
 const SERVICE: SeededRole = SeededRole {
     name: "service",
     methods: &[
         ("quintile.access.v1.PolicyService", &["GetPolicy", "WatchPolicy"]),
-        ("quintile.access.v1.TenantService", &["ListTenants"]),
         ("quintile.access.v1.TokenService", &["GetJwks"]),
         ("quintile.ingestion.v1.ClockService", &["GetAsOf"]),
-        ("quintile.ingestion.v1.CustomerService", &["GetCustomer", "ListCustomers", "LookupCustomer"]),
+        (
+            "quintile.ingestion.v1.CustomerService",
+            &["CreateCustomer", "GetCustomer", "UpdateCustomer", "ListCustomers", "LookupCustomer"],
+        ),
         ("quintile.ingestion.v1.FeatureService", &["GetFeatures", "WatchFeatures"]),
-        ("quintile.ingestion.v1.IngestService", &["GetIngestStream", "ListRejects"]),
+        ("quintile.ingestion.v1.IngestService", &["Ingest", "IngestBatch", "GetIngestStream", "ListRejects"]),
         ("quintile.lifecycle.v1.StageService", &["GetStage", "GetFunnel", "WatchStages"]),
         ("quintile.scoring.v1.ScoreModelService", &["GetScoreModel", "ListScoreModels"]),
         ("quintile.scoring.v1.ScoreService", &["GetScore", "BatchGetScores", "ExplainScore", "WatchScores"]),
@@ -92,7 +94,16 @@ const SERVICE: SeededRole = SeededRole {
         ("quintile.segmentation.v1.ProfileService", &["GetProfile"]),
         (
             "quintile.segmentation.v1.SegmentService",
-            &["GetSegment", "ListSegments", "PreviewSegment", "ListMembers", "CheckMembers", "WatchMemberships"],
+            &[
+                "CreateSegment",
+                "GetSegment",
+                "ListSegments",
+                "DeleteSegment",
+                "PreviewSegment",
+                "ListMembers",
+                "CheckMembers",
+                "WatchMemberships",
+            ],
         ),
     ],
     forms: &EVERYTHING_CLEAR,
@@ -134,16 +145,18 @@ const SUPPORT: SeededRole = SeededRole {
     name: "support",
     methods: &[
         ("quintile.access.v1.TokenService", &["GetJwks"]),
+        ("quintile.ingestion.v1.ClockService", &["GetAsOf"]),
         (
             "quintile.ingestion.v1.CustomerService",
-            &["CreateCustomer", "GetCustomer", "UpdateCustomer", "ListCustomers", "LookupCustomer"],
+            &["GetCustomer", "UpdateCustomer", "ListCustomers", "LookupCustomer"],
         ),
         ("quintile.ingestion.v1.FeatureService", &["GetFeatures"]),
         ("quintile.lifecycle.v1.StageService", &["GetStage", "GetFunnel"]),
+        ("quintile.scoring.v1.ScoreModelService", &["GetScoreModel", "ListScoreModels"]),
         ("quintile.scoring.v1.ScoreService", &["GetScore", "BatchGetScores", "ExplainScore"]),
         ("quintile.segmentation.v1.LabelService", &["GetLabelSet", "GetLabelDistribution"]),
         ("quintile.segmentation.v1.ProfileService", &["GetProfile"]),
-        ("quintile.segmentation.v1.SegmentService", &["CheckMembers"]),
+        ("quintile.segmentation.v1.SegmentService", &["GetSegment", "ListSegments", "ListMembers", "CheckMembers"]),
     ],
     forms: &[
         (Name, Clear),
