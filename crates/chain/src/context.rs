@@ -2,6 +2,7 @@
 
 use crate::progress::ProgressOfTenants;
 use arc_swap::ArcSwapOption;
+use futures::FutureExt;
 use quintile_domain::clock::BusinessClock;
 use quintile_domain::entropy::Entropy;
 use quintile_rpc::client::Credentials;
@@ -12,6 +13,7 @@ use quintile_rpc::{policy_follower, server};
 use quintile_store::sealing::{Key, TokenSealer};
 use quintile_store::{Database, DatabaseUrl, StoreError, lease};
 use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
@@ -136,8 +138,8 @@ impl Runtime {
             match lease::acquire(&self.database, &name, &self.instance, LEASE_TTL).await {
                 Ok(true) => {
                     tokio::select! {
-                        ended = work(tenant.clone()) => {
-                            if let Err(error) = ended {
+                        ended = AssertUnwindSafe(work(tenant.clone())).catch_unwind() => {
+                            if let Err(error) = ended.unwrap_or(Err(WorkError::Panicked)) {
                                 tracing::warn!(worker, tenant = tenant.name, %error, "a worker stopped; it starts again");
                             }
                         }
@@ -180,6 +182,9 @@ pub enum WorkError {
         /// How.
         code: tonic::Code,
     },
+    /// A fault of ours; the log has its place.
+    #[error("it panicked")]
+    Panicked,
     /// The upstream sent what can't be read.
     #[error("upstream sent a record that does not decode")]
     Malformed,

@@ -152,7 +152,9 @@ impl EdgeState {
     /// How long a stream of this caller may last: until the deadline or the token's end, whichever is first.
     fn last_moment(&self, caller: Option<&Caller>, deadline: Option<Deadline>) -> (Option<Deadline>, ApiError) {
         let expires = caller.map(|caller| {
-            let left = caller.claims.exp.saturating_mul(1_000_000).saturating_sub(self.clock.now().micros());
+            // The same leeway as for new calls: a stream is not worse off than they are.
+            let end_seconds = caller.claims.exp.saturating_add(token::LEEWAY_SECONDS);
+            let left = end_seconds.saturating_mul(1_000_000).saturating_sub(self.clock.now().micros());
             Deadline::now() + Duration::from_micros(u64::try_from(left).unwrap_or(0))
         });
         match (deadline, expires) {
@@ -278,6 +280,9 @@ async fn run<E>(
     deadline: Option<Deadline>,
     end: Option<Ending>,
 ) -> Result<Response<Body>, E> {
+    if deadline.is_some_and(|deadline| deadline <= Deadline::now()) {
+        return Ok(refuse(ApiError::deadline_exceeded()));
+    }
     // A handler that panics fails its own call and nothing else.
     let call = AssertUnwindSafe(call).catch_unwind();
     let caught = match deadline {

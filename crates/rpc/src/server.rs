@@ -68,8 +68,8 @@ pub async fn serve(shared: Shared, server: ServiceServer) -> Result<(), ServerEr
     let routes = server
         .routes
         .add_service(health)
-        .add_service(reflection_builder().build_v1()?)
-        .add_service(reflection_builder().build_v1alpha()?);
+        .add_service(reflection(&server.names).build_v1()?)
+        .add_service(reflection(&server.names).build_v1alpha()?);
     let edge = Edge::new(server.policy, &shared);
     let mut builder = Server::builder();
     if let Some(tls) = &settings.tls {
@@ -142,10 +142,13 @@ async fn becomes_true(mut value: watch::Receiver<bool>) {
     wait_for_true(&mut value).await;
 }
 
-fn reflection_builder() -> tonic_reflection::server::Builder<'static> {
-    tonic_reflection::server::Builder::configure()
+/// Reflection of the services of this server, by the descriptors of all: messages are shared.
+fn reflection(names: &[&'static str]) -> tonic_reflection::server::Builder<'static> {
+    let builder = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(quintile_proto::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .with_service_name("grpc.health.v1.Health");
+    names.iter().fold(builder, |builder, name| builder.with_service_name(*name))
 }
 
 fn server_tls(tls: &TlsSettings) -> Result<ServerTlsConfig, ServerError> {

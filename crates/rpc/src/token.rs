@@ -17,7 +17,7 @@ pub const TOKEN_TYPE: &str = "at+jwt";
 /// Longer tokens are refused unread.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
 /// How far clocks may differ.
-const LEEWAY_SECONDS: i64 = 30;
+pub const LEEWAY_SECONDS: i64 = 30;
 
 /// What a token states. A claim that stands twice does not parse.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]

@@ -14,12 +14,14 @@ const SQLITE_ROWS: usize = 128;
 pub enum Column {
     Int(Vec<i32>),
     BigInt(Vec<i64>),
+    /// `i64::MIN` is not a value of such a column: it stands for NULL on the way to PostgreSQL, whose driver takes no NULL in arrays.
     NullableBigInt(Vec<Option<i64>>),
     Text(Vec<String>),
-    NullableText(Vec<Option<String>>),
     Bytes(Vec<Vec<u8>>),
-    NullableBytes(Vec<Option<Vec<u8>>>),
 }
+
+/// What stands for NULL in an array.
+const NULL_BIG_INT: i64 = i64::MIN;
 
 /// What happens to a row whose key is there already.
 #[derive(Clone, Copy, Debug)]
@@ -64,10 +66,20 @@ impl Target {
             .enumerate()
             .map(|(index, column)| format!("${}::{}[]", index + 1, column.pg_type()))
             .collect();
+        let values: Vec<_> = self
+            .columns
+            .iter()
+            .zip(&columns)
+            .map(|(name, column)| match column {
+                Column::NullableBigInt(_) => format!("NULLIF({name}, {NULL_BIG_INT})"),
+                _ => (*name).to_owned(),
+            })
+            .collect();
+        let names = self.columns.join(", ");
         let sql = format!(
-            "INSERT INTO {} ({}) SELECT * FROM unnest({}) {}",
+            "INSERT INTO {} ({names}) SELECT {} FROM unnest({}) AS batch ({names}) {}",
             self.table,
-            self.columns.join(", "),
+            values.join(", "),
             arrays.join(", "),
             self.conflict_clause()
         );
@@ -130,9 +142,7 @@ impl Column {
             Self::BigInt(values) => values.len(),
             Self::NullableBigInt(values) => values.len(),
             Self::Text(values) => values.len(),
-            Self::NullableText(values) => values.len(),
             Self::Bytes(values) => values.len(),
-            Self::NullableBytes(values) => values.len(),
         }
     }
 
@@ -140,8 +150,8 @@ impl Column {
         match self {
             Self::Int(_) => "integer",
             Self::BigInt(_) | Self::NullableBigInt(_) => "bigint",
-            Self::Text(_) | Self::NullableText(_) => "text",
-            Self::Bytes(_) | Self::NullableBytes(_) => "bytea",
+            Self::Text(_) => "text",
+            Self::Bytes(_) => "bytea",
         }
     }
 
@@ -149,8 +159,8 @@ impl Column {
         match self {
             Self::Int(_) => ArrayType::Int,
             Self::BigInt(_) | Self::NullableBigInt(_) => ArrayType::BigInt,
-            Self::Text(_) | Self::NullableText(_) => ArrayType::String,
-            Self::Bytes(_) | Self::NullableBytes(_) => ArrayType::Bytes,
+            Self::Text(_) => ArrayType::String,
+            Self::Bytes(_) => ArrayType::Bytes,
         }
     }
 
@@ -160,14 +170,18 @@ impl Column {
             Self::BigInt(values) => Box::new(values.into_iter().map(Value::from)),
             Self::NullableBigInt(values) => Box::new(values.into_iter().map(Value::from)),
             Self::Text(values) => Box::new(values.into_iter().map(Value::from)),
-            Self::NullableText(values) => Box::new(values.into_iter().map(Value::from)),
             Self::Bytes(values) => Box::new(values.into_iter().map(Value::from)),
-            Self::NullableBytes(values) => Box::new(values.into_iter().map(Value::from)),
         }
     }
 
     fn into_array(self) -> Value {
         let array_type = self.array_type();
-        Value::Array(array_type, Some(Box::new(self.into_values().collect())))
+        let values = match self {
+            Self::NullableBigInt(values) => {
+                Self::BigInt(values.into_iter().map(|value| value.unwrap_or(NULL_BIG_INT)).collect())
+            }
+            values => values,
+        };
+        Value::Array(array_type, Some(Box::new(values.into_values().collect())))
     }
 }

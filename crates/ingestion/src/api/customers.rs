@@ -1,7 +1,7 @@
 //! Customers.
 
 use crate::Service;
-use crate::intake::{CustomerPatch, Identity, Terms, normal_email, normal_phone};
+use crate::intake::{CustomerPatch, Identity, Terms, check_kind, normal_email, normal_phone};
 use crate::store::customers::{self, StoredCustomer};
 use crate::store::identities;
 use prost::Message;
@@ -225,9 +225,13 @@ fn apply_mask(
                 if patch.attributes.is_none() {
                     return Err(ApiError::invalid_field("customer.attributes", "is required by the mask"));
                 }
+                check_kind(attributes).map_err(|error| error.within("customer"))?;
                 customer.attributes = attributes.clone();
             }
-            "attributes.kind" => customer.attributes.kind = attributes.kind,
+            "attributes.kind" => {
+                check_kind(attributes).map_err(|error| error.within("customer"))?;
+                customer.attributes.kind = attributes.kind;
+            }
             "attributes.owner" => customer.attributes.owner.clone_from(&attributes.owner),
             "attributes.region" => customer.attributes.region.clone_from(&attributes.region),
             "attributes.department" => customer.attributes.department.clone_from(&attributes.department),

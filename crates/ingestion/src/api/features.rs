@@ -1,12 +1,15 @@
 //! Features.
 
-use crate::{FEATURES, Service, worker};
+use crate::{FACTS, FEATURES, Service, worker};
+use quintile_chain::progress::Watermark;
 use quintile_chain::{feed, store_error};
+use quintile_domain::ids::{CustomerId, TenantId};
+use quintile_domain::time::Instant;
 use quintile_proto::ingestion::feature_service_server::FeatureService;
 use quintile_proto::ingestion::{CustomerFeatures, GetFeaturesRequest, WatchFeaturesRequest};
-use quintile_proto::types::WatchRecordsResponse;
+use quintile_proto::types::{CustomerRecord, WatchRecordsResponse};
 use quintile_rpc::{Answer, AnswerStream, ApiError, Caller, convert};
-use quintile_store::records;
+use quintile_store::{StoreError, feed as facts_feed, records};
 use tonic::{Request, Response, Status};
 
 /// The part of a customer that is read here.
@@ -15,6 +18,25 @@ const PART: &str = "features";
 /// The handlers.
 pub struct FeatureReads {
     pub service: Service,
+}
+
+impl FeatureReads {
+    /// The stored record, if it is as true as one computed now: no acknowledged facts wait, and time has passed no boundary.
+    async fn stored(
+        &self,
+        tenant: TenantId,
+        customer: CustomerId,
+        watermark: Watermark,
+        now: Instant,
+    ) -> Result<Option<CustomerRecord>, StoreError> {
+        let database = &self.service.runtime.database;
+        if facts_feed::head(database.reader(), tenant, FACTS).await? > watermark.facts_position {
+            return Ok(None);
+        }
+        let row = records::get(database, tenant, customer).await?;
+        let row = row.filter(|row| !row.body.is_empty() && row.next_change.is_none_or(|instant| instant > now));
+        row.as_ref().map(feed::decode).transpose()
+    }
 }
 
 #[tonic::async_trait]
@@ -27,16 +49,15 @@ impl FeatureService for FeatureReads {
         let customer = convert::customer("name", &name, Some(PART))?;
         let (runtime, tenant) = (&self.service.runtime, caller.tenant());
         let watermark = runtime.progress.of(tenant.id).watermark();
-        let row = records::get(&runtime.database, tenant.id, customer).await.map_err(|error| store_error(&error))?;
-        let row = row.filter(|row| !row.body.is_empty()).ok_or_else(ApiError::not_found)?;
         let now = runtime.business.now();
-        let record = if row.next_change.is_some_and(|instant| instant <= now) {
-            // Time has passed a boundary that the worker has not come to yet.
-            let computed = worker::compute(runtime.database.reader(), tenant, &[customer], now).await;
-            let computed = computed.map_err(|error| store_error(&error))?;
-            computed.into_iter().next().ok_or_else(ApiError::not_found)?.record
-        } else {
-            feed::decode(&row).map_err(|error| store_error(&error))?
+        let stored = self.stored(tenant.id, customer, watermark, now).await.map_err(|error| store_error(&error))?;
+        let record = match stored {
+            Some(record) => record,
+            None => {
+                let computed = worker::compute(runtime.database.reader(), tenant, &[customer], now).await;
+                let computed = computed.map_err(|error| store_error(&error))?;
+                computed.into_iter().next().ok_or_else(ApiError::not_found)?.record
+            }
         };
         let watermark = Some(watermark.to_message());
         Ok(caller.respond(CustomerFeatures { name, features: record.features, watermark }))

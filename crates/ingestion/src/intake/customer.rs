@@ -70,6 +70,9 @@ impl CustomerPatch {
         for (index, identity) in customer.identities.iter().enumerate() {
             identities.push(Identity::check(Some(identity.clone()), &format!("identities[{index}]"))?);
         }
+        if let Some(attributes) = &customer.attributes {
+            check_kind(attributes)?;
+        }
         Self::check_fields(customer, identities, terms)
     }
 
@@ -141,10 +144,15 @@ fn birth_date(date: Date, terms: &Terms) -> Result<Date, ApiError> {
     Ok(date)
 }
 
-fn check_attributes(attributes: &CustomerAttributes) -> Result<(), ApiError> {
+/// Checks that attributes say what the customer is.
+pub fn check_kind(attributes: &CustomerAttributes) -> Result<(), ApiError> {
     if attributes.kind() == CustomerKind::Unspecified {
         return Err(ApiError::invalid_field("attributes.kind", "must be one of the kinds"));
     }
+    Ok(())
+}
+
+fn check_attributes(attributes: &CustomerAttributes) -> Result<(), ApiError> {
     let region = attributes.region.clone().unwrap_or_default();
     let fields = [
         ("owner", &attributes.owner),

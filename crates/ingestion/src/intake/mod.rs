@@ -3,7 +3,7 @@
 mod customer;
 mod order;
 
-pub use customer::{CustomerPatch, Identity, Person, normal_email, normal_phone};
+pub use customer::{CustomerPatch, Identity, Person, check_kind, normal_email, normal_phone};
 pub use order::OrderRow;
 
 use quintile_domain::money::Currency;

@@ -1,0 +1,116 @@
+"""No RPC shows a role what it may not see.
+
+Every RPC that reflection finds on the five ports is called, by every role, on a tenant with planted canaries. An RPC
+without a case fails; so does a case without an RPC, an answer that says nothing, and a policy that says otherwise.
+"""
+import pytest
+
+from support import canaries, facts, quintile
+from support.refusals import INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED, Refusal
+from support.rpc_cases import CASES, is_empty
+from support.world import populate
+
+ROLES = ("admin", "analyst", "support", "service")
+
+
+@pytest.fixture(scope="module")
+def world(shared):
+    return populate(shared)
+
+
+def every_rpc_of_every_service_has_a_case_and_every_case_an_rpc(world):
+    api = world.suite.api()
+    assert all(api.services[port] for port in quintile.PORTS), api.services
+    assert set(api.methods) == set(CASES)
+
+
+def the_policy_says_of_every_role_what_the_cases_say(world):
+    policy = world.client("admin").call("PolicyService/GetPolicy")
+    said = {role.role: set(role.methods) for role in policy.roles if role.role in ROLES}
+    public = {path for path, case in CASES.items() if case.public}
+    assert {role: methods - public for role, methods in said.items()} == {
+        role: {path for path, case in CASES.items() if role in case.roles} - public for role in ROLES}
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("path", sorted(CASES))
+def an_rpc_answers_those_who_may_and_shows_them_no_more_than_they_may_see(world, path, role):
+    client, hidden, case = world.client(role), canaries.HIDDEN_FROM[role], CASES[path]
+    try:
+        answers = case.call(world, client, path)
+    except Refusal as refusal:
+        assert canaries.found_in_refusal(refusal, canaries.FROM_OUTPUT) == []
+        assert role not in case.roles, refusal
+        refusal.must_be(PERMISSION_DENIED, "METHOD_DENIED")
+        return
+    assert role in case.roles, f"{role} may not call {path}, and was answered"
+    for message, metadata in answers:
+        assert canaries.found_in_message(message, hidden) == []
+        assert canaries.found_in_metadata(metadata, hidden) == []
+    assert not any(is_empty(message) for message, _ in answers), answers
+
+
+def an_administrator_sees_the_canaries_so_that_the_search_is_known_to_find_them(world):
+    customer = world.client("admin").call("CustomerService/GetCustomer", {"name": world.customer})
+    found = set(canaries.found_in_message(customer, canaries.FROM_ANALYSTS))
+    assert set(canaries.FROM_ANALYSTS.texts) <= found, found
+    assert any("a date" in each for each in found)
+    assert set(canaries.FROM_ANALYSTS.digits) <= found
+
+
+@pytest.mark.parametrize("method,path", [("CustomerService/GetCustomer", ""), ("ProfileService/GetProfile", "/profile")])
+def an_analyst_gets_asterisks_for_contact_details_and_the_year_of_birth(world, method, path):
+    answer = world.client("analyst").call(method, {"name": world.customer + path})
+    customer = answer.customer if path else answer
+    assert [customer.display_name, customer.phone, customer.email, customer.address] == ["****"] * 4
+    assert (customer.birth_date.year, customer.birth_date.month, customer.birth_date.day) == (1987, 0, 0)
+    assert customer.attributes.region == canaries.REGION
+
+
+@pytest.mark.parametrize("method,path", [("CustomerService/GetCustomer", ""), ("ProfileService/GetProfile", "/profile")])
+def support_sees_the_name_and_the_other_contact_details_in_part(world, method, path):
+    answer = world.client("support").call(method, {"name": world.customer + path})
+    customer = answer.customer if path else answer
+    assert customer.display_name == canaries.NAME
+    assert customer.phone == "138****0429"
+    assert customer.email == f"q****@{canaries.EMAIL_DOMAIN}"
+    assert customer.address == canaries.ADDRESS[:-8] + "********"
+
+
+@pytest.mark.parametrize("role", ["admin", "service"])
+def those_who_may_see_everything_get_the_profile_whole(world, role):
+    profile = world.client(role).call("ProfileService/GetProfile", {"name": f"{world.customer}/profile"})
+    customer = profile.customer
+    assert (customer.display_name, customer.phone, customer.email, customer.address) == (
+        canaries.NAME, canaries.PHONE, canaries.EMAIL, canaries.ADDRESS)
+    assert (customer.birth_date.year, customer.birth_date.month, customer.birth_date.day) == (1987, 3, 14)
+    assert list(profile.missing_parts) == []
+    assert world.segment in profile.segments and world.label in profile.labels
+    assert profile.features.orders == 3 and profile.scores.frequency == 3
+
+
+REFUSED = [
+    ("CustomerService/LookupCustomer", {"phone": f"{canaries.PHONE}1"}, {INVALID_ARGUMENT, NOT_FOUND}),
+    ("CustomerService/LookupCustomer", {"email": f"x.{canaries.EMAIL}"}, {NOT_FOUND}),
+    ("CustomerService/LookupCustomer", {"email": canaries.EMAIL.replace("@", "(at)")}, {INVALID_ARGUMENT}),
+    ("CustomerService/CreateCustomer", {"customer": canaries.CUSTOMER | {
+        "identities": [facts.identity("bad-phone")], "phone": f"tel {canaries.NATIONAL_PHONE}"}}, {INVALID_ARGUMENT}),
+    ("CustomerService/CreateCustomer", {"customer": canaries.CUSTOMER | {
+        "identities": [facts.identity("bad-name")], "display_name": canaries.NAME + "\u202e"}}, {INVALID_ARGUMENT}),
+    ("CustomerService/CreateCustomer", {"customer": canaries.CUSTOMER | {
+        "identities": [facts.identity("bad-mail")], "email": f"{canaries.EMAIL_LOCAL}@"}}, {INVALID_ARGUMENT}),
+    ("CustomerService/CreateCustomer", {"customer": canaries.CUSTOMER | {
+        "identities": [facts.identity("long-address")], "address": canaries.ADDRESS * 60}}, {INVALID_ARGUMENT}),
+]
+
+
+@pytest.mark.parametrize("method,request_fields,codes", REFUSED, ids=[f"{n}" for n in range(len(REFUSED))])
+def an_error_never_repeats_the_value_that_it_refuses(world, method, request_fields, codes):
+    refusal = world.client("admin").refused(method, request_fields)
+    refusal.must_be(codes, {"INVALID_FIELD", "NOT_FOUND"})
+    assert canaries.found_in_refusal(refusal, canaries.FROM_OUTPUT) == []
+
+
+def the_log_of_the_server_holds_no_canary_after_all_of_this(world):
+    log = world.suite.log.read_text(errors="replace")
+    assert canaries.found_in_json_log(log, canaries.FROM_OUTPUT) == []

@@ -1,0 +1,118 @@
+"""Values that are nowhere but where the tests planted them, and the search for them in everything that comes back."""
+import json
+import re
+from dataclasses import dataclass
+
+from google.protobuf import json_format
+
+NAME = "Quillon Zephyrwick"
+PHONE = "+8613871650429"
+NATIONAL_PHONE = "13871650429"
+EMAIL_LOCAL = "quillon.kestrel7731"
+EMAIL_DOMAIN = "zephyrwick-post.example"
+EMAIL = f"{EMAIL_LOCAL}@{EMAIL_DOMAIN}"
+ADDRESS = "北京市海淀区马甸冠城园7731号"
+BIRTH_DATE = {"year": 1987, "month": 3, "day": 14}
+SOURCE_ID = "canary-id-550917"
+REGION = "north"
+
+CUSTOMER = {"identities": [{"source": "shop", "id": SOURCE_ID}], "display_name": NAME, "phone": PHONE, "email": EMAIL,
+            "address": ADDRESS, "birth_date": BIRTH_DATE,
+            "attributes": {"kind": "CUSTOMER_KIND_CUSTOMER", "region": REGION, "language": "zh"}}
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """What a role must never receive."""
+
+    texts: tuple
+    digits: tuple = ()
+    birth_date: bool = False
+
+
+# Any part that would tell: the family name, the local part of the address, the last eight digits.
+FROM_ANALYSTS = Hidden(texts=(NAME, "Quillon", "Zephyrwick", "zephyrwick", EMAIL_LOCAL, "kestrel7731", "北京市海淀区", "冠城园", "7731号",
+                              SOURCE_ID),
+                       digits=(NATIONAL_PHONE[-8:], NATIONAL_PHONE[:7]), birth_date=True)
+# Support sees the name, and the others in part.
+FROM_SUPPORT = Hidden(texts=(EMAIL_LOCAL, "kestrel7731", "冠城园", "7731号"), digits=(NATIONAL_PHONE[-8:], NATIONAL_PHONE[:8]),
+                      birth_date=True)
+FROM_NOBODY = Hidden(texts=())
+HIDDEN_FROM = {"analyst": FROM_ANALYSTS, "support": FROM_SUPPORT, "admin": FROM_NOBODY, "service": FROM_NOBODY}
+# Nothing of this may be in a log, an error or a data file.
+FROM_OUTPUT = Hidden(texts=(NAME, "Zephyrwick", "zephyrwick", EMAIL_LOCAL, "冠城园"), digits=(NATIONAL_PHONE[-8:],))
+
+
+def texts_in(value):
+    """Every text in the JSON form of a message, keys of maps included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from texts_in(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from texts_in(inner)
+
+
+def dates_in(message):
+    """Every google.type.Date in a message, at any depth."""
+    if message.DESCRIPTOR.full_name == "google.type.Date":
+        yield message
+    for field, value in message.ListFields():
+        if field.message_type and not field.message_type.GetOptions().map_entry:
+            for inner in (value if field.is_repeated else [value]):
+                yield from dates_in(inner)
+
+
+def found_in_bytes(data, hidden):
+    """The canaries that stand in raw bytes, in UTF-8 or as hexadecimal digits."""
+    lower = data.lower()
+    return [text for text in hidden.texts
+            if text.encode() in data or text.encode().hex().encode() in lower] + [
+            digits for digits in hidden.digits if digits.encode() in data]
+
+
+def found_in_text(text, hidden):
+    """The canaries in a text, telephone numbers also where something stands between their digits."""
+    only_digits = re.sub(r"\D", "", text)
+    return [each for each in hidden.texts if each in text] + [each for each in hidden.digits if each in only_digits]
+
+
+def found_in_message(message, hidden):
+    """The canaries in an answer: in its bytes, in each of its texts, and in its dates."""
+    found = found_in_bytes(message.SerializeToString(), hidden)
+    document = json_format.MessageToDict(message, preserving_proto_field_name=True)
+    for text in texts_in(document):
+        found += found_in_text(text, hidden)
+    if hidden.birth_date:
+        found += [f"a date with month {date.month} and day {date.day}" for date in dates_in(message)
+                  if date.month or date.day]
+    return found
+
+
+def found_in_metadata(metadata, hidden):
+    """The canaries in headers and trailers, and in the details of errors, which are among them."""
+    found = []
+    for key, value in metadata:
+        raw = value if isinstance(value, bytes) else value.encode()
+        found += found_in_bytes(raw, hidden) + found_in_text(f"{key} {raw.decode(errors='replace')}", hidden)
+    return found
+
+
+def found_in_refusal(refusal, hidden):
+    return found_in_text(refusal.message, hidden) + found_in_metadata(refusal.trailers, hidden)
+
+
+def found_in_json_log(text, hidden):
+    """The canaries in a log, whose lines may be JSON with escapes."""
+    found = found_in_bytes(text.encode(), Hidden(hidden.texts, hidden.digits))
+    for line in text.splitlines():
+        try:
+            inner = json.loads(line)
+        except ValueError:
+            continue
+        for each in texts_in(inner):
+            found += [canary for canary in hidden.texts if canary in each]
+    return found

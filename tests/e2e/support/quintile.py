@@ -1,0 +1,232 @@
+"""The real binary: started, asked for tokens, killed and ended.
+
+    QUINTILE_BIN    the binary; by default target/release/quintile or target/debug/quintile of this repository
+    QUINTILE_CDNOW  CDNOW_master.txt; by default tests/data/cdnow/CDNOW_master.txt
+    QUINTILE_TEST_POSTGRES_URL  a database in which these tests may make others; see tests/postgres.py
+"""
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import urllib.parse
+import uuid
+from pathlib import Path
+
+import grpc
+import pg8000.native
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from support import waiting
+from support.reflection import Api, open_channel
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+PORTS = ("ingestion", "scoring", "lifecycle", "segmentation", "access")
+AS_OF = "1998-07-01T00:00:00Z"
+START_SECONDS = 60
+STOP_SECONDS = 40
+COMMAND_SECONDS = 60
+IMPORT_SECONDS = 300
+
+
+def binary():
+    """The binary under test."""
+    given = os.environ.get("QUINTILE_BIN")
+    built = [REPOSITORY / "target" / profile / "quintile" for profile in ("release", "debug")]
+    found = [path for path in ([Path(given)] if given else built) if os.access(path, os.X_OK)]
+    assert found, f"no quintile binary: build it, or set QUINTILE_BIN (now {given!r})"
+    return str(found[0].resolve())
+
+
+def cdnow():
+    """The file of the demo."""
+    path = Path(os.environ.get("QUINTILE_CDNOW", REPOSITORY / "tests/data/cdnow/CDNOW_master.txt"))
+    assert path.is_file(), f"no CDNOW file at {path}: set QUINTILE_CDNOW"
+    return path
+
+
+def postgres_url():
+    """The database in which the tests make theirs."""
+    url = os.environ.get("QUINTILE_TEST_POSTGRES_URL")
+    assert url, ("QUINTILE_TEST_POSTGRES_URL is not set, and no test is skipped for want of a database: "
+                 "run `python3 tests/postgres.py run -- pytest tests/e2e`")
+    return url
+
+
+def connect(url):
+    """A connection to a PostgreSQL by URL."""
+    parts = urllib.parse.urlsplit(url)
+    return pg8000.native.Connection(parts.username or "postgres", host=parts.hostname, port=parts.port or 5432,
+                                    password=parts.password, database=parts.path.lstrip("/"), timeout=30)
+
+
+@contextlib.contextmanager
+def new_database():
+    """The URL of a new, empty database, gone afterwards."""
+    url, name = postgres_url(), f"quintile_{uuid.uuid4().hex}"
+    with contextlib.closing(connect(url)) as admin:
+        admin.run(f"CREATE DATABASE {name}")
+    try:
+        yield urllib.parse.urlunsplit(urllib.parse.urlsplit(url)._replace(path=f"/{name}"))
+    finally:
+        with contextlib.closing(connect(url)) as admin:
+            admin.run(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+class Quintile:
+    """One suite with its data: it may be started, ended or killed, and started again on the same data."""
+
+    def __init__(self, directory, database_url=None, as_of=AS_OF):
+        self.home = Path(directory)
+        self.data = self.home / "data"
+        self.log = self.home / "serve.log"
+        self.database_url = database_url
+        self.as_of = as_of
+        self.process = None
+        self.endpoints = {}
+        self.open_apis = []
+        self.tokens = {}
+
+    # -- the process ------------------------------------------------------------------------------------------------
+
+    def start(self):
+        """Starts the suite, and returns when all five services answer that they serve."""
+        endpoints = self.data / "endpoints.json"
+        endpoints.unlink(missing_ok=True)  # One of an earlier run, perhaps a killed one.
+        command = [binary(), "serve", "--data-dir", str(self.data), "--port-base", "0"]
+        command += ["--as-of", self.as_of] if self.as_of else []
+        command += ["--database-url", self.database_url] if self.database_url else []
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            cwd=self.home, start_new_session=True)
+        waiting.until(lambda: self.read_endpoints(endpoints), lambda: f"{endpoints}; the log:\n{self.log_tail()}",
+                      START_SECONDS)
+        waiting.until(self.serves, "five services to be SERVING", START_SECONDS)
+        return self
+
+    def read_endpoints(self, path):
+        assert self.process.poll() is None, f"`serve` ended with {self.process.returncode}:\n{self.log_tail()}"
+        try:
+            self.endpoints = json.loads(path.read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return False
+        assert set(self.endpoints) == set(PORTS), self.endpoints
+        return True
+
+    def serves(self):
+        assert self.process.poll() is None, f"`serve` ended with {self.process.returncode}:\n{self.log_tail()}"
+        return all(health_of(endpoint) == "SERVING" for endpoint in self.endpoints.values())
+
+    def stop(self, seconds=STOP_SECONDS):
+        """Ends the suite as a supervisor does, by SIGTERM, and returns its exit code."""
+        self.close_apis()
+        if self.process is None:
+            return None
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            code = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"`serve` did not end within {seconds} s of SIGTERM:\n{self.log_tail()}") from None
+        self.process = None
+        return code
+
+    def kill(self):
+        """Ends the suite as a power failure does."""
+        self.close_apis()
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(STOP_SECONDS)
+            self.process = None
+
+    def log_tail(self):
+        return self.log.read_text(errors="replace")[-4000:] if self.log.exists() else ""
+
+    # -- its command ------------------------------------------------------------------------------------------------
+
+    def command(self, *arguments):
+        return [binary(), arguments[0], "--data-dir", str(self.data), *map(str, arguments[1:])]
+
+    def run(self, *arguments, seconds=COMMAND_SECONDS):
+        """Standard output of a command of the binary, which has to succeed."""
+        done = subprocess.run(self.command(*arguments), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              cwd=self.home, timeout=seconds)
+        assert done.returncode == 0, f"`quintile {' '.join(map(str, arguments))}`: {done.returncode}\n{done.stderr}"
+        return done.stdout
+
+    def token(self, role, tenant=None, subject=None):
+        """A token by `quintile token`. It prints the token and nothing else."""
+        key = role, tenant, subject
+        if key not in self.tokens:
+            printed = self.run("token", "--role", role, *(["--tenant", tenant] if tenant else []),
+                               *(["--subject", subject] if subject else []))
+            assert printed.endswith("\n") and printed.count("\n") == 1 and len(printed.split()) == 1, printed.count("\n")
+            self.tokens[key] = printed.strip()
+        return self.tokens[key]
+
+    def import_cdnow(self, file, stream_id="cdnow"):
+        """Imports a file in CDNOW's form, and returns the position of its facts."""
+        self.run("import", "--mapping", "cdnow", "--stream-id", stream_id, file, seconds=IMPORT_SECONDS)
+        state = self.client("admin").call("IngestService/GetIngestStream", {"name": f"ingestStreams/{stream_id}"})
+        assert state.acked_offset > 0, state
+        return state.facts_position
+
+    @contextlib.contextmanager
+    def importing(self, file, stream_id):
+        """The import as a process of its own, gone afterwards whatever became of it."""
+        with open(self.home / "import.log", "ab") as log:
+            process = subprocess.Popen(
+                self.command("import", "--mapping", "cdnow", "--stream-id", stream_id, file),
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.home, start_new_session=True)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait(STOP_SECONDS)
+
+    # -- its API ----------------------------------------------------------------------------------------------------
+
+    def api(self):
+        """The API as reflection shows it now; one per run of the process."""
+        if not self.open_apis:
+            self.open_apis.append(Api(self.endpoints, self.token("admin")))
+        return self.open_apis[0]
+
+    def client(self, role, tenant=None):
+        return self.api().client(self.token(role, tenant))
+
+    def close_apis(self):
+        while self.open_apis:
+            self.open_apis.pop().close()
+
+
+def health_of(endpoint, service=""):
+    """What grpc.health.v1 says at an address, without a token; None: nobody answers."""
+    channel = open_channel(endpoint)
+    try:
+        request = health_pb2.HealthCheckRequest(service=service)
+        answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=5)
+        return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+    except grpc.RpcError as error:
+        if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+            return None
+        raise
+    finally:
+        channel.close()
+
+
+@contextlib.contextmanager
+def suite(backend, as_of=AS_OF, started=True):
+    """A suite on a new data directory and, for `postgres`, a new database. Both are gone afterwards, and the process too."""
+    home = tempfile.mkdtemp(prefix="quintile-e2e-")
+    try:
+        with new_database() if backend == "postgres" else contextlib.nullcontext() as url:
+            quintile = Quintile(home, url, as_of)
+            try:
+                yield quintile.start() if started else quintile
+            finally:
+                quintile.kill()
+    finally:
+        shutil.rmtree(home, ignore_errors=True)

@@ -1,0 +1,42 @@
+"""A tenant in which every RPC has something to answer, with a canary customer in the middle of it."""
+from dataclasses import dataclass
+
+from support import canaries, facts, questions
+from support.ingest_stream import connection
+
+SEGMENT_ID = "planted"
+STREAM_ID = "planted-stream"
+
+
+@dataclass(frozen=True)
+class World:
+    """The populated tenant: its suite, and the names that cases ask for."""
+
+    suite: object
+    customer: str
+    segment: str
+    segment_etag: str
+    label: str
+    position: int
+
+    def client(self, role):
+        return self.suite.client(role)
+
+
+def populate(suite):
+    """Plants the canary customer with orders, a live segment, an ingest stream, a reject and another customer."""
+    admin = suite.client("admin")
+    name = admin.call("CustomerService/CreateCustomer", {"customer": canaries.CUSTOMER}).name
+    orders = [facts.order(canaries.SOURCE_ID, f"event-{n}", days=n * 10, cents=9_000) for n in range(1, 4)]
+    with connection(admin, STREAM_ID) as stream:
+        # The last row is refused and kept: its customer's contact details are canaries as well.
+        refused = facts.customer("reject-1", display_name=canaries.NAME, phone="+86 000 " + canaries.NATIONAL_PHONE,
+                                 email=f"{canaries.EMAIL_LOCAL}(at){canaries.EMAIL_DOMAIN}")
+        answer = stream.send(0, [*orders, facts.customer("bystander", display_name=canaries.NAME), refused])
+    assert (answer.applied, len(answer.rejects)) == (4, 1), answer
+    segment = admin.call("SegmentService/CreateSegment",
+                         {"segment_id": SEGMENT_ID, "segment": {"expression": facts.TARGET}})
+    questions.wait_for(admin, answer.facts_position)
+    label = questions.labels(admin)[questions.label(admin, name)]
+    assert questions.is_member(admin, segment.name, name)
+    return World(suite, name, segment.name, segment.etag, label, answer.facts_position)
