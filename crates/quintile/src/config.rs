@@ -6,6 +6,7 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use quintile_rpc::settings::ServerSettings;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// The configuration of a process.
@@ -137,7 +138,7 @@ impl Config {
             anyhow::ensure!(file.exists(), "{} is not there", file.display());
             figment = figment.merge(Toml::file_exact(file));
         }
-        // Names of the tools around the product, which are no settings of it.
+        // What tests and data sets around the product are told by is no setting of it.
         let own = |key: &figment::value::UncasedStr| {
             !["bin", "buf", "cdnow", "data", "test_postgres_url"].iter().any(|other| key == *other)
         };
@@ -262,7 +263,8 @@ fn describe(
             value => format!("`{value}`"),
         };
         let meaning = property["description"].as_str().unwrap_or_default().replace('\n', " ");
-        text.push_str(&format!("| `{path}` | {default} | {meaning} |\n"));
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "| `{path}` | {default} | {meaning} |");
     }
 }
 
@@ -270,4 +272,28 @@ fn describe(
 pub fn read_secret(path: &Path) -> anyhow::Result<String> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(text.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_printed_reference_is_the_one_in_the_repository() {
+        let written = include_str!("../../../CONFIGURATION.md");
+        assert_eq!(written, reference(), "run `quintile config reference > CONFIGURATION.md`");
+    }
+
+    #[test]
+    fn keys_that_are_not_known_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("quintile.toml");
+        let flags = ConfigFlags { config: Some(file.clone()), data_dir: None };
+        std::fs::write(&file, "[listen]\nhost = \"::1\"\n").unwrap();
+        assert_eq!(Config::load(&flags).unwrap().listen.host, "::1");
+        for wrong in ["hots = 1", "[listen]\nscorring = 1", "[server]\ndrain = \"soon\""] {
+            std::fs::write(&file, wrong).unwrap();
+            assert!(Config::load(&flags).is_err(), "{wrong}");
+        }
+    }
 }

@@ -103,9 +103,8 @@ pub async fn run(args: ImportArgs) -> anyhow::Result<()> {
 
 /// The name of the stream of a file: the same content is the same stream.
 pub fn stream_id(content: &[u8]) -> String {
-    let hash = Sha256::digest(content);
-    let hex: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("import-{hex}")
+    let first_bytes = Sha256::digest(content).into_iter().take(8);
+    format!("import-{:016x}", first_bytes.fold(0_u64, |number, byte| number << 8 | u64::from(byte)))
 }
 
 /// The rows of a file, sorted by customer. `with_contacts` adds made-up contact details, so that masking has something to mask.

@@ -10,8 +10,6 @@ use std::path::PathBuf;
 pub struct ServerSettings {
     /// Calls that the process works on at once; more are answered with `RESOURCE_EXHAUSTED`.
     pub max_concurrent_calls: usize,
-    /// The largest message that is read, in bytes.
-    pub max_message_bytes: usize,
     /// Streams that one connection may have open.
     pub max_streams_per_connection: u32,
     /// How long a server that is told to stop waits for the calls that it is working on, in seconds.
@@ -26,7 +24,6 @@ impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             max_concurrent_calls: 1024,
-            max_message_bytes: 9 * 1024 * 1024,
             max_streams_per_connection: 256,
             drain_seconds: 10,
             open_reflection: false,

@@ -51,13 +51,12 @@ impl FeatureService for FeatureReads {
         let watermark = runtime.progress.of(tenant.id).watermark();
         let now = runtime.business.now();
         let stored = self.stored(tenant.id, customer, watermark, now).await.map_err(|error| store_error(&error))?;
-        let record = match stored {
-            Some(record) => record,
-            None => {
-                let computed = worker::compute(runtime.database.reader(), tenant, &[customer], now).await;
-                let computed = computed.map_err(|error| store_error(&error))?;
-                computed.into_iter().next().ok_or_else(ApiError::not_found)?.record
-            }
+        let record = if let Some(record) = stored {
+            record
+        } else {
+            let computed = worker::compute(runtime.database.reader(), tenant, &[customer], now).await;
+            let computed = computed.map_err(|error| store_error(&error))?;
+            computed.into_iter().next().ok_or_else(ApiError::not_found)?.record
         };
         let watermark = Some(watermark.to_message());
         Ok(caller.respond(CustomerFeatures { name, features: record.features, watermark }))
