@@ -98,10 +98,9 @@ impl AccessControl {
         };
         let policies = PolicyApi { in_force: in_force.clone() };
         let tenants = TenantApi { in_force: in_force.clone() };
-        let limit = self.shared.settings.max_message_bytes;
-        let routes = Routes::new(TokenServiceServer::new(tokens).max_decoding_message_size(limit))
-            .add_service(PolicyServiceServer::new(policies).max_decoding_message_size(limit))
-            .add_service(TenantServiceServer::new(tenants).max_decoding_message_size(limit));
+        let routes = Routes::new(TokenServiceServer::new(tokens))
+            .add_service(PolicyServiceServer::new(policies))
+            .add_service(TenantServiceServer::new(tenants));
         // Kept to the end: health reports a service whose readiness nobody can set any more as not serving.
         let (_readiness, ready) = watch::channel(true);
         let server = ServiceServer {
