@@ -8,6 +8,7 @@ pub mod context;
 pub mod derive;
 pub mod feed;
 pub mod follow;
+pub mod page;
 pub mod progress;
 
 use quintile_rpc::ApiError;

@@ -5,7 +5,7 @@ use crate::intake::{CustomerPatch, Identity, Terms, check_kind, normal_email, no
 use crate::store::customers::{self, StoredCustomer};
 use crate::store::identities;
 use prost::Message;
-use quintile_chain::store_error;
+use quintile_chain::{page, store_error};
 use quintile_domain::ids::CustomerId;
 use quintile_proto::ingestion::customer_service_server::CustomerService;
 use quintile_proto::ingestion::{
@@ -17,6 +17,9 @@ use quintile_rpc::{Answer, ApiError, Caller, convert};
 use quintile_store::idempotency::{self, Request as IdempotentRequest};
 use quintile_store::{StoreError, feed};
 use tonic::Request;
+
+/// The query that page tokens of customers belong to.
+const LIST_CUSTOMERS: &str = "ListCustomers";
 
 /// The handlers.
 pub struct Customers {
@@ -153,21 +156,13 @@ impl CustomerService for Customers {
         let tenant = caller.tenant().id;
         let size = convert::page_size(request.get_ref().page_size, 100, 1_000)?;
         let sealer = &self.service.runtime.sealer;
-        let after = match request.get_ref().page_token.as_str() {
-            "" => 0,
-            token => {
-                let opened = sealer.open(tenant, b"ListCustomers", token).ok().and_then(|value| value.try_into().ok());
-                u32::from_be_bytes(opened.ok_or_else(|| ApiError::invalid_token("page_token"))?)
-            }
-        };
+        let after = page::begin_behind(sealer, tenant, LIST_CUSTOMERS, &request.get_ref().page_token)?;
         let keys = self.service.keys.of(tenant).await.map_err(|error| store_error(&error))?;
-        let page = customers::page(self.service.runtime.database.reader(), tenant, &keys, after, size).await;
-        let page = page.map_err(|error| store_error(&error))?;
-        let next_page_token = match page.last() {
-            Some(last) if page.len() as u64 == size => sealer.seal(tenant, b"ListCustomers", &last.id.0.to_be_bytes()),
-            _ => String::new(),
-        };
-        let customers = page.iter().map(StoredCustomer::message).collect();
+        let listed = customers::page(self.service.runtime.database.reader(), tenant, &keys, after, size).await;
+        let listed = listed.map_err(|error| store_error(&error))?;
+        let (full, last) = (listed.len() as u64 == size, listed.last().map(|customer| customer.id.as_i64()));
+        let next_page_token = page::next_behind(sealer, tenant, LIST_CUSTOMERS, full, last);
+        let customers = listed.iter().map(StoredCustomer::message).collect();
         Ok(caller.respond(ListCustomersResponse { customers, next_page_token }))
     }
 

@@ -8,7 +8,7 @@ use futures::channel::mpsc;
 use futures::{SinkExt, StreamExt};
 use parking_lot::Mutex;
 use prost::Message;
-use quintile_chain::store_error;
+use quintile_chain::{page, store_error};
 use quintile_domain::ids::TenantId;
 use quintile_domain::names::{MAX_NAME_BYTES, required_text};
 use quintile_proto::ingestion::ingest_service_server::IngestService;
@@ -27,6 +27,9 @@ use tonic::{Request, Response, Status, Streaming};
 const ROWS_PER_COMMIT: usize = 100_000;
 /// Batches of one stream that may be on their way: enough to keep the committer busy, few enough to bound memory.
 const BATCHES_IN_FLIGHT: usize = 4;
+
+/// The query that page tokens of rejects belong to.
+const LIST_REJECTS: &str = "ListRejects";
 
 type BatchCommitter = Arc<Committer<Batch, Outcome>>;
 
@@ -181,21 +184,11 @@ impl IngestService for Ingest {
         let tenant = caller.tenant().id;
         let size = convert::page_size(request.get_ref().page_size, 100, 1_000)?;
         let sealer = &self.service.runtime.sealer;
-        let after = match request.get_ref().page_token.as_str() {
-            "" => 0,
-            token => {
-                let opened = sealer.open(tenant, b"ListRejects", token).ok().and_then(|value| value.try_into().ok());
-                i64::from_be_bytes(opened.ok_or_else(|| ApiError::invalid_token("page_token"))?)
-            }
-        };
+        let after = page::begin_behind(sealer, tenant, LIST_REJECTS, &request.get_ref().page_token)?;
         let rows = batches::rejects(self.service.runtime.database.reader(), tenant, after, size).await;
         let rows = rows.map_err(|error| store_error(&error))?;
-        let next_page_token = match rows.last() {
-            Some(last) if rows.len() as u64 == size => {
-                sealer.seal(tenant, b"ListRejects", &last.reject_id.to_be_bytes())
-            }
-            _ => String::new(),
-        };
+        let (full, last) = (rows.len() as u64 == size, rows.last().map(|row| row.reject_id));
+        let next_page_token = page::next_behind(sealer, tenant, LIST_REJECTS, full, last);
         let rejects = rows.into_iter().map(stored_reject).collect();
         Ok(caller.respond(ListRejectsResponse { rejects, next_page_token }))
     }

@@ -246,12 +246,12 @@ pub async fn page(
     connection: &impl ConnectionTrait,
     tenant: TenantId,
     keys: &TenantKeys,
-    after: u32,
+    after: i64,
     limit: u64,
 ) -> Result<Vec<StoredCustomer>, StoreError> {
     let rows = customer::Entity::find()
         .filter(customer::Column::TenantId.eq(tenant.0))
-        .filter(customer::Column::CustomerId.gt(i64::from(after)))
+        .filter(customer::Column::CustomerId.gt(after))
         .order_by_asc(customer::Column::CustomerId)
         .limit(limit)
         .all(connection)

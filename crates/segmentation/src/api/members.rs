@@ -4,6 +4,7 @@ use super::{check_rights, population};
 use crate::Service;
 use crate::engine::Bitmap;
 use crate::population::Population;
+use quintile_chain::page;
 use quintile_domain::ids::CustomerId;
 use quintile_proto::segmentation::{
     CheckMembersRequest, CheckMembersResponse, ListMembersRequest, ListMembersResponse,
@@ -31,22 +32,15 @@ pub fn list(service: &Service, caller: &Caller, request: &ListMembersRequest) ->
     let size = convert::page_size(request.page_size, 1_000, 10_000)? as usize;
     let sealer = &service.runtime.sealer;
     let query = format!("ListMembers {}", request.parent);
-    let after = match request.page_token.as_str() {
-        "" => 0,
-        token => {
-            let opened = sealer.open(tenant, query.as_bytes(), token).ok().and_then(|value| value.try_into().ok());
-            u32::from_be_bytes(opened.ok_or_else(|| ApiError::invalid_token("page_token"))?)
-        }
-    };
+    let after = page::begin_behind(sealer, tenant, &query, &request.page_token)?;
+    let after = u32::try_from(after).map_err(|_| ApiError::invalid_token("page_token"))?;
     let loaded = population(service, caller)?;
     let watermark = service.runtime.progress.of(tenant).watermark();
     let members = members_of(caller, &loaded.population.read(), &request.parent)?;
-    let page: Vec<u32> = members.iter_from(after).take(size).collect();
-    let next_page_token = match page.last() {
-        Some(last) if page.len() == size => sealer.seal(tenant, query.as_bytes(), &last.to_be_bytes()),
-        _ => String::new(),
-    };
-    let customers = page.into_iter().map(|id| CustomerId(id).to_string()).collect();
+    let listed: Vec<u32> = members.iter_from(after).take(size).collect();
+    let (full, last) = (listed.len() == size, listed.last().map(|id| i64::from(*id)));
+    let next_page_token = page::next_behind(sealer, tenant, &query, full, last);
+    let customers = listed.into_iter().map(|id| CustomerId(id).to_string()).collect();
     Ok(ListMembersResponse { customers, next_page_token, watermark: Some(watermark.to_message()) })
 }
 

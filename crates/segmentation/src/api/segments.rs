@@ -7,7 +7,7 @@ use crate::population::{Change, LiveSegment, Population};
 use crate::store::memberships as log;
 use crate::store::segments::{self, Definition};
 use prost::Message;
-use quintile_chain::store_error;
+use quintile_chain::{page, store_error};
 use quintile_domain::ids::CustomerId;
 use quintile_domain::names::{optional_text, resource_id};
 use quintile_expr::{ExprError, Rule};
@@ -219,13 +219,8 @@ impl SegmentService for Segments {
         let tenant = caller.tenant().id;
         let size = convert::page_size(request.get_ref().page_size, 100, 1_000)? as usize;
         let sealer = &self.service.runtime.sealer;
-        let after = match request.get_ref().page_token.as_str() {
-            "" => String::new(),
-            token => {
-                let opened = sealer.open(tenant, b"ListSegments", token).ok().and_then(|id| String::from_utf8(id).ok());
-                opened.ok_or_else(|| ApiError::invalid_token("page_token"))?
-            }
-        };
+        let token = &request.get_ref().page_token;
+        let after = page::begin(sealer, tenant, "ListSegments", token, String::new(), |id| String::from_utf8(id).ok())?;
         let loaded = population(&self.service, &caller)?;
         let population = loaded.population.read();
         let mut segments: Vec<&LiveSegment> = population
