@@ -1,15 +1,17 @@
 //! What a service of the chain is given to run.
 
-use crate::progress::ProgressOfTenants;
+use crate::progress::{ProgressOfTenants, Watermark};
 use arc_swap::ArcSwapOption;
 use futures::FutureExt;
 use quintile_domain::clock::BusinessClock;
 use quintile_domain::entropy::Entropy;
+use quintile_domain::time::Instant;
 use quintile_rpc::client::Credentials;
 use quintile_rpc::edge::PolicyHandle;
 use quintile_rpc::policy::Tenant;
 use quintile_rpc::server::{ServerError, ServiceServer, Shared, wait_for_true};
 use quintile_rpc::{policy_follower, server};
+use quintile_store::follower::Place;
 use quintile_store::sealing::{Key, TokenSealer};
 use quintile_store::{Database, DatabaseUrl, StoreError, lease};
 use std::collections::HashSet;
@@ -102,6 +104,16 @@ impl Runtime {
             instance: context.instance.clone(),
             stop: context.shared.stop.clone(),
         }
+    }
+
+    /// Goes on from where a worker was: time never goes back over what was computed.
+    pub fn resume(&self, tenant: &Tenant, place: &Place) {
+        let reached = Instant::from_micros(place.time_micros);
+        if self.business.is_frozen() && self.business.now() < reached {
+            tracing::warn!(%reached, "the data is further in business time than --as-of says: time stands there");
+        }
+        self.business.advance_to(reached);
+        self.progress.of(tenant.id).raise(Watermark::from_place(place));
     }
 
     /// Runs `work` for every tenant, now and to come: on one replica at a time, again after a failure, until the process stops.

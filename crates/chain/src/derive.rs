@@ -35,16 +35,13 @@ pub trait Link: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Streaming<WatchRecordsResponse>, Status>> + Send;
 }
 
-/// Runs a link for one tenant, for as long as its upstream lasts.
+/// Runs a link for one tenant, without end.
 pub async fn run<L: Link>(runtime: Runtime, link: Arc<L>, tenant: Arc<Tenant>) -> Result<(), WorkError> {
     let place = follower::place(runtime.database.reader(), tenant.id, L::FEED).await?;
-    if place.time_micros > 0 {
-        runtime.business.advance_to(Instant::from_micros(place.time_micros));
-    }
-    runtime.progress.of(tenant.id).raise(Watermark::from_place(&place));
-    let upstream = link.upstream(&tenant, place.cursor.clone()).await?;
-    let mut worker = Deriver { link, tenant: tenant.clone() };
-    follow(&runtime, tenant.id, L::FEED, upstream, place, &mut worker).await
+    runtime.resume(&tenant, &place);
+    let connect = |cursor| link.upstream(&tenant, cursor);
+    let mut worker = Deriver { link: link.clone(), tenant: tenant.clone() };
+    follow(&runtime, tenant.id, L::FEED, connect, place, &mut worker).await
 }
 
 struct Deriver<L> {

@@ -9,10 +9,12 @@ use quintile_store::follower::{self, Place};
 use quintile_store::{DatabaseTransaction, StoreError};
 use std::time::Duration;
 use tokio::time::Instant as MachineInstant;
-use tonic::Streaming;
+use tonic::{Code, Status, Streaming};
 
 /// How often a watermark that came without records is written down, for replicas and restarts.
 const WRITE_WATERMARK: Duration = Duration::from_secs(1);
+/// How long to wait before a stream that ended is begun again.
+const RECONNECT_AFTER: Duration = Duration::from_millis(20);
 
 /// What a service does with what it follows.
 pub trait Worker: Send {
@@ -38,9 +40,11 @@ pub struct Step<'a> {
 }
 
 impl Step<'_> {
-    /// Begins the step's transaction.
+    /// Begins the step's transaction, holding the worker's place.
     pub async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {
-        self.runtime.database.begin().await
+        let transaction = self.runtime.database.begin().await?;
+        follower::hold(&transaction, self.tenant, self.feed, &self.old).await?;
+        Ok(transaction)
     }
 
     /// The business time that the worker has reached, as it is written down.
@@ -76,13 +80,42 @@ impl Step<'_> {
     }
 }
 
-/// Follows `upstream` from `place` for as long as the stream lasts. `feed` names the follower's row.
-pub async fn follow<W: Worker>(
+/// Follows the service before it without end, from `place`. `feed` names the follower's row. A stream that ends, as it does when its
+/// token expires, is begun again behind its cursor.
+pub async fn follow<W, C, Fut>(
+    runtime: &Runtime,
+    tenant: TenantId,
+    feed: &'static str,
+    connect: C,
+    mut place: Place,
+    worker: &mut W,
+) -> Result<(), WorkError>
+where
+    W: Worker,
+    C: Fn(String) -> Fut,
+    Fut: Future<Output = Result<Streaming<WatchRecordsResponse>, Status>> + Send,
+{
+    loop {
+        let ended = match connect(place.cursor.clone()).await {
+            Ok(upstream) => follow_stream(runtime, tenant, feed, upstream, &mut place, worker).await,
+            Err(status) => Err(status.into()),
+        };
+        match ended {
+            // The stream knows no cursor like ours, or the work failed: begin anew from what is written down.
+            Err(WorkError::Upstream { code: Code::InvalidArgument | Code::OutOfRange }) => return ended,
+            Ok(()) | Err(WorkError::Upstream { .. }) => tracing::debug!(feed, "the upstream ended; connecting again"),
+            Err(_) => return ended,
+        }
+        tokio::time::sleep(RECONNECT_AFTER).await;
+    }
+}
+
+async fn follow_stream<W: Worker>(
     runtime: &Runtime,
     tenant: TenantId,
     feed: &'static str,
     mut upstream: Streaming<WatchRecordsResponse>,
-    mut place: Place,
+    place: &mut Place,
     worker: &mut W,
 ) -> Result<(), WorkError> {
     let progress = runtime.progress.of(tenant);
@@ -108,7 +141,7 @@ pub async fn follow<W: Worker>(
             }
             progress.raise(watermark);
         }
-        place = step.old;
+        *place = step.old;
     }
     Ok(())
 }

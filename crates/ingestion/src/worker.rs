@@ -29,9 +29,7 @@ const WRITE_WATERMARK: Duration = Duration::from_secs(1);
 /// Keeps the features of one tenant true, without end.
 pub async fn run(service: Service, tenant: Arc<Tenant>) -> Result<(), WorkError> {
     let place = follower::place(service.runtime.database.reader(), tenant.id, FEATURES).await?;
-    // Time never goes back over what was computed.
-    service.runtime.business.advance_to(Instant::from_micros(place.time_micros));
-    service.runtime.progress.of(tenant.id).raise(Watermark::from_place(&place));
+    service.runtime.resume(&tenant, &place);
     let mut worker = FeatureWorker { service, tenant, place, written: MachineInstant::now() };
     loop {
         worker.catch_up().await?;
@@ -51,6 +49,13 @@ struct FeatureWorker {
 }
 
 impl FeatureWorker {
+    /// Begins a transaction, holding the worker's place.
+    async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {
+        let transaction = self.service.runtime.database.begin().await?;
+        follower::hold(&transaction, self.tenant.id, FEATURES, &self.place).await?;
+        Ok(transaction)
+    }
+
     /// Takes in all facts that are there and all that time has changed.
     async fn catch_up(&mut self) -> Result<(), WorkError> {
         let runtime = self.service.runtime.clone();
@@ -80,7 +85,7 @@ impl FeatureWorker {
     async fn recompute_all(&mut self, customers: &[CustomerId], now: Instant, position: i64) -> Result<(), WorkError> {
         let mut chunks = customers.chunks(CUSTOMERS_PER_COMMIT).peekable();
         while let Some(chunk) = chunks.next() {
-            let transaction = self.service.runtime.database.begin().await?;
+            let transaction = self.begin().await?;
             let changed = self.recompute(&transaction, chunk, now).await?;
             feed::publish(&transaction, self.tenant.id, FEATURES, changed).await?;
             if chunks.peek().is_none() {
@@ -103,7 +108,7 @@ impl FeatureWorker {
         }
         let mut customers: Vec<_> = due.iter().map(|record| record.customer).collect();
         customers.sort_unstable();
-        let transaction = runtime.database.begin().await?;
+        let transaction = self.begin().await?;
         let changed = self.recompute(&transaction, &customers, now).await?;
         feed::publish(&transaction, self.tenant.id, FEATURES, changed).await?;
         transaction.commit().await.map_err(StoreError::from)?;
@@ -135,7 +140,7 @@ impl FeatureWorker {
         if place == self.place || (self.written.elapsed() < WRITE_WATERMARK && self.place.time_micros > 0) {
             return Ok(());
         }
-        let transaction = self.service.runtime.database.begin().await?;
+        let transaction = self.begin().await?;
         follower::advance(&transaction, self.tenant.id, FEATURES, &self.place, &place).await?;
         transaction.commit().await.map_err(StoreError::from)?;
         (self.place, self.written) = (place, MachineInstant::now());

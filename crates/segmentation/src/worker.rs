@@ -7,7 +7,6 @@ use prost::Message;
 use quintile_chain::context::{Runtime, WorkError};
 use quintile_chain::feed;
 use quintile_chain::follow::{Step, Worker, follow};
-use quintile_chain::progress::Watermark;
 use quintile_domain::ids::CustomerId;
 use quintile_domain::time::Instant;
 use quintile_expr::Rule;
@@ -27,24 +26,25 @@ const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 /// Records that a load reads at once.
 const SCAN_RECORDS: u64 = 10_000;
 
-/// Loads a tenant's population and keeps it true, for as long as its upstream lasts.
+/// Loads a tenant's population and keeps it true, without end.
 pub async fn run(service: Service, tenant: Arc<Tenant>, loaded: watch::Sender<bool>) -> Result<(), WorkError> {
     let runtime = service.runtime.clone();
     let place = follower::place(runtime.database.reader(), tenant.id, RECORDS).await?;
-    if place.time_micros > 0 {
-        runtime.business.advance_to(Instant::from_micros(place.time_micros));
-    }
-    // Loaded anew after every interruption: what was half done in memory is forgotten.
+    // Loaded anew after every failure: what was half done in memory is forgotten.
     let population = load(&runtime, &tenant, Instant::from_micros(place.time_micros)).await?;
     let population = service.populations.put(tenant.id, population);
-    runtime.progress.of(tenant.id).raise(Watermark::from_place(&place));
+    runtime.resume(&tenant, &place);
     loaded.send_replace(true);
-    let request =
-        service.credentials.request(&tenant.name, WatchStagesRequest { cursor: place.cursor.clone() }).await?;
-    let mut client = StageServiceClient::new(service.lifecycle.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
-    let upstream = client.watch_stages(request).await?.into_inner();
+    let connect = |cursor: String| {
+        let (service, tenant) = (service.clone(), tenant.clone());
+        async move {
+            let request = service.credentials.request(&tenant.name, WatchStagesRequest { cursor }).await?;
+            let client = StageServiceClient::new(service.lifecycle.clone());
+            Ok(client.max_decoding_message_size(MAX_MESSAGE_BYTES).watch_stages(request).await?.into_inner())
+        }
+    };
     let mut keeper = Keeper { tenant: tenant.clone(), population };
-    follow(&runtime, tenant.id, RECORDS, upstream, place, &mut keeper).await
+    follow(&runtime, tenant.id, RECORDS, connect, place, &mut keeper).await
 }
 
 async fn load(runtime: &Runtime, tenant: &Tenant, as_of: Instant) -> Result<Population, WorkError> {

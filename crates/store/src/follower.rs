@@ -4,7 +4,7 @@
 use crate::tables::follower;
 use crate::{Result, StoreError};
 use quintile_domain::ids::TenantId;
-use sea_orm::sea_query::{Expr, OnConflict};
+use sea_orm::sea_query::{Condition, Expr, OnConflict};
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter};
 
 /// A worker's place, and how far what it made is true.
@@ -54,14 +54,36 @@ pub async fn advance(
             .col_expr(follower::Column::Cursor, Expr::value(new.cursor.clone()))
             .col_expr(follower::Column::FactsPosition, Expr::value(new.facts_position))
             .col_expr(follower::Column::TimeMicros, Expr::value(new.time_micros))
-            .filter(follower::Column::TenantId.eq(tenant.0))
-            .filter(follower::Column::Feed.eq(feed))
-            .filter(follower::Column::Cursor.eq(old.cursor.as_str()))
-            .filter(follower::Column::FactsPosition.eq(old.facts_position))
-            .filter(follower::Column::TimeMicros.eq(old.time_micros))
+            .filter(at(tenant, feed, old))
             .exec(transaction)
             .await?
             .rows_affected
     };
     if moved == 1 { Ok(()) } else { Err(StoreError::Fenced) }
+}
+
+/// Holds a worker's place for the rest of the transaction: another worker that would write waits, and one that has gone on makes
+/// this one's work void. Call it first, before anything is read that will be written again.
+pub async fn hold(transaction: &DatabaseTransaction, tenant: TenantId, feed: &str, found: &Place) -> Result<()> {
+    if *found == Place::default() {
+        // Nobody has begun: there is nothing to write again yet.
+        return Ok(());
+    }
+    let held = follower::Entity::update_many()
+        .col_expr(follower::Column::Cursor, Expr::value(found.cursor.clone()))
+        .filter(at(tenant, feed, found))
+        .exec(transaction)
+        .await?
+        .rows_affected;
+    if held == 1 { Ok(()) } else { Err(StoreError::Fenced) }
+}
+
+/// The row of a worker that is still where it was found.
+fn at(tenant: TenantId, feed: &str, found: &Place) -> Condition {
+    Condition::all()
+        .add(follower::Column::TenantId.eq(tenant.0))
+        .add(follower::Column::Feed.eq(feed))
+        .add(follower::Column::Cursor.eq(found.cursor.as_str()))
+        .add(follower::Column::FactsPosition.eq(found.facts_position))
+        .add(follower::Column::TimeMicros.eq(found.time_micros))
 }
