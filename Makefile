@@ -36,10 +36,9 @@ test: $(PYTHON) $(BUF) chart ## Runs every test, on SQLite and on a PostgreSQL o
 
 check: format lint ## The quick loop: format, lints, types
 
-bench: ## Measures, each figure beside its comparison: SCALE=60k (default) or 6m
+bench: ## Measures, each figure beside its comparison: SCALE=60k (default), 6m, or customers:orders
 	cargo build --release --locked --package quintile --package quintile-tests
-	QUINTILE_BIN=$(CARGO_TARGET_DIR)/release/quintile \
-	$(CARGO_TARGET_DIR)/release/bench --scale $(or $(SCALE),60k) --report target/bench/report.json
+	QUINTILE_BIN=$(CARGO_TARGET_DIR)/release/quintile SCALE=$(or $(SCALE),60k) $(CARGO_TARGET_DIR)/release/bench
 
 ci: format lint buf-lint deny test ## What has to pass before a change lands
 

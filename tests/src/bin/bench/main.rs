@@ -1,0 +1,96 @@
+//! `bench`: measures the rows of the performance table against their comparisons, in the same run and on the same disk.
+//!
+//! It drives the real binary over its public RPCs, reports, and never judges: no timing fails it. What is sent is the same in every run;
+//! nothing but the clock differs. To add a row, add a file named after it with a `measure`, and name it in [`Row`].
+
+mod codec;
+mod echo;
+mod generator;
+mod ingest;
+mod load;
+mod p1s;
+mod p6;
+mod peer_sqlite;
+mod report;
+mod server;
+mod stage;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use report::Report;
+use stage::{Scale, Stage};
+use std::path::PathBuf;
+use std::time::Duration;
+
+// The allocator of the server: the echo that it is compared with runs in this binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Measures Quintile against its comparisons
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    part: Option<Part>,
+    /// The binary to measure
+    #[arg(long, env = "QUINTILE_BIN", default_value = "target/release/quintile")]
+    quintile: PathBuf,
+    /// How much: 60k (60,000 customers, 600,000 orders), 6m, or `customers:orders`
+    #[arg(long, env = "SCALE", default_value = "60k")]
+    scale: Scale,
+    /// The rows to measure [default: all]
+    #[arg(long = "row", value_enum)]
+    rows: Vec<Row>,
+    /// How long each side of a comparison of calls is measured
+    #[arg(long, default_value = "9")]
+    seconds: u64,
+    /// Where the report is kept; rows of other scales in it stay
+    #[arg(default_value = "target/bench/report.json")]
+    report: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Part {
+    /// Runs the echo that point reads are compared with
+    #[command(hide = true)]
+    Echo(echo::EchoArguments),
+}
+
+/// The rows of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Row {
+    P1s,
+    P6,
+}
+
+impl Row {
+    const ALL: [Self; 2] = [Self::P1s, Self::P6];
+
+    async fn measure(self, stage: &Stage, report: &mut Report) -> anyhow::Result<()> {
+        match self {
+            Self::P1s => p1s::measure(stage, report).await,
+            Self::P6 => p6::measure(stage, report).await,
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    if let Some(Part::Echo(echo)) = arguments.part {
+        return echo::run(echo).await;
+    }
+    let folder = arguments.report.parent().context("the report has no folder")?;
+    std::fs::create_dir_all(folder)?;
+    // Beside the report: a temporary folder of the system's may be memory, and an acknowledgement is about disks.
+    let work = tempfile::tempdir_in(folder)?;
+    let call_time = Duration::from_secs(arguments.seconds);
+    let stage = Stage::new(arguments.quintile, work.path().to_owned(), arguments.scale, call_time);
+    let rows = if arguments.rows.is_empty() { Row::ALL.to_vec() } else { arguments.rows };
+    let mut report = Report::new(arguments.report.clone());
+    for row in rows {
+        row.measure(&stage, &mut report).await.with_context(|| format!("{row:?}"))?;
+    }
+    println!("{}", report.table());
+    println!("{}", arguments.report.display());
+    Ok(())
+}

@@ -1,0 +1,15 @@
+//! What the storage chassis guarantees, the same on SQLite and PostgreSQL. One file per module of the chassis.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what fails in a guarantee fails its test")]
+
+mod bulk;
+mod committer;
+mod feed;
+mod follower;
+mod idempotency;
+mod lease;
+mod migrations;
+mod readers;
+mod records;
+mod sealing;
+mod tenants;
+mod transactions;

@@ -1,0 +1,91 @@
+//! Bringing schemas up to date: once, whoever and however many try.
+
+use futures::future::join_all;
+use quintile_store::migration::migrate;
+use quintile_store::{Database, StoreError};
+use quintile_tests::{FEED, Migrator, TENANT, TestStore, commit, on_both_databases};
+use sea_orm::{ConnectionTrait, Statement};
+use sea_orm_migration::prelude::*;
+
+on_both_databases! {
+    migrating_again_keeps_what_is_there,
+    four_processes_that_migrate_at_once_leave_one_schema,
+    a_migration_that_fails_leaves_the_schema_as_it_was,
+    services_do_not_see_each_others_tables,
+}
+
+async fn applied(database: &Database) -> Vec<String> {
+    let query = Statement::from_string(database.backend(), "SELECT version FROM seaql_migrations ORDER BY version");
+    let rows = database.reader().query_all_raw(query).await.unwrap();
+    rows.iter().map(|row| row.try_get("", "version").unwrap()).collect()
+}
+
+async fn migrating_again_keeps_what_is_there(store: TestStore) {
+    let seq = commit(&store.database, &[(1, b"kept".to_vec())]).await.unwrap();
+    migrate::<Migrator>(&store.database).await.unwrap();
+    migrate::<Migrator>(&store.open_again().await).await.unwrap();
+    assert_eq!(applied(&store.database).await, ["m0001_chassis", "m0002_variety"]);
+    assert_eq!(quintile_store::feed::head(store.database.reader(), TENANT, FEED).await.unwrap(), seq);
+}
+
+async fn four_processes_that_migrate_at_once_leave_one_schema(store: TestStore) {
+    for round in 0..5 {
+        let service = format!("service-{round}");
+        let migrated = join_all((0..4).map(|_| {
+            let (store, service) = (store.clone(), service.clone());
+            tokio::spawn(async move {
+                let database = store.open(&service).await;
+                migrate::<Migrator>(&database).await.unwrap();
+                commit(&database, &[(1, Vec::new())]).await.unwrap()
+            })
+        }))
+        .await;
+        let mut seqs: Vec<_> = migrated.into_iter().map(|seq| seq.unwrap()).collect();
+        seqs.sort_unstable();
+        assert_eq!(seqs, [1, 2, 3, 4]);
+        assert_eq!(applied(&store.open(&service).await).await, ["m0001_chassis", "m0002_variety"]);
+    }
+}
+
+struct FailsAtItsEnd;
+
+#[async_trait::async_trait]
+impl MigratorTrait for FailsAtItsEnd {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        let mut migrations = Migrator::migrations();
+        migrations.push(Box::new(M0003Fails));
+        migrations
+    }
+}
+
+struct M0003Fails;
+
+impl MigrationName for M0003Fails {
+    fn name(&self) -> &'static str {
+        "m0003_fails"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for M0003Fails {
+    async fn up(&self, _manager: &SchemaManager) -> Result<(), DbErr> {
+        Err(DbErr::Custom("as the test has it".to_owned()))
+    }
+}
+
+async fn a_migration_that_fails_leaves_the_schema_as_it_was(store: TestStore) {
+    let database = store.open("unlucky").await;
+    let failed = migrate::<FailsAtItsEnd>(&database).await;
+    assert!(matches!(failed, Err(StoreError::Database(_))), "{failed:?}");
+    // Tables that were left would be in the way of themselves.
+    migrate::<Migrator>(&database).await.unwrap();
+    assert_eq!(applied(&database).await, ["m0001_chassis", "m0002_variety"]);
+}
+
+async fn services_do_not_see_each_others_tables(store: TestStore) {
+    let other = store.open("other-service").await;
+    migrate::<Migrator>(&other).await.unwrap();
+    commit(&other, &[(1, Vec::new())]).await.unwrap();
+    assert_eq!(quintile_store::feed::head(other.reader(), TENANT, FEED).await.unwrap(), 1);
+    assert_eq!(quintile_store::feed::head(store.database.reader(), TENANT, FEED).await.unwrap(), 0);
+}

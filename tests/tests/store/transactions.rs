@@ -1,0 +1,115 @@
+//! Transactions: whole or not at all, whatever becomes of those who began them.
+
+use futures::future::join_all;
+use quintile_domain::ids::CustomerId;
+use quintile_store::{feed, records};
+use quintile_tests::{FEED, TENANT, TestStore, commit, cut_off_after, logged, on_both_databases, publish};
+use roaring::RoaringBitmap;
+
+/// How often work is cut off: each time one poll later, until it ends by itself, and again from the first.
+const ROUNDS: u32 = 100;
+
+on_both_databases! {
+    what_was_committed_is_there_after_closing_and_opening_again,
+    a_transaction_that_is_dropped_leaves_nothing_and_the_next_one_goes_through,
+    a_failed_statement_fails_its_transaction_and_no_other,
+    work_that_is_cut_off_anywhere_is_there_whole_or_not_at_all,
+    transactions_that_read_before_they_write_wait_for_each_other,
+    a_transaction_sees_its_own_writes_and_others_do_not_before_it_commits,
+}
+
+async fn what_was_committed_is_there_after_closing_and_opening_again(store: TestStore) {
+    let first = store.open_again().await;
+    commit(&first, &[(1, b"durable".to_vec())]).await.unwrap();
+    first.close().await.unwrap();
+    let second = store.open_again().await;
+    let record = records::get(&second, TENANT, CustomerId(1)).await.unwrap().unwrap();
+    assert_eq!(record.body, b"durable");
+}
+
+async fn a_transaction_that_is_dropped_leaves_nothing_and_the_next_one_goes_through(store: TestStore) {
+    for round in 1..=20 {
+        let transaction = store.database.begin().await.unwrap();
+        publish(&transaction, TENANT, &[(round, b"dropped".to_vec()), (1_000, Vec::new())]).await.unwrap();
+        drop(transaction);
+        let seq = commit(&store.database, &[(2_000 + round, b"kept".to_vec())]).await.unwrap();
+        assert_eq!(seq, i64::from(round));
+    }
+    assert_eq!(records::count(&store.database, TENANT).await.unwrap(), 20);
+}
+
+async fn a_failed_statement_fails_its_transaction_and_no_other(store: TestStore) {
+    let transaction = store.database.begin().await.unwrap();
+    let seq = publish(&transaction, TENANT, &[(1, b"lost".to_vec())]).await.unwrap();
+    let twice = feed::publish(&transaction, TENANT, FEED, seq, &[1].into_iter().collect()).await;
+    assert!(twice.is_err(), "a sequence number names one commit");
+    transaction.rollback().await.unwrap();
+    assert_eq!(commit(&store.database, &[(2, Vec::new())]).await.unwrap(), 1);
+    assert_eq!(records::get(&store.database, TENANT, CustomerId(1)).await.unwrap(), None);
+}
+
+/// Guards against a connection that goes back to its pool in the middle of a transaction: the next one would end in it, answer
+/// that it has committed, and be lost with it.
+async fn work_that_is_cut_off_anywhere_is_there_whole_or_not_at_all(store: TestStore) {
+    let witness = store.open_again().await;
+    let (mut commits, mut cut_offs, mut polls) = (0, 0, 0);
+    for round in 1..=ROUNDS {
+        polls += 1;
+        let work = [(round, b"cut off".to_vec()), (10_000 + round, Vec::new())];
+        let ended = cut_off_after(polls, commit(&store.database, &work)).await;
+
+        let seq = commit(&store.database, &[(20_000 + round, b"whole".to_vec())]).await.unwrap();
+        assert_eq!(feed::head(witness.reader(), TENANT, FEED).await.unwrap(), seq, "cut off after {polls} polls");
+        // One number for what came behind, and one for what was cut off if it got through.
+        let expected = if seq - commits == 1 { 1 } else { 3 };
+        assert!(seq - commits <= 2, "{} commits of two, cut off after {polls} polls", seq - commits);
+        let keys = [round, 10_000 + round, 20_000 + round].map(CustomerId);
+        let there = records::load(witness.reader(), TENANT, &keys).await.unwrap();
+        assert_eq!(there.len(), expected, "cut off after {polls} polls");
+        let told: u64 = logged(&witness, commits).await.unwrap().iter().map(RoaringBitmap::len).sum();
+        assert_eq!(told, expected as u64, "cut off after {polls} polls");
+        commits = seq;
+        if let Some(outcome) = ended {
+            outcome.unwrap();
+            assert_eq!(expected, 3, "what has ended is there");
+            polls = 0;
+        } else {
+            cut_offs += 1;
+        }
+    }
+    assert!(cut_offs > ROUNDS / 4, "{cut_offs} were cut off");
+}
+
+/// A transaction that begins by reading and finds at its first write that somebody else has written can't go on on SQLite.
+async fn transactions_that_read_before_they_write_wait_for_each_other(store: TestStore) {
+    let processes = [store.open_again().await, store.open_again().await];
+    let writers = (1..=8_u32).map(|writer| {
+        let database = processes[writer as usize % 2].clone();
+        tokio::spawn(async move {
+            for _ in 0..5 {
+                let transaction = database.begin().await.unwrap();
+                records::load(&transaction, TENANT, &[CustomerId(writer)]).await.unwrap();
+                tokio::task::yield_now().await;
+                publish(&transaction, TENANT, &[(writer, b"read before".to_vec())]).await.unwrap();
+                transaction.commit().await.unwrap();
+            }
+        })
+    });
+    for ended in join_all(writers).await {
+        ended.unwrap();
+    }
+    assert_eq!(feed::head(store.database.reader(), TENANT, FEED).await.unwrap(), 40);
+}
+
+async fn a_transaction_sees_its_own_writes_and_others_do_not_before_it_commits(store: TestStore) {
+    commit(&store.database, &[(1, b"old".to_vec())]).await.unwrap();
+    let transaction = store.database.begin().await.unwrap();
+    publish(&transaction, TENANT, &[(1, b"new".to_vec())]).await.unwrap();
+    let body = |records: Vec<records::Record>| records[0].body.clone();
+    let key = [CustomerId(1)];
+    assert_eq!(body(records::load(&transaction, TENANT, &key).await.unwrap()), b"new");
+    assert_eq!(body(records::load(store.database.reader(), TENANT, &key).await.unwrap()), b"old");
+    assert_eq!(feed::head(store.database.reader(), TENANT, FEED).await.unwrap(), 1);
+    transaction.commit().await.unwrap();
+    assert_eq!(body(records::load(store.database.reader(), TENANT, &key).await.unwrap()), b"new");
+}
