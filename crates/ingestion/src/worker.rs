@@ -85,8 +85,8 @@ impl FeatureWorker {
     async fn recompute_all(&mut self, customers: &[CustomerId], now: Instant, position: i64) -> Result<(), WorkError> {
         let mut chunks = customers.chunks(CUSTOMERS_PER_COMMIT).peekable();
         while let Some(chunk) = chunks.next() {
+            let changed = self.recompute(chunk, now).await?;
             let transaction = self.begin().await?;
-            let changed = self.recompute(&transaction, chunk, now).await?;
             feed::publish(&transaction, self.tenant.id, FEATURES, changed).await?;
             if chunks.peek().is_none() {
                 let place = Place { cursor: FACTS.to_owned(), facts_position: position, ..self.place.clone() };
@@ -108,24 +108,23 @@ impl FeatureWorker {
         }
         let mut customers: Vec<_> = due.iter().map(|record| record.customer).collect();
         customers.sort_unstable();
+        let changed = self.recompute(&customers, now).await?;
         let transaction = self.begin().await?;
-        let changed = self.recompute(&transaction, &customers, now).await?;
         feed::publish(&transaction, self.tenant.id, FEATURES, changed).await?;
         transaction.commit().await.map_err(StoreError::from)?;
         runtime.progress.of(self.tenant.id).raise(Watermark::default());
         Ok(true)
     }
 
-    async fn recompute(
-        &self,
-        transaction: &DatabaseTransaction,
-        customers: &[CustomerId],
-        now: Instant,
-    ) -> Result<Vec<Derived>, StoreError> {
-        let known = records::load(transaction, self.tenant.id, customers).await?;
+    /// Computes customers anew, and keeps those that are different. It reads outside the transaction that will write, which holds up
+    /// everybody who brings facts: facts that come meanwhile have a later position and are computed with then, and that nobody else
+    /// has written these records meanwhile is what the worker's place says.
+    async fn recompute(&self, customers: &[CustomerId], now: Instant) -> Result<Vec<Derived>, StoreError> {
+        let reader = self.service.runtime.database.reader();
+        let known = records::load(reader, self.tenant.id, customers).await?;
         let known: HashMap<CustomerId, _> = known.into_iter().map(|record| (record.customer, record)).collect();
         let mut changed = Vec::with_capacity(customers.len());
-        for derived in compute(transaction, &self.tenant, customers, now).await? {
+        for derived in compute(reader, &self.tenant, customers, now).await? {
             let customer = CustomerId::try_from(derived.record.customer_id).ok();
             let before = customer.and_then(|customer| known.get(&customer)).map(feed::decode).transpose()?;
             if before.is_none_or(|before| settled(before) != settled(derived.record.clone())) {

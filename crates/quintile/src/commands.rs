@@ -199,7 +199,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Token(args) => {
             let config = Config::load(&args.config)?;
             let identity = Identity { role: args.role, subject: args.subject, tenant: args.tenant };
-            println!("{}", token(&config, &identity, Some(Duration::from_secs(args.lifetime))).await?);
+            say!("{}", token(&config, &identity, Some(Duration::from_secs(args.lifetime))).await?);
             Ok(())
         }
         Command::Import(args) => import::run(args).await,
@@ -210,15 +210,17 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Segments(command) => segments(command).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Config(ConfigCommand::Print { config }) => {
-            println!("{}", serde_json::to_string_pretty(&Config::load(&config)?.redacted())?);
+            say!("{}", serde_json::to_string_pretty(&Config::load(&config)?.redacted())?);
             Ok(())
         }
         Command::Config(ConfigCommand::Reference) => {
-            print!("{}", reference());
+            say!("{}", reference().trim_end());
             Ok(())
         }
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "quintile", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "quintile", &mut script);
+            say!("{}", String::from_utf8(script)?);
             Ok(())
         }
     }
@@ -233,7 +235,7 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     config.as_of = args.as_of.or(config.as_of);
     config.database_url = args.database_url.or(config.database_url);
     if let Some(base) = args.port_base {
-        config.set_port_base(base);
+        config.set_port_base(base)?;
     }
     start_logging(&config)?;
     let chosen = roles(&args.roles);
@@ -272,13 +274,13 @@ async fn segments(command: SegmentsCommand) -> anyhow::Result<()> {
             let mut client = SegmentServiceClient::new(connect(&config, Role::Segmentation)?);
             let answer = client.list_segments(session.request(ListSegmentsRequest::default())).await?.into_inner();
             if caller.output == Format::Json {
-                println!("{}", output::json(&answer, "quintile.segmentation.v1.ListSegmentsResponse")?);
+                say!("{}", output::json(&answer, "quintile.segmentation.v1.ListSegmentsResponse")?);
                 return Ok(());
             }
             let rows = answer.segments.into_iter().map(|segment| {
                 vec![segment.name, output::thousands(segment.members.unsigned_abs()), segment.expression]
             });
-            println!("{}", output::table(&["segment", "members", "expression"], false, rows.collect()));
+            say!("{}", output::table(&["segment", "members", "expression"], false, rows.collect()));
         }
         SegmentsCommand::Preview { expression, sample, caller } => {
             let (config, session) = caller.session().await?;
@@ -286,11 +288,11 @@ async fn segments(command: SegmentsCommand) -> anyhow::Result<()> {
             let request = PreviewSegmentRequest { expression, sample_size: sample };
             let answer = client.preview_segment(session.request(request)).await?.into_inner();
             if caller.output == Format::Json {
-                println!("{}", output::json(&answer, "quintile.segmentation.v1.SegmentPreview")?);
+                say!("{}", output::json(&answer, "quintile.segmentation.v1.SegmentPreview")?);
                 return Ok(());
             }
-            println!("{}", demo::preview_line(&answer));
-            answer.sample.iter().for_each(|customer| println!("{customer}"));
+            say!("{}", demo::preview_line(&answer));
+            answer.sample.iter().for_each(|customer| say!("{customer}"));
         }
         SegmentsCommand::Members { parent, limit, caller } => {
             let (config, session) = caller.session().await?;
@@ -298,13 +300,28 @@ async fn segments(command: SegmentsCommand) -> anyhow::Result<()> {
             let request = ListMembersRequest { parent, page_size: limit, page_token: String::new() };
             let answer = client.list_members(session.request(request)).await?.into_inner();
             if caller.output == Format::Json {
-                println!("{}", output::json(&answer, "quintile.segmentation.v1.ListMembersResponse")?);
+                say!("{}", output::json(&answer, "quintile.segmentation.v1.ListMembersResponse")?);
                 return Ok(());
             }
-            answer.customers.iter().for_each(|customer| println!("{customer}"));
+            answer.customers.iter().for_each(|customer| say!("{customer}"));
         }
     }
     Ok(())
+}
+
+/// What went wrong, for a person: the words of a refusal, and what to do where nobody answered.
+pub fn explain(error: &anyhow::Error) -> String {
+    let status = error.chain().find_map(|cause| cause.downcast_ref::<tonic::Status>());
+    match status.map(|status| (status.code(), status.message())) {
+        Some((Code::Unavailable, _)) => {
+            "no server answers: start one with `quintile serve`, or name its --data-dir or --config".to_owned()
+        }
+        Some((Code::Unauthenticated, _)) => {
+            "the server does not know this data directory's secret: name the --data-dir that it serves".to_owned()
+        }
+        Some((_, message)) => message.to_owned(),
+        None => format!("{error:#}"),
+    }
 }
 
 /// The exit code that tells a program what kind of failure it was.

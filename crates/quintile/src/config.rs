@@ -162,8 +162,9 @@ impl Config {
     }
 
     /// Takes five ports from `base` on; 0 takes any that are free.
-    pub fn set_port_base(&mut self, base: u16) {
-        let port = |index: u16| if base == 0 { 0 } else { base.saturating_add(index) };
+    pub fn set_port_base(&mut self, base: u16) -> anyhow::Result<()> {
+        anyhow::ensure!(base <= u16::MAX - 4, "--port-base must leave room for five ports: at most {}", u16::MAX - 4);
+        let port = |index: u16| if base == 0 { 0 } else { base + index };
         self.listen = Listen {
             host: self.listen.host.clone(),
             ingestion: port(0),
@@ -172,6 +173,7 @@ impl Config {
             segmentation: port(3),
             access: port(4),
         };
+        Ok(())
     }
 
     /// The URL of a role that runs in another process.

@@ -41,15 +41,16 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
     let mut config = Config::load(&args.config)?;
     let fresh = !config.data_dir.join("ingestion.sqlite").exists();
     anyhow::ensure!(fresh, "{} holds data already: choose another --data-dir", config.data_dir.display());
+    anyhow::ensure!(
+        config.database_url.is_none(),
+        "the demonstration keeps its data in --data-dir: unset database_url"
+    );
     config.as_of = Some(AS_OF.to_owned());
-    config.set_port_base(0);
+    config.set_port_base(0)?;
     "warn".clone_into(&mut config.log.filter);
     start_logging(&config)?;
     let content = readable(&args.file)?;
-    println!(
-        "Starting ingestion, scoring, lifecycle, segmentation and access-control in {}.",
-        config.data_dir.display()
-    );
+    say!("Starting ingestion, scoring, lifecycle, segmentation and access-control in {}.", config.data_dir.display());
     let suite = Suite::start(&config, &Role::ALL).await?;
     let shown = show(&config, &content).await;
     suite.stop().await?;
@@ -66,7 +67,7 @@ async fn show(config: &Config, content: &[u8]) -> anyhow::Result<()> {
     let analyst = Session::begin(config, &Identity::of_role("analyst")).await?;
     let waited = Stopwatch::now();
     let labels = wait_for(config, &analyst, imported.facts_position).await?;
-    println!("Scored, staged and labelled {:.1} s after the last acknowledgement.\n", waited.elapsed().as_secs_f64());
+    say!("Scored, staged and labelled {:.1} s after the last acknowledgement.\n", waited.elapsed().as_secs_f64());
     print_labels(&labels);
     print_funnel(config, &analyst).await?;
     let support = Session::begin(config, &Identity::of_role("support")).await?;
@@ -74,12 +75,12 @@ async fn show(config: &Config, content: &[u8]) -> anyhow::Result<()> {
     let mut client = SegmentServiceClient::new(connect(config, Role::Segmentation)?);
     let request = PreviewSegmentRequest { expression: EXPRESSION.to_owned(), sample_size: 0 };
     let preview = client.preview_segment(analyst.request(request)).await?.into_inner();
-    println!("{EXPRESSION}\n  {}\n", preview_line(&preview));
+    say!("{EXPRESSION}\n  {}\n", preview_line(&preview));
     Ok(())
 }
 
 fn print_import(imported: &Imported) {
-    println!(
+    say!(
         "Took in {} rows (customers and purchases) in {:.1} s: {} rows/s, every one on disk before it was acknowledged; {} rejected.",
         thousands(imported.rows as u64),
         imported.elapsed.as_secs_f64(),
@@ -117,7 +118,7 @@ fn print_labels(distribution: &LabelDistribution) {
             money(label.net_revenue.as_ref()),
         ]
     });
-    println!("{}\n", table(&["label", "customers", "share", "revenue"], true, rows.collect()));
+    say!("{}\n", table(&["label", "customers", "share", "revenue"], true, rows.collect()));
 }
 
 async fn print_funnel(config: &Config, session: &Session) -> anyhow::Result<()> {
@@ -127,7 +128,7 @@ async fn print_funnel(config: &Config, session: &Session) -> anyhow::Result<()> 
         let name = count.stage().as_str_name().trim_start_matches("STAGE_").to_lowercase().replace('_', " ");
         vec![name, thousands(count.customers.unsigned_abs())]
     });
-    println!("{}\n", table(&["stage", "customers"], true, rows.collect()));
+    say!("{}\n", table(&["stage", "customers"], true, rows.collect()));
     Ok(())
 }
 
@@ -138,7 +139,7 @@ async fn print_profiles(config: &Config, support: &Session, analyst: &Session) -
         .into_iter()
         .zip(seen_by_analyst)
         .map(|((field, support), (_, analyst))| vec![field.to_owned(), support, analyst]);
-    println!("{}\n", table(&["one customer", "as support sees it", "as an analyst sees it"], false, rows.collect()));
+    say!("{}\n", table(&["one customer", "as support sees it", "as an analyst sees it"], false, rows.collect()));
     Ok(())
 }
 
@@ -159,7 +160,7 @@ fn print_next_steps(config: &Config) {
     let data_dir = config.data_dir.display();
     let program = std::env::args().next().unwrap_or_else(|| "quintile".to_owned());
     let defaults = Config::default().listen;
-    println!(
+    say!(
         "The data stays in {data_dir}. To go on, in one terminal:\n\n  \
          make run                      # or: {program} serve --data-dir {data_dir} --as-of {AS_OF}\n\n\
          and in another:\n\n  \

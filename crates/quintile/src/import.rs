@@ -89,7 +89,7 @@ pub async fn run(args: ImportArgs) -> anyhow::Result<()> {
     let identity = Identity { tenant: args.tenant, ..Identity::of_role("service") };
     let session = Session::begin(&config, &identity).await?;
     let imported = send(&config, &session, &stream_id, rows).await?;
-    println!(
+    say!(
         "{} rows: {} applied, {} there already, {} rejected; {} rows/s; facts position {}",
         imported.rows,
         imported.applied,

@@ -2,13 +2,16 @@
 //!
 //! The only crate that knows all services, reads the clock and draws randomness from the operating system.
 
+// First: its macro is known to what stands behind it.
+#[macro_use]
+mod output;
+
 mod clock;
 mod commands;
 mod config;
 mod data_dir;
 mod demo;
 mod import;
-mod output;
 mod profile;
 mod remote;
 mod suite;
@@ -33,7 +36,7 @@ fn main() -> ExitCode {
     match runtime.block_on(commands::run(command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", commands::explain(&error));
             ExitCode::from(commands::exit_code(&error))
         }
     }

@@ -5,6 +5,19 @@ use comfy_table::{CellAlignment, Table, presets};
 use prost::Message;
 use prost_reflect::{DynamicMessage, SerializeOptions};
 use quintile_proto::google_type::{Date, Money};
+use std::io::Write;
+
+/// Prints a line on standard output. Whoever reads it may have read enough: then the command ends quietly.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::output::line(format_args!($($text)*)) };
+}
+
+/// What [`say`] prints by.
+pub fn line(text: std::fmt::Arguments<'_>) {
+    if writeln!(std::io::stdout(), "{text}").is_err() {
+        std::process::exit(0);
+    }
+}
 
 /// The form of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]

@@ -18,10 +18,10 @@ pub async fn get(config: &Config, session: &Session, customer: &str) -> anyhow::
 pub async fn show(config: &Config, session: &Session, customer: &str, format: Format) -> anyhow::Result<()> {
     let profile = get(config, session, customer).await?;
     match format {
-        Format::Json => println!("{}", output::json(&profile, "quintile.segmentation.v1.Profile")?),
+        Format::Json => say!("{}", output::json(&profile, "quintile.segmentation.v1.Profile")?),
         Format::Table => {
             let rows = lines(&profile).into_iter().map(|(field, value)| vec![field.to_owned(), value]);
-            println!("{}", output::table(&["field", "value"], false, rows.collect()));
+            say!("{}", output::table(&["field", "value"], false, rows.collect()));
         }
     }
     Ok(())

@@ -217,7 +217,7 @@ pub async fn migrate(config: &Config, roles: &[Role]) -> anyhow::Result<()> {
             Role::Segmentation => drop(quintile_segmentation::migrate(&url).await?),
             Role::AccessControl => drop(quintile_access_control::migrate(&url).await?),
         }
-        println!("{}: schema up to date", role.key());
+        say!("{}: schema up to date", role.key());
     }
     Ok(())
 }

@@ -58,28 +58,34 @@ pub async fn head(connection: &impl ConnectionTrait, tenant: TenantId, feed: &st
     Ok(row.map_or(0, |row| row.seq))
 }
 
-/// The customers that commits past `seq` touched, and the last of these commits. Commits are taken whole.
+/// The customers that commits past `seq` touched, and the last of these commits. Commits are taken whole, and many at once: a
+/// worker that lags behind does the work of all of them in one go.
 pub async fn touched_after(
     connection: &impl ConnectionTrait,
     tenant: TenantId,
     feed: &str,
     seq: i64,
 ) -> Result<(RoaringBitmap, i64)> {
-    let commits = read_commits(connection, tenant, feed, seq).await?;
-    let last = commits.last().map_or(seq, |(seq, _)| *seq);
-    let mut union = RoaringBitmap::new();
-    for (_, customers) in commits {
-        union |= customers;
-    }
-    Ok((union, last))
+    let read = read_commits(connection, tenant, feed, seq, u64::MAX).await?;
+    let last = read.commits.last().map_or(seq, |(seq, _)| *seq);
+    Ok((read.union, last))
 }
 
+/// Commits in order, and all customers that they touched.
+#[derive(Default)]
+struct Commits {
+    commits: Vec<(i64, RoaringBitmap)>,
+    union: RoaringBitmap,
+}
+
+/// The commits past `seq`, until they have touched `enough` customers.
 async fn read_commits(
     connection: &impl ConnectionTrait,
     tenant: TenantId,
     feed: &str,
     seq: i64,
-) -> Result<Vec<(i64, RoaringBitmap)>> {
+    enough: u64,
+) -> Result<Commits> {
     let rows = feed_touched::Entity::find()
         .filter(feed_touched::Column::TenantId.eq(tenant.0))
         .filter(feed_touched::Column::Feed.eq(feed))
@@ -88,18 +94,17 @@ async fn read_commits(
         .limit(PAGE_COMMITS)
         .all(connection)
         .await?;
-    let mut commits = Vec::with_capacity(rows.len());
-    let mut customers_so_far = 0;
+    let mut read = Commits::default();
     for row in rows {
         let customers =
             RoaringBitmap::deserialize_from(row.customers.as_slice()).map_err(|_| StoreError::Sealed("bitmap"))?;
-        customers_so_far += customers.len();
-        commits.push((row.seq, customers));
-        if customers_so_far >= PAGE_CUSTOMERS {
+        read.union |= &customers;
+        read.commits.push((row.seq, customers));
+        if read.union.len() >= enough {
             break;
         }
     }
-    Ok(commits)
+    Ok(read)
 }
 
 /// Where a reader of a feed stands.
@@ -147,14 +152,10 @@ pub async fn read(database: &Database, tenant: TenantId, feed: &str, cursor: Cur
 }
 
 async fn read_tail(database: &Database, tenant: TenantId, feed: &str, seq: i64) -> Result<Page> {
-    let commits = read_commits(database.reader(), tenant, feed, seq).await?;
+    let Commits { commits, union } = read_commits(database.reader(), tenant, feed, seq, PAGE_CUSTOMERS).await?;
     let Some(last) = commits.last().map(|(seq, _)| *seq) else {
         return Ok(Page { records: Vec::new(), cursor: Cursor::Tail(seq) });
     };
-    let mut union = RoaringBitmap::new();
-    for (_, customers) in &commits {
-        union |= customers;
-    }
     let customers: Vec<_> = union.iter().map(CustomerId).collect();
     let records = records::load(database.reader(), tenant, &customers).await?;
     if records.len() < customers.len() || !all_as_new_as_logged(&records, &commits) {

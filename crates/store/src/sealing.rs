@@ -90,7 +90,7 @@ impl Key {
         self.cipher()
             .decrypt(&Nonce::from(nonce), Payload { msg: ciphertext, aad: place })
             .map(Zeroizing::new)
-            .map_err(|_| StoreError::Sealed("wrong key, place or content"))
+            .map_err(|_| StoreError::Sealed("the master key is not the one that sealed it, or it was changed"))
     }
 
     /// Seals another key.

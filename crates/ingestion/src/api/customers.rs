@@ -107,7 +107,7 @@ impl CustomerService for Customers {
         }
         let customer = request.customer.ok_or_else(|| ApiError::invalid_field("customer", "is required"))?;
         let body = customer.encode_to_vec();
-        let patch = CustomerPatch::check(customer, &self.terms(&caller)).map_err(|error| error.within("customer"))?;
+        let patch = CustomerPatch::check(&customer, &self.terms(&caller)).map_err(|error| error.within("customer"))?;
         let created = self.create(&caller, patch, &request.request_id, &body).await;
         let customer = match created.map_err(|error| store_error(&error))? {
             Created::Now(customer) => *customer,
@@ -131,7 +131,7 @@ impl CustomerService for Customers {
         let id = convert::customer("customer.name", &given.name, None)?;
         let paths = request.update_mask.map(|mask| mask.paths).unwrap_or_default();
         let (etag, attributes) = (given.etag.clone(), given.attributes.clone());
-        let patch = CustomerPatch::check_fields(given, Vec::new(), &self.terms(&caller));
+        let patch = CustomerPatch::check_fields(&given, Vec::new(), &self.terms(&caller));
         let patch = patch.map_err(|error| error.within("customer"))?;
         let tenant = caller.tenant().id;
         let keys = self.service.keys.of(tenant).await.map_err(|error| store_error(&error))?;
@@ -174,7 +174,7 @@ impl CustomerService for Customers {
         let key = request.into_inner().key.ok_or_else(|| ApiError::invalid_field("key", "is required"))?;
         let found = match key {
             Key::Identity(identity) => {
-                let identity = Identity::check(Some(identity), "identity")?;
+                let identity = Identity::check(Some(&identity), "identity")?;
                 let owners = identities::resolve(reader, tenant, &keys, &[&identity]).await;
                 owners.map(|owners| owners.values().map(|owner| owner.customer).collect())
             }

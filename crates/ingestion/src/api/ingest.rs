@@ -25,8 +25,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 /// Rows that one transaction takes in.
 const ROWS_PER_COMMIT: usize = 100_000;
-/// Batches of one stream that may be on their way: enough to keep the committer busy, few enough to bound memory.
-const BATCHES_IN_FLIGHT: usize = 4;
+/// Batches of one stream that may be on their way: enough to fill a commit, few enough to bound memory.
+const BATCHES_IN_FLIGHT: usize = 10;
 
 /// The query that page tokens of rejects belong to.
 const LIST_REJECTS: &str = "ListRejects";
@@ -80,10 +80,9 @@ fn check_batch(id: BatchId, rows: Vec<Row>, encoded_bytes: usize, terms: &Terms)
     }
     let mut batch = Batch { id, facts: Vec::with_capacity(rows.len()), rejects: Vec::new() };
     for (index, row) in rows.into_iter().enumerate() {
-        let kept = row.clone();
-        match Fact::check(row, terms) {
+        match Fact::check(&row, terms) {
             Ok(fact) => batch.facts.push((index, fact)),
-            Err(error) => batch.rejects.push((kept, reject(index, &error))),
+            Err(error) => batch.rejects.push((row, reject(index, &error))),
         }
     }
     Ok(batch)

@@ -24,13 +24,13 @@ pub struct Identity {
 
 impl Identity {
     /// Checks an identity.
-    pub fn check(identity: Option<SourceIdentity>, field: &str) -> Result<Self, ApiError> {
+    pub fn check(identity: Option<&SourceIdentity>, field: &str) -> Result<Self, ApiError> {
         let identity = identity.ok_or_else(|| ApiError::invalid_field(field, "is required"))?;
-        let id = identity.id.unwrap_or_default();
+        let id = identity.id.clone().unwrap_or_default();
         required_text(&identity.source, MAX_NAME_BYTES)
             .map_err(|error| ApiError::invalid_text(format!("{field}.source"), error))?;
         required_text(&id, MAX_NAME_BYTES).map_err(|error| ApiError::invalid_text(format!("{field}.id"), error))?;
-        Ok(Self { source: identity.source, id })
+        Ok(Self { source: identity.source.clone(), id })
     }
 }
 
@@ -62,13 +62,13 @@ pub struct CustomerPatch {
 
 impl CustomerPatch {
     /// Checks a customer that has to name an identity.
-    pub fn check(customer: Customer, terms: &Terms) -> Result<Self, ApiError> {
+    pub fn check(customer: &Customer, terms: &Terms) -> Result<Self, ApiError> {
         if customer.identities.is_empty() || customer.identities.len() > MAX_IDENTITIES {
             return Err(ApiError::invalid_field("identities", format!("must have 1 to {MAX_IDENTITIES} identities")));
         }
         let mut identities = Vec::with_capacity(customer.identities.len());
         for (index, identity) in customer.identities.iter().enumerate() {
-            identities.push(Identity::check(Some(identity.clone()), &format!("identities[{index}]"))?);
+            identities.push(Identity::check(Some(identity), &format!("identities[{index}]"))?);
         }
         if let Some(attributes) = &customer.attributes {
             check_kind(attributes)?;
@@ -77,18 +77,18 @@ impl CustomerPatch {
     }
 
     /// Checks the fields of a customer that is known by name.
-    pub fn check_fields(customer: Customer, identities: Vec<Identity>, terms: &Terms) -> Result<Self, ApiError> {
+    pub fn check_fields(customer: &Customer, identities: Vec<Identity>, terms: &Terms) -> Result<Self, ApiError> {
         let person = Person {
-            display_name: text(customer.display_name, "display_name", MAX_NAME_BYTES)?,
-            phone: customer.phone.map(|phone| normal_phone(&phone, "phone")).transpose()?,
-            email: customer.email.map(|email| normal_email(&email, "email")).transpose()?,
-            address: text(customer.address, "address", MAX_ADDRESS_BYTES)?,
+            display_name: text(customer.display_name.as_deref(), "display_name", MAX_NAME_BYTES)?,
+            phone: customer.phone.as_deref().map(|phone| normal_phone(phone, "phone")).transpose()?,
+            email: customer.email.as_deref().map(|email| normal_email(email, "email")).transpose()?,
+            address: text(customer.address.as_deref(), "address", MAX_ADDRESS_BYTES)?,
             birth_date: customer.birth_date.map(|date| birth_date(date, terms)).transpose()?,
         };
         if let Some(attributes) = &customer.attributes {
             check_attributes(attributes)?;
         }
-        Ok(Self { identities, person, attributes: customer.attributes })
+        Ok(Self { identities, person, attributes: customer.attributes.clone() })
     }
 
     /// The identity that the customer is found by.
@@ -97,11 +97,11 @@ impl CustomerPatch {
     }
 }
 
-fn text(value: Option<String>, field: &str, max: usize) -> Result<Option<String>, ApiError> {
-    if let Some(value) = &value {
+fn text(value: Option<&str>, field: &str, max: usize) -> Result<Option<String>, ApiError> {
+    if let Some(value) = value {
         required_text(value, max).map_err(|error| ApiError::invalid_text(field, error))?;
     }
-    Ok(value)
+    Ok(value.map(str::to_owned))
 }
 
 /// A telephone number in its one spelling.

@@ -38,8 +38,8 @@ pub enum Fact {
 
 impl Fact {
     /// Checks a row.
-    pub fn check(row: Row, terms: &Terms) -> Result<Self, ApiError> {
-        match row.fact {
+    pub fn check(row: &Row, terms: &Terms) -> Result<Self, ApiError> {
+        match &row.fact {
             Some(row::Fact::Customer(customer)) => CustomerPatch::check(customer, terms)
                 .map(|patch| Self::Customer(Box::new(patch)))
                 .map_err(|e| e.within("customer")),

@@ -36,9 +36,9 @@ pub struct OrderRow {
 
 impl OrderRow {
     /// Checks an order.
-    pub fn check(order: Order, terms: &Terms) -> Result<Self, ApiError> {
+    pub fn check(order: &Order, terms: &Terms) -> Result<Self, ApiError> {
         let body_hash = body_hash(&order.encode_to_vec());
-        let customer = Identity::check(order.customer, "customer")?;
+        let customer = Identity::check(order.customer.as_ref(), "customer")?;
         required_text(&order.event_id, MAX_NAME_BYTES).map_err(|error| ApiError::invalid_text("event_id", error))?;
         optional_text(&order.channel, MAX_NAME_BYTES).map_err(|error| ApiError::invalid_text("channel", error))?;
         let at =
@@ -55,7 +55,8 @@ impl OrderRow {
             check_line(line, terms).map_err(|error| error.within(&format!("lines[{index}]")))?;
             line.encode_length_delimited(&mut lines).map_err(|_| ApiError::internal("a line does not encode"))?;
         }
-        Ok(Self { customer, event_id: order.event_id, at, channel: order.channel, amount_minor, lines, body_hash })
+        let (event_id, channel) = (order.event_id.clone(), order.channel.clone());
+        Ok(Self { customer, event_id, at, channel, amount_minor, lines, body_hash })
     }
 }
 
