@@ -9,8 +9,8 @@ use tokio::sync::Semaphore;
 
 /// Where the PostgreSQL server of the test run is.
 const POSTGRES_URL: &str = "QUINTILE_TEST_POSTGRES_URL";
-/// PostgreSQL databases in use at once, each with a pool or two of eight: under a server's default of 100 connections.
-static POSTGRES_PLACES: Semaphore = Semaphore::const_new(5);
+/// PostgreSQL databases in use at once, each with up to three pools of eight: under a server's default of 100 connections.
+static POSTGRES_PLACES: Semaphore = Semaphore::const_new(4);
 /// The service whose database a test is given.
 const SERVICE: &str = "conformance";
 

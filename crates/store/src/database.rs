@@ -6,15 +6,18 @@ use sea_orm::{
     SqlxSqliteConnector, TransactionOptions, TransactionTrait,
 };
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Connections for reading; SQLite writes through one more.
 const READERS: u32 = 8;
 /// How long to wait for a lock or a free connection.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a new SQLite file that another process is making is left alone.
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// Where the services keep their data.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,12 +55,7 @@ impl Database {
             .pragma("secure_delete", "ON")
             .pragma("cache_size", "-65536")
             .statement_cache_capacity(256);
-        // One writer, or writers would wait for each other by polling.
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(Duration::from_mins(1))
-            .connect_with(options.clone())
-            .await?;
+        let writer = connect_sqlite_writer(&options).await?;
         let reader = SqlitePoolOptions::new().max_connections(READERS).connect_with(options.read_only(true)).await?;
         Ok(Self {
             writer: SqlxSqliteConnector::from_sqlx_sqlite_pool(writer),
@@ -114,4 +112,25 @@ impl Database {
         self.writer.close().await?;
         Ok(())
     }
+}
+
+/// Opens the writer of a SQLite file, making the file if it is not there.
+async fn connect_sqlite_writer(options: &SqliteConnectOptions) -> Result<SqlitePool> {
+    let end = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        // One writer, or writers would wait for each other by polling.
+        let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(Duration::from_mins(1));
+        match pool.connect_with(options.clone()).await {
+            // Of two that turn a new file's log on, SQLite refuses one at once, whatever its busy timeout.
+            Err(sqlx::Error::Database(error)) if is_busy(error.as_ref()) && Instant::now() < end => {
+                tokio::time::sleep(BUSY_PAUSE).await;
+            }
+            opened => return Ok(opened?),
+        }
+    }
+}
+
+fn is_busy(error: &dyn sqlx::error::DatabaseError) -> bool {
+    // The extended codes of SQLITE_BUSY have it in their low byte.
+    error.code().and_then(|code| code.parse::<i32>().ok()).is_some_and(|code| code & 0xff == 5)
 }

@@ -185,7 +185,7 @@ async fn an_outcome_comes_when_the_work_is_there(store: TestStore) {
     let mut seqs: Vec<_> = join_all(callers).await.into_iter().map(|seq| seq.unwrap()).collect();
     seqs.sort_unstable();
     seqs.dedup();
-    assert!((6..60).contains(&seqs.len()), "60 pieces in {} commits of at most ten", seqs.len());
+    assert!((6..=60).contains(&seqs.len()), "60 pieces in {} commits of at most ten", seqs.len());
 }
 
 async fn a_group_that_fails_leaves_nothing_of_anybody(store: TestStore) {

@@ -37,6 +37,10 @@ pub struct Segments {
 
 /// A rule of a request, bound to the fields and to segments that are there.
 fn parse(field: &str, source: &str, population: &Population) -> Result<Rule, ApiError> {
+    if source.contains('\0') {
+        // No database keeps it alike; everything else in quotes is a value.
+        return Err(ApiError::invalid(field, ErrorReason::InvalidExpression, "must not hold NUL"));
+    }
     let rule = Rule::parse(source, population.schema()).map_err(|error| invalid(field, &error))?;
     for reference in rule.references() {
         if population.segment(reference).is_none() {
