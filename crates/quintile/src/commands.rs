@@ -319,6 +319,8 @@ pub fn explain(error: &anyhow::Error) -> String {
         Some((Code::Unauthenticated, _)) => {
             "the server does not know this data directory's secret: name the --data-dir that it serves".to_owned()
         }
+        // No server of ours answers so: the connection broke, and the command says what that means.
+        Some((Code::Unknown | Code::Internal | Code::Cancelled, _)) => error.to_string(),
         Some((_, message)) => message.to_owned(),
         None => format!("{error:#}"),
     }
@@ -331,7 +333,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         Some(Code::InvalidArgument | Code::OutOfRange) => EXIT_USAGE,
         Some(Code::NotFound) => EXIT_NOT_FOUND,
         Some(Code::Unauthenticated | Code::PermissionDenied) => EXIT_DENIED,
-        Some(Code::Unavailable | Code::DeadlineExceeded) => EXIT_UNAVAILABLE,
+        Some(Code::Unavailable | Code::DeadlineExceeded | Code::Unknown | Code::Cancelled) => EXIT_UNAVAILABLE,
         _ => EXIT_FAILURE,
     }
 }

@@ -68,7 +68,11 @@ impl CustomerPatch {
         }
         let mut identities = Vec::with_capacity(customer.identities.len());
         for (index, identity) in customer.identities.iter().enumerate() {
-            identities.push(Identity::check(Some(identity), &format!("identities[{index}]"))?);
+            let identity = Identity::check(Some(identity), &format!("identities[{index}]"))?;
+            // Said twice is said.
+            if !identities.contains(&identity) {
+                identities.push(identity);
+            }
         }
         if let Some(attributes) = &customer.attributes {
             check_kind(attributes)?;

@@ -12,6 +12,8 @@ use quintile_proto::types::ErrorReason;
 use quintile_rpc::{ApiError, convert};
 use quintile_store::idempotency::body_hash;
 
+/// The most minor units of an order or a line: thousands of the largest still add up without overflow.
+const MAX_AMOUNT_MINOR: i64 = 1_000_000_000_000_000;
 /// The most lines of an order.
 const MAX_LINES: usize = 200;
 
@@ -75,6 +77,7 @@ fn check_line(line: &OrderLine, terms: &Terms) -> Result<(), ApiError> {
 fn amount(money: Option<&Money>, field: &str, terms: &Terms) -> Result<i64, ApiError> {
     match convert::minor(money, terms.currency) {
         Ok(minor) if minor < 0 => Err(ApiError::invalid_money(field, MoneyError::Negative)),
+        Ok(minor) if minor > MAX_AMOUNT_MINOR => Err(ApiError::invalid_money(field, MoneyError::Overflow)),
         Ok(minor) => Ok(minor),
         Err(error) => Err(ApiError::invalid_money(field, error)),
     }
