@@ -1,4 +1,4 @@
-//! The rule language of segments, policies and playbooks: parse a rule, check its types against a
+//! The rule language of segments: parse a rule, check its types against a
 //! [`Schema`], and ask whether one row matches.
 //!
 //! The language is a subset of the Common Expression Language: every rule accepted here is valid
