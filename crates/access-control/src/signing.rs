@@ -52,7 +52,7 @@ impl SigningKey {
 
 /// The public key of an id and its public part, as those who verify need it.
 pub fn jwk(kid: String, x: String) -> Jwk {
-    Jwk { kid, kty: "OKP".to_owned(), crv: "Ed25519".to_owned(), alg: "EdDSA".to_owned(), x }
+    Jwk { kid, kty: "OKP".to_owned(), crv: "Ed25519".to_owned(), alg: "EdDSA".to_owned(), x, ..Jwk::default() }
 }
 
 // RFC 7638 with the members of RFC 8037: the same key has the same id wherever it is kept.

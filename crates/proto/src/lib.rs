@@ -24,6 +24,7 @@ pub use generated::{google, quintile};
 pub use quintile::r#type::v1 as types;
 
 pub use quintile::access::v1 as access;
+pub use quintile::audit::v1 as audit;
 pub use quintile::ingestion::v1 as ingestion;
 pub use quintile::lifecycle::v1 as lifecycle;
 pub use quintile::scoring::v1 as scoring;

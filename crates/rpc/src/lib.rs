@@ -4,6 +4,7 @@
 //! load, and turns errors into statuses in one place. It knows no business and no database. To add something that every call
 //! passes through, add it to [`edge`]; to add a kind of error, add a constructor to [`error::ApiError`].
 
+pub mod audit;
 pub mod caller;
 pub mod client;
 pub mod convert;

@@ -107,7 +107,7 @@ impl Role {
                 MaskForm::Clear => Form::Clear,
                 MaskForm::Partial => Form::Partial,
                 MaskForm::Year => Form::Year,
-                MaskForm::Redacted | MaskForm::Unspecified => Form::Redacted,
+                _ => Form::Redacted,
             };
             // A class that this version does not know is not granted.
             if let Some(class) = class {

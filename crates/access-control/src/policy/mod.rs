@@ -17,9 +17,12 @@ fn role_policy(role: &SeededRole) -> RolePolicy {
         .iter()
         .flat_map(|(service, methods)| methods.iter().map(move |method| format!("{service}/{method}")))
         .collect();
-    let forms =
-        role.forms.iter().map(|(class, form)| FieldForm { sensitivity: *class as i32, form: *form as i32 }).collect();
-    RolePolicy { role: role.name.to_owned(), methods, forms }
+    let forms = role
+        .forms
+        .iter()
+        .map(|(class, form)| FieldForm { sensitivity: *class as i32, form: *form as i32, ..FieldForm::default() })
+        .collect();
+    RolePolicy { role: role.name.to_owned(), methods, forms, ..RolePolicy::default() }
 }
 
 #[cfg(test)]

@@ -136,6 +136,7 @@ impl Store {
             roles,
             tenants: self.tenants().await?,
             jwks: Some(Jwks { keys, issuer: issuer.to_owned() }),
+            ..PolicySnapshot::default()
         })
     }
 
@@ -238,6 +239,7 @@ fn tenant_message(row: tenant::Model) -> Tenant {
         number: row.number,
         time_zone: row.time_zone,
         base_currency: row.base_currency,
+        ..Tenant::default()
     }
 }
 

@@ -17,6 +17,7 @@ async fn a_tenant_is_there_for_the_next_call() {
         number: 77,
         time_zone: "Asia/Shanghai".to_owned(),
         base_currency: "CNY".to_owned(),
+        ..Tenant::default()
     };
     let made = create(&process, &admin, "acme", Some(asked.clone())).await.unwrap();
     assert_eq!(made, Tenant { name: "tenants/acme".to_owned(), number: 2, ..asked });
