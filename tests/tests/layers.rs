@@ -20,7 +20,7 @@ const PLACES: [(&str, &[&str]); 11] = [
     ("expr", &["domain"]),
     ("store", &["domain"]),
     ("proto", &["domain"]),
-    ("rpc", &["domain", "proto"]),
+    ("rpc", &["domain", "expr", "proto"]),
     ("chain", &["domain", "proto", "rpc", "store"]),
     (SERVICES[0], BELOW_SERVICES),
     (SERVICES[1], BELOW_SERVICES),

@@ -67,6 +67,8 @@ pub fn claims(grant: &Grant<'_>, now: Instant, entropy: &Entropy) -> Claims {
         jti: URL_SAFE_NO_PAD.encode(entropy.bytes::<ID_BYTES>()),
         tenant: grant.tenant.to_owned(),
         role: grant.role.to_owned(),
+        department: String::new(),
+        region: String::new(),
     }
 }
 

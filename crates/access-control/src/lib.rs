@@ -106,6 +106,7 @@ impl AccessControl {
         let server = ServiceServer {
             listener: self.listener,
             policy: in_force.handle(),
+            audit: Arc::new(quintile_rpc::audit::Nowhere),
             routes,
             names: vec![
                 token_service_server::SERVICE_NAME,

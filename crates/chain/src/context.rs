@@ -1,14 +1,13 @@
 //! What a service of the chain is given to run.
 
 use crate::progress::{ProgressOfTenants, Watermark};
-use arc_swap::ArcSwapOption;
 use futures::FutureExt;
 use quintile_domain::clock::BusinessClock;
 use quintile_domain::entropy::Entropy;
 use quintile_domain::time::Instant;
 use quintile_rpc::client::Credentials;
-use quintile_rpc::edge::PolicyHandle;
 use quintile_rpc::policy::Tenant;
+use quintile_rpc::policy_handle::PolicyHandle;
 use quintile_rpc::server::{ServerError, ServiceServer, Shared, wait_for_true};
 use quintile_rpc::{policy_follower, server};
 use quintile_store::follower::Place;
@@ -100,7 +99,7 @@ impl Runtime {
             sealer: TokenSealer::new(&context.master, context.entropy.clone()),
             progress: ProgressOfTenants::default(),
             business: context.business.clone(),
-            policy: Arc::new(ArcSwapOption::empty()),
+            policy: PolicyHandle::new(Duration::from_secs(context.shared.settings.policy_max_age_seconds)),
             instance: context.instance.clone(),
             stop: context.shared.stop.clone(),
         }
@@ -126,7 +125,7 @@ impl Runtime {
         let mut started = HashSet::new();
         let mut stop = self.stop.clone();
         loop {
-            let tenants = self.policy.load_full().map(|policy| policy.tenants.clone()).unwrap_or_default();
+            let tenants = self.policy.last().map(|policy| policy.tenants.clone()).unwrap_or_default();
             for tenant in tenants.into_values() {
                 if started.insert(tenant.id) {
                     tokio::spawn(self.clone().supervise(worker, tenant, work.clone()));
@@ -222,7 +221,8 @@ impl ServiceContext {
         let (ready_sender, ready) = watch::channel(false);
         let readiness = tokio::spawn(report_ready(runtime.policy.clone(), caught_up, ready_sender));
         let policy = runtime.policy.clone();
-        let server = ServiceServer { listener: self.listener, policy, routes, names, ready };
+        let audit = Arc::new(quintile_rpc::audit::Nowhere);
+        let server = ServiceServer { listener: self.listener, policy, audit, routes, names, ready };
         let ended = server::serve(self.shared, server).await;
         follower.abort();
         readiness.abort();
@@ -231,7 +231,7 @@ impl ServiceContext {
 }
 
 async fn report_ready(policy: PolicyHandle, mut caught_up: watch::Receiver<bool>, ready: watch::Sender<bool>) {
-    while policy.load().is_none() {
+    while policy.in_force().is_none() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     wait_for_true(&mut caught_up).await;

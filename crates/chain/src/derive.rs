@@ -8,6 +8,7 @@ use crate::store_error;
 use quintile_domain::ids::CustomerId;
 use quintile_domain::time::Instant;
 use quintile_proto::types::{CustomerRecord, WatchRecordsResponse};
+use quintile_rpc::caller::View;
 use quintile_rpc::policy::Tenant;
 use quintile_rpc::{ApiError, Caller, convert};
 use quintile_store::{follower, records};
@@ -98,18 +99,29 @@ impl<L: Link> Worker for Deriver<L> {
     }
 }
 
-/// A customer's record for a caller, as of the present business time: a read past a boundary computes, it never serves a stale row.
+/// A customer's record as of the present business time, and who reads it.
+pub struct Current {
+    /// The record.
+    pub record: CustomerRecord,
+    /// How far it is true.
+    pub watermark: Watermark,
+    /// The caller's view of the customer, to answer through.
+    pub view: View,
+}
+
+/// A customer's record for a caller that reaches it: a read past a boundary computes, it never serves a stale row.
 pub async fn current<L: Link>(
     runtime: &Runtime,
     link: &L,
     caller: &Caller,
     customer: CustomerId,
-) -> Result<(CustomerRecord, Watermark), ApiError> {
+) -> Result<Current, ApiError> {
     let tenant = caller.tenant();
     let watermark = runtime.progress.of(tenant.id).watermark();
     let row = records::get(&runtime.database, tenant.id, customer).await.map_err(|error| store_error(&error))?;
     let row = row.filter(|row| !row.body.is_empty()).ok_or_else(ApiError::not_found)?;
     let mut record = feed::decode(&row).map_err(|error| store_error(&error))?;
+    let view = caller.view_of(customer, record.attributes.get_or_insert_default())?;
     link.derive(tenant, &mut record, runtime.business.now());
-    Ok((record, watermark))
+    Ok(Current { record, watermark, view })
 }

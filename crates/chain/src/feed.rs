@@ -7,8 +7,10 @@ use futures::SinkExt;
 use futures::channel::mpsc;
 use prost::Message;
 use quintile_domain::ids::{CustomerId, TenantId};
+use quintile_domain::masking::Masked;
 use quintile_domain::time::Instant;
 use quintile_proto::types::{CustomerRecord, WatchRecordsResponse};
+use quintile_rpc::caller::View;
 use quintile_rpc::{AnswerStream, ApiError, Caller};
 use quintile_store::feed::{self, Cursor};
 use quintile_store::records::{self, Record};
@@ -93,7 +95,29 @@ struct Reader {
     told: Option<Watermark>,
 }
 
-type Sender = mpsc::Sender<Result<quintile_domain::masking::Masked<WatchRecordsResponse>, Status>>;
+/// The caller's view of the customers of records, all of whom it reaches.
+pub fn view_of(caller: &Caller, records: &[CustomerRecord]) -> View {
+    caller.view_of_reached(
+        records
+            .iter()
+            .filter_map(|record| Some((CustomerId::try_from(record.customer_id).ok()?, record.attributes.as_ref()?))),
+    )
+}
+
+/// A response as the caller sees it: a customer that it does not reach, or reaches no more, is one that is not there.
+fn within_scope(caller: &Caller, mut response: WatchRecordsResponse) -> Masked<WatchRecordsResponse> {
+    let WatchRecordsResponse { records, removed_customer_ids, .. } = &mut response;
+    records.retain_mut(|record| {
+        let reached = caller.reaches(record.attributes.get_or_insert_default());
+        if !reached {
+            removed_customer_ids.push(record.customer_id);
+        }
+        reached
+    });
+    view_of(caller, records).mask(response)
+}
+
+type Sender = mpsc::Sender<Result<Masked<WatchRecordsResponse>, Status>>;
 
 impl Reader {
     /// Sends what is new, for ever. Ends with the status to tell, or `None` when nobody listens any more.
@@ -104,7 +128,7 @@ impl Reader {
             // Read before the rows: rows that it covers are then certainly read.
             let watermark = *changes.borrow_and_update();
             while let Some(response) = self.next_page().await.map_err(|error| Some(store_error(&error).into()))? {
-                sender.send(Ok(caller.mask(response))).await.map_err(|_| None)?;
+                sender.send(Ok(within_scope(caller, response))).await.map_err(|_| None)?;
             }
             if self.told != Some(watermark) {
                 self.told = Some(watermark);
@@ -113,7 +137,7 @@ impl Reader {
                     watermark: Some(watermark.to_message()),
                     ..WatchRecordsResponse::default()
                 };
-                sender.send(Ok(caller.mask(response))).await.map_err(|_| None)?;
+                sender.send(Ok(within_scope(caller, response))).await.map_err(|_| None)?;
             }
             tokio::select! {
                 _ = changes.changed() => {}

@@ -27,10 +27,21 @@ impl<'a> From<&'a Value> for ValueRef<'a> {
     }
 }
 
+impl From<ValueRef<'_>> for Value {
+    fn from(value: ValueRef<'_>) -> Self {
+        match value {
+            ValueRef::Int(number) => Self::Int(number),
+            ValueRef::Text(text) => Self::Text(text.to_owned()),
+            ValueRef::Bool(bool) => Self::Bool(bool),
+            ValueRef::Instant(micros) => Self::Instant(micros),
+        }
+    }
+}
+
 impl ValueRef<'_> {
     /// None between different types: a row that breaks its schema then answers like a missing
     /// value, because one bad row must not take a scan down.
-    fn order(self, other: ValueRef<'_>) -> Option<Ordering> {
+    pub(crate) fn order(self, other: ValueRef<'_>) -> Option<Ordering> {
         match (self, other) {
             (Self::Int(a), ValueRef::Int(b)) | (Self::Instant(a), ValueRef::Instant(b)) => Some(a.cmp(&b)),
             (Self::Text(a), ValueRef::Text(b)) => Some(a.cmp(b)),

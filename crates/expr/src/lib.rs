@@ -61,6 +61,7 @@ mod bind;
 mod constant;
 mod error;
 mod evaluate;
+mod fix;
 mod guard;
 mod node;
 mod rule;
@@ -69,6 +70,7 @@ mod syntax;
 
 pub use error::{ExprError, Position};
 pub use evaluate::{Now, Row, ValueRef};
+pub use fix::Known;
 pub use node::{Comparison, Node, Operand, Value};
 pub use rule::Rule;
 pub use schema::{Field, Schema, SchemaError, Type};

@@ -22,6 +22,14 @@ impl Rule {
         Ok(Self { source: source.to_owned(), bound })
     }
 
+    pub(crate) fn bound(&self) -> &bind::Bound {
+        &self.bound
+    }
+
+    pub(crate) fn with_bound(&self, bound: bind::Bound) -> Self {
+        Self { source: self.source.clone(), bound }
+    }
+
     /// Whether the row matches at that instant.
     #[must_use]
     pub fn matches(&self, row: &dyn Row, now: &Now<'_>) -> bool {

@@ -29,6 +29,7 @@ struct Service {
     runtime: Runtime,
     keys: KeyRing,
     clock: MachineClock,
+    lookups: api::lookups::Lookups,
     /// Wakes the feature worker: new facts, or frozen time has moved.
     wake: Arc<Notify>,
 }
@@ -48,6 +49,7 @@ pub async fn serve(context: ServiceContext) -> Result<(), ServiceError> {
         keys: KeyRing::new(context.master.clone(), context.entropy.clone(), database),
         runtime: runtime.clone(),
         clock: context.shared.clock.clone(),
+        lookups: api::lookups::Lookups::default(),
         wake: Arc::new(Notify::new()),
     };
     let working = service.clone();

@@ -112,24 +112,46 @@ fn mask_impl(
     options: &Options,
     known: &mut HashMap<String, bool>,
 ) -> Result<String, String> {
+    let named = message.fields().find(|field| Options::flag(&options.names_customer, field));
     let mut body = String::new();
     if is_classified(message, options, known)? {
-        for field in message.fields().filter(|field| Options::flag(&options.names_customer, field)) {
-            writeln!(body, "        let forms = lens.forms(Some(&self.{}));", field.name())
-                .map_err(|e| e.to_string())?;
-        }
         for field in message.fields() {
             body.push_str(&mask_field(&field, options, known)?);
         }
+        if let Some(field) = named.as_ref().filter(|_| !body.is_empty()) {
+            body = with_customer(field, &body)?;
+        }
     }
     // The arguments that this message has no use for.
-    let names_customer = body.contains("let forms");
-    let lens = if body.contains("lens") { "lens" } else { "_lens" };
-    let forms = if body.is_empty() || names_customer { "_forms" } else { "forms" };
-    let arguments = format!("{lens}: &dyn Lens, {forms}");
+    let argument = |name: &str| if body.contains(name) { name.to_owned() } else { format!("_{name}") };
+    let forms = if named.is_some() && !body.is_empty() { "_forms".to_owned() } else { argument("forms") };
+    let arguments = format!("{}: &dyn Lens, {forms}: &FieldForms, {}: &mut Shown", argument("lens"), argument("shown"));
+    let names_customers = names_customers(message, options, &mut HashSet::new());
     Ok(format!(
-        "impl Maskable for {} {{\n    fn mask(&mut self, {arguments}: &FieldForms) {{\n{body}    }}\n}}\n",
+        "impl Maskable for {} {{\n    const NAMES_CUSTOMERS: bool = {names_customers};\n\n    fn mask(&mut self, {arguments}) {{\n{body}    }}\n}}\n",
         rust_path(message)
+    ))
+}
+
+/// Whether a message, or one within it, says whose data it holds. What another service masked was decided there.
+fn names_customers(message: &MessageDescriptor, options: &Options, seen: &mut HashSet<String>) -> bool {
+    seen.insert(message.full_name().to_owned())
+        && message.fields().any(|field| {
+            Options::flag(&options.names_customer, &field)
+                || matches!(field.kind(), Kind::Message(inner) if names_customers(&inner, options, seen))
+        })
+}
+
+/// Masks the fields of a message in the forms for the customer that a field names.
+fn with_customer(field: &FieldDescriptor, body: &str) -> Result<String, String> {
+    let name = field.name();
+    let of = match field.kind() {
+        Kind::String => format!("DataOf::Name(&self.{name})"),
+        Kind::Int64 => format!("DataOf::Number(self.{name})"),
+        _ => return Err(format!("{}: a customer is named by a text or an int64", field.full_name())),
+    };
+    Ok(format!(
+        "        let of = {of};\n        let outer = shown.enter(of.customer());\n        let forms = lens.forms(of);\n{body}        shown.leave(outer);\n"
     ))
 }
 
@@ -144,29 +166,36 @@ fn mask_field(field: &FieldDescriptor, options: &Options, known: &mut HashMap<St
     if Options::flag(&options.masked_by_owner, field) || !is_classified(&inner, options, known)? {
         return Ok(String::new());
     }
-    if field.containing_oneof().is_some_and(|oneof| !oneof.is_synthetic()) {
-        return Err(format!("{}: a oneof of an answer can't hold classified messages yet", field.full_name()));
+    if let Some(oneof) = field.containing_oneof().filter(|oneof| !oneof.is_synthetic()) {
+        let variant = format!("{}::{}", oneof_path(field.parent_message(), &oneof), upper_camel_case(name));
+        return Ok(format!(
+            "        if let Some({variant}(inner)) = &mut self.{} {{\n            inner.mask(lens, forms, shown);\n        }}\n",
+            oneof.name()
+        ));
     }
     let each = if field.is_list() {
         format!("for inner in &mut self.{name}")
     } else {
         format!("if let Some(inner) = &mut self.{name}")
     };
-    Ok(format!("        {each} {{\n            inner.mask(lens, forms);\n        }}\n"))
+    Ok(format!("        {each} {{\n            inner.mask(lens, forms, shown);\n        }}\n"))
 }
 
 fn mask_classified(field: &FieldDescriptor, class: &str) -> Result<String, String> {
     let (name, class) = (field.name(), rust_class(class));
     let optional = field.supports_presence() && field.containing_oneof().is_none_or(|oneof| oneof.is_synthetic());
+    let arguments = format!("{class}, &mut self.{name}, shown");
     let call = match field.kind() {
-        Kind::String if field.is_list() => format!("forms.mask_texts({class}, &mut self.{name});"),
-        Kind::String if optional => format!("forms.mask_text({class}, &mut self.{name});"),
+        Kind::String if field.is_list() => format!("forms.mask_texts({arguments});"),
+        Kind::String if optional => format!("forms.mask_text({arguments});"),
         Kind::Message(inner) if inner.full_name() == "google.type.Date" && optional => {
-            format!("forms.mask_date({class}, &mut self.{name}, |date| (date.month, date.day) = (0, 0));")
+            format!("forms.mask_date({arguments}, crate::parts::keep_date_part);")
         }
-        _ if optional && field.cardinality() != Cardinality::Repeated => {
-            format!("forms.mask_value({class}, &mut self.{name});")
+        Kind::Message(inner) if inner.full_name() == "google.type.Money" && optional => {
+            format!("forms.mask_number({arguments}, crate::parts::floor_money);")
         }
+        Kind::Int64 if optional => format!("forms.mask_number({arguments}, crate::parts::floor_int64);"),
+        _ if optional && field.cardinality() != Cardinality::Repeated => format!("forms.mask_value({arguments});"),
         _ => return Err(format!("{}: a classified field of an answer must be `optional`", field.full_name())),
     };
     Ok(format!("        {call}\n"))
@@ -195,7 +224,7 @@ fn debug_impl(message: &MessageDescriptor, options: &Options) -> Result<String, 
 }
 
 fn oneof_debug_impl(message: &MessageDescriptor, oneof: &OneofDescriptor, options: &Options) -> Result<String, String> {
-    let path = format!("{}::{}::{}", package_path(message), snake_case(message.name()), upper_camel_case(oneof.name()));
+    let path = oneof_path(message, oneof);
     let mut arms = String::new();
     for field in oneof.fields() {
         let variant = upper_camel_case(field.name());
@@ -221,6 +250,10 @@ fn hidden_as(field: &FieldDescriptor, options: &Options) -> Result<Option<String
     } else {
         Some(format!("<{}>", class.trim_start_matches("SENSITIVITY_").to_lowercase()))
     })
+}
+
+fn oneof_path(message: &MessageDescriptor, oneof: &OneofDescriptor) -> String {
+    format!("{}::{}::{}", package_path(message), snake_case(message.name()), upper_camel_case(oneof.name()))
 }
 
 fn package_path(message: &MessageDescriptor) -> String {

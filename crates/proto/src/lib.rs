@@ -33,8 +33,10 @@ pub use quintile::segmentation::v1 as segmentation;
 /// Money and dates as Google's APIs have them.
 pub use google::r#type as google_type;
 
+mod parts;
+
 mod masking {
-    use quintile_domain::masking::{FieldForms, Lens, Maskable, Sensitivity};
+    use quintile_domain::masking::{DataOf, FieldForms, Lens, Maskable, Sensitivity, Shown};
     use std::fmt;
 
     include!(concat!(env!("OUT_DIR"), "/masking.rs"));

@@ -5,6 +5,7 @@ use crate::settings::TlsSettings;
 use crate::{ApiError, Caller};
 use quintile_proto::access::IssueTokenRequest;
 use quintile_proto::access::token_service_client::TokenServiceClient;
+use quintile_proto::types::Purpose;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,8 @@ use tonic::{Code, Request, Status};
 pub const AUTHORIZATION: &str = "authorization";
 /// The metadata key of the token of the user that a service calls for.
 pub const ON_BEHALF_OF: &str = "x-quintile-on-behalf-of";
+/// The metadata key of the purpose that a call states: `marketing`, `profiling`, `analytics`, `support` or `third_party`.
+pub const PURPOSE: &str = "x-quintile-purpose";
 /// How long a service's token is asked for; it is renewed after half of it.
 const TOKEN_LIFETIME: Duration = Duration::from_mins(10);
 /// How long a service waits for another where no user's deadline says less.
@@ -78,6 +81,9 @@ impl Credentials {
         let token =
             format!("Bearer {}", caller.token).parse().map_err(|_| Status::from(ApiError::internal("token")))?;
         request.metadata_mut().insert(ON_BEHALF_OF, token);
+        if let Some(purpose) = purpose_name(caller.purpose()) {
+            request.metadata_mut().insert(PURPOSE, MetadataValue::from_static(purpose));
+        }
         let left = caller.deadline.map_or(CALL_TIMEOUT, |deadline| deadline.saturating_duration_since(Instant::now()));
         request.set_timeout(left.min(CALL_TIMEOUT));
         Ok(request)
@@ -103,6 +109,18 @@ impl Credentials {
         let token = Token { value: value.clone(), renew_at: Instant::now() + TOKEN_LIFETIME / 2 };
         tokens.insert(tenant.to_owned(), token);
         Ok(value)
+    }
+}
+
+/// A purpose as the metadata states it. `None`: none.
+pub fn purpose_name(purpose: Purpose) -> Option<&'static str> {
+    match purpose {
+        Purpose::Unspecified => None,
+        Purpose::Marketing => Some("marketing"),
+        Purpose::Profiling => Some("profiling"),
+        Purpose::Analytics => Some("analytics"),
+        Purpose::Support => Some("support"),
+        Purpose::ThirdParty => Some("third_party"),
     }
 }
 

@@ -12,9 +12,13 @@ pub mod edge;
 pub mod error;
 pub mod policy;
 pub mod policy_follower;
+pub mod policy_handle;
+pub mod role;
+pub mod scope;
 pub mod server;
 pub mod settings;
 pub mod token;
+pub mod trail;
 
 pub use caller::Caller;
 pub use error::ApiError;

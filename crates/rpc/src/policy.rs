@@ -1,12 +1,13 @@
 //! The policy snapshot: who may call what, and see which class of fields in which form. Every service decides by its own copy.
 
+use crate::role::Role;
 use crate::token::VerifyingKey;
 use quintile_domain::ids::TenantId;
-use quintile_domain::masking::{FieldForms, Form, Sensitivity};
+use quintile_domain::masking::PseudonymKey;
 use quintile_domain::money::Currency;
 use quintile_domain::time::TimeZone;
-use quintile_proto::access::{MaskForm, PolicySnapshot, RolePolicy, Tenant as TenantMessage};
-use std::collections::{HashMap, HashSet};
+use quintile_proto::access::{PolicySnapshot, RolePolicy, Tenant as TenantMessage};
+use std::collections::HashMap;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -21,22 +22,11 @@ pub struct Tenant {
     pub zone: TimeZone,
     /// What its money is in.
     pub currency: Currency,
+    /// The key of its keyed hashes. `None`: not told to this service, and then nothing is hashed.
+    pub pseudonyms: Option<PseudonymKey>,
 }
 
-/// What a role may do.
-#[derive(Debug)]
-pub struct Role {
-    methods: HashSet<String>,
-    /// The forms in which it sees fields.
-    pub forms: FieldForms,
-}
-
-impl Role {
-    /// Whether it may call a method, given as the path of the request: `/package.Service/Method`.
-    pub fn may_call(&self, path: &str) -> bool {
-        path.strip_prefix('/').is_some_and(|method| self.methods.contains(method))
-    }
-}
+type Roles = HashMap<String, Arc<Role>>;
 
 /// A policy, ready to decide.
 #[derive(Debug)]
@@ -47,7 +37,10 @@ pub struct Policy {
     pub issuer: String,
     /// The tenants by id.
     pub tenants: HashMap<String, Arc<Tenant>>,
-    roles: HashMap<String, Arc<Role>>,
+    /// The roles that every tenant has.
+    roles: Roles,
+    /// The roles that tenants have made for themselves, by the tenant's id.
+    tenant_roles: HashMap<String, Roles>,
     keys: HashMap<String, VerifyingKey>,
 }
 
@@ -70,13 +63,21 @@ impl Policy {
             let tenant = Tenant::from_message(message)?;
             tenants.insert(tenant.name.clone(), Arc::new(tenant));
         }
-        let roles = snapshot.roles.iter().map(|role| (role.role.clone(), Arc::new(Role::from_message(role)))).collect();
-        Ok(Self { version: snapshot.version, issuer: jwks.issuer.clone(), tenants, roles, keys })
+        let tenant_roles = snapshot.tenant_roles.iter().map(|of| (tenant_id(&of.tenant).to_owned(), roles(&of.roles)));
+        Ok(Self {
+            version: snapshot.version,
+            issuer: jwks.issuer.clone(),
+            tenants,
+            roles: roles(&snapshot.roles),
+            tenant_roles: tenant_roles.collect(),
+            keys,
+        })
     }
 
-    /// A role by name.
-    pub fn role(&self, name: &str) -> Option<&Arc<Role>> {
-        self.roles.get(name)
+    /// A role of a tenant by name: its own, or one that every tenant has.
+    pub fn role(&self, tenant: &str, name: &str) -> Option<&Arc<Role>> {
+        let own = self.tenant_roles.get(tenant).and_then(|roles| roles.get(name));
+        own.or_else(|| self.roles.get(name))
     }
 
     /// A key by its id, which is a look-up key and nothing more.
@@ -87,33 +88,30 @@ impl Policy {
 
 impl Tenant {
     fn from_message(message: &TenantMessage) -> Result<Self, PolicyError> {
-        let name = message.name.strip_prefix("tenants/").unwrap_or_default().to_owned();
+        let name = tenant_id(&message.name).to_owned();
         let problem = |what: &str| PolicyError(format!("tenant {name}: {what}"));
         Ok(Self {
             id: TenantId(message.number),
             zone: TimeZone::from_name(&message.time_zone).map_err(|_| problem("unknown time zone"))?,
             currency: Currency::from_code(&message.base_currency).map_err(|_| problem("unknown currency"))?,
+            pseudonyms: message.pseudonym_key.as_slice().try_into().ok().map(PseudonymKey::new),
             name,
         })
     }
 }
 
-impl Role {
-    fn from_message(message: &RolePolicy) -> Self {
-        let mut forms = FieldForms::nothing();
-        for granted in &message.forms {
-            let class = Sensitivity::ALL.into_iter().find(|class| *class as i32 == granted.sensitivity);
-            let form = match granted.form() {
-                MaskForm::Clear => Form::Clear,
-                MaskForm::Partial => Form::Partial,
-                MaskForm::Year => Form::Year,
-                _ => Form::Redacted,
-            };
-            // A class that this version does not know is not granted.
-            if let Some(class) = class {
-                forms = forms.with(class, form);
-            }
+fn tenant_id(name: &str) -> &str {
+    name.strip_prefix("tenants/").unwrap_or_default()
+}
+
+/// The roles that can be read. One that can't is left out, and so allows nothing: the others go on.
+fn roles(policies: &[RolePolicy]) -> Roles {
+    let mut roles = HashMap::with_capacity(policies.len());
+    for policy in policies {
+        match Role::of(policy) {
+            Ok(role) => drop(roles.insert(policy.role.clone(), Arc::new(role))),
+            Err(error) => tracing::error!(role = policy.role, %error, "a role is not usable, and allows nothing"),
         }
-        Self { methods: message.methods.iter().cloned().collect(), forms }
     }
+    roles
 }

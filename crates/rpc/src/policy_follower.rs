@@ -1,17 +1,19 @@
 //! Keeps a service's copy of the policy up to date by the stream from access-control. While the stream is cut, the last copy serves.
 
 use crate::client::Credentials;
-use crate::edge::PolicyHandle;
 use crate::policy::Policy;
-use quintile_proto::access::WatchPolicyRequest;
+use crate::policy_handle::PolicyHandle;
 use quintile_proto::access::policy_service_client::PolicyServiceClient;
+use quintile_proto::access::{PolicySnapshot, WatchPolicyRequest};
 use std::sync::Arc;
 use std::time::Duration;
-use tonic::Status;
 use tonic::transport::Channel;
+use tonic::{Status, Streaming};
 
 /// The tenant in whose name services read the policy, which is one for all tenants.
 const TENANT: &str = "default";
+/// How long access-control may say nothing: it says every 2 seconds that nothing has changed.
+const SILENCE: Duration = Duration::from_secs(8);
 /// How long to wait before the next attempt.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
@@ -28,16 +30,28 @@ pub async fn follow(credentials: Credentials, access: Channel, policy: PolicyHan
 async fn follow_once(credentials: &Credentials, access: &Channel, policy: &PolicyHandle) -> Result<(), Status> {
     let request = credentials.request(TENANT, WatchPolicyRequest {}).await?;
     let mut snapshots = PolicyServiceClient::new(access.clone()).watch_policy(request).await?.into_inner();
-    while let Some(snapshot) = snapshots.message().await? {
+    while let Some(snapshot) = next(&mut snapshots).await? {
+        if snapshot.unchanged {
+            policy.confirm(snapshot.version);
+            continue;
+        }
         match Policy::from_snapshot(&snapshot) {
-            // A replica that lags behind must not take back what another has published.
-            Ok(older) if policy.load().as_ref().is_some_and(|present| present.version >= older.version) => {}
-            Ok(newer) => {
-                tracing::info!(version = newer.version, "policy in force");
-                policy.store(Some(Arc::new(newer)));
+            Ok(told) => {
+                let version = told.version;
+                // A replica that lags behind does not take back what another has published.
+                policy.replace(Arc::new(told));
+                tracing::info!(version, "policy from access-control");
             }
             Err(error) => tracing::error!(%error, "a policy snapshot is not usable; the last one stays in force"),
         }
     }
     Ok(())
+}
+
+/// The next word of access-control. Silence is a cut connection that nobody has told us of.
+async fn next(snapshots: &mut Streaming<PolicySnapshot>) -> Result<Option<PolicySnapshot>, Status> {
+    match tokio::time::timeout(SILENCE, snapshots.message()).await {
+        Ok(message) => message,
+        Err(_) => Err(Status::deadline_exceeded("access-control is silent")),
+    }
 }

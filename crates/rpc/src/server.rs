@@ -1,6 +1,8 @@
 //! A server's life: boot, serve, drain.
 
-use crate::edge::{Edge, PolicyHandle};
+use crate::audit::AuditSink;
+use crate::edge::Edge;
+use crate::policy_handle::PolicyHandle;
 use crate::settings::{ServerSettings, TlsSettings};
 use quintile_domain::clock::MachineClock;
 use std::sync::Arc;
@@ -52,6 +54,8 @@ pub struct ServiceServer {
     pub listener: TcpListener,
     /// The policy that it decides by.
     pub policy: PolicyHandle,
+    /// Where it writes down who was shown what, and who changed what.
+    pub audit: Arc<dyn AuditSink>,
     /// Its gRPC services.
     pub routes: Routes,
     /// Their names, for health.
@@ -70,7 +74,7 @@ pub async fn serve(shared: Shared, server: ServiceServer) -> Result<(), ServerEr
         .add_service(health)
         .add_service(reflection(&server.names).build_v1()?)
         .add_service(reflection(&server.names).build_v1alpha()?);
-    let edge = Edge::new(server.policy, &shared);
+    let edge = Edge::new(server.policy, &shared, server.audit);
     let mut builder = Server::builder();
     if let Some(tls) = &settings.tls {
         builder = builder.tls_config(server_tls(tls)?)?;

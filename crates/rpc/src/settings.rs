@@ -16,6 +16,8 @@ pub struct ServerSettings {
     pub drain_seconds: u64,
     /// Whether reflection answers without a token.
     pub open_reflection: bool,
+    /// How long a service that can't reach access-control goes on by the policy that it has, in seconds; then it refuses every call.
+    pub policy_max_age_seconds: u64,
     /// TLS. Without it the servers speak plain HTTP/2.
     pub tls: Option<TlsSettings>,
 }
@@ -27,6 +29,7 @@ impl Default for ServerSettings {
             max_streams_per_connection: 256,
             drain_seconds: 10,
             open_reflection: false,
+            policy_max_age_seconds: 60,
             tls: None,
         }
     }

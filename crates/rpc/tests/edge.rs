@@ -5,7 +5,9 @@
 use http::{Request, Response};
 use quintile_domain::clock::MachineClock;
 use quintile_domain::time::Instant;
+use quintile_rpc::audit::Nowhere;
 use quintile_rpc::edge::Edge;
+use quintile_rpc::policy_handle::PolicyHandle;
 use quintile_rpc::server::Shared;
 use quintile_rpc::settings::ServerSettings;
 use std::convert::Infallible;
@@ -36,7 +38,10 @@ impl Behind {
             permits: Arc::new(Semaphore::new(permits)),
             stop: watch::channel(false).1,
         };
-        Self { edge: Edge::new(Arc::default(), &shared), reached: Arc::default() }
+        Self {
+            edge: Edge::new(PolicyHandle::new(Duration::from_mins(1)), &shared, Arc::new(Nowhere)),
+            reached: Arc::default(),
+        }
     }
 
     async fn call(&self, path: &str, headers: &[(&str, &str)]) -> Option<Status> {

@@ -36,6 +36,11 @@ pub enum FieldId {
     Revenue30 = 23,
     Revenue90 = 24,
     Revenue365 = 25,
+    ConsentMarketing = 26,
+    ConsentProfiling = 27,
+    ConsentAnalytics = 28,
+    ConsentSupport = 29,
+    ConsentThirdParty = 30,
 }
 
 /// What rules, access control and authors know of a field.
@@ -57,8 +62,10 @@ const fn define(field: FieldId, name: &'static str, ty: Type, description: &'sta
     Definition { field, name, ty, sensitivity, description }
 }
 
+const CONSENT: &str = "\"given\" or \"objected\"; missing: the customer has said neither";
+
 /// In the order of their ids, which start at 1 and leave no gap.
-const DEFINITIONS: [Definition; 25] = [
+const DEFINITIONS: [Definition; 30] = [
     define(FieldId::Recency, "rfm.r", Type::Int, "recency score, 1-5, 5 best; missing without orders"),
     define(FieldId::Frequency, "rfm.f", Type::Int, "frequency score, 1-5, 5 best; missing without orders"),
     define(FieldId::Monetary, "rfm.m", Type::Int, "monetary score, 1-5, 5 best; missing without orders"),
@@ -104,6 +111,11 @@ const DEFINITIONS: [Definition; 25] = [
     define(FieldId::Revenue30, "revenue_30", Type::Money, "revenue of the last 30 days"),
     define(FieldId::Revenue90, "revenue_90", Type::Money, "revenue of the last 90 days"),
     define(FieldId::Revenue365, "revenue_365", Type::Money, "revenue of the last 365 days"),
+    define(FieldId::ConsentMarketing, "consent.marketing", Type::Text, CONSENT),
+    define(FieldId::ConsentProfiling, "consent.profiling", Type::Text, CONSENT),
+    define(FieldId::ConsentAnalytics, "consent.analytics", Type::Text, CONSENT),
+    define(FieldId::ConsentSupport, "consent.support", Type::Text, CONSENT),
+    define(FieldId::ConsentThirdParty, "consent.third_party", Type::Text, CONSENT),
 ];
 
 impl FieldId {
@@ -172,7 +184,7 @@ mod tests {
             assert_eq!(FieldId::from_id(field.id()), Some(field));
         }
         assert_eq!(FieldId::from_id(0), None);
-        assert_eq!(FieldId::from_id(26), None);
+        assert_eq!(FieldId::from_id(31), None);
     }
 
     #[test]
@@ -181,6 +193,13 @@ mod tests {
             assert_eq!(schema(minor_digits).unwrap().fields().len(), DEFINITIONS.len());
         }
         assert_eq!(schema(5).unwrap_err(), SchemaError::TooManyDecimals(5));
+    }
+
+    #[test]
+    fn row_scopes_know_attributes_by_the_same_ids_and_names() {
+        for (id, name) in quintile_rpc::scope::FIELDS {
+            assert_eq!(FieldId::from_id(id).map(|field| (field.name(), field.ty())), Some((name, Type::Text)));
+        }
     }
 
     #[test]

@@ -12,9 +12,10 @@ use quintile_domain::money::Currency;
 use quintile_domain::time::{Instant, TimeZone};
 use quintile_expr::{Node, Now, Operand, Row, Rule, Schema, ValueRef};
 use quintile_proto::segmentation::MembershipCause;
-use quintile_proto::types::{CustomerKind, CustomerRecord, Stage};
+use quintile_proto::types::{CustomerRecord, Stage};
 use quintile_rpc::convert;
 use quintile_rpc::policy::Tenant;
+use quintile_rpc::scope::{self, Scope};
 use std::collections::HashMap;
 use std::sync::Arc;
 use thiserror::Error;
@@ -148,8 +149,17 @@ impl Population {
         if let Some(id) = parent.strip_prefix("segments/") {
             return self.segment(id).map(|segment| segment.members.clone());
         }
-        let index = (0..self.label_rules.len()).find(|index| self.label_name(*index) == parent)?;
+        let index = self.label_index(parent)?;
         Some(self.select(&self.label_rules[index], self.as_of))
+    }
+
+    /// Whether there is a label of this name.
+    pub fn is_label(&self, name: &str) -> bool {
+        self.label_index(name).is_some()
+    }
+
+    fn label_index(&self, name: &str) -> Option<usize> {
+        (0..self.label_rules.len()).find(|index| self.label_name(*index) == name)
     }
 
     /// The customers that match a rule at an instant.
@@ -166,6 +176,22 @@ impl Population {
         let referred = rule.references().iter().filter_map(|id| self.segment(id));
         fields.extend(referred.flat_map(|segment| self.fields_read(&segment.rule)));
         fields
+    }
+
+    /// The customers that a caller reaches. `None`: all.
+    pub fn reached(&self, scope: Option<&Scope>) -> Option<Bitmap> {
+        scope.map(|scope| self.select(scope.rule(), self.as_of))
+    }
+
+    /// Whether a caller reaches a customer.
+    pub fn reaches(&self, scope: Option<&Scope>, customer_id: u32) -> bool {
+        let no_segments = |_: &str| None;
+        let local_day = |micros: i64| self.zone.local_day(Instant::from_micros(micros));
+        let row = self.engine.row(customer_id, &no_segments);
+        let holds = |scope: &Scope| {
+            row.as_ref().is_some_and(|row| scope.rule().matches(row, &Now::new(self.as_of.micros(), &local_day)))
+        };
+        scope.is_none_or(holds)
     }
 
     /// The instant that members are kept for.
@@ -241,7 +267,12 @@ impl Population {
         let orders = features.map_or(0, |features| features.orders);
         let same_last = before.value(FieldId::LastOrderAt.id()) == last_order.map(|at| ValueRef::Instant(at.micros()));
         let same_orders = before.value(FieldId::Orders.id()) == Some(ValueRef::Int(orders));
-        if same_last && same_orders { MembershipCause::Time } else { MembershipCause::Record }
+        let attributes = entry.record.attributes.as_ref();
+        let same_attributes = scope::FIELDS.iter().all(|(field, _)| {
+            let text = attributes.and_then(|attributes| scope::attribute(attributes, *field));
+            before.value(*field) == text.filter(|text| !text.is_empty()).map(ValueRef::Text)
+        });
+        if same_last && same_orders && same_attributes { MembershipCause::Time } else { MembershipCause::Record }
     }
 
     /// Takes an entry in, with what [`Population::changes`] said of it.
@@ -383,12 +414,20 @@ impl Entry {
             customer.stage = stage_text(stage.stage());
         }
         if let Some(attributes) = &self.record.attributes {
-            customer.kind = kind_text(attributes.kind());
-            customer.owner = &attributes.owner;
-            customer.region = attributes.region.as_deref().unwrap_or_default();
-            customer.department = &attributes.department;
-            customer.language = &attributes.language;
-            customer.acquisition_channel = &attributes.acquisition_channel;
+            let text = |field: FieldId| scope::attribute(attributes, field.id()).unwrap_or_default();
+            customer.kind = text(FieldId::Kind);
+            customer.owner = text(FieldId::Owner);
+            customer.region = text(FieldId::Region);
+            customer.department = text(FieldId::Department);
+            customer.language = text(FieldId::Language);
+            customer.acquisition_channel = text(FieldId::AcquisitionChannel);
+            customer.consents = [
+                text(FieldId::ConsentMarketing),
+                text(FieldId::ConsentProfiling),
+                text(FieldId::ConsentAnalytics),
+                text(FieldId::ConsentSupport),
+                text(FieldId::ConsentThirdParty),
+            ];
         }
         if let Some(features) = &self.record.features {
             let instant = |at| convert::sent_instant(at).map(Instant::micros);
@@ -427,15 +466,6 @@ fn stage_text(stage: Stage) -> &'static str {
         Stage::Dormant => "dormant",
         Stage::Churned => "churned",
         Stage::Reactivated => "reactivated",
-    }
-}
-
-fn kind_text(kind: CustomerKind) -> &'static str {
-    match kind {
-        CustomerKind::Unspecified => "",
-        CustomerKind::Customer => "customer",
-        CustomerKind::Contact => "contact",
-        CustomerKind::Lead => "lead",
     }
 }
 

@@ -11,7 +11,7 @@ use crate::store::DEFAULT_TENANT;
 use aws_lc_rs::constant_time;
 use quintile_domain::clock::MachineClock;
 use quintile_domain::entropy::Entropy;
-use quintile_domain::masking::{FieldForms, Masked};
+use quintile_domain::masking::{FieldForms, Masked, Shown};
 use quintile_domain::names::{self, MAX_NAME_BYTES};
 use quintile_domain::time::Instant;
 use quintile_proto::access::token_service_server::TokenService;
@@ -123,7 +123,7 @@ fn is_same(given: &str, expected: &str) -> bool {
 }
 
 fn for_nobody<T: quintile_domain::masking::Maskable>(message: T) -> Response<Masked<T>> {
-    Response::new(Masked::new(message, &FieldForms::nothing()))
+    Response::new(Masked::new(message, &FieldForms::nothing(), &mut Shown::default()))
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use crate::store::Store;
 use quintile_proto::access::PolicySnapshot;
-use quintile_rpc::edge::PolicyHandle;
 use quintile_rpc::policy::{Policy, PolicyError};
+use quintile_rpc::policy_handle::PolicyHandle;
 use quintile_store::StoreError;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,6 +14,8 @@ use tokio::time::MissedTickBehavior;
 
 /// How often the database is asked whether another process has changed something.
 const POLL: Duration = Duration::from_secs(2);
+/// How long the policy of a process that can't read its database any more decides.
+const MAX_AGE: Duration = Duration::from_mins(1);
 
 /// Why the snapshot could not be had.
 #[derive(Debug, Error)]
@@ -38,7 +40,7 @@ impl InForce {
     /// Loads the snapshot, and puts it in force.
     pub async fn load(store: Store, issuer: String) -> Result<Self, InForceError> {
         let (snapshot, _) = watch::channel(Arc::default());
-        let in_force = Self { store, issuer, handle: PolicyHandle::default(), snapshot };
+        let in_force = Self { store, issuer, handle: PolicyHandle::new(MAX_AGE), snapshot };
         in_force.refresh().await?;
         Ok(in_force)
     }
@@ -66,7 +68,9 @@ impl InForce {
     /// Puts what the database holds in force, if it is newer. Whoever changed something calls it before answering, so that the
     /// change holds for the next call.
     pub async fn refresh(&self) -> Result<(), InForceError> {
-        if self.store.version().await? <= self.snapshot.borrow().version {
+        let version = self.store.version().await?;
+        if version <= self.snapshot.borrow().version {
+            self.handle.confirm(version);
             return Ok(());
         }
         let snapshot = self.store.snapshot(&self.issuer).await?;
@@ -78,7 +82,7 @@ impl InForce {
             }
             tracing::info!(version = snapshot.version, "policy in force");
             // Under the channel's lock, so that edge and watchers go on in one order.
-            self.handle.store(Some(policy));
+            self.handle.replace(policy);
             *present = Arc::new(snapshot);
             true
         });

@@ -17,12 +17,21 @@ fn role_policy(role: &SeededRole) -> RolePolicy {
         .iter()
         .flat_map(|(service, methods)| methods.iter().map(move |method| format!("{service}/{method}")))
         .collect();
-    let forms = role
-        .forms
-        .iter()
-        .map(|(class, form)| FieldForm { sensitivity: *class as i32, form: *form as i32, ..FieldForm::default() })
-        .collect();
-    RolePolicy { role: role.name.to_owned(), methods, forms, ..RolePolicy::default() }
+    let forms = role.forms.iter().flat_map(|seeded| {
+        seeded.classes.iter().map(|class| FieldForm {
+            sensitivity: *class as i32,
+            form: seeded.form as i32,
+            condition: seeded.condition.to_owned(),
+            ..FieldForm::default()
+        })
+    });
+    RolePolicy {
+        role: role.name.to_owned(),
+        methods,
+        forms: forms.collect(),
+        row_scope: role.row_scope.to_owned(),
+        lookups_per_minute: role.lookups_per_minute,
+    }
 }
 
 #[cfg(test)]
@@ -30,7 +39,9 @@ mod tests {
     use super::*;
     use quintile_domain::masking::{Form, Sensitivity};
     use quintile_proto::access::{Jwks, PolicySnapshot};
+    use quintile_proto::types::{CustomerAttributes, Purpose};
     use quintile_rpc::policy::Policy;
+    use quintile_rpc::scope::CallerAttributes;
     use std::collections::BTreeSet;
 
     fn policy() -> Policy {
@@ -59,7 +70,7 @@ mod tests {
     fn an_administrator_may_call_every_method() {
         let policy = policy();
         for method in methods_of_the_contracts() {
-            assert!(policy.role("admin").unwrap().may_call(&format!("/{method}")), "{method}");
+            assert!(policy.role("default", "admin").unwrap().may_call(&format!("/{method}")), "{method}");
         }
     }
 
@@ -68,78 +79,104 @@ mod tests {
         for role in seeded_roles() {
             let methods: BTreeSet<_> = role.methods.iter().collect();
             assert_eq!(methods.len(), role.methods.len(), "{}", role.role);
-            let classes: BTreeSet<_> = role.forms.iter().map(|form| form.sensitivity).collect();
+            let classes: BTreeSet<_> = role.forms.iter().map(|form| (form.sensitivity, &form.condition)).collect();
             assert_eq!(classes.len(), role.forms.len(), "{}", role.role);
         }
     }
 
     #[test]
     fn roles_may_call_what_their_work_needs() {
-        const TABLE: [(&str, &str); 25] = [
-            // Who may: the first letters of admin, service, analyst, support.
-            ("a s - -", "quintile.access.v1.PolicyService/GetPolicy"),
-            ("a s - -", "quintile.access.v1.PolicyService/WatchPolicy"),
-            ("a - - -", "quintile.access.v1.TenantService/CreateTenant"),
-            ("a - - -", "quintile.access.v1.TokenService/IssueToken"),
-            ("a s n p", "quintile.access.v1.TokenService/GetJwks"),
-            ("a - - -", "quintile.ingestion.v1.ClockService/SetAsOf"),
-            ("a s n p", "quintile.ingestion.v1.ClockService/GetAsOf"),
-            ("a s n p", "quintile.ingestion.v1.CustomerService/GetCustomer"),
-            ("a s n p", "quintile.ingestion.v1.CustomerService/ListCustomers"),
-            ("a s - p", "quintile.ingestion.v1.CustomerService/LookupCustomer"),
-            ("a s - -", "quintile.ingestion.v1.CustomerService/CreateCustomer"),
-            ("a s - p", "quintile.ingestion.v1.CustomerService/UpdateCustomer"),
-            ("a s n p", "quintile.ingestion.v1.FeatureService/GetFeatures"),
-            ("a s - -", "quintile.ingestion.v1.FeatureService/WatchFeatures"),
-            ("a s - -", "quintile.ingestion.v1.IngestService/Ingest"),
-            ("a s - -", "quintile.ingestion.v1.IngestService/IngestBatch"),
-            ("a s - -", "quintile.ingestion.v1.IngestService/ListRejects"),
-            ("a s n p", "quintile.scoring.v1.ScoreModelService/GetScoreModel"),
-            ("a s - -", "quintile.scoring.v1.ScoreService/WatchScores"),
-            ("a s - -", "quintile.lifecycle.v1.StageService/WatchStages"),
-            ("a s n -", "quintile.segmentation.v1.SegmentService/CreateSegment"),
-            ("a s n -", "quintile.segmentation.v1.SegmentService/DeleteSegment"),
-            ("a s n p", "quintile.segmentation.v1.SegmentService/CheckMembers"),
-            ("a s n p", "quintile.segmentation.v1.SegmentService/ListMembers"),
-            ("a s n -", "quintile.segmentation.v1.SegmentService/WatchMemberships"),
+        const TABLE: &str = include_str!("methods.txt");
+        let policy = policy();
+        let mut told = BTreeSet::new();
+        for line in TABLE.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            let (method, who) = line.split_once(' ').unwrap();
+            told.insert(method.to_owned());
+            let who: BTreeSet<_> = who.split_whitespace().collect();
+            for role in ROLES {
+                let may = policy.role("default", role.name).unwrap().may_call(&format!("/{method}"));
+                assert_eq!(may, who.contains(role.name), "{} {method}", role.name);
+            }
+        }
+        assert_eq!(told, methods_of_the_contracts(), "every method has its line in the table");
+    }
+
+    /// The published table of roles, transcribed: for each role the form of each class, for a customer of one's own and for another.
+    #[test]
+    fn fields_are_seen_as_the_published_table_of_roles_says() {
+        const CLASSES: [Sensitivity; 14] = [
+            Sensitivity::Name,
+            Sensitivity::Phone,
+            Sensitivity::Email,
+            Sensitivity::Address,
+            Sensitivity::IdNumber,
+            Sensitivity::BankCard,
+            Sensitivity::LicensePlate,
+            Sensitivity::IpAddress,
+            Sensitivity::BirthDate,
+            Sensitivity::FreeText,
+            Sensitivity::Financial,
+            Sensitivity::Location,
+            Sensitivity::Demographic,
+            Sensitivity::Pseudonym,
+        ];
+        // c clear, p partial, y year, - redacted; o: clear for own, redacted for others.
+        const TABLE: [(&str, &str); 8] = [
+            ("admin", "c c c c c c c c c c c c c c"),
+            ("service", "c c c c c c c c c c c c c c"),
+            ("support", "c p p p p p p p y c c c c c"),
+            ("sales", "o o o p p p p p y o c c c o"),
+            ("marketer", "- - - - - - - - y - c c c -"),
+            ("analyst", "- - - - - - - - y - c c c -"),
+            ("data-engineer", "- - - - - - - - y - c c c -"),
+            ("auditor", "- - - - - - - - - - - - - -"),
         ];
         let policy = policy();
-        for (who, method) in TABLE {
-            for (role, letter) in [("admin", 'a'), ("service", 's'), ("analyst", 'n'), ("support", 'p')] {
-                let may = policy.role(role).unwrap().may_call(&format!("/{method}"));
-                assert_eq!(may, who.contains(letter), "{role} {method}");
+        let caller = CallerAttributes { subject: "ann", ..CallerAttributes::default() };
+        for (role, letters) in TABLE {
+            let rights = policy.role("default", role).unwrap().rights(&caller, Purpose::Unspecified, None);
+            for (class, letter) in CLASSES.into_iter().zip(letters.split(' ')) {
+                for (owner, is_own) in [("ann", true), ("bob", false), ("", false)] {
+                    let attributes = CustomerAttributes { owner: owner.to_owned(), ..CustomerAttributes::default() };
+                    let forms = rights.forms_for(&attributes).unwrap_or_else(|| rights.forms.clone());
+                    let expected = match letter {
+                        "c" => Form::Clear,
+                        "o" if is_own => Form::Clear,
+                        "p" => Form::Partial,
+                        "y" => Form::Year,
+                        _ => Form::Redacted,
+                    };
+                    assert_eq!(*forms.form(class), expected, "{role} {class:?} of {owner:?}");
+                }
+                assert_eq!(rights.forms.reads_in_clear(class), letter == "c", "{role} may use {class:?} in queries");
             }
         }
     }
 
     #[test]
-    fn fields_are_seen_as_the_table_of_roles_says() {
-        use Form::{Clear, Partial, Redacted, Year};
-        const TABLE: [(Sensitivity, Form, Form); 15] = [
-            // The analyst's form, then support's.
-            (Sensitivity::None, Clear, Clear),
-            (Sensitivity::Name, Redacted, Clear),
-            (Sensitivity::Phone, Redacted, Partial),
-            (Sensitivity::Email, Redacted, Partial),
-            (Sensitivity::Address, Redacted, Partial),
-            (Sensitivity::IdNumber, Redacted, Partial),
-            (Sensitivity::BankCard, Redacted, Partial),
-            (Sensitivity::BirthDate, Year, Year),
-            (Sensitivity::IpAddress, Redacted, Partial),
-            (Sensitivity::LicensePlate, Redacted, Partial),
-            (Sensitivity::FreeText, Redacted, Clear),
-            (Sensitivity::Financial, Clear, Clear),
-            (Sensitivity::Location, Clear, Clear),
-            (Sensitivity::Demographic, Clear, Clear),
-            (Sensitivity::Pseudonym, Redacted, Clear),
-        ];
-        assert_eq!(TABLE.map(|(class, _, _)| class), Sensitivity::ALL);
+    fn rows_are_reached_as_the_published_table_of_roles_says() {
+        let attributes = |owner: &str, consents: &[Purpose]| CustomerAttributes {
+            owner: owner.to_owned(),
+            consents: consents.iter().map(|purpose| *purpose as i32).collect(),
+            ..CustomerAttributes::default()
+        };
+        let customers =
+            [attributes("ann", &[]), attributes("bob", &[Purpose::Marketing]), attributes("", &[Purpose::Profiling])];
         let policy = policy();
-        for (class, analyst, support) in TABLE {
-            assert_eq!(policy.role("analyst").unwrap().forms.form(class), analyst, "analyst {class:?}");
-            assert_eq!(policy.role("support").unwrap().forms.form(class), support, "support {class:?}");
+        let caller = CallerAttributes { subject: "ann", ..CallerAttributes::default() };
+        for (role, expected) in [
+            ("admin", [true, true, true]),
+            ("service", [true, true, true]),
+            ("support", [true, true, true]),
+            ("sales", [true, false, false]),
+            ("marketer", [false, true, false]),
+            ("analyst", [true, true, true]),
+            ("data-engineer", [true, true, true]),
+            ("auditor", [false, false, false]),
+        ] {
+            let rights = policy.role("default", role).unwrap().rights(&caller, Purpose::Unspecified, None);
+            let reached = customers.each_ref().map(|attributes| rights.reaches(attributes));
+            assert_eq!(reached, expected, "{role}");
         }
-        assert!(policy.role("admin").unwrap().forms.everything_clear());
-        assert!(policy.role("service").unwrap().forms.everything_clear());
     }
 }

@@ -7,172 +7,261 @@ use quintile_proto::types::Sensitivity::{
     Location, Name, Phone, Pseudonym,
 };
 
+/// Methods that are granted together: a service and the names of its methods.
+type Methods = (&'static str, &'static [&'static str]);
+
 /// One role.
 pub struct SeededRole {
     /// Its name, as tokens state it.
     pub name: &'static str,
     /// The methods that it may call, by service.
-    pub methods: &'static [(&'static str, &'static [&'static str])],
+    pub methods: &'static [Methods],
     /// The forms in which it sees fields; a class that is not listed is redacted.
-    pub forms: &'static [(Sensitivity, MaskForm)],
+    pub forms: &'static [SeededForm],
+    /// The customers that it reaches. Empty: all.
+    pub row_scope: &'static str,
+    /// Exact look-ups of a person that one subject may make in a minute. 0: the default.
+    pub lookups_per_minute: i32,
+}
+
+/// The form of some classes.
+pub struct SeededForm {
+    /// The classes.
+    pub classes: &'static [Sensitivity],
+    /// Their form.
+    pub form: MaskForm,
+    /// The customers for whom it is that form. Empty: all.
+    pub condition: &'static str,
 }
 
 /// The roles.
-pub const ROLES: [SeededRole; 4] = [ADMIN, SERVICE, ANALYST, SUPPORT];
+pub const ROLES: [SeededRole; 8] = [ADMIN, SERVICE, SUPPORT, SALES, MARKETER, ANALYST, DATA_ENGINEER, AUDITOR];
 
-const EVERYTHING_CLEAR: [(Sensitivity, MaskForm); 14] = [
-    (Name, Clear),
-    (Phone, Clear),
-    (Email, Clear),
-    (Address, Clear),
-    (IdNumber, Clear),
-    (BankCard, Clear),
-    (BirthDate, Clear),
-    (IpAddress, Clear),
-    (LicensePlate, Clear),
-    (FreeText, Clear),
-    (Financial, Clear),
-    (Location, Clear),
-    (Demographic, Clear),
-    (Pseudonym, Clear),
+/// Who calls is who looks after the customer.
+const OWN: &str = "owner == caller.subject";
+/// The customer consents to marketing.
+const CONSENTING: &str = r#"consent.marketing == "given""#;
+/// Nobody.
+const NO_CUSTOMER: &str = "false";
+
+/// Numbers and addresses by which a person is found.
+const NUMBERS: &[Sensitivity] = &[Address, IdNumber, BankCard, LicensePlate, IpAddress];
+/// What tells something about a person and not who it is.
+const CIRCUMSTANCES: &[Sensitivity] = &[Financial, Location, Demographic];
+
+const fn shown(classes: &'static [Sensitivity], form: MaskForm) -> SeededForm {
+    SeededForm { classes, form, condition: "" }
+}
+
+const fn shown_of_own(classes: &'static [Sensitivity], form: MaskForm) -> SeededForm {
+    SeededForm { classes, form, condition: OWN }
+}
+
+const EVERYTHING_CLEAR: &[SeededForm] = &[
+    shown(&[Name, Phone, Email, BirthDate, FreeText, Pseudonym], Clear),
+    shown(NUMBERS, Clear),
+    shown(CIRCUMSTANCES, Clear),
 ];
+
+const NOBODY_IDENTIFIED: &[SeededForm] = &[shown(&[BirthDate], Year), shown(CIRCUMSTANCES, Clear)];
+
+const TIME: Methods = ("quintile.ingestion.v1.ClockService", &["GetAsOf"]);
+const KEYS: Methods = ("quintile.access.v1.TokenService", &["GetJwks"]);
+const READ_CUSTOMERS: Methods = ("quintile.ingestion.v1.CustomerService", &["GetCustomer", "ListCustomers"]);
+const UPDATE_CUSTOMERS: Methods = ("quintile.ingestion.v1.CustomerService", &["UpdateCustomer"]);
+const LOOK_UP_CUSTOMERS: Methods = ("quintile.ingestion.v1.CustomerService", &["LookupCustomer"]);
+const CREATE_CUSTOMERS: Methods = ("quintile.ingestion.v1.CustomerService", &["CreateCustomer"]);
+const FEATURES: Methods = ("quintile.ingestion.v1.FeatureService", &["GetFeatures"]);
+const INGEST: Methods =
+    ("quintile.ingestion.v1.IngestService", &["Ingest", "IngestBatch", "GetIngestStream", "ListRejects"]);
+const SCORE_MODELS: Methods = ("quintile.scoring.v1.ScoreModelService", &["GetScoreModel", "ListScoreModels"]);
+const SCORES: Methods = ("quintile.scoring.v1.ScoreService", &["GetScore", "BatchGetScores", "ExplainScore"]);
+const STAGES: Methods = ("quintile.lifecycle.v1.StageService", &["GetStage", "GetFunnel"]);
+const LABELS: Methods = ("quintile.segmentation.v1.LabelService", &["GetLabelSet", "GetLabelDistribution"]);
+const PROFILES: Methods = ("quintile.segmentation.v1.ProfileService", &["GetProfile"]);
+const USE_SEGMENTS: Methods =
+    ("quintile.segmentation.v1.SegmentService", &["GetSegment", "ListSegments", "ListMembers", "CheckMembers"]);
+const MAKE_SEGMENTS: Methods = (
+    "quintile.segmentation.v1.SegmentService",
+    &["CreateSegment", "DeleteSegment", "PreviewSegment", "WatchMemberships"],
+);
+const FEATURE_FEED: Methods = ("quintile.ingestion.v1.FeatureService", &["WatchFeatures"]);
+const SCORE_FEED: Methods = ("quintile.scoring.v1.ScoreService", &["WatchScores"]);
+const STAGE_FEED: Methods = ("quintile.lifecycle.v1.StageService", &["WatchStages"]);
+const READ_POLICY: Methods = ("quintile.access.v1.PolicyService", &["GetPolicy", "WatchPolicy"]);
 
 /// Runs the installation: may do everything.
 const ADMIN: SeededRole = SeededRole {
     name: "admin",
     methods: &[
-        ("quintile.access.v1.PolicyService", &["GetPolicy", "WatchPolicy"]),
+        TIME,
+        KEYS,
+        READ_CUSTOMERS,
+        UPDATE_CUSTOMERS,
+        LOOK_UP_CUSTOMERS,
+        CREATE_CUSTOMERS,
+        FEATURES,
+        INGEST,
+        SCORE_MODELS,
+        SCORES,
+        STAGES,
+        LABELS,
+        PROFILES,
+        USE_SEGMENTS,
+        MAKE_SEGMENTS,
+        FEATURE_FEED,
+        SCORE_FEED,
+        STAGE_FEED,
+        READ_POLICY,
+        ("quintile.ingestion.v1.ClockService", &["SetAsOf"]),
         ("quintile.access.v1.TenantService", &["CreateTenant", "ListTenants"]),
         // The edge lets everybody through to this service; whose token is good for another one is the handler's to say.
-        ("quintile.access.v1.TokenService", &["IssueToken", "GetJwks"]),
-        ("quintile.ingestion.v1.ClockService", &["GetAsOf", "SetAsOf"]),
-        (
-            "quintile.ingestion.v1.CustomerService",
-            &["CreateCustomer", "GetCustomer", "UpdateCustomer", "ListCustomers", "LookupCustomer"],
-        ),
-        ("quintile.ingestion.v1.FeatureService", &["GetFeatures", "WatchFeatures"]),
-        ("quintile.ingestion.v1.IngestService", &["Ingest", "IngestBatch", "GetIngestStream", "ListRejects"]),
-        ("quintile.lifecycle.v1.StageService", &["GetStage", "GetFunnel", "WatchStages"]),
-        ("quintile.scoring.v1.ScoreModelService", &["GetScoreModel", "ListScoreModels"]),
-        ("quintile.scoring.v1.ScoreService", &["GetScore", "BatchGetScores", "ExplainScore", "WatchScores"]),
-        ("quintile.segmentation.v1.LabelService", &["GetLabelSet", "GetLabelDistribution"]),
-        ("quintile.segmentation.v1.ProfileService", &["GetProfile"]),
-        (
-            "quintile.segmentation.v1.SegmentService",
-            &[
-                "CreateSegment",
-                "GetSegment",
-                "ListSegments",
-                "DeleteSegment",
-                "PreviewSegment",
-                "ListMembers",
-                "CheckMembers",
-                "WatchMemberships",
-            ],
-        ),
+        ("quintile.access.v1.TokenService", &["IssueToken"]),
     ],
-    forms: &EVERYTHING_CLEAR,
+    forms: EVERYTHING_CLEAR,
+    row_scope: "",
+    lookups_per_minute: 6_000,
 };
 
 /// A service of the suite, or one of the company's own: takes facts in, reads and follows everything, and governs nothing.
 const SERVICE: SeededRole = SeededRole {
     name: "service",
     methods: &[
-        ("quintile.access.v1.PolicyService", &["GetPolicy", "WatchPolicy"]),
-        ("quintile.access.v1.TokenService", &["GetJwks"]),
-        ("quintile.ingestion.v1.ClockService", &["GetAsOf"]),
-        (
-            "quintile.ingestion.v1.CustomerService",
-            &["CreateCustomer", "GetCustomer", "UpdateCustomer", "ListCustomers", "LookupCustomer"],
-        ),
-        ("quintile.ingestion.v1.FeatureService", &["GetFeatures", "WatchFeatures"]),
-        ("quintile.ingestion.v1.IngestService", &["Ingest", "IngestBatch", "GetIngestStream", "ListRejects"]),
-        ("quintile.lifecycle.v1.StageService", &["GetStage", "GetFunnel", "WatchStages"]),
-        ("quintile.scoring.v1.ScoreModelService", &["GetScoreModel", "ListScoreModels"]),
-        ("quintile.scoring.v1.ScoreService", &["GetScore", "BatchGetScores", "ExplainScore", "WatchScores"]),
-        ("quintile.segmentation.v1.LabelService", &["GetLabelSet", "GetLabelDistribution"]),
-        ("quintile.segmentation.v1.ProfileService", &["GetProfile"]),
-        (
-            "quintile.segmentation.v1.SegmentService",
-            &[
-                "CreateSegment",
-                "GetSegment",
-                "ListSegments",
-                "DeleteSegment",
-                "PreviewSegment",
-                "ListMembers",
-                "CheckMembers",
-                "WatchMemberships",
-            ],
-        ),
+        TIME,
+        KEYS,
+        READ_CUSTOMERS,
+        UPDATE_CUSTOMERS,
+        LOOK_UP_CUSTOMERS,
+        CREATE_CUSTOMERS,
+        FEATURES,
+        INGEST,
+        SCORE_MODELS,
+        SCORES,
+        STAGES,
+        LABELS,
+        PROFILES,
+        USE_SEGMENTS,
+        MAKE_SEGMENTS,
+        FEATURE_FEED,
+        SCORE_FEED,
+        STAGE_FEED,
+        READ_POLICY,
     ],
-    forms: &EVERYTHING_CLEAR,
+    forms: EVERYTHING_CLEAR,
+    row_scope: "",
+    lookups_per_minute: 60_000,
+};
+
+/// Talks to customers: sees who it is and what there is to know, and of numbers and addresses enough to compare them.
+const SUPPORT: SeededRole = SeededRole {
+    name: "support",
+    methods: &[
+        TIME,
+        KEYS,
+        READ_CUSTOMERS,
+        UPDATE_CUSTOMERS,
+        LOOK_UP_CUSTOMERS,
+        FEATURES,
+        SCORE_MODELS,
+        SCORES,
+        STAGES,
+        LABELS,
+        PROFILES,
+        USE_SEGMENTS,
+    ],
+    forms: &[
+        shown(&[Name, FreeText, Pseudonym], Clear),
+        shown(&[Phone, Email], Partial),
+        shown(NUMBERS, Partial),
+        shown(&[BirthDate], Year),
+        shown(CIRCUMSTANCES, Clear),
+    ],
+    row_scope: "",
+    lookups_per_minute: 0,
+};
+
+/// Looks after customers of its own, and reaches no others.
+const SALES: SeededRole = SeededRole {
+    name: "sales",
+    methods: &[
+        TIME,
+        KEYS,
+        READ_CUSTOMERS,
+        UPDATE_CUSTOMERS,
+        FEATURES,
+        SCORE_MODELS,
+        SCORES,
+        STAGES,
+        LABELS,
+        PROFILES,
+        USE_SEGMENTS,
+    ],
+    forms: &[
+        shown_of_own(&[Name, Phone, Email, FreeText, Pseudonym], Clear),
+        shown(NUMBERS, Partial),
+        shown(&[BirthDate], Year),
+        shown(CIRCUMSTANCES, Clear),
+    ],
+    row_scope: OWN,
+    lookups_per_minute: 0,
+};
+
+/// Addresses those who agreed to be addressed, without knowing who they are.
+const MARKETER: SeededRole = SeededRole {
+    name: "marketer",
+    methods: &[
+        TIME,
+        KEYS,
+        READ_CUSTOMERS,
+        FEATURES,
+        SCORE_MODELS,
+        SCORES,
+        STAGES,
+        LABELS,
+        PROFILES,
+        USE_SEGMENTS,
+        MAKE_SEGMENTS,
+    ],
+    forms: NOBODY_IDENTIFIED,
+    row_scope: CONSENTING,
+    lookups_per_minute: 0,
 };
 
 /// Studies customers without knowing who they are, and makes segments. Looks nobody up: whoever finds a person by phone knows
 /// whose data it is. The feeds of the chain are not for people.
 const ANALYST: SeededRole = SeededRole {
     name: "analyst",
-    methods: &[
-        ("quintile.access.v1.TokenService", &["GetJwks"]),
-        ("quintile.ingestion.v1.ClockService", &["GetAsOf"]),
-        ("quintile.ingestion.v1.CustomerService", &["GetCustomer", "ListCustomers"]),
-        ("quintile.ingestion.v1.FeatureService", &["GetFeatures"]),
-        ("quintile.lifecycle.v1.StageService", &["GetStage", "GetFunnel"]),
-        ("quintile.scoring.v1.ScoreModelService", &["GetScoreModel", "ListScoreModels"]),
-        ("quintile.scoring.v1.ScoreService", &["GetScore", "BatchGetScores", "ExplainScore"]),
-        ("quintile.segmentation.v1.LabelService", &["GetLabelSet", "GetLabelDistribution"]),
-        ("quintile.segmentation.v1.ProfileService", &["GetProfile"]),
-        (
-            "quintile.segmentation.v1.SegmentService",
-            &[
-                "CreateSegment",
-                "GetSegment",
-                "ListSegments",
-                "DeleteSegment",
-                "PreviewSegment",
-                "ListMembers",
-                "CheckMembers",
-                "WatchMemberships",
-            ],
-        ),
-    ],
-    forms: &[(BirthDate, Year), (Financial, Clear), (Location, Clear), (Demographic, Clear)],
+    methods: MARKETER.methods,
+    forms: NOBODY_IDENTIFIED,
+    row_scope: "",
+    lookups_per_minute: 0,
 };
 
-/// Talks to customers: finds and corrects one at a time, and sees enough of an identity to compare it with what a caller says.
-const SUPPORT: SeededRole = SeededRole {
-    name: "support",
+/// Runs the pipelines: takes facts in and follows the feeds, without knowing who customers are.
+const DATA_ENGINEER: SeededRole = SeededRole {
+    name: "data-engineer",
     methods: &[
-        ("quintile.access.v1.TokenService", &["GetJwks"]),
-        ("quintile.ingestion.v1.ClockService", &["GetAsOf"]),
-        (
-            "quintile.ingestion.v1.CustomerService",
-            &["GetCustomer", "UpdateCustomer", "ListCustomers", "LookupCustomer"],
-        ),
-        ("quintile.ingestion.v1.FeatureService", &["GetFeatures"]),
-        ("quintile.lifecycle.v1.StageService", &["GetStage", "GetFunnel"]),
-        ("quintile.scoring.v1.ScoreModelService", &["GetScoreModel", "ListScoreModels"]),
-        ("quintile.scoring.v1.ScoreService", &["GetScore", "BatchGetScores", "ExplainScore"]),
-        ("quintile.segmentation.v1.LabelService", &["GetLabelSet", "GetLabelDistribution"]),
-        ("quintile.segmentation.v1.ProfileService", &["GetProfile"]),
-        ("quintile.segmentation.v1.SegmentService", &["GetSegment", "ListSegments", "ListMembers", "CheckMembers"]),
+        TIME,
+        KEYS,
+        READ_CUSTOMERS,
+        FEATURES,
+        INGEST,
+        SCORE_MODELS,
+        SCORES,
+        STAGES,
+        LABELS,
+        PROFILES,
+        USE_SEGMENTS,
+        MAKE_SEGMENTS,
+        FEATURE_FEED,
+        SCORE_FEED,
+        STAGE_FEED,
     ],
-    forms: &[
-        (Name, Clear),
-        (Phone, Partial),
-        (Email, Partial),
-        (Address, Partial),
-        (IdNumber, Partial),
-        (BankCard, Partial),
-        // A date has no partial form.
-        (BirthDate, Year),
-        (IpAddress, Partial),
-        (LicensePlate, Partial),
-        (FreeText, Clear),
-        (Financial, Clear),
-        (Location, Clear),
-        (Demographic, Clear),
-        (Pseudonym, Clear),
-    ],
+    forms: NOBODY_IDENTIFIED,
+    row_scope: "",
+    lookups_per_minute: 0,
 };
+
+/// Reads the audit log, and no customer.
+const AUDITOR: SeededRole =
+    SeededRole { name: "auditor", methods: &[TIME, KEYS], forms: &[], row_scope: NO_CUSTOMER, lookups_per_minute: 0 };

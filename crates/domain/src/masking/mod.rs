@@ -3,9 +3,15 @@
 //! Messages are masked by code generated from their declared classes ([`Maskable`]); a [`Masked`] value is the only thing that
 //! a service can put on the wire, and masking is the only way to make one.
 
+mod forms;
 mod presets;
+mod pseudonym;
+mod shown;
 
-pub use presets::{REDACTED, partial};
+pub use forms::{DatePart, FieldForms, Form};
+pub use presets::{REDACTED, partial, partial_strict};
+pub use pseudonym::PseudonymKey;
+pub use shown::Shown;
 
 /// What a value could tell about a person. The numbers are those of `quintile.type.v1.Sensitivity`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,6 +36,9 @@ pub enum Sensitivity {
 }
 
 impl Sensitivity {
+    /// One more than the highest number.
+    pub const COUNT: usize = 16;
+
     /// Every class, in the order of their numbers.
     pub const ALL: [Self; 15] = [
         Self::None,
@@ -48,110 +57,71 @@ impl Sensitivity {
         Self::Demographic,
         Self::Pseudonym,
     ];
+
+    /// The name of the class, in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Name => "name",
+            Self::Phone => "phone",
+            Self::Email => "email",
+            Self::Address => "address",
+            Self::IdNumber => "id_number",
+            Self::BankCard => "bank_card",
+            Self::BirthDate => "birth_date",
+            Self::IpAddress => "ip_address",
+            Self::LicensePlate => "license_plate",
+            Self::FreeText => "free_text",
+            Self::Financial => "financial",
+            Self::Location => "location",
+            Self::Demographic => "demographic",
+            Self::Pseudonym => "pseudonym",
+        }
+    }
 }
 
-/// The form in which a value is shown.
+/// Whose data a message holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// As it is.
-    Clear,
-    /// Part of it, by the preset of its class.
-    Partial,
-    /// Of a date, the year; of anything else, nothing.
-    Year,
-    /// Text becomes [`REDACTED`], so that hidden and absent differ; everything else is absent.
-    Redacted,
+pub enum DataOf<'a> {
+    /// Nobody's in particular.
+    Nobody,
+    /// The customer's of this resource name, `customers/{number}` or a part of it.
+    Name(&'a str),
+    /// The customer's of this number.
+    Number(i64),
 }
 
-/// The form of every class, for one caller. Deny by default: a class that is not granted is redacted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldForms([Form; 16]);
-
-impl FieldForms {
-    /// Nothing but what tells nothing.
-    pub fn nothing() -> Self {
-        let mut forms = [Form::Redacted; 16];
-        forms[Sensitivity::None as usize] = Form::Clear;
-        Self(forms)
-    }
-
-    /// The same, with `form` granted for `class`.
-    #[must_use]
-    pub fn with(mut self, class: Sensitivity, form: Form) -> Self {
-        self.0[class as usize] = form;
-        self
-    }
-
-    /// The form of a class.
-    pub fn form(&self, class: Sensitivity) -> Form {
-        self.0[class as usize]
-    }
-
-    /// Whether a value of this class may be used to filter, sort, count or group: only what is seen in clear.
-    pub fn reads_in_clear(&self, class: Sensitivity) -> bool {
-        self.form(class) == Form::Clear
-    }
-
-    /// Whether every class is seen in clear.
-    pub fn everything_clear(&self) -> bool {
-        Sensitivity::ALL.into_iter().all(|class| self.reads_in_clear(class))
-    }
-
-    /// Brings a text into the form of its class.
-    pub fn mask_text(&self, class: Sensitivity, text: &mut Option<String>) {
-        if let Some(value) = text {
-            self.mask_required_text(class, value);
-        }
-    }
-
-    /// Brings every text of a list into the form of its class.
-    pub fn mask_texts(&self, class: Sensitivity, texts: &mut [String]) {
-        for text in texts {
-            self.mask_required_text(class, text);
-        }
-    }
-
-    fn mask_required_text(&self, class: Sensitivity, value: &mut String) {
-        match self.form(class) {
-            Form::Clear => {}
-            Form::Partial => *value = partial(class, value),
-            Form::Year | Form::Redacted => REDACTED.clone_into(value),
-        }
-    }
-
-    /// Takes a value that has no partial form away, unless its class is seen in clear.
-    pub fn mask_value<T>(&self, class: Sensitivity, value: &mut Option<T>) {
-        if !self.reads_in_clear(class) {
-            *value = None;
-        }
-    }
-
-    /// Brings a date into the form of its class. `keep_year` blanks the month and the day.
-    pub fn mask_date<T>(&self, class: Sensitivity, date: &mut Option<T>, keep_year: impl FnOnce(&mut T)) {
-        match (self.form(class), date.as_mut()) {
-            (Form::Clear, _) => {}
-            (Form::Year, Some(value)) => keep_year(value),
-            _ => *date = None,
+impl DataOf<'_> {
+    /// The customer's number. `None`: nobody's, or the name is none.
+    pub fn customer(self) -> Option<i64> {
+        match self {
+            Self::Nobody => None,
+            Self::Number(number) => Some(number),
+            Self::Name(name) => name.strip_prefix("customers/")?.split('/').next()?.parse().ok(),
         }
     }
 }
 
 /// A caller's view: the forms that it sees, which may differ by customer (one's own, one that consented).
 pub trait Lens {
-    /// The forms for the data of a customer (`customers/{number}...`), or for data of no customer in particular.
-    fn forms(&self, customer: Option<&str>) -> &FieldForms;
+    /// The forms for somebody's data.
+    fn forms(&self, of: DataOf<'_>) -> &FieldForms;
 }
 
 impl Lens for FieldForms {
-    fn forms(&self, _customer: Option<&str>) -> &FieldForms {
+    fn forms(&self, _of: DataOf<'_>) -> &FieldForms {
         self
     }
 }
 
 /// A message whose classified fields can be brought into a caller's forms. Generated; never written by hand.
 pub trait Maskable {
-    /// Brings every classified field into its form: `forms`, until a message names its customer, and then that customer's.
-    fn mask(&mut self, lens: &dyn Lens, forms: &FieldForms);
+    /// Whether it, or a message within it, says whose data it holds: whoever answers with it has to say who may see whom.
+    const NAMES_CUSTOMERS: bool;
+
+    /// Brings every classified field into its form, and notes what is shown: `forms`, until a message names its customer, and then
+    /// that customer's.
+    fn mask(&mut self, lens: &dyn Lens, forms: &FieldForms, shown: &mut Shown);
 }
 
 /// A message that has been masked for its caller: the only thing that goes on the wire.
@@ -159,10 +129,10 @@ pub trait Maskable {
 pub struct Masked<T>(T);
 
 impl<T: Maskable> Masked<T> {
-    /// Masks a message for a caller.
-    pub fn new(mut message: T, lens: &dyn Lens) -> Self {
-        let forms = lens.forms(None);
-        message.mask(lens, forms);
+    /// Masks a message for a caller, noting what it shows.
+    pub fn new(mut message: T, lens: &dyn Lens, shown: &mut Shown) -> Self {
+        let forms = lens.forms(DataOf::Nobody);
+        message.mask(lens, forms, shown);
         Self(message)
     }
 }

@@ -7,6 +7,7 @@ use crate::store::identities;
 use prost::Message;
 use quintile_chain::{page, store_error};
 use quintile_domain::ids::CustomerId;
+use quintile_domain::masking::{Masked, Sensitivity};
 use quintile_proto::ingestion::customer_service_server::CustomerService;
 use quintile_proto::ingestion::{
     CreateCustomerRequest, Customer, GetCustomerRequest, ListCustomersRequest, ListCustomersResponse,
@@ -16,7 +17,7 @@ use quintile_proto::types::{CustomerAttributes, ErrorReason};
 use quintile_rpc::{Answer, ApiError, Caller, convert};
 use quintile_store::idempotency::{self, Request as IdempotentRequest};
 use quintile_store::{StoreError, feed};
-use tonic::Request;
+use tonic::{Request, Response};
 
 /// The query that page tokens of customers belong to.
 const LIST_CUSTOMERS: &str = "ListCustomers";
@@ -36,6 +37,15 @@ impl Customers {
         let keys = self.service.keys.of(tenant).await.map_err(|error| store_error(&error))?;
         let found = customers::get(self.service.runtime.database.reader(), tenant, &keys, id).await;
         found.map_err(|error| store_error(&error))?.ok_or_else(ApiError::not_found)
+    }
+
+    /// Refuses, before anything is read, what a caller that may not read other systems' ids could find out of them.
+    fn may_ask_by_identity(caller: &Caller) -> Result<(), ApiError> {
+        if caller.reads_in_clear(Sensitivity::Pseudonym) {
+            Ok(())
+        } else {
+            Err(ApiError::field_denied("identities.id"))
+        }
     }
 
     /// Makes a customer, or finds the one that the same request made before.
@@ -91,6 +101,11 @@ impl Customers {
     }
 }
 
+/// A customer as its caller sees it, if it reaches it.
+fn seen(caller: &Caller, customer: &StoredCustomer) -> Result<Response<Masked<Customer>>, ApiError> {
+    Ok(caller.view_of(customer.id, &customer.attributes)?.respond(customer.message()))
+}
+
 enum Created {
     Now(Box<StoredCustomer>),
     Before(CustomerId),
@@ -101,6 +116,7 @@ enum Created {
 impl CustomerService for Customers {
     async fn create_customer(&self, request: Request<CreateCustomerRequest>) -> Answer<Customer> {
         let caller = Caller::of(&request)?;
+        Self::may_ask_by_identity(&caller)?;
         let request = request.into_inner();
         if !request.request_id.is_empty() && uuid::Uuid::try_parse(&request.request_id).is_err() {
             return Err(ApiError::invalid_field("request_id", "must be a UUID").into());
@@ -115,13 +131,13 @@ impl CustomerService for Customers {
             Created::Before(id) => self.find(&caller, id).await?,
             Created::Taken => return Err(ApiError::already_exists("a customer with this identity").into()),
         };
-        Ok(caller.respond(customer.message()))
+        Ok(seen(&caller, &customer)?)
     }
 
     async fn get_customer(&self, request: Request<GetCustomerRequest>) -> Answer<Customer> {
         let caller = Caller::of(&request)?;
         let id = convert::customer("name", &request.get_ref().name, None)?;
-        Ok(caller.respond(self.find(&caller, id).await?.message()))
+        Ok(seen(&caller, &self.find(&caller, id).await?)?)
     }
 
     async fn update_customer(&self, request: Request<UpdateCustomerRequest>) -> Answer<Customer> {
@@ -137,7 +153,8 @@ impl CustomerService for Customers {
         let keys = self.service.keys.of(tenant).await.map_err(|error| store_error(&error))?;
         let transaction = self.service.runtime.database.begin().await.map_err(|error| store_error(&error))?;
         let found = customers::get(&transaction, tenant, &keys, id).await.map_err(|error| store_error(&error))?;
-        let mut customer = found.ok_or_else(ApiError::not_found)?;
+        let mut customer =
+            found.filter(|customer| caller.reaches(&customer.attributes)).ok_or_else(ApiError::not_found)?;
         if !etag.is_empty() && etag != customer.etag() {
             return Err(ApiError::stale_etag().into());
         }
@@ -148,7 +165,9 @@ impl CustomerService for Customers {
             let saved = self.save(transaction, &caller, &keys, customer.clone()).await;
             saved.map_err(|error| store_error(&error))?;
         }
-        Ok(caller.respond(customer.message()))
+        // Whom the caller has just given away is out of its reach, and yet its own doing: the answer says what became of it.
+        let view = caller.view_of_reached([(customer.id, &customer.attributes)]);
+        Ok(view.respond(customer.message()))
     }
 
     async fn list_customers(&self, request: Request<ListCustomersRequest>) -> Answer<ListCustomersResponse> {
@@ -158,12 +177,14 @@ impl CustomerService for Customers {
         let sealer = &self.service.runtime.sealer;
         let after = page::begin_behind(sealer, tenant, LIST_CUSTOMERS, &request.get_ref().page_token)?;
         let keys = self.service.keys.of(tenant).await.map_err(|error| store_error(&error))?;
-        let listed = customers::page(self.service.runtime.database.reader(), tenant, &keys, after, size).await;
+        let reaches = |attributes: &CustomerAttributes| caller.reaches(attributes);
+        let reaches: Option<&(dyn Fn(&CustomerAttributes) -> bool + Sync)> = caller.scope().map(|_| &reaches as _);
+        let listed = customers::page(self.service.runtime.database.reader(), tenant, &keys, after, size, reaches).await;
         let listed = listed.map_err(|error| store_error(&error))?;
-        let (full, last) = (listed.len() as u64 == size, listed.last().map(|customer| customer.id.as_i64()));
-        let next_page_token = page::next_behind(sealer, tenant, LIST_CUSTOMERS, full, last);
-        let customers = listed.iter().map(StoredCustomer::message).collect();
-        Ok(caller.respond(ListCustomersResponse { customers, next_page_token }))
+        let next_page_token = page::next_behind(sealer, tenant, LIST_CUSTOMERS, listed.more, listed.last);
+        let view = caller.view_of_reached(listed.customers.iter().map(|customer| (customer.id, &customer.attributes)));
+        let customers = listed.customers.iter().map(StoredCustomer::message).collect();
+        Ok(view.respond(ListCustomersResponse { customers, next_page_token }))
     }
 
     async fn lookup_customer(&self, request: Request<LookupCustomerRequest>) -> Answer<Customer> {
@@ -171,9 +192,11 @@ impl CustomerService for Customers {
         let tenant = caller.tenant().id;
         let keys = self.service.keys.of(tenant).await.map_err(|error| store_error(&error))?;
         let reader = self.service.runtime.database.reader();
+        self.service.lookups.allow(&caller, self.service.clock.now())?;
         let key = request.into_inner().key.ok_or_else(|| ApiError::invalid_field("key", "is required"))?;
         let found = match key {
             Key::Identity(identity) => {
+                Self::may_ask_by_identity(&caller)?;
                 let identity = Identity::check(Some(&identity), "identity")?;
                 let owners = identities::resolve(reader, tenant, &keys, &[&identity]).await;
                 owners.map(|owners| owners.values().map(|owner| owner.customer).collect())
@@ -188,7 +211,7 @@ impl CustomerService for Customers {
         let found: Vec<CustomerId> = found.map_err(|error| store_error(&error))?;
         match found.as_slice() {
             [] => Err(ApiError::not_found().into()),
-            [id] => Ok(caller.respond(self.find(&caller, *id).await?.message())),
+            [id] => Ok(seen(&caller, &self.find(&caller, *id).await?)?),
             _ => Err(ApiError::failed_precondition(
                 ErrorReason::FailedPrecondition,
                 "several customers have this contact: look up by identity",

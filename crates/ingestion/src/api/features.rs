@@ -58,8 +58,9 @@ impl FeatureService for FeatureReads {
             let computed = computed.map_err(|error| store_error(&error))?;
             computed.into_iter().next().ok_or_else(ApiError::not_found)?.record
         };
+        let view = caller.view_of(customer, &record.attributes.unwrap_or_default())?;
         let watermark = Some(watermark.to_message());
-        Ok(caller.respond(CustomerFeatures { name, features: record.features, watermark }))
+        Ok(view.respond(CustomerFeatures { name, features: record.features, watermark }))
     }
 
     async fn watch_features(

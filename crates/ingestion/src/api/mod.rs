@@ -4,6 +4,7 @@ mod clock;
 mod customers;
 mod features;
 mod ingest;
+pub mod lookups;
 
 use crate::Service;
 use quintile_proto::ingestion::clock_service_server::{self, ClockServiceServer};

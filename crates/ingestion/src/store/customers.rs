@@ -15,6 +15,8 @@ use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, Qu
 
 /// Keys of one query: under the parameter limits of both databases.
 const KEYS_PER_QUERY: usize = 500;
+/// Rows that a page looks at, at least, for a caller that does not reach all of them.
+const LEAST_ROWS_PER_PAGE: u64 = 1_000;
 
 const CUSTOMERS: Target = Target {
     table: "customer",
@@ -241,22 +243,53 @@ pub async fn get(
     row.map(|row| open(tenant, keys, row)).transpose()
 }
 
-/// Up to `limit` customers behind `after`, opened, by number.
+/// A page of customers.
+pub struct CustomerPage {
+    /// Those that are to be seen, opened, by number.
+    pub customers: Vec<StoredCustomer>,
+    /// The last customer that was looked at.
+    pub last: Option<i64>,
+    /// Whether there may be more behind it.
+    pub more: bool,
+}
+
+/// Up to `limit` customers behind `after` of whom `reaches` holds. It looks at so many rows and no more: a page of a caller that reaches
+/// few may be short, or empty, with more behind it.
 pub async fn page(
     connection: &impl ConnectionTrait,
     tenant: TenantId,
     keys: &TenantKeys,
     after: i64,
     limit: u64,
-) -> Result<Vec<StoredCustomer>, StoreError> {
+    reaches: Option<&(dyn Fn(&CustomerAttributes) -> bool + Sync)>,
+) -> Result<CustomerPage, StoreError> {
+    let rows_to_look_at = if reaches.is_some() { limit.max(LEAST_ROWS_PER_PAGE) } else { limit };
     let rows = customer::Entity::find()
         .filter(customer::Column::TenantId.eq(tenant.0))
         .filter(customer::Column::CustomerId.gt(after))
         .order_by_asc(customer::Column::CustomerId)
-        .limit(limit)
+        .limit(rows_to_look_at)
         .all(connection)
         .await?;
-    rows.into_iter().map(|row| open(tenant, keys, row)).collect()
+    let more = rows.len() as u64 >= rows_to_look_at;
+    let mut page = CustomerPage { customers: Vec::new(), last: None, more };
+    for row in rows {
+        if page.customers.len() as u64 == limit {
+            page.more = true;
+            break;
+        }
+        page.last = Some(row.customer_id);
+        // Before the row is opened: what nobody will see stays sealed.
+        let attributes = decode_attributes(&row.attributes)?;
+        if reaches.is_none_or(|reaches| reaches(&attributes)) {
+            page.customers.push(open(tenant, keys, row)?);
+        }
+    }
+    Ok(page)
+}
+
+fn decode_attributes(encoded: &[u8]) -> Result<CustomerAttributes, StoreError> {
+    CustomerAttributes::decode(encoded).map_err(|_| StoreError::Sealed("attributes"))
 }
 
 /// The attributes of these customers, which are in clear.
@@ -279,9 +312,7 @@ pub async fn attributes(
             .await?;
         for (id, attributes) in rows {
             let id = CustomerId::try_from(id).map_err(|_| StoreError::Sealed("customer id"))?;
-            let attributes =
-                CustomerAttributes::decode(attributes.as_slice()).map_err(|_| StoreError::Sealed("attributes"))?;
-            found.push((id, attributes));
+            found.push((id, decode_attributes(&attributes)?));
         }
     }
     Ok(found)
@@ -321,8 +352,7 @@ fn open(tenant: TenantId, keys: &TenantKeys, row: customer::Model) -> Result<Sto
             address: message.address,
             birth_date: message.birth_date,
         },
-        attributes: CustomerAttributes::decode(row.attributes.as_slice())
-            .map_err(|_| StoreError::Sealed("attributes"))?,
+        attributes: decode_attributes(&row.attributes)?,
         created_at: Instant::from_micros(row.created_at),
         updated_at: Instant::from_micros(row.updated_at),
         revision: row.revision,

@@ -3,7 +3,7 @@
 use crate::stages::Stage;
 use crate::worker::StageLink;
 use quintile_chain::context::Runtime;
-use quintile_chain::derive::{self, Link};
+use quintile_chain::derive::{self, Current, Link};
 use quintile_chain::{feed, store_error};
 use quintile_proto::lifecycle::stage_service_server::StageService;
 use quintile_proto::lifecycle::{
@@ -34,8 +34,9 @@ impl StageService for Stages {
         let caller = Caller::of(&request)?;
         let name = request.get_ref().name.clone();
         let customer = convert::customer("name", &name, Some(PART))?;
-        let (record, watermark) = derive::current(&self.runtime, self.link.as_ref(), &caller, customer).await?;
-        Ok(caller.respond(CustomerStage { name, values: record.stage, watermark: Some(watermark.to_message()) }))
+        let Current { record, watermark, view } =
+            derive::current(&self.runtime, self.link.as_ref(), &caller, customer).await?;
+        Ok(view.respond(CustomerStage { name, values: record.stage, watermark: Some(watermark.to_message()) }))
     }
 
     async fn get_funnel(&self, request: Request<GetFunnelRequest>) -> Answer<Funnel> {
@@ -53,6 +54,9 @@ impl StageService for Stages {
             after = last.customer.0;
             for row in page.iter().filter(|row| !row.body.is_empty()) {
                 let mut record = feed::decode(row).map_err(|error| store_error(&error))?;
+                if !caller.reaches(record.attributes.get_or_insert_default()) {
+                    continue;
+                }
                 if row.next_change.is_some_and(|instant| instant <= as_of) {
                     self.link.derive(tenant, &mut record, as_of);
                 }

@@ -3,7 +3,7 @@
 use crate::rfm::explain::DimensionReason;
 use crate::worker::{ScoreLink, rfm_input, version_name};
 use quintile_chain::context::Runtime;
-use quintile_chain::derive::{self, Link};
+use quintile_chain::derive::{self, Current, Link};
 use quintile_chain::feed;
 use quintile_proto::scoring::score_service_server::ScoreService;
 use quintile_proto::scoring::{
@@ -27,10 +27,11 @@ pub struct Scores {
 }
 
 impl Scores {
-    async fn score(&self, caller: &Caller, field: &str, name: &str) -> Result<Score, ApiError> {
+    async fn score(&self, caller: &Caller, field: &str, name: &str) -> Result<(Score, Current), ApiError> {
         let customer = convert::customer(field, name, Some(PART))?;
-        let (record, watermark) = derive::current(&self.runtime, self.link.as_ref(), caller, customer).await?;
-        Ok(Score { name: name.to_owned(), values: record.scores, watermark: Some(watermark.to_message()) })
+        let mut current = derive::current(&self.runtime, self.link.as_ref(), caller, customer).await?;
+        let values = current.record.scores.take();
+        Ok((Score { name: name.to_owned(), values, watermark: Some(current.watermark.to_message()) }, current))
     }
 }
 
@@ -40,8 +41,8 @@ impl ScoreService for Scores {
 
     async fn get_score(&self, request: Request<GetScoreRequest>) -> Answer<Score> {
         let caller = Caller::of(&request)?;
-        let score = self.score(&caller, "name", &request.get_ref().name).await?;
-        Ok(caller.respond(score))
+        let (score, current) = self.score(&caller, "name", &request.get_ref().name).await?;
+        Ok(current.view.respond(score))
     }
 
     async fn batch_get_scores(&self, request: Request<BatchGetScoresRequest>) -> Answer<BatchGetScoresResponse> {
@@ -50,28 +51,32 @@ impl ScoreService for Scores {
         if names.is_empty() || names.len() > MAX_BATCH {
             return Err(ApiError::invalid_field("names", format!("must have 1 to {MAX_BATCH} names")).into());
         }
-        let mut scores = Vec::with_capacity(names.len());
+        let (mut scores, mut reached) = (Vec::with_capacity(names.len()), Vec::with_capacity(names.len()));
         for (index, name) in names.iter().enumerate() {
             match self.score(&caller, &format!("names[{index}]"), name).await {
-                Ok(score) => scores.push(score),
+                Ok((score, current)) => {
+                    scores.push(score);
+                    reached.push(current.record);
+                }
                 Err(error) if error.code() == Code::NotFound => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(caller.respond(BatchGetScoresResponse { scores }))
+        Ok(feed::view_of(&caller, &reached).respond(BatchGetScoresResponse { scores }))
     }
 
     async fn explain_score(&self, request: Request<ExplainScoreRequest>) -> Answer<ScoreExplanation> {
         let caller = Caller::of(&request)?;
         let name = request.get_ref().name.clone();
         let customer = convert::customer("name", &name, Some(PART))?;
-        let (record, _) = derive::current(&self.runtime, self.link.as_ref(), &caller, customer).await?;
+        let Current { record, view, .. } =
+            derive::current(&self.runtime, self.link.as_ref(), &caller, customer).await?;
         let tenant = caller.tenant();
         let (model, input, as_of) = (self.link.model(tenant), rfm_input(tenant, &record), self.runtime.business.now());
         let units = ["days".to_owned(), "orders".to_owned(), format!("{} minor", tenant.currency.code())];
         let reasons = model.explain(&input, as_of, &tenant.zone);
         let dimensions = reasons.into_iter().zip(units).map(|(reason, unit)| explanation(reason, unit)).collect();
-        Ok(caller.respond(ScoreExplanation {
+        Ok(view.respond(ScoreExplanation {
             name,
             model_version: version_name(&model),
             as_of: Some(convert::timestamp(as_of)),

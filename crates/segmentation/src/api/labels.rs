@@ -1,6 +1,6 @@
 //! Label sets.
 
-use super::{population, revenue};
+use super::{population, reached, reached_population, revenue};
 use crate::Service;
 use crate::population::{LABEL_SET, Population};
 use quintile_proto::segmentation::label_service_server::LabelService;
@@ -53,16 +53,16 @@ impl LabelService for Labels {
         let loaded = population(&self.service, &caller)?;
         let watermark = self.service.runtime.progress.of(caller.tenant().id).watermark();
         let population = loaded.population.read();
-        let members = population.label_members();
-        let labels = members.iter().enumerate().map(|(index, members)| LabelCount {
+        let members = population.label_members().into_iter().map(|members| reached(&caller, &population, members));
+        let labels = members.enumerate().map(|(index, members)| LabelCount {
             label: population.label_name(index),
             title: title(&population, index),
             customers: members.count() as i64,
-            net_revenue: Some(revenue(&caller, &population, members)),
+            net_revenue: Some(revenue(&caller, &population, &members)),
         });
         Ok(caller.respond(LabelDistribution {
             labels: labels.collect(),
-            population: population.engine().population() as i64,
+            population: reached_population(&caller, &population),
             watermark: Some(watermark.to_message()),
         }))
     }

@@ -1,6 +1,6 @@
 //! The members of segments and labels.
 
-use super::{check_rights, population};
+use super::{check_rights, population, reached};
 use crate::Service;
 use crate::engine::Bitmap;
 use crate::population::Population;
@@ -14,16 +14,23 @@ use quintile_rpc::{ApiError, Caller, convert};
 /// The most customers of one check.
 const MAX_CHECKED: usize = 1_000;
 
-/// The members of a segment or label that the caller may use.
-pub fn members_of(caller: &Caller, population: &Population, parent: &str) -> Result<Bitmap, ApiError> {
+/// Refuses a parent that is none, that is not there, or whose members the caller may not know.
+pub fn check_parent(caller: &Caller, population: &Population, parent: &str) -> Result<(), ApiError> {
     if !parent.starts_with("segments/") && !parent.starts_with("labelSets/") {
         return Err(ApiError::invalid_field("parent", "must be segments/{id} or labelSets/{set}/labels/{label}"));
     }
-    let members = population.members(parent).ok_or_else(ApiError::not_found)?;
-    if let Some(segment) = parent.strip_prefix("segments/").and_then(|id| population.segment(id)) {
-        check_rights(caller, population, &segment.rule)?;
+    match parent.strip_prefix("segments/").and_then(|id| population.segment(id)) {
+        Some(segment) => check_rights(caller, population, &segment.rule),
+        None if population.is_label(parent) => Ok(()),
+        None => Err(ApiError::not_found()),
     }
-    Ok(members)
+}
+
+/// The members, as far as the caller reaches them, of a segment or label that the caller may use.
+pub fn members_of(caller: &Caller, population: &Population, parent: &str) -> Result<Bitmap, ApiError> {
+    check_parent(caller, population, parent)?;
+    let members = population.members(parent).ok_or_else(ApiError::not_found)?;
+    Ok(reached(caller, population, members))
 }
 
 /// A page of members.

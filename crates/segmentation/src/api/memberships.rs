@@ -7,7 +7,7 @@ use futures::SinkExt;
 use futures::channel::mpsc;
 use quintile_chain::progress::Watermark;
 use quintile_chain::store_error;
-use quintile_domain::ids::TenantId;
+use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::masking::Masked;
 use quintile_proto::segmentation::{WatchMembershipsRequest, WatchMembershipsResponse};
 use quintile_rpc::{AnswerStream, ApiError, Caller};
@@ -33,7 +33,7 @@ pub async fn watch(
     }
     let loaded = population(&service, &caller)?;
     for parent in &request.parents {
-        members::members_of(&caller, &loaded.population.read(), parent)?;
+        members::check_parent(&caller, &loaded.population.read(), parent)?;
     }
     let tenant = caller.tenant().id;
     let position = open_cursor(&service, tenant, &request.cursor).await?;
@@ -85,7 +85,7 @@ impl Reader {
             // Read before the log: what it covers is then certainly read.
             let watermark = *changes.borrow_and_update();
             while let Some(response) = self.next_page().await.map_err(Some)? {
-                sender.send(Ok(self.caller.mask(response))).await.map_err(|_| None)?;
+                sender.send(Ok(self.masked(response))).await.map_err(|_| None)?;
             }
             if self.told != Some(watermark) {
                 self.told = Some(watermark);
@@ -94,7 +94,7 @@ impl Reader {
                     cursor: self.cursor(),
                     watermark: Some(watermark.to_message()),
                 };
-                sender.send(Ok(self.caller.mask(response))).await.map_err(|_| None)?;
+                sender.send(Ok(self.masked(response))).await.map_err(|_| None)?;
             }
             tokio::select! {
                 _ = changes.changed() => {}
@@ -115,15 +115,25 @@ impl Reader {
             // What the caller may not use is not told; a segment that is gone by now needs no right to hear that it is.
             let wanted = |parent: &str| {
                 (self.parents.is_empty() || self.parents.contains(parent))
-                    && !matches!(members::members_of(&self.caller, &population, parent), Err(error) if error.code() == tonic::Code::PermissionDenied)
+                    && !matches!(members::check_parent(&self.caller, &population, parent), Err(error) if error.code() == tonic::Code::PermissionDenied)
             };
+            let reaches = |customer: &str| {
+                let id = CustomerId::from_name(customer, None);
+                id.is_some_and(|id| population.reaches(self.caller.scope(), id.0))
+            };
+            let changes = page.into_iter().map(|(_, change)| change);
             let changes: Vec<_> =
-                page.into_iter().map(|(_, change)| change).filter(|change| wanted(&change.parent)).collect();
+                changes.filter(|change| wanted(&change.parent) && reaches(&change.customer)).collect();
             drop(population);
             if !changes.is_empty() {
                 return Ok(Some(WatchMembershipsResponse { changes, cursor: self.cursor(), watermark: None }));
             }
         }
+    }
+
+    /// What changes say of customers is nothing that is masked, and those that the caller does not reach are left out before.
+    fn masked(&self, response: WatchMembershipsResponse) -> Masked<WatchMembershipsResponse> {
+        self.caller.view_of_reached([]).mask(response)
     }
 
     fn cursor(&self) -> String {

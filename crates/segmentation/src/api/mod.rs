@@ -47,6 +47,19 @@ fn check_rights(caller: &Caller, population: &Population, rule: &Rule) -> Result
     Ok(())
 }
 
+/// Some customers as far as the caller reaches them.
+fn reached(caller: &Caller, population: &Population, mut customers: Bitmap) -> Bitmap {
+    if let Some(scope) = population.reached(caller.scope()) {
+        customers = customers.and(&scope);
+    }
+    customers
+}
+
+/// How many customers the caller reaches in all.
+fn reached_population(caller: &Caller, population: &Population) -> i64 {
+    population.reached(caller.scope()).map_or(population.engine().population(), |scope| scope.count()) as i64
+}
+
 /// The revenue of customers so far.
 fn revenue(caller: &Caller, population: &Population, customers: &Bitmap) -> Money {
     let minor = population.engine().sum_minor(FieldId::NetRevenue, customers);

@@ -30,6 +30,9 @@ impl Profiles {
     fn memberships(&self, caller: &Caller, customer: CustomerId) -> Result<(Vec<String>, Vec<String>), ApiError> {
         let loaded = population(&self.service, caller)?;
         let population = loaded.population.read();
+        if !population.reaches(caller.scope(), customer.0) {
+            return Err(ApiError::not_found());
+        }
         let labels = population.label_members().into_iter().enumerate();
         let labels = labels.filter(|(_, members)| members.contains(customer.0));
         let segments = population.segments().iter().filter(|segment| {
@@ -87,7 +90,9 @@ impl ProfileService for Profiles {
         let score = part("scores", score, &mut missing_parts)?;
         let stage = part("stage", stage, &mut missing_parts)?;
         let (labels, segments) = self.memberships(&caller, id)?;
-        Ok(caller.respond(Profile {
+        // The parts were masked by the services that own them; whether the caller reaches the customer was found out above.
+        let view = caller.view_of_reached([]);
+        Ok(view.respond(Profile {
             name,
             customer,
             features: features.and_then(|features| features.features),

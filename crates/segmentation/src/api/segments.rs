@@ -1,6 +1,6 @@
 //! Segments.
 
-use super::{check_rights, members, memberships, population, revenue};
+use super::{check_rights, members, memberships, population, reached, reached_population, revenue};
 use crate::Service;
 use crate::engine::Bitmap;
 use crate::population::{Change, LiveSegment, Population};
@@ -63,12 +63,14 @@ fn segment_id(field: &str, name: &str) -> Result<String, ApiError> {
     id.map(str::to_owned).ok_or_else(|| ApiError::invalid_field(field, "must be segments/{id}"))
 }
 
-fn message(segment: &LiveSegment) -> Segment {
+/// A segment as a caller sees it: its count is of the customers that the caller reaches.
+fn message(segment: &LiveSegment, scope: Option<&Bitmap>) -> Segment {
+    let members = scope.map_or_else(|| segment.members.count(), |scope| segment.members.and(scope).count());
     Segment {
         name: segment.name(),
         expression: segment.rule.source().to_owned(),
         description: segment.description.clone(),
-        members: segment.members.count() as i64,
+        members: members as i64,
         create_time: Some(convert::timestamp(segment.created_at)),
         etag: etag(segment),
     }
@@ -162,7 +164,7 @@ impl Segments {
         let segment = population.segment(id).ok_or_else(ApiError::not_found)?;
         // Its count and its very words are made of the fields that it reads.
         check_rights(caller, &population, &segment.rule)?;
-        Ok(message(segment))
+        Ok(message(segment, population.reached(caller.scope()).as_ref()))
     }
 
     async fn delete(&self, caller: &Caller, id: &str, known_etag: &str) -> Result<(), ApiError> {
@@ -239,7 +241,8 @@ impl SegmentService for Segments {
             Some(last) if more => sealer.seal(tenant, b"ListSegments", last.id.as_bytes()),
             _ => String::new(),
         };
-        let segments = segments.into_iter().map(message).collect();
+        let scope = population.reached(caller.scope());
+        let segments = segments.into_iter().map(|segment| message(segment, scope.as_ref())).collect();
         Ok(caller.respond(ListSegmentsResponse { segments, next_page_token }))
     }
 
@@ -263,13 +266,13 @@ impl SegmentService for Segments {
         let rule = parse("expression", &request.expression, &population)?;
         check_rights(&caller, &population, &rule)?;
         let begun = Stopwatch::now();
-        let members = population.select(&rule, runtime.business.now());
+        let members = reached(&caller, &population, population.select(&rule, runtime.business.now()));
         let customers = members.count();
         let evaluation_time = begun.elapsed();
         let sample = members.iter().take(request.sample_size as usize).map(|id| CustomerId(id).to_string());
         Ok(caller.respond(SegmentPreview {
             customers: customers as i64,
-            population: population.engine().population() as i64,
+            population: reached_population(&caller, &population),
             net_revenue: Some(revenue(&caller, &population, &members)),
             sample: sample.collect(),
             evaluation_time: Some(convert::duration(evaluation_time)),

@@ -34,6 +34,8 @@ pub struct Customer<'a> {
     pub revenue_30_minor: i64,
     pub revenue_90_minor: i64,
     pub revenue_365_minor: i64,
+    /// Of each purpose, in the order of the fields.
+    pub consents: [&'a str; 5],
 }
 
 impl Customer<'_> {
@@ -68,6 +70,11 @@ impl Customer<'_> {
             FieldId::Revenue30 => int(self.revenue_30_minor),
             FieldId::Revenue90 => int(self.revenue_90_minor),
             FieldId::Revenue365 => int(self.revenue_365_minor),
+            FieldId::ConsentMarketing => text(self.consents[0]),
+            FieldId::ConsentProfiling => text(self.consents[1]),
+            FieldId::ConsentAnalytics => text(self.consents[2]),
+            FieldId::ConsentSupport => text(self.consents[3]),
+            FieldId::ConsentThirdParty => text(self.consents[4]),
         }
     }
 

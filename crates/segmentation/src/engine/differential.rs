@@ -120,6 +120,7 @@ impl Owned {
             revenue_30_minor: seeded.number(),
             revenue_90_minor: seeded.number(),
             revenue_365_minor: seeded.number(),
+            consents: std::array::from_fn(|_| ["", "given", "objected"][seeded.below(3)]),
         }
     }
 }
