@@ -2,7 +2,7 @@
 
 use crate::schema::Migrator;
 use crate::waiting::LIMIT;
-use quintile_store::{Database, DatabaseUrl, migration};
+use quintile_store::{Database, DatabaseUrl, audit, migration};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
@@ -12,7 +12,7 @@ const POSTGRES_URL: &str = "QUINTILE_TEST_POSTGRES_URL";
 /// PostgreSQL databases in use at once, each with up to three pools of eight: under a server's default of 100 connections.
 static POSTGRES_PLACES: Semaphore = Semaphore::const_new(4);
 /// The service whose database a test is given.
-const SERVICE: &str = "conformance";
+pub const SERVICE: &str = "conformance";
 
 /// A database that the chassis runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,11 @@ impl TestStore {
     /// The same database, opened once more as another process would.
     pub async fn open_again(&self) -> Database {
         self.open(SERVICE).await
+    }
+
+    /// The service's audit log, migrated.
+    pub async fn open_audit(&self) -> Database {
+        audit::open(&self.url, SERVICE).await.expect("an audit log beside a database that opened opens")
     }
 
     /// The database of another service beside it, without any tables if it was not there.

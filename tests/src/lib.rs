@@ -10,7 +10,7 @@ mod publishing;
 mod schema;
 mod waiting;
 
-pub use backend::{Backend, TestStore, on};
+pub use backend::{Backend, SERVICE, TestStore, on};
 pub use cut_off::cut_off_after;
 pub use publishing::{FEED, TENANT, commit, logged, publish, record};
 pub use schema::{Migrator, VARIETY};

@@ -12,7 +12,7 @@ pub const FEED: &str = "customers";
 
 /// A record that time alone does not change.
 pub fn record(customer: u32, seq: i64, body: &[u8]) -> Record {
-    Record { customer: CustomerId(customer), seq, next_change: None, body: body.to_vec() }
+    Record { customer: CustomerId(customer), seq, next_change: None, body: body.to_vec(), erased: false }
 }
 
 /// Writes records of these customers and publishes them in [`FEED`], as part of a transaction. Returns the commit's number.

@@ -11,17 +11,18 @@ use std::process::Command;
 /// The services. None names another: they meet through the generated clients.
 const SERVICES: [&str; 5] = ["ingestion", "scoring", "lifecycle", "segmentation", "access-control"];
 /// What a service may build upon.
-const BELOW_SERVICES: &[&str] = &["chain", "domain", "expr", "proto", "rpc", "store"];
+const BELOW_SERVICES: &[&str] = &["audit", "chain", "domain", "expr", "proto", "rpc", "store"];
 /// The only crates that know all services.
 const KNOW_EVERYTHING: [&str; 2] = ["quintile", "quintile-tests"];
 /// Every other crate, and which crates of the workspace it may depend on.
-const PLACES: [(&str, &[&str]); 11] = [
+const PLACES: [(&str, &[&str]); 12] = [
     ("domain", &[]),
     ("expr", &["domain"]),
     ("store", &["domain"]),
     ("proto", &["domain"]),
     ("rpc", &["domain", "expr", "proto"]),
-    ("chain", &["domain", "proto", "rpc", "store"]),
+    ("audit", &["domain", "proto", "rpc", "store"]),
+    ("chain", &["audit", "domain", "proto", "rpc", "store"]),
     (SERVICES[0], BELOW_SERVICES),
     (SERVICES[1], BELOW_SERVICES),
     (SERVICES[2], BELOW_SERVICES),
@@ -29,12 +30,13 @@ const PLACES: [(&str, &[&str]); 11] = [
     (SERVICES[4], BELOW_SERVICES),
 ];
 /// Which foreign crates a crate does not know, by the beginnings of their names: the business itself has neither wire nor disk.
-const STRANGERS: [(&str, &[&str]); 7] = [
+const STRANGERS: [(&str, &[&str]); 8] = [
     ("domain", &["tonic", "prost", "sea-", "sqlx", "tokio"]),
     ("expr", &["tonic", "prost", "sea-", "sqlx", "tokio"]),
     ("store", &["tonic", "prost"]),
     ("proto", &["sea-", "sqlx"]),
     ("rpc", &["sea-", "sqlx"]),
+    ("audit", &["sea-", "sqlx"]),
     ("chain", &["sea-", "sqlx"]),
     ("quintile", &["sea-", "sqlx"]),
 ];

@@ -4,13 +4,11 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use quintile_domain::entropy::Entropy;
 use quintile_domain::time::Instant;
-use quintile_rpc::token::{AUDIENCE, Claims};
+use quintile_rpc::token::{AUDIENCE, Claims, MAX_LIFETIME_SECONDS};
 use thiserror::Error;
 
 /// How long a token is valid where nothing else is asked for.
 const DEFAULT_SECONDS: i64 = 3600;
-/// The longest that a token may be valid.
-const MAX_SECONDS: i64 = 12 * 3600;
 /// Bytes of a token's id.
 const ID_BYTES: usize = 16;
 
@@ -36,7 +34,11 @@ impl Lifetime {
             return Err(LifetimeError);
         }
         let rounded = seconds.saturating_add(i64::from(nanos > 0));
-        if seconds >= 0 && (1..=MAX_SECONDS).contains(&rounded) { Ok(Self(rounded)) } else { Err(LifetimeError) }
+        if seconds >= 0 && (1..=MAX_LIFETIME_SECONDS).contains(&rounded) {
+            Ok(Self(rounded))
+        } else {
+            Err(LifetimeError)
+        }
     }
 }
 
@@ -50,6 +52,10 @@ pub struct Grant<'a> {
     pub tenant: &'a str,
     /// The role.
     pub role: &'a str,
+    /// The department that row scopes compare with. Empty: none.
+    pub department: &'a str,
+    /// The region that row scopes compare with. Empty: none.
+    pub region: &'a str,
     /// For how long.
     pub lifetime: Lifetime,
 }
@@ -67,8 +73,8 @@ pub fn claims(grant: &Grant<'_>, now: Instant, entropy: &Entropy) -> Claims {
         jti: URL_SAFE_NO_PAD.encode(entropy.bytes::<ID_BYTES>()),
         tenant: grant.tenant.to_owned(),
         role: grant.role.to_owned(),
-        department: String::new(),
-        region: String::new(),
+        department: grant.department.to_owned(),
+        region: grant.region.to_owned(),
     }
 }
 
@@ -103,8 +109,15 @@ mod tests {
     fn a_token_speaks_for_its_role_where_no_subject_is_named_and_no_two_have_one_id() {
         let entropy = Entropy::new(StdRng::seed_from_u64(7));
         let now = Instant::parse("2024-02-29T12:00:00.9Z").unwrap();
-        let grant =
-            Grant { issuer: "https://access", subject: "", tenant: "default", role: "admin", lifetime: Lifetime(60) };
+        let grant = Grant {
+            issuer: "https://access",
+            subject: "",
+            tenant: "default",
+            role: "admin",
+            department: "",
+            region: "",
+            lifetime: Lifetime(60),
+        };
         let first = claims(&grant, now, &entropy);
         assert_eq!((first.sub.as_str(), first.aud.as_str()), ("admin", "quintile"));
         assert_eq!((first.iat, first.nbf, first.exp), (1_709_208_000, 1_709_208_000, 1_709_208_060));

@@ -1,13 +1,16 @@
 //! The keys that sign tokens: Ed25519.
 
+use crate::rotation::{self, Scheduled};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::EncodingKey;
+use quintile_domain::time::Instant;
 use quintile_proto::access::Jwk;
 use quintile_rpc::ApiError;
 use quintile_rpc::token::{self, Claims};
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// Bytes of the secret that a key is made from.
@@ -20,6 +23,7 @@ const PKCS8_PREFIX: [u8; 16] =
 pub struct SigningKey {
     kid: String,
     x: String,
+    pair: Ed25519KeyPair,
     encoding: EncodingKey,
 }
 
@@ -31,7 +35,7 @@ impl SigningKey {
         let mut pkcs8 = Zeroizing::new([0; PKCS8_PREFIX.len() + SEED_BYTES]);
         pkcs8[..PKCS8_PREFIX.len()].copy_from_slice(&PKCS8_PREFIX);
         pkcs8[PKCS8_PREFIX.len()..].copy_from_slice(seed);
-        Self { kid: thumbprint(&x), x, encoding: EncodingKey::from_ed_der(pkcs8.as_ref()) }
+        Self { kid: thumbprint(&x), x, pair, encoding: EncodingKey::from_ed_der(pkcs8.as_ref()) }
     }
 
     /// The key's id: the thumbprint of its public part.
@@ -44,9 +48,30 @@ impl SigningKey {
         &self.x
     }
 
+    /// Signs bytes that can't be taken for a token: Ed25519, 64 bytes.
+    pub fn sign_bytes(&self, message: &[u8]) -> Vec<u8> {
+        self.pair.sign(message).as_ref().to_vec()
+    }
+
     /// Signs a token.
     pub fn sign(&self, claims: &Claims) -> Result<String, ApiError> {
         token::sign(claims, &self.kid, &self.encoding)
+    }
+}
+
+/// The keys that sign, each in its time.
+pub struct KeyRing(Vec<(Scheduled, Arc<SigningKey>)>);
+
+impl KeyRing {
+    /// The ring of keys and their schedule, in its order.
+    pub fn new(keys: Vec<(Scheduled, Arc<SigningKey>)>) -> Self {
+        Self(keys)
+    }
+
+    /// The key that signs at an instant.
+    pub fn signing(&self, now: Instant) -> Option<&Arc<SigningKey>> {
+        let schedule: Vec<_> = self.0.iter().map(|(scheduled, _)| scheduled.clone()).collect();
+        rotation::signing(&schedule, now).map(|index| &self.0[index].1)
     }
 }
 

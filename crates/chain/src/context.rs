@@ -1,17 +1,23 @@
 //! What a service of the chain is given to run.
 
 use crate::progress::{ProgressOfTenants, Watermark};
+use crate::rewrapping::{self, Reporter};
 use futures::FutureExt;
+use quintile_audit::{RemoteSigner, ServiceAudit};
 use quintile_domain::clock::BusinessClock;
 use quintile_domain::entropy::Entropy;
 use quintile_domain::time::Instant;
+use quintile_proto::access::master_key_service_client::MasterKeyServiceClient;
+use quintile_proto::access::{KeyState, ReportKeyStateRequest};
 use quintile_rpc::client::Credentials;
-use quintile_rpc::policy::Tenant;
+use quintile_rpc::issuer_keys::RemoteIssuerKeys;
+use quintile_rpc::policy::{DEFAULT_TENANT, Tenant};
 use quintile_rpc::policy_handle::PolicyHandle;
 use quintile_rpc::server::{ServerError, ServiceServer, Shared, wait_for_true};
 use quintile_rpc::{policy_follower, server};
 use quintile_store::follower::Place;
-use quintile_store::sealing::{Key, TokenSealer};
+use quintile_store::keys::{self, KeyStore};
+use quintile_store::sealing::{KeyEncryption, TokenSealer};
 use quintile_store::{Database, DatabaseUrl, StoreError, lease};
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
@@ -28,6 +34,9 @@ const LEASE_TTL: Duration = Duration::from_secs(6);
 /// How often new tenants are looked for, leases renewed, and failed workers started anew.
 const SUPERVISION: Duration = Duration::from_millis(500);
 
+/// How long a report may take.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Channels to the services that others call.
 #[derive(Clone)]
 pub struct Peers {
@@ -37,6 +46,8 @@ pub struct Peers {
     pub scoring: Channel,
     /// Lifecycle.
     pub lifecycle: Channel,
+    /// Segmentation.
+    pub segmentation: Channel,
     /// Access-control.
     pub access: Channel,
 }
@@ -49,8 +60,8 @@ pub struct ServiceContext {
     pub listener: TcpListener,
     /// Where its database is.
     pub database: DatabaseUrl,
-    /// The master key.
-    pub master: Key,
+    /// The master keys, or the service that keeps them.
+    pub keys: Arc<dyn KeyEncryption>,
     /// Randomness.
     pub entropy: Entropy,
     /// Business time. Ingestion's is where time starts; the others' follow the watermark when frozen.
@@ -79,6 +90,8 @@ pub enum ServiceError {
 pub struct Runtime {
     /// The service's open database.
     pub database: Database,
+    /// Its keys, and those that it keeps for tenants.
+    pub keys: KeyStore,
     /// Seals its cursors and page tokens.
     pub sealer: TokenSealer,
     /// How far its answers are true.
@@ -92,17 +105,20 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// The runtime of a service whose database is open.
-    pub fn new(context: &ServiceContext, database: Database) -> Self {
-        Self {
+    /// The runtime of a service whose database is open. Without the master key that wrapped its keys there is none.
+    pub async fn new(context: &ServiceContext, database: Database) -> Result<Self, StoreError> {
+        let keys = KeyStore::new(database.clone(), context.keys.clone(), context.entropy.clone());
+        let sealing = keys.of(keys::SERVICE, keys::CURSORS).await?;
+        Ok(Self {
             database,
-            sealer: TokenSealer::new(&context.master, context.entropy.clone()),
+            keys,
+            sealer: TokenSealer::new(sealing, context.entropy.clone()),
             progress: ProgressOfTenants::default(),
             business: context.business.clone(),
             policy: PolicyHandle::new(Duration::from_secs(context.shared.settings.policy_max_age_seconds)),
             instance: context.instance.clone(),
             stop: context.shared.stop.clone(),
-        }
+        })
     }
 
     /// Goes on from where a worker was: time never goes back over what was computed.
@@ -213,21 +229,58 @@ impl ServiceContext {
         self,
         runtime: &Runtime,
         routes: Routes,
-        names: Vec<&'static str>,
+        mut names: Vec<&'static str>,
         caught_up: watch::Receiver<bool>,
     ) -> Result<(), ServiceError> {
+        let issuer_keys = RemoteIssuerKeys { credentials: self.credentials.clone(), access: self.peers.access.clone() };
+        let issuer_keys = Arc::new(issuer_keys);
+        let rewrapping = tokio::spawn(rewrap(
+            runtime.clone(),
+            Reporter { service: self.credentials.service(), instance: self.instance },
+            self.credentials.clone(),
+            self.peers.access.clone(),
+        ));
+        let audit = ServiceAudit::open(&self.database, self.credentials.service(), self.shared.clock.clone()).await?;
+        let signer = RemoteSigner { credentials: self.credentials.clone(), access: self.peers.access.clone() };
+        let checkpoints = audit.checkpoint(runtime.policy.clone(), Arc::new(signer), self.shared.stop.clone());
         let follower =
             tokio::spawn(policy_follower::follow(self.credentials, self.peers.access, runtime.policy.clone()));
         let (ready_sender, ready) = watch::channel(false);
         let readiness = tokio::spawn(report_ready(runtime.policy.clone(), caught_up, ready_sender));
         let policy = runtime.policy.clone();
-        let audit = Arc::new(quintile_rpc::audit::Nowhere);
-        let server = ServiceServer { listener: self.listener, policy, audit, routes, names, ready };
+        let routes = routes.add_service(audit.api(runtime.sealer.clone()));
+        names.push(quintile_audit::SERVICE_NAME);
+        let audit_sink = audit.sink();
+        let server =
+            ServiceServer { listener: self.listener, policy, issuer_keys, audit: audit_sink, routes, names, ready };
         let ended = server::serve(self.shared, server).await;
         follower.abort();
+        rewrapping.abort();
         readiness.abort();
+        checkpoints.abort();
+        audit.close().await?;
         Ok(ended?)
     }
+}
+
+/// Keeps a service's keys under the present master key, and access-control informed.
+async fn rewrap(runtime: Runtime, reporter: Reporter, credentials: Credentials, access: Channel) {
+    let report = |state: KeyState| {
+        let (credentials, access) = (&credentials, access.clone());
+        async move {
+            let request = ReportKeyStateRequest { state: Some(state) };
+            let Ok(mut request) = credentials.request(DEFAULT_TENANT, request).await else { return false };
+            request.set_timeout(REPORT_TIMEOUT);
+            match MasterKeyServiceClient::new(access).report_key_state(request).await {
+                Ok(_) => true,
+                Err(status) => {
+                    tracing::debug!(code = ?status.code(), "the state of the keys was not reported; trying again");
+                    false
+                }
+            }
+        }
+    };
+    match rewrapping::follow(runtime.keys, runtime.policy, reporter, report).await {}
 }
 
 async fn report_ready(policy: PolicyHandle, mut caught_up: watch::Receiver<bool>, ready: watch::Sender<bool>) {

@@ -1,7 +1,7 @@
 //! The links of the chain whose part of a record is a pure function of the rest of it.
 
 use crate::context::{Runtime, WorkError};
-use crate::feed::{self, Derived, settled};
+use crate::feed::{self, Changes, Derived, Removed, settled};
 use crate::follow::{Step, Worker, follow};
 use crate::progress::Watermark;
 use crate::store_error;
@@ -54,29 +54,30 @@ impl<L: Link> Worker for Deriver<L> {
     async fn take(
         &mut self,
         records: Vec<CustomerRecord>,
-        removed: Vec<i64>,
+        removed: Vec<Removed>,
         step: &mut Step<'_>,
     ) -> Result<(), WorkError> {
-        if !removed.is_empty() {
-            // Nothing removes customers yet; a silent skip here would lose the first removal that ever comes.
-            return Err(WorkError::Malformed);
-        }
         let customers: Result<Vec<_>, _> =
             records.iter().map(|record| CustomerId::try_from(record.customer_id)).collect();
+        let mut customers = customers.map_err(|_| WorkError::Malformed)?;
+        customers.extend(removed.iter().map(|removed| removed.customer));
         let transaction = step.begin().await?;
-        let known = records::load(&transaction, self.tenant.id, &customers.map_err(|_| WorkError::Malformed)?).await?;
+        let known = records::load(&transaction, self.tenant.id, &customers).await?;
         let known: HashMap<i64, _> = known.into_iter().map(|record| (record.customer.as_i64(), record)).collect();
         let mut changed = Vec::with_capacity(records.len());
         for mut record in records {
             let computed = record.features.as_ref().and_then(|features| convert::sent_instant(features.as_of.as_ref()));
             let as_of = step.reached().max(computed.unwrap_or_default());
             let next_change = self.link.derive(&self.tenant, &mut record, as_of);
-            let before = known.get(&record.customer_id).map(feed::decode).transpose()?;
+            let before = known.get(&record.customer_id).filter(|known| !known.is_tombstone());
+            let before = before.map(feed::decode).transpose()?;
             if before.is_none_or(|before| settled(before) != settled(record.clone())) {
                 changed.push(Derived { record, next_change });
             }
         }
-        feed::publish(&transaction, self.tenant.id, L::FEED, changed).await?;
+        let removed = removed.into_iter();
+        let removed = removed.filter(|removed| removed.is_news(known.get(&removed.customer.as_i64()))).collect();
+        feed::publish(&transaction, self.tenant.id, L::FEED, Changes { changed, removed }).await?;
         step.commit(transaction).await?;
         Ok(())
     }
@@ -93,7 +94,7 @@ impl<L: Link> Worker for Deriver<L> {
             let next_change = self.link.derive(&self.tenant, &mut record, to);
             changed.push(Derived { record, next_change });
         }
-        feed::publish(&transaction, self.tenant.id, L::FEED, changed).await?;
+        feed::publish(&transaction, self.tenant.id, L::FEED, Changes { changed, ..Changes::default() }).await?;
         step.commit_part(transaction).await?;
         Ok(true)
     }
@@ -119,7 +120,7 @@ pub async fn current<L: Link>(
     let tenant = caller.tenant();
     let watermark = runtime.progress.of(tenant.id).watermark();
     let row = records::get(&runtime.database, tenant.id, customer).await.map_err(|error| store_error(&error))?;
-    let row = row.filter(|row| !row.body.is_empty()).ok_or_else(ApiError::not_found)?;
+    let row = row.filter(|row| !row.is_tombstone()).ok_or_else(ApiError::not_found)?;
     let mut record = feed::decode(&row).map_err(|error| store_error(&error))?;
     let view = caller.view_of(customer, record.attributes.get_or_insert_default())?;
     link.derive(tenant, &mut record, runtime.business.now());

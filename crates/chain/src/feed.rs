@@ -30,24 +30,54 @@ pub struct Derived {
     pub next_change: Option<Instant>,
 }
 
+/// A customer that has left derived state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Removed {
+    /// The customer.
+    pub customer: CustomerId,
+    /// Whether it was erased: then everything about it goes, and it never comes back.
+    pub erased: bool,
+}
+
+impl Removed {
+    /// Whether this says something that a stored record does not say yet. Who was never known needs not be removed.
+    pub fn is_news(self, known: Option<&Record>) -> bool {
+        known.is_some_and(|known| !known.is_tombstone() || (self.erased && !known.erased))
+    }
+}
+
+/// What a commit publishes.
+#[derive(Default)]
+pub struct Changes {
+    /// Records that are new or different. No customer may appear twice, here or below.
+    pub changed: Vec<Derived>,
+    /// Customers that are no more.
+    pub removed: Vec<Removed>,
+}
+
 /// Writes records and publishes them in `feed`, as part of a transaction. Call it late: it locks the feed's head.
 pub async fn publish(
     transaction: &DatabaseTransaction,
     tenant: TenantId,
     feed: &str,
-    changed: Vec<Derived>,
+    changes: Changes,
 ) -> Result<(), StoreError> {
-    if changed.is_empty() {
+    if changes.changed.is_empty() && changes.removed.is_empty() {
         return Ok(());
     }
     let seq = feed::next_seq(transaction, tenant, feed).await?;
     let mut touched = RoaringBitmap::new();
-    let mut rows = Vec::with_capacity(changed.len());
-    for derived in changed {
+    let mut rows = Vec::with_capacity(changes.changed.len() + changes.removed.len());
+    for derived in changes.changed {
         let customer =
             CustomerId::try_from(derived.record.customer_id).map_err(|_| StoreError::Sealed("customer id"))?;
         touched.insert(customer.0);
-        rows.push(Record { customer, seq, next_change: derived.next_change, body: derived.record.encode_to_vec() });
+        let (next_change, body) = (derived.next_change, derived.record.encode_to_vec());
+        rows.push(Record { customer, seq, next_change, body, erased: false });
+    }
+    for removed in changes.removed {
+        touched.insert(removed.customer.0);
+        rows.push(Record::tombstone(removed.customer, seq, removed.erased));
     }
     records::write(transaction, tenant, rows).await?;
     feed::publish(transaction, tenant, feed, seq, &touched).await
@@ -75,10 +105,13 @@ pub async fn watch(
     cursor: &str,
 ) -> Result<AnswerStream<WatchRecordsResponse>, ApiError> {
     let tenant = caller.tenant().id;
-    let start = open_cursor(&runtime, feed_name, tenant, cursor).await?;
+    // A caller with a row scope starts anew: whom it heard of before its cursor is not known, and a removal of anybody else would tell
+    // that there is somebody.
+    let start = if caller.scope().is_none() { cursor } else { "" };
+    let start = open_cursor(&runtime, feed_name, tenant, start).await?;
     let (mut sender, receiver) = mpsc::channel(2);
     tokio::spawn(async move {
-        let mut reader = Reader { runtime, feed_name, tenant, cursor: start, told: None };
+        let mut reader = Reader { runtime, feed_name, tenant, cursor: start, told: None, sent: RoaringBitmap::new() };
         // A reader that went away is no failure; anything else is told and ends the stream.
         if let Err(Some(status)) = reader.send_news(&caller, &mut sender).await {
             let _ = sender.send(Err(status)).await;
@@ -93,6 +126,8 @@ struct Reader {
     tenant: TenantId,
     cursor: Cursor,
     told: Option<Watermark>,
+    /// Whom the stream has told a caller with a row scope of.
+    sent: RoaringBitmap,
 }
 
 /// The caller's view of the customers of records, all of whom it reaches.
@@ -104,17 +139,28 @@ pub fn view_of(caller: &Caller, records: &[CustomerRecord]) -> View {
     )
 }
 
-/// A response as the caller sees it: a customer that it does not reach, or reaches no more, is one that is not there.
-fn within_scope(caller: &Caller, mut response: WatchRecordsResponse) -> Masked<WatchRecordsResponse> {
-    let WatchRecordsResponse { records, removed_customer_ids, .. } = &mut response;
-    records.retain_mut(|record| {
-        let reached = caller.reaches(record.attributes.get_or_insert_default());
-        if !reached {
-            removed_customer_ids.push(record.customer_id);
-        }
-        reached
-    });
-    view_of(caller, records).mask(response)
+/// A response as the caller sees it. A customer that it reaches no more is one that was removed; one that it has not been told of is not
+/// there, and was not removed either.
+fn within_scope(
+    caller: &Caller,
+    mut response: WatchRecordsResponse,
+    sent: &mut RoaringBitmap,
+) -> Masked<WatchRecordsResponse> {
+    if caller.scope().is_some() {
+        let WatchRecordsResponse { records, removed_customer_ids, erased_customer_ids, .. } = &mut response;
+        let number = |customer_id: i64| u32::try_from(customer_id).unwrap_or_default();
+        records.retain_mut(|record| {
+            let reached = caller.reaches(record.attributes.get_or_insert_default());
+            if !reached {
+                removed_customer_ids.push(record.customer_id);
+            }
+            reached
+        });
+        removed_customer_ids.retain(|customer_id| sent.remove(number(*customer_id)));
+        erased_customer_ids.retain(|customer_id| sent.remove(number(*customer_id)));
+        sent.extend(records.iter().map(|record| number(record.customer_id)));
+    }
+    view_of(caller, &response.records).mask(response)
 }
 
 type Sender = mpsc::Sender<Result<Masked<WatchRecordsResponse>, Status>>;
@@ -128,7 +174,7 @@ impl Reader {
             // Read before the rows: rows that it covers are then certainly read.
             let watermark = *changes.borrow_and_update();
             while let Some(response) = self.next_page().await.map_err(|error| Some(store_error(&error).into()))? {
-                sender.send(Ok(within_scope(caller, response))).await.map_err(|_| None)?;
+                sender.send(Ok(within_scope(caller, response, &mut self.sent))).await.map_err(|_| None)?;
             }
             if self.told != Some(watermark) {
                 self.told = Some(watermark);
@@ -137,7 +183,7 @@ impl Reader {
                     watermark: Some(watermark.to_message()),
                     ..WatchRecordsResponse::default()
                 };
-                sender.send(Ok(within_scope(caller, response))).await.map_err(|_| None)?;
+                sender.send(Ok(within_scope(caller, response, &mut self.sent))).await.map_err(|_| None)?;
             }
             tokio::select! {
                 _ = changes.changed() => {}
@@ -168,7 +214,9 @@ impl Reader {
             }
             let mut response = WatchRecordsResponse { cursor: self.sealed_cursor(), ..WatchRecordsResponse::default() };
             for record in page.records {
-                if record.body.is_empty() {
+                if record.erased {
+                    response.erased_customer_ids.push(record.customer.as_i64());
+                } else if record.is_tombstone() {
                     response.removed_customer_ids.push(record.customer.as_i64());
                 } else {
                     response.records.push(decode(&record)?);
@@ -218,4 +266,26 @@ async fn open_cursor(runtime: &Runtime, feed_name: &str, tenant: TenantId, seale
         return Err(ApiError::out_of_range("the cursor is beyond the feed's head"));
     }
     Ok(cursor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_removal_is_news_once_and_an_erasure_once_more() {
+        let customer = CustomerId(1);
+        let live = Record { body: vec![1], ..Record::tombstone(customer, 1, false) };
+        let (removed, erased) = (Record::tombstone(customer, 1, false), Record::tombstone(customer, 1, true));
+        let table = [
+            (None, false, false),
+            (Some(&live), true, true),
+            (Some(&removed), false, true),
+            (Some(&erased), false, false),
+        ];
+        for (known, removal_is_news, erasure_is_news) in table {
+            assert_eq!(Removed { customer, erased: false }.is_news(known), removal_is_news, "{known:?}");
+            assert_eq!(Removed { customer, erased: true }.is_news(known), erasure_is_news, "{known:?}");
+        }
+    }
 }

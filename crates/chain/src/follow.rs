@@ -1,8 +1,9 @@
 //! Following: a worker reads the feed before it and keeps up with time, one commit after the other.
 
 use crate::context::{Runtime, WorkError};
+use crate::feed::Removed;
 use crate::progress::Watermark;
-use quintile_domain::ids::TenantId;
+use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::time::Instant;
 use quintile_proto::types::{CustomerRecord, WatchRecordsResponse};
 use quintile_store::follower::{self, Place};
@@ -22,7 +23,7 @@ pub trait Worker: Send {
     fn take(
         &mut self,
         records: Vec<CustomerRecord>,
-        removed: Vec<i64>,
+        removed: Vec<Removed>,
         step: &mut Step<'_>,
     ) -> impl Future<Output = Result<(), WorkError>> + Send;
 
@@ -123,8 +124,9 @@ async fn follow_stream<W: Worker>(
     while let Some(message) = upstream.message().await? {
         let next = Place { cursor: message.cursor, ..place.clone() };
         let mut step = Step { runtime, tenant, feed, old: place.clone(), new: next };
-        if !message.records.is_empty() || !message.removed_customer_ids.is_empty() {
-            worker.take(message.records, message.removed_customer_ids, &mut step).await?;
+        let removed = removals(&message.removed_customer_ids, &message.erased_customer_ids)?;
+        if !message.records.is_empty() || !removed.is_empty() {
+            worker.take(message.records, removed, &mut step).await?;
         }
         if let Some(watermark) = message.watermark.as_ref().map(Watermark::from_message) {
             if let Some(time) = watermark.time {
@@ -144,4 +146,15 @@ async fn follow_stream<W: Worker>(
         *place = step.old;
     }
     Ok(())
+}
+
+/// Who a message says is no more.
+fn removals(removed: &[i64], erased: &[i64]) -> Result<Vec<Removed>, WorkError> {
+    let removed = removed.iter().map(|number| (*number, false)).chain(erased.iter().map(|number| (*number, true)));
+    removed
+        .map(|(number, erased)| {
+            let customer = CustomerId::try_from(number).map_err(|_| WorkError::Malformed)?;
+            Ok(Removed { customer, erased })
+        })
+        .collect()
 }

@@ -6,10 +6,13 @@
 
 pub mod context;
 pub mod derive;
+pub mod erasure;
 pub mod feed;
 pub mod follow;
-pub mod page;
 pub mod progress;
+pub mod rewrapping;
+
+pub use quintile_audit::page;
 
 use quintile_rpc::ApiError;
 use quintile_store::StoreError;

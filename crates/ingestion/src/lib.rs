@@ -4,13 +4,17 @@
 //! to `Row`, its check to [`intake`], its table to `store`, and what follows from it to [`features`].
 
 mod api;
+mod declarations;
+mod erasing;
 pub mod features;
 mod intake;
 mod store;
 mod worker;
 
-use quintile_chain::context::{Runtime, ServiceContext, ServiceError};
+use declarations::Declarations;
+use quintile_chain::context::{Peers, Runtime, ServiceContext, ServiceError};
 use quintile_domain::clock::MachineClock;
+use quintile_rpc::client::Credentials;
 use quintile_store::{Database, DatabaseUrl, StoreError};
 use std::sync::Arc;
 use store::keys::KeyRing;
@@ -28,10 +32,15 @@ const FEATURES: &str = "features";
 struct Service {
     runtime: Runtime,
     keys: KeyRing,
+    declarations: Declarations,
     clock: MachineClock,
     lookups: api::lookups::Lookups,
     /// Wakes the feature worker: new facts, or frozen time has moved.
     wake: Arc<Notify>,
+    /// Wakes the follow-up of erasures: there is a new one.
+    erased: Arc<Notify>,
+    credentials: Credentials,
+    peers: Peers,
 }
 
 /// Brings the service's schema up to date.
@@ -44,15 +53,20 @@ pub async fn migrate(url: &DatabaseUrl) -> Result<Database, StoreError> {
 /// Runs the service until the process stops.
 pub async fn serve(context: ServiceContext) -> Result<(), ServiceError> {
     let database = migrate(&context.database).await?;
-    let runtime = Runtime::new(&context, database.clone());
+    let runtime = Runtime::new(&context, database).await?;
     let service = Service {
-        keys: KeyRing::new(context.master.clone(), context.entropy.clone(), database),
+        keys: KeyRing::new(runtime.keys.clone(), context.entropy.clone()),
+        declarations: Declarations::new(runtime.database.clone()),
         runtime: runtime.clone(),
         clock: context.shared.clock.clone(),
         lookups: api::lookups::Lookups::default(),
         wake: Arc::new(Notify::new()),
+        erased: Arc::new(Notify::new()),
+        credentials: context.credentials.clone(),
+        peers: context.peers.clone(),
     };
-    let working = service.clone();
+    let (working, erasing) = (service.clone(), service.clone());
+    tokio::spawn(runtime.clone().for_each_tenant("erasures", move |tenant| erasing::run(erasing.clone(), tenant)));
     tokio::spawn(runtime.clone().for_each_tenant("features", move |tenant| worker::run(working.clone(), tenant)));
     let (_caught_up, ready) = watch::channel(true);
     context.serve(&runtime, api::routes(&service), api::names(), ready).await

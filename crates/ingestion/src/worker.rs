@@ -4,7 +4,7 @@ use crate::features::{self, Features, WINDOW_DAYS};
 use crate::store::{customers, facts};
 use crate::{FACTS, FEATURES, Service};
 use quintile_chain::context::WorkError;
-use quintile_chain::feed::{self, Derived, settled};
+use quintile_chain::feed::{self, Changes, Derived, Removed, settled};
 use quintile_chain::progress::Watermark;
 use quintile_domain::ids::CustomerId;
 use quintile_domain::time::Instant;
@@ -14,7 +14,7 @@ use quintile_rpc::policy::Tenant;
 use quintile_store::follower::{self, Place};
 use quintile_store::{DatabaseTransaction, StoreError, feed as facts_feed, records};
 use sea_orm::ConnectionTrait;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant as MachineInstant;
@@ -119,24 +119,36 @@ impl FeatureWorker {
     /// Computes customers anew, and keeps those that are different. It reads outside the transaction that will write, which holds up
     /// everybody who brings facts: facts that come meanwhile have a later position and are computed with then, and that nobody else
     /// has written these records meanwhile is what the worker's place says.
-    async fn recompute(&self, customers: &[CustomerId], now: Instant) -> Result<Vec<Derived>, StoreError> {
+    async fn recompute(&self, customers: &[CustomerId], now: Instant) -> Result<Changes, StoreError> {
         let reader = self.service.runtime.database.reader();
         let known = records::load(reader, self.tenant.id, customers).await?;
         let known: HashMap<CustomerId, _> = known.into_iter().map(|record| (record.customer, record)).collect();
         let mut changed = Vec::with_capacity(customers.len());
+        let mut absent: HashSet<CustomerId> = customers.iter().copied().collect();
         for derived in compute(reader, &self.tenant, customers, now).await? {
             let customer = CustomerId::try_from(derived.record.customer_id).ok();
-            let before = customer.and_then(|customer| known.get(&customer)).map(feed::decode).transpose()?;
+            if let Some(customer) = customer {
+                absent.remove(&customer);
+            }
+            let before = customer.and_then(|customer| known.get(&customer)).filter(|known| !known.is_tombstone());
+            let before = before.map(feed::decode).transpose()?;
             if before.is_none_or(|before| settled(before) != settled(derived.record.clone())) {
                 changed.push(derived);
             }
         }
-        Ok(changed)
+        let mut absent: Vec<_> = absent.into_iter().collect();
+        absent.sort_unstable();
+        let erased = customers::erased(reader, self.tenant.id, &absent).await?;
+        let removed = absent.into_iter().map(|customer| Removed { customer, erased: erased.contains(&customer) });
+        let removed = removed.filter(|removed| removed.is_news(known.get(&removed.customer))).collect();
+        Ok(Changes { changed, removed })
     }
 
     async fn write_watermark(&mut self, now: Instant) -> Result<(), StoreError> {
         let place = Place { cursor: FACTS.to_owned(), time_micros: now.micros(), ..self.place.clone() };
-        if place == self.place || (self.written.elapsed() < WRITE_WATERMARK && self.place.time_micros > 0) {
+        // Frozen time moves seldom, and a restart must not find it where it was before it was moved.
+        let soon = self.service.runtime.business.is_frozen() || self.place.time_micros == 0;
+        if place == self.place || (self.written.elapsed() < WRITE_WATERMARK && !soon) {
             return Ok(());
         }
         let transaction = self.begin().await?;
@@ -147,7 +159,7 @@ impl FeatureWorker {
     }
 }
 
-/// The records of customers as of an instant, from their facts.
+/// The records of customers as of an instant, from their facts: none of a customer who is not processed.
 pub async fn compute(
     connection: &impl ConnectionTrait,
     tenant: &Tenant,

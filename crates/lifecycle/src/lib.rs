@@ -27,9 +27,9 @@ pub async fn migrate(url: &DatabaseUrl) -> Result<Database, StoreError> {
 /// Runs the service until the process stops.
 pub async fn serve(context: ServiceContext) -> Result<(), ServiceError> {
     let database = migrate(&context.database).await?;
-    let runtime = Runtime::new(&context, database);
+    let runtime = Runtime::new(&context, database).await?;
     let link = Arc::new(worker::StageLink::new(&context));
-    let routes = api::routes(&runtime, &link);
+    let routes = api::routes(&runtime, &link, &context.shared.clock);
     let (following, worked) = (runtime.clone(), link.clone());
     tokio::spawn(
         runtime.clone().for_each_tenant("stages", move |tenant| derive::run(following.clone(), worked.clone(), tenant)),

@@ -12,6 +12,7 @@ struct Options {
     sensitivity: ExtensionDescriptor,
     names_customer: ExtensionDescriptor,
     masked_by_owner: ExtensionDescriptor,
+    sensitivity_from: ExtensionDescriptor,
 }
 
 impl Options {
@@ -24,6 +25,7 @@ impl Options {
             sensitivity: find("sensitivity")?,
             names_customer: find("names_customer")?,
             masked_by_owner: find("masked_by_owner")?,
+            sensitivity_from: find("sensitivity_from")?,
         })
     }
 
@@ -45,6 +47,29 @@ impl Options {
         }
     }
 
+    /// The field beside a field that holds the class of its value at run time, if one does.
+    fn class_holder(&self, field: &FieldDescriptor) -> Result<Option<String>, String> {
+        let options = field.options();
+        let value = options.get_extension(&self.sensitivity_from);
+        let Some(name) = value.as_str().filter(|name| !name.is_empty()) else { return Ok(None) };
+        if self.class(field)? == NONE {
+            return Err(format!(
+                "{}: with sensitivity_from, the class that logs hide by is not NONE",
+                field.full_name()
+            ));
+        }
+        let holder = field.parent_message().get_field_by_name(name);
+        let holds_a_class = |holder: &FieldDescriptor| {
+            let is_class =
+                matches!(holder.kind(), Kind::Enum(classes) if classes.full_name() == "quintile.type.v1.Sensitivity");
+            is_class && !holder.is_list() && !holder.supports_presence()
+        };
+        if !holder.as_ref().is_some_and(holds_a_class) {
+            return Err(format!("{}: sensitivity_from names no field that holds one Sensitivity", field.full_name()));
+        }
+        Ok(Some(name.to_owned()))
+    }
+
     fn flag(option: &ExtensionDescriptor, field: &FieldDescriptor) -> bool {
         field.options().get_extension(option).as_bool().unwrap_or(false)
     }
@@ -61,6 +86,9 @@ pub fn generate(pool: &DescriptorPool, messages: &[MessageDescriptor]) -> Result
     let mut answered = HashSet::new();
     for method in pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()) {
         reach(&method.output(), &mut answered);
+    }
+    for field in messages.iter().flat_map(|message| message.fields().collect::<Vec<_>>()) {
+        options.class_holder(&field)?;
     }
     let mut classified = HashMap::new();
     let mut source = String::from("// Generated from the contracts.\n");
@@ -157,6 +185,9 @@ fn with_customer(field: &FieldDescriptor, body: &str) -> Result<String, String> 
 
 fn mask_field(field: &FieldDescriptor, options: &Options, known: &mut HashMap<String, bool>) -> Result<String, String> {
     let (name, class) = (field.name(), options.class(field)?);
+    if let Some(holder) = options.class_holder(field)? {
+        return mask_by_holder(field, &holder);
+    }
     if class != NONE {
         return mask_classified(field, &class);
     }
@@ -179,6 +210,18 @@ fn mask_field(field: &FieldDescriptor, options: &Options, known: &mut HashMap<St
         format!("if let Some(inner) = &mut self.{name}")
     };
     Ok(format!("        {each} {{\n            inner.mask(lens, forms, shown);\n        }}\n"))
+}
+
+/// Masks a text by the class that the field `holder` has at run time.
+fn mask_by_holder(field: &FieldDescriptor, holder: &str) -> Result<String, String> {
+    let optional = field.supports_presence() && field.containing_oneof().is_none_or(|oneof| oneof.is_synthetic());
+    if !optional || field.kind() != Kind::String {
+        return Err(format!("{}: sensitivity_from is for an `optional` text", field.full_name()));
+    }
+    let name = field.name();
+    Ok(format!(
+        "        forms.mask_text_of_declared(Sensitivity::of_number(self.{holder}), &mut self.{name}, shown);\n"
+    ))
 }
 
 fn mask_classified(field: &FieldDescriptor, class: &str) -> Result<String, String> {

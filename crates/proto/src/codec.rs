@@ -4,8 +4,7 @@ use prost::Message;
 use quintile_domain::masking::Masked;
 use std::marker::PhantomData;
 use tonic::Status;
-use tonic::codec::{Codec, EncodeBuf, Encoder};
-use tonic_prost::{ProstCodec, ProstDecoder};
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
 /// Decodes requests, encodes [`Masked`] answers.
 pub struct MaskedCodec<Answer, Request>(PhantomData<(Answer, Request)>);
@@ -22,7 +21,7 @@ where
     Request: Message + Default + Send + 'static,
 {
     type Decode = Request;
-    type Decoder = ProstDecoder<Request>;
+    type Decoder = RequestDecoder<Request>;
     type Encode = Masked<Answer>;
     type Encoder = MaskedEncoder<Answer>;
 
@@ -31,7 +30,21 @@ where
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        ProstCodec::<Request, Request>::default().decoder()
+        RequestDecoder(PhantomData)
+    }
+}
+
+/// Decodes requests.
+pub struct RequestDecoder<Request>(PhantomData<Request>);
+
+impl<Request: Message + Default> Decoder for RequestDecoder<Request> {
+    type Error = Status;
+    type Item = Request;
+
+    /// What does not decode is the caller's fault, and is not told back in the decoder's words, which could be of what was sent.
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Self::Item>, Self::Error> {
+        let malformed = |_| Status::invalid_argument("the request is not an encoded message of the method");
+        Request::decode(buffer).map(Some).map_err(malformed)
     }
 }
 

@@ -1,10 +1,11 @@
 //! The operator's commands.
 
-use crate::config::{Config, ConfigFlags, Role, reference};
+use crate::audit::{self, AuditCommand};
+use crate::config::{Config, ConfigFlags, Role, read_secret, reference};
 use crate::output::{self, Format};
 use crate::remote::{Identity, Session, connect, token};
 use crate::suite::{self, Suite};
-use crate::{demo, import, profile};
+use crate::{access, demo, import, keys, privacy, profile, remote};
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 use quintile_proto::segmentation::segment_service_client::SegmentServiceClient;
@@ -48,9 +49,21 @@ enum Command {
     /// Customers
     #[command(subcommand)]
     Customer(CustomerCommand),
+    /// What people may ask of whoever holds their data
+    #[command(subcommand)]
+    Privacy(PrivacyCommand),
     /// Segments
     #[command(subcommand)]
     Segments(SegmentsCommand),
+    /// The master keys
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// Who may see what
+    #[command(subcommand)]
+    Access(access::AccessCommand),
+    /// The audit logs
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Runs the suite in a fresh directory, takes in a purchase log, and shows what comes out
     Demo(demo::DemoArgs),
     /// The configuration
@@ -97,9 +110,15 @@ struct MigrateArgs {
 struct TokenArgs {
     #[command(flatten)]
     config: ConfigFlags,
-    /// The role: admin, analyst, support or service
-    #[arg(long)]
+    /// The role, such as admin or analyst; those of the tenant's own too
+    #[arg(long, required_unless_present = "principal", default_value = "", hide_default_value = true)]
     role: String,
+    /// A service account, whose secret is in `--secret-file`: its role, department and region are the token's
+    #[arg(long, value_name = "ID", requires = "secret_file", conflicts_with_all = ["role", "subject"])]
+    principal: Option<String>,
+    /// The file that holds the account's secret
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
     /// Who the token speaks for [default: the role's name]
     #[arg(long, default_value = "")]
     subject: String,
@@ -116,6 +135,9 @@ struct TokenArgs {
 pub struct CallerArgs {
     #[command(flatten)]
     pub config: ConfigFlags,
+    /// The subject to call as, such as the colleague whose own customers a role reaches [default: the role's name]
+    #[arg(long, value_name = "SUBJECT", default_value = "", hide_default_value = true)]
+    pub as_subject: String,
     /// The role to call as
     #[arg(long = "as", default_value = "admin", value_name = "ROLE")]
     pub role: String,
@@ -128,9 +150,11 @@ pub struct CallerArgs {
 }
 
 impl CallerArgs {
-    async fn session(&self) -> anyhow::Result<(Config, Session)> {
+    /// The configuration, and a session by it.
+    pub async fn session(&self) -> anyhow::Result<(Config, Session)> {
         let config = Config::load(&self.config)?;
-        let identity = Identity { role: self.role.clone(), subject: String::new(), tenant: self.tenant.clone() };
+        let identity =
+            Identity { role: self.role.clone(), subject: self.as_subject.clone(), tenant: self.tenant.clone() };
         let session = Session::begin(&config, &identity).await?;
         Ok((config, session))
     }
@@ -142,6 +166,20 @@ enum CustomerCommand {
     Show {
         /// `customers/{number}`, or the number
         customer: String,
+        #[command(flatten)]
+        caller: CallerArgs,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum PrivacyCommand {
+    /// Writes everything that is held about a person to a file, as far as the caller may see it
+    Export {
+        /// `customers/{number}`, or the number
+        customer: String,
+        /// The file to write, as JSON. One that is there is replaced
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
         #[command(flatten)]
         caller: CallerArgs,
     },
@@ -198,8 +236,14 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Token(args) => {
             let config = Config::load(&args.config)?;
-            let identity = Identity { role: args.role, subject: args.subject, tenant: args.tenant };
-            say!("{}", token(&config, &identity, Some(Duration::from_secs(args.lifetime))).await?);
+            let lifetime = Some(Duration::from_secs(args.lifetime));
+            let printed = if let (Some(principal), Some(file)) = (args.principal, args.secret_file) {
+                remote::account_token(&config, &principal, &read_secret(&file)?, &args.tenant, lifetime).await?
+            } else {
+                let identity = Identity { role: args.role, subject: args.subject, tenant: args.tenant };
+                token(&config, &identity, lifetime).await?
+            };
+            say!("{printed}");
             Ok(())
         }
         Command::Import(args) => import::run(args).await,
@@ -207,7 +251,14 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
             let (config, session) = caller.session().await?;
             profile::show(&config, &session, &customer, caller.output).await
         }
+        Command::Privacy(PrivacyCommand::Export { customer, out, caller }) => {
+            let (config, session) = caller.session().await?;
+            privacy::export(&config, &session, &customer, &out).await
+        }
         Command::Segments(command) => segments(command).await,
+        Command::Keys(command) => keys::run(command).await,
+        Command::Access(command) => access::run(command).await,
+        Command::Audit(command) => audit::run(command).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Config(ConfigCommand::Print { config }) => {
             say!("{}", serde_json::to_string_pretty(&Config::load(&config)?.redacted())?);
@@ -341,4 +392,14 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
 /// A path that a command takes as a file.
 pub fn readable(path: &PathBuf) -> anyhow::Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_arguments_of_a_command_are_in_each_others_way() {
+        Cli::command().debug_assert();
+    }
 }

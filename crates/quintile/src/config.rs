@@ -5,9 +5,17 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use quintile_rpc::settings::ServerSettings;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use std::fmt::Write;
+use serde::{Deserialize, Serialize, Serializer};
+use std::fmt::{self, Write};
 use std::path::{Path, PathBuf};
+use zeroize::Zeroize;
+
+/// What stands for a secret where settings are printed.
+const HIDDEN: &str = "<secret>";
+/// What the names of all settings begin with in the environment.
+const PREFIX: &str = "QUINTILE_";
+/// What says the master keys in the environment, beside the name that every setting has there.
+const MASTER_KEY_VARIABLE: &str = "QUINTILE_MASTER_KEY";
 
 /// The configuration of a process.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -65,14 +73,49 @@ pub struct Peers {
     pub access: Option<String>,
 }
 
-/// Files with secrets.
+/// Secrets, and the files that hold them.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Secrets {
     /// The secret that is exchanged for the first tokens.
     pub bootstrap_file: Option<PathBuf>,
-    /// The master key: 32 bytes in base64.
+    /// The master keys, one a line, each 32 bytes in base64: keys are wrapped under the first, and the others still open what they
+    /// wrapped.
     pub master_key_file: Option<PathBuf>,
+    /// The master keys themselves, instead of a file: a secret for the environment, where `QUINTILE_MASTER_KEY` says the same.
+    /// Several stand on lines or between commas.
+    #[schemars(with = "Option<String>")]
+    pub master_key: Option<SecretText>,
+}
+
+/// A setting that is a secret: wiped when dropped, and written as `<secret>` wherever it is written.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub struct SecretText(String);
+
+impl SecretText {
+    /// The secret.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for SecretText {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl Serialize for SecretText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(HIDDEN)
+    }
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(HIDDEN)
+    }
 }
 
 /// Logs.
@@ -141,8 +184,10 @@ impl Config {
         // What tests and data sets around the product are told by is no setting of it.
         let own = |key: &figment::value::UncasedStr| {
             !["bin", "buf", "cdnow", "data", "test_postgres_url"].iter().any(|other| key == *other)
+                && MASTER_KEY_VARIABLE.strip_prefix(PREFIX).is_none_or(|other| key != other)
         };
-        figment = figment.merge(Env::prefixed("QUINTILE_").filter(own).split("__"));
+        figment = figment.merge(Env::prefixed(PREFIX).filter(own).split("__"));
+        figment = figment.merge(Env::raw().only(&[MASTER_KEY_VARIABLE]).map(|_| "secrets.master_key".into()));
         let mut config: Self = figment.extract().context("configuration")?;
         if let Some(data_dir) = &flags.data_dir {
             config.data_dir.clone_from(data_dir);
@@ -191,7 +236,7 @@ impl Config {
     #[must_use]
     pub fn redacted(mut self) -> Self {
         if self.database_url.is_some() {
-            self.database_url = Some("<secret>".to_owned());
+            self.database_url = Some(HIDDEN.to_owned());
         }
         self
     }
@@ -225,6 +270,17 @@ impl Role {
             Self::Lifecycle => "lifecycle",
             Self::Segmentation => "segmentation",
             Self::AccessControl => "access",
+        }
+    }
+
+    /// The name by which it calls itself: of its database, its tokens and its audit log.
+    pub fn service(self) -> &'static str {
+        match self {
+            Self::Ingestion => quintile_ingestion::SERVICE,
+            Self::Scoring => quintile_scoring::SERVICE,
+            Self::Lifecycle => quintile_lifecycle::SERVICE,
+            Self::Segmentation => quintile_segmentation::SERVICE,
+            Self::AccessControl => quintile_access_control::SERVICE,
         }
     }
 }
@@ -284,6 +340,18 @@ mod tests {
     fn the_printed_reference_is_the_one_in_the_repository() {
         let written = include_str!("../../../CONFIGURATION.md");
         assert_eq!(written, reference(), "run `quintile config reference > CONFIGURATION.md`");
+    }
+
+    #[test]
+    fn a_secret_setting_is_read_and_never_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("quintile.toml");
+        std::fs::write(&file, "[secrets]\nmaster_key = \"a master key\"\n").unwrap();
+        let config = Config::load(&ConfigFlags { config: Some(file), data_dir: None }).unwrap();
+        assert_eq!(config.secrets.master_key.as_ref().unwrap().expose(), "a master key");
+        let written = format!("{config:?}{}", serde_json::to_string(&config.clone().redacted()).unwrap());
+        assert!(!written.contains("a master key"), "{written}");
+        assert_eq!(written.matches(HIDDEN).count(), 2);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use quintile_domain::entropy::Entropy;
 use quintile_store::DatabaseUrl;
-use quintile_store::sealing::Key;
+use quintile_store::sealing::{Key, LocalKeys};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -15,6 +15,9 @@ use std::path::{Path, PathBuf};
 
 /// Where the endpoints of the running servers are written down.
 const ENDPOINTS: &str = "endpoints.json";
+
+/// The file of the master keys, where the configuration names no other.
+const MASTER_KEY: &str = "master.key";
 
 /// An opened data directory.
 pub struct DataDir {
@@ -36,12 +39,20 @@ impl DataDir {
         Ok(Self { path, _lock: lock })
     }
 
-    /// The master key, made at the first start.
-    pub fn master_key(&self, config: &Config, entropy: &Entropy) -> anyhow::Result<Key> {
-        let text = secret(config.secrets.master_key_file.as_deref(), &self.path.join("master.key"), || {
-            Key::generate(entropy).to_base64().to_string()
-        })?;
-        Ok(Key::from_base64(&text)?)
+    /// The master keys of the configuration, or of a file of its own, which is made at the first start.
+    pub fn master_keys(&self, config: &Config, entropy: &Entropy) -> anyhow::Result<LocalKeys> {
+        if let Some(text) = &config.secrets.master_key {
+            anyhow::ensure!(
+                config.secrets.master_key_file.is_none(),
+                "secrets.master_key and secrets.master_key_file both say the master keys: set one of them"
+            );
+            return Ok(LocalKeys::from_text(text.expose(), entropy.clone())?);
+        }
+        let own = self.path.join(MASTER_KEY);
+        if config.secrets.master_key_file.is_none() && !own.exists() {
+            write_secret(&own, &Key::generate(entropy).to_base64())?;
+        }
+        Ok(LocalKeys::from_file(&master_key_file(config), entropy.clone())?)
     }
 
     /// The bootstrap secret, made at the first start.
@@ -72,6 +83,11 @@ pub fn database_url(config: &Config) -> DatabaseUrl {
         Some(url) => DatabaseUrl::Postgres(url.clone()),
         None => DatabaseUrl::SqliteFolder(config.data_dir.clone()),
     }
+}
+
+/// Where the master keys are, unless the configuration has them itself.
+pub fn master_key_file(config: &Config) -> PathBuf {
+    config.secrets.master_key_file.clone().unwrap_or_else(|| config.data_dir.join(MASTER_KEY))
 }
 
 /// The bootstrap secret as a command reads it.
@@ -111,9 +127,15 @@ fn secret(configured: Option<&Path>, own: &Path, make: impl FnOnce() -> String) 
         return read_secret(own);
     }
     let secret = make();
-    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(own)?;
+    write_secret(own, &secret)?;
+    Ok(secret)
+}
+
+/// Writes a file that is not there yet, readable by its owner alone, to the disk.
+pub fn write_secret(path: &Path, secret: &str) -> anyhow::Result<()> {
+    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(path)?;
     file.write_all(secret.as_bytes())?;
     file.write_all(b"\n")?;
     file.sync_all()?;
-    Ok(secret)
+    Ok(())
 }

@@ -6,12 +6,17 @@
 #[macro_use]
 mod output;
 
+mod access;
+mod audit;
 mod clock;
 mod commands;
 mod config;
 mod data_dir;
 mod demo;
 mod import;
+mod key_file;
+mod keys;
+mod privacy;
 mod profile;
 mod remote;
 mod suite;

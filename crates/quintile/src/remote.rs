@@ -49,6 +49,27 @@ pub async fn token(config: &Config, identity: &Identity, lifetime: Option<Durati
         subject: identity.subject.clone(),
         tenant: identity.tenant.clone(),
         lifetime: lifetime.map(convert::duration),
+        ..IssueTokenRequest::default()
+    };
+    let mut client = TokenServiceClient::new(connect(config, Role::AccessControl)?);
+    let answer = client.issue_token(request).await.context("access-control gave no token")?;
+    Ok(answer.into_inner().token)
+}
+
+/// Gets a token for the secret of a service account.
+pub async fn account_token(
+    config: &Config,
+    principal: &str,
+    secret: &str,
+    tenant: &str,
+    lifetime: Option<Duration>,
+) -> anyhow::Result<String> {
+    let request = IssueTokenRequest {
+        principal: principal.to_owned(),
+        client_secret: secret.to_owned(),
+        tenant: tenant.to_owned(),
+        lifetime: lifetime.map(convert::duration),
+        ..IssueTokenRequest::default()
     };
     let mut client = TokenServiceClient::new(connect(config, Role::AccessControl)?);
     let answer = client.issue_token(request).await.context("access-control gave no token")?;

@@ -10,7 +10,7 @@ use quintile_domain::entropy::Entropy;
 use quintile_domain::time::Instant;
 use quintile_rpc::client::{Credentials, channel};
 use quintile_rpc::server::Shared;
-use quintile_store::sealing::Key;
+use quintile_store::sealing::KeyEncryption;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -31,7 +31,7 @@ pub struct Suite {
 }
 
 struct Secrets {
-    master: Key,
+    keys: Arc<dyn KeyEncryption>,
     bootstrap: Arc<str>,
     entropy: Entropy,
 }
@@ -43,7 +43,7 @@ impl Suite {
         data_dir.remove_endpoints();
         let entropy = clock::entropy()?;
         let secrets = Secrets {
-            master: data_dir.master_key(config, &entropy)?,
+            keys: Arc::new(data_dir.master_keys(config, &entropy)?),
             bootstrap: data_dir.bootstrap_secret(config, &entropy)?.into(),
             entropy,
         };
@@ -159,12 +159,18 @@ fn spawn(
 ) {
     let database = database_url(config);
     let access = channels[&Role::AccessControl].clone();
+    let instance: Arc<str> = match &config.database_url {
+        // The directory's lock makes this process the only one.
+        None => "embedded".into(),
+        Some(_) => format!("{:032x}", u128::from_be_bytes(secrets.entropy.bytes())).into(),
+    };
     if role == Role::AccessControl {
         let service = AccessControl {
             shared: shared.clone(),
             listener,
             database,
-            master: secrets.master.clone(),
+            keys: secrets.keys.clone(),
+            instance,
             entropy: secrets.entropy.clone(),
             bootstrap_secret: secrets.bootstrap.clone(),
             issuer: ISSUER.to_owned(),
@@ -172,26 +178,22 @@ fn spawn(
         services.spawn(async move { Ok(service.serve().await?) });
         return;
     }
-    let instance = match &config.database_url {
-        // The directory's lock makes this process the only one.
-        None => "embedded".to_owned(),
-        Some(_) => format!("{:032x}", u128::from_be_bytes(secrets.entropy.bytes())),
-    };
     let context = ServiceContext {
         shared: shared.clone(),
         listener,
         database,
-        master: secrets.master.clone(),
+        keys: secrets.keys.clone(),
         entropy: secrets.entropy.clone(),
         business: clock::business(as_of),
-        credentials: Credentials::new(role.key(), &secrets.bootstrap, access.clone()),
+        credentials: Credentials::new(role.service(), &secrets.bootstrap, access.clone()),
         peers: Peers {
             ingestion: channels[&Role::Ingestion].clone(),
             scoring: channels[&Role::Scoring].clone(),
             lifecycle: channels[&Role::Lifecycle].clone(),
+            segmentation: channels[&Role::Segmentation].clone(),
             access,
         },
-        instance: instance.into(),
+        instance,
     };
     services.spawn(async move {
         match role {
@@ -217,6 +219,7 @@ pub async fn migrate(config: &Config, roles: &[Role]) -> anyhow::Result<()> {
             Role::Segmentation => drop(quintile_segmentation::migrate(&url).await?),
             Role::AccessControl => drop(quintile_access_control::migrate(&url).await?),
         }
+        quintile_audit::migrate(&url, role.service()).await?;
         say!("{}: schema up to date", role.key());
     }
     Ok(())

@@ -4,7 +4,7 @@ use crate::ApiError;
 use crate::policy::Tenant;
 use crate::role::Rights;
 use crate::scope::Scope;
-use crate::token::Claims;
+use crate::token::{Claims, SERVICE, SUITE};
 use crate::trail::Trail;
 use quintile_domain::ids::CustomerId;
 use quintile_domain::masking::{DataOf, FieldForms, Lens, Maskable, Masked, Sensitivity, Shown};
@@ -59,6 +59,12 @@ impl Caller {
     /// The role's name.
     pub fn role_name(&self) -> &str {
         &self.standing.claims.role
+    }
+
+    /// Which of the suite's own services calls, by name. `None`: somebody else, whatever its role.
+    pub fn suite_service(&self) -> Option<&str> {
+        let own = self.standing.claims.role == SERVICE;
+        self.subject().strip_prefix(SUITE).filter(|_| own)
     }
 
     /// The purpose that the call states.

@@ -2,6 +2,7 @@
 //! the user's deadline.
 
 use crate::settings::TlsSettings;
+use crate::token::SUITE;
 use crate::{ApiError, Caller};
 use quintile_proto::access::IssueTokenRequest;
 use quintile_proto::access::token_service_client::TokenServiceClient;
@@ -68,6 +69,11 @@ impl Credentials {
         Self { service, secret: secret.into(), access, tokens: Arc::default() }
     }
 
+    /// The service whose credentials they are.
+    pub fn service(&self) -> &'static str {
+        self.service
+    }
+
     /// A request of the service's own, for a tenant.
     pub async fn request<T>(&self, tenant: &str, message: T) -> Result<Request<T>, Status> {
         let mut request = Request::new(message);
@@ -98,9 +104,10 @@ impl Credentials {
         let mut request = Request::new(IssueTokenRequest {
             bootstrap_secret: self.secret.to_string(),
             role: "service".to_owned(),
-            subject: self.service.to_owned(),
+            subject: format!("{SUITE}{}", self.service),
             tenant: tenant.to_owned(),
             lifetime: Some(crate::convert::duration(TOKEN_LIFETIME)),
+            ..IssueTokenRequest::default()
         });
         request.set_timeout(CALL_TIMEOUT);
         let answer = TokenServiceClient::new(self.access.clone()).issue_token(request).await?.into_inner();

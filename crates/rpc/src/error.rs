@@ -24,11 +24,13 @@ pub struct ApiError {
     message: String,
     field: Option<String>,
     internal: Option<String>,
+    /// When the caller may come again.
+    retry_after: Duration,
 }
 
 impl ApiError {
     fn new(code: Code, reason: ErrorReason, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), field: None, internal: None }
+        Self { code, reason, message: message.into(), field: None, internal: None, retry_after: RETRY_AFTER }
     }
 
     /// A field of the request is wrong. `field` is its path, `problem` what is wrong with it, without its value.
@@ -120,6 +122,11 @@ impl ApiError {
         Self::new(Code::ResourceExhausted, ErrorReason::Overloaded, message)
     }
 
+    /// The caller has used up what it may have, until then.
+    pub fn quota(message: impl Into<String>, retry_after: Duration) -> Self {
+        Self { retry_after, ..Self::new(Code::ResourceExhausted, ErrorReason::Overloaded, message) }
+    }
+
     /// The deadline has passed.
     pub fn deadline_exceeded() -> Self {
         Self::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, "the deadline has passed")
@@ -191,7 +198,7 @@ impl From<ApiError> for Status {
             _ => error.message,
         };
         if matches!(error.code, Code::ResourceExhausted | Code::Unavailable) {
-            details.set_retry_info(Some(RETRY_AFTER));
+            details.set_retry_info(Some(error.retry_after));
         }
         Self::with_error_details(error.code, message, details)
     }

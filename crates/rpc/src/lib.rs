@@ -10,6 +10,7 @@ pub mod client;
 pub mod convert;
 pub mod edge;
 pub mod error;
+pub mod issuer_keys;
 pub mod policy;
 pub mod policy_follower;
 pub mod policy_handle;
@@ -17,8 +18,10 @@ pub mod role;
 pub mod scope;
 pub mod server;
 pub mod settings;
+pub mod strict_json;
 pub mod token;
 pub mod trail;
+pub mod trust;
 
 pub use caller::Caller;
 pub use error::ApiError;

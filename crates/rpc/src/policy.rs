@@ -1,7 +1,7 @@
 //! The policy snapshot: who may call what, and see which class of fields in which form. Every service decides by its own copy.
 
 use crate::role::Role;
-use crate::token::VerifyingKey;
+use crate::trust::Trust;
 use quintile_domain::ids::TenantId;
 use quintile_domain::masking::PseudonymKey;
 use quintile_domain::money::Currency;
@@ -10,6 +10,12 @@ use quintile_proto::access::{PolicySnapshot, RolePolicy, Tenant as TenantMessage
 use std::collections::HashMap;
 use std::sync::Arc;
 use thiserror::Error;
+
+/// The roles that no tenant can replace: without the one nobody governs, without the other no service works.
+pub const UNCHANGEABLE_ROLES: [&str; 2] = ["admin", "service"];
+
+/// The tenant that is there from the start, and runs the installation.
+pub const DEFAULT_TENANT: &str = "default";
 
 /// A tenant, as every service needs to know it.
 #[derive(Clone, Debug)]
@@ -33,31 +39,27 @@ type Roles = HashMap<String, Arc<Role>>;
 pub struct Policy {
     /// Grows with every change.
     pub version: i64,
-    /// Who issues tokens.
-    pub issuer: String,
+    /// Grows when services are to wrap their keys anew under the present master key.
+    pub key_generation: i64,
+    /// Whose tokens are believed.
+    pub trust: Trust,
     /// The tenants by id.
     pub tenants: HashMap<String, Arc<Tenant>>,
     /// The roles that every tenant has.
     roles: Roles,
     /// The roles that tenants have made for themselves, by the tenant's id.
     tenant_roles: HashMap<String, Roles>,
-    keys: HashMap<String, VerifyingKey>,
 }
 
 /// Why a snapshot can't be used.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("policy snapshot: {0}")]
-pub struct PolicyError(String);
+pub struct PolicyError(pub(crate) String);
 
 impl Policy {
     /// The policy of a snapshot.
     pub fn from_snapshot(snapshot: &PolicySnapshot) -> Result<Self, PolicyError> {
-        let jwks = snapshot.jwks.as_ref().ok_or_else(|| PolicyError("no keys".to_owned()))?;
-        let mut keys = HashMap::new();
-        for jwk in &jwks.keys {
-            let key = VerifyingKey::from_jwk(jwk).map_err(|problem| PolicyError(problem.to_owned()))?;
-            keys.insert(jwk.kid.clone(), key);
-        }
+        let trust = Trust::from_snapshot(snapshot)?;
         let mut tenants = HashMap::new();
         for message in &snapshot.tenants {
             let tenant = Tenant::from_message(message)?;
@@ -66,23 +68,19 @@ impl Policy {
         let tenant_roles = snapshot.tenant_roles.iter().map(|of| (tenant_id(&of.tenant).to_owned(), roles(&of.roles)));
         Ok(Self {
             version: snapshot.version,
-            issuer: jwks.issuer.clone(),
+            key_generation: snapshot.key_generation,
+            trust,
             tenants,
             roles: roles(&snapshot.roles),
             tenant_roles: tenant_roles.collect(),
-            keys,
         })
     }
 
-    /// A role of a tenant by name: its own, or one that every tenant has.
+    /// A role of a tenant by name: its own, or one that every tenant has. What `admin` and `service` are is nobody's to change.
     pub fn role(&self, tenant: &str, name: &str) -> Option<&Arc<Role>> {
-        let own = self.tenant_roles.get(tenant).and_then(|roles| roles.get(name));
+        let changeable = !UNCHANGEABLE_ROLES.contains(&name);
+        let own = self.tenant_roles.get(tenant).filter(|_| changeable).and_then(|roles| roles.get(name));
         own.or_else(|| self.roles.get(name))
-    }
-
-    /// A key by its id, which is a look-up key and nothing more.
-    pub fn key(&self, kid: &str) -> Option<&VerifyingKey> {
-        self.keys.get(kid)
     }
 }
 

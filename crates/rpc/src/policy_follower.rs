@@ -14,6 +14,8 @@ use tonic::{Status, Streaming};
 const TENANT: &str = "default";
 /// How long access-control may say nothing: it says every 2 seconds that nothing has changed.
 const SILENCE: Duration = Duration::from_secs(8);
+/// The most bytes of a snapshot: that of a thousand tenants with a hundred thousand revocations is smaller.
+const MAX_SNAPSHOT_BYTES: usize = 64 * 1024 * 1024;
 /// How long to wait before the next attempt.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
@@ -29,7 +31,8 @@ pub async fn follow(credentials: Credentials, access: Channel, policy: PolicyHan
 
 async fn follow_once(credentials: &Credentials, access: &Channel, policy: &PolicyHandle) -> Result<(), Status> {
     let request = credentials.request(TENANT, WatchPolicyRequest {}).await?;
-    let mut snapshots = PolicyServiceClient::new(access.clone()).watch_policy(request).await?.into_inner();
+    let mut client = PolicyServiceClient::new(access.clone()).max_decoding_message_size(MAX_SNAPSHOT_BYTES);
+    let mut snapshots = client.watch_policy(request).await?.into_inner();
     while let Some(snapshot) = next(&mut snapshots).await? {
         if snapshot.unchanged {
             policy.confirm(snapshot.version);

@@ -2,6 +2,7 @@
 
 use crate::audit::AuditSink;
 use crate::edge::Edge;
+use crate::issuer_keys::IssuerKeys;
 use crate::policy_handle::PolicyHandle;
 use crate::settings::{ServerSettings, TlsSettings};
 use quintile_domain::clock::MachineClock;
@@ -54,6 +55,8 @@ pub struct ServiceServer {
     pub listener: TcpListener,
     /// The policy that it decides by.
     pub policy: PolicyHandle,
+    /// Where it has new keys of external issuers looked for.
+    pub issuer_keys: Arc<dyn IssuerKeys>,
     /// Where it writes down who was shown what, and who changed what.
     pub audit: Arc<dyn AuditSink>,
     /// Its gRPC services.
@@ -74,7 +77,7 @@ pub async fn serve(shared: Shared, server: ServiceServer) -> Result<(), ServerEr
         .add_service(health)
         .add_service(reflection(&server.names).build_v1()?)
         .add_service(reflection(&server.names).build_v1alpha()?);
-    let edge = Edge::new(server.policy, &shared, server.audit);
+    let edge = Edge::new(server.policy, &shared, server.audit, server.issuer_keys);
     let mut builder = Server::builder();
     if let Some(tls) = &settings.tls {
         builder = builder.tls_config(server_tls(tls)?)?;

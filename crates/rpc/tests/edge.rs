@@ -2,11 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+use futures::future::BoxFuture;
 use http::{Request, Response};
 use quintile_domain::clock::MachineClock;
+use quintile_domain::ids::TenantId;
 use quintile_domain::time::Instant;
-use quintile_rpc::audit::Nowhere;
+use quintile_proto::audit::AuditEvent;
+use quintile_rpc::ApiError;
+use quintile_rpc::audit::AuditSink;
 use quintile_rpc::edge::Edge;
+use quintile_rpc::issuer_keys::IssuerKeys;
 use quintile_rpc::policy_handle::PolicyHandle;
 use quintile_rpc::server::Shared;
 use quintile_rpc::settings::ServerSettings;
@@ -24,6 +29,24 @@ const OPEN: &str = "/quintile.access.v1.TokenService/GetJwks";
 const CLOSED: &str = "/quintile.access.v1.PolicyService/GetPolicy";
 const HEALTH: &str = "/grpc.health.v1.Health/Check";
 
+/// A log that nobody reads.
+struct Unread;
+
+impl AuditSink for Unread {
+    fn record(&self, _tenant: TenantId, _event: AuditEvent) -> BoxFuture<'_, Result<(), ApiError>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// No issuer has new keys.
+struct NoIssuers;
+
+impl IssuerKeys for NoIssuers {
+    fn look<'a>(&'a self, _issuer: &'a str, _tenant: &'a str) -> BoxFuture<'a, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
 /// An edge with so many permits and no policy, in front of a service that counts its calls.
 struct Behind {
     edge: Edge,
@@ -39,7 +62,7 @@ impl Behind {
             stop: watch::channel(false).1,
         };
         Self {
-            edge: Edge::new(PolicyHandle::new(Duration::from_mins(1)), &shared, Arc::new(Nowhere)),
+            edge: Edge::new(PolicyHandle::new(Duration::from_mins(1)), &shared, Arc::new(Unread), Arc::new(NoIssuers)),
             reached: Arc::default(),
         }
     }

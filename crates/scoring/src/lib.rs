@@ -27,10 +27,10 @@ pub async fn migrate(url: &DatabaseUrl) -> Result<Database, StoreError> {
 /// Runs the service until the process stops.
 pub async fn serve(context: ServiceContext) -> Result<(), ServiceError> {
     let database = migrate(&context.database).await?;
-    let runtime = Runtime::new(&context, database);
+    let runtime = Runtime::new(&context, database).await?;
     let models = store::models::Models::new(runtime.database.clone(), context.shared.clock.clone());
     let link = Arc::new(worker::ScoreLink::new(models.clone(), &context));
-    let routes = api::routes(&runtime, &link, &models);
+    let routes = api::routes(&runtime, &link, &models, &context.shared.clock);
     let (following, worked) = (runtime.clone(), link.clone());
     tokio::spawn(runtime.clone().for_each_tenant("scores", move |tenant| {
         let (runtime, link) = (following.clone(), worked.clone());

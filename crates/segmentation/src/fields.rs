@@ -167,6 +167,32 @@ pub fn schema(minor_digits: u8) -> Result<Schema, SchemaError> {
     Schema::new(fields.collect(), minor_digits)
 }
 
+/// Classes of fields: those that a rule reads. Kept with every change that the rule makes, since the rule may be gone when it is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Classes(i32);
+
+impl Classes {
+    /// The classes of fields.
+    pub fn of(fields: &[u16]) -> Self {
+        Self(fields.iter().fold(0, |classes, field| classes | 1 << sensitivity(*field) as i32))
+    }
+
+    /// The classes as a database keeps them.
+    pub const fn as_i32(self) -> i32 {
+        self.0
+    }
+
+    /// The classes that a database has kept.
+    pub const fn from_i32(bits: i32) -> Self {
+        Self(bits)
+    }
+
+    /// Each of them.
+    pub fn each(self) -> impl Iterator<Item = Sensitivity> {
+        Sensitivity::ALL.into_iter().filter(move |class| self.0 & (1 << *class as i32) != 0)
+    }
+}
+
 /// The class that a caller must read in clear to use the field with this id in a rule. An id that is no field's asks for
 /// the class that is granted last, so that a mistake hides and never shows.
 pub fn sensitivity(field: u16) -> Sensitivity {

@@ -45,7 +45,7 @@ pub async fn migrate(url: &DatabaseUrl) -> Result<Database, StoreError> {
 /// Runs the service until the process stops.
 pub async fn serve(context: ServiceContext) -> Result<(), ServiceError> {
     let database = migrate(&context.database).await?;
-    let runtime = Runtime::new(&context, database);
+    let runtime = Runtime::new(&context, database).await?;
     let service = Service {
         runtime: runtime.clone(),
         populations: Populations::default(),

@@ -3,16 +3,19 @@
 //! The members of every segment and label are kept as they are at one instant, the same for all. A change of records moves single
 //! bits; the passing of time evaluates the rules that depend on it anew and compares.
 
+mod entry;
+
 use crate::engine::{Bitmap, Customer, Engine, EngineError};
-use crate::fields::{self, FieldId};
+use crate::fields::{self, Classes, FieldId};
 use crate::labels::{self, CellMap, LabelSet};
+pub use entry::Entry;
 use parking_lot::{Mutex, RwLock};
 use quintile_domain::ids::TenantId;
 use quintile_domain::money::Currency;
 use quintile_domain::time::{Instant, TimeZone};
 use quintile_expr::{Node, Now, Operand, Row, Rule, Schema, ValueRef};
 use quintile_proto::segmentation::MembershipCause;
-use quintile_proto::types::{CustomerRecord, Stage};
+use quintile_proto::types::CustomerRecord;
 use quintile_rpc::convert;
 use quintile_rpc::policy::Tenant;
 use quintile_rpc::scope::{self, Scope};
@@ -36,6 +39,8 @@ pub struct Change {
     pub valid_at: Instant,
     /// Why.
     pub cause: MembershipCause,
+    /// The classes of fields that the segment's rule reads, those of the segments that it refers to included. None for a label.
+    pub classes: Classes,
 }
 
 /// Why a population can't take something in.
@@ -61,6 +66,8 @@ pub struct LiveSegment {
     pub created_at: Instant,
     /// Grows with every change of the definition.
     pub revision: i64,
+    /// The classes of fields that the rule reads, as [`Population::classes_read`] tells them.
+    pub classes: Classes,
     /// Its members at the population's instant.
     pub members: Bitmap,
 }
@@ -83,12 +90,6 @@ pub struct Population {
     /// In the order of definition: a segment stands behind those that it refers to.
     segments: Vec<LiveSegment>,
     as_of: Instant,
-}
-
-/// A record as the engine takes it in.
-pub struct Entry {
-    record: CustomerRecord,
-    label: String,
 }
 
 impl Population {
@@ -194,6 +195,16 @@ impl Population {
         scope.is_none_or(holds)
     }
 
+    /// Whether there is such a customer.
+    pub fn contains(&self, customer_id: u32) -> bool {
+        self.engine.row(customer_id, &|_: &str| None).is_some()
+    }
+
+    /// The classes of the fields that a rule reads, transitively.
+    pub fn classes_read(&self, rule: &Rule) -> Classes {
+        Classes::of(&self.fields_read(rule))
+    }
+
     /// The instant that members are kept for.
     pub fn as_of(&self) -> Instant {
         self.as_of
@@ -238,11 +249,13 @@ impl Population {
         });
         let cause = Self::cause(before.as_ref().map(|row| row as &dyn Row), entry);
         let valid_at = entry.computed_at().max(self.as_of);
-        let change = |parent: String, entered: bool| Change { parent, customer_id, entered, valid_at, cause };
+        let change =
+            |parent: String, entered: bool, classes| Change { parent, customer_id, entered, valid_at, cause, classes };
+        let label = |id: &str, entered| change(label_name(id), entered, Classes::default());
         let mut changes = Vec::new();
         if label_before.as_deref() != Some(entry.label.as_str()) {
-            changes.extend(label_before.map(|label| change(label_name(&label), false)));
-            changes.push(change(label_name(&entry.label), true));
+            changes.extend(label_before.map(|before| label(&before, false)));
+            changes.push(label(&entry.label, true));
         }
         let local_day = |micros: i64| self.zone.local_day(Instant::from_micros(micros));
         let now = Now::new(self.as_of.micros(), &local_day);
@@ -253,10 +266,33 @@ impl Population {
             let is_member = segment.rule.matches(&candidate, &now);
             memberships.insert(segment.id.as_str(), is_member);
             if is_member != segment.members.contains(customer_id) {
-                changes.push(change(segment.name(), is_member));
+                changes.push(change(segment.name(), is_member, segment.classes));
             }
         }
         changes
+    }
+
+    /// What removing a customer changes: it leaves its label and its segments. Nothing is changed yet.
+    pub fn removal(&self, customer_id: u32) -> Vec<Change> {
+        let label = match self.engine.row(customer_id, &|_: &str| None) {
+            Some(row) => match row.value(FieldId::Label.id()) {
+                Some(ValueRef::Text(label)) => Some((label_name(label), Classes::default())),
+                _ => None,
+            },
+            None => None,
+        };
+        let segments = self.segments.iter().filter(|segment| segment.members.contains(customer_id));
+        let (valid_at, cause) = (self.as_of, MembershipCause::Removal);
+        let parents = label.into_iter().chain(segments.map(|segment| (segment.name(), segment.classes)));
+        let change = |(parent, classes)| Change { parent, customer_id, entered: false, valid_at, cause, classes };
+        parents.map(change).collect()
+    }
+
+    /// Removes a customer, with what [`Population::removal`] said of it.
+    pub fn remove_customer(&mut self, customer_id: u32, changes: &[Change]) -> Result<(), PopulationError> {
+        self.engine.apply(customer_id, None)?;
+        self.note(changes);
+        Ok(())
     }
 
     /// Time is the cause of what changes while every fact stays what it was.
@@ -325,6 +361,7 @@ impl Population {
                 entered: after.contains(customer_id),
                 valid_at,
                 cause: MembershipCause::Time,
+                classes: segment.classes,
             }));
             members.insert(&segment.id, after);
         }
@@ -384,91 +421,6 @@ impl Row for Candidate<'_> {
     }
 }
 
-impl Entry {
-    /// The record.
-    pub fn record(&self) -> &CustomerRecord {
-        &self.record
-    }
-
-    /// The latest instant that a part of the record was computed for.
-    pub fn computed_at(&self) -> Instant {
-        let record = &self.record;
-        let parts = [
-            record.features.as_ref().and_then(|part| part.as_of.as_ref()),
-            record.scores.as_ref().and_then(|part| part.as_of.as_ref()),
-            record.stage.as_ref().and_then(|part| part.as_of.as_ref()),
-        ];
-        parts.into_iter().filter_map(convert::sent_instant).max().unwrap_or_default()
-    }
-
-    fn customer(&self, currency: Currency) -> Customer<'_> {
-        let minor = |money| convert::sent_minor(money, currency);
-        let score = |score: i32| u8::try_from(score).ok().filter(|score| (1..=5).contains(score));
-        let mut customer = Customer { label: &self.label, ..Customer::default() };
-        if let Some(scores) = &self.record.scores {
-            customer.recency = score(scores.recency);
-            customer.frequency = score(scores.frequency);
-            customer.monetary = score(scores.monetary);
-        }
-        if let Some(stage) = &self.record.stage {
-            customer.stage = stage_text(stage.stage());
-        }
-        if let Some(attributes) = &self.record.attributes {
-            let text = |field: FieldId| scope::attribute(attributes, field.id()).unwrap_or_default();
-            customer.kind = text(FieldId::Kind);
-            customer.owner = text(FieldId::Owner);
-            customer.region = text(FieldId::Region);
-            customer.department = text(FieldId::Department);
-            customer.language = text(FieldId::Language);
-            customer.acquisition_channel = text(FieldId::AcquisitionChannel);
-            customer.consents = [
-                text(FieldId::ConsentMarketing),
-                text(FieldId::ConsentProfiling),
-                text(FieldId::ConsentAnalytics),
-                text(FieldId::ConsentSupport),
-                text(FieldId::ConsentThirdParty),
-            ];
-        }
-        if let Some(features) = &self.record.features {
-            let instant = |at| convert::sent_instant(at).map(Instant::micros);
-            customer.channel = &features.primary_channel;
-            customer.first_order_at = instant(features.first_order_time.as_ref());
-            customer.last_order_at = instant(features.last_order_time.as_ref());
-            customer.orders = features.orders;
-            customer.purchase_days = features.purchase_days;
-            customer.net_revenue_minor = minor(features.net_revenue.as_ref()).unwrap_or(0);
-            customer.average_order_value_minor = minor(features.average_order_value.as_ref());
-            for window in &features.windows {
-                let revenue = minor(window.revenue.as_ref()).unwrap_or(0);
-                match window.days {
-                    30 => (customer.orders_30, customer.revenue_30_minor) = (window.orders, revenue),
-                    90 => {
-                        (customer.orders_90, customer.revenue_90_minor) = (window.orders, revenue);
-                        customer.previous_orders_90 = window.previous_orders;
-                    }
-                    365 => (customer.orders_365, customer.revenue_365_minor) = (window.orders, revenue),
-                    _ => {}
-                }
-            }
-        }
-        customer
-    }
-}
-
-fn stage_text(stage: Stage) -> &'static str {
-    match stage {
-        Stage::Unspecified => "",
-        Stage::Lead => "lead",
-        Stage::New => "new",
-        Stage::Active => "active",
-        Stage::Loyal => "loyal",
-        Stage::AtRisk => "at_risk",
-        Stage::Dormant => "dormant",
-        Stage::Churned => "churned",
-        Stage::Reactivated => "reactivated",
-    }
-}
-
 /// The loaded populations. Definitions and records change under `changing`, one after the other; reads only take the inner lock,
 /// and never while waiting for a database.
 #[derive(Clone, Default)]
@@ -496,3 +448,6 @@ impl Populations {
         loaded
     }
 }
+
+#[cfg(test)]
+mod tests;

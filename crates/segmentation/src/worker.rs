@@ -1,17 +1,19 @@
 //! The end of the chain: follows lifecycle, keeps every record and every membership, and logs each enter and exit.
 
 use crate::Service;
+use crate::fields::Classes;
 use crate::population::{Change, Entry, LiveSegment, LoadedPopulation, Population, PopulationError};
 use crate::store::{memberships, segments};
 use prost::Message;
 use quintile_chain::context::{Runtime, WorkError};
-use quintile_chain::feed;
+use quintile_chain::feed::{self, Removed};
 use quintile_chain::follow::{Step, Worker, follow};
 use quintile_domain::ids::CustomerId;
 use quintile_domain::time::Instant;
 use quintile_expr::Rule;
 use quintile_proto::lifecycle::WatchStagesRequest;
 use quintile_proto::lifecycle::stage_service_client::StageServiceClient;
+use quintile_proto::segmentation::MembershipCause;
 use quintile_proto::types::CustomerRecord;
 use quintile_rpc::policy::Tenant;
 use quintile_store::records::{self, Record};
@@ -20,7 +22,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 /// The name of this worker's place.
-const RECORDS: &str = "records";
+pub const RECORDS: &str = "records";
 /// The largest message of the feed.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 /// Records that a load reads at once.
@@ -56,7 +58,7 @@ async fn load(runtime: &Runtime, tenant: &Tenant, as_of: Instant) -> Result<Popu
         let Some(last) = page.last() else { break };
         after = last.customer.0;
         population.reserve(after).map_err(|error| refused(&error))?;
-        for row in page.iter().filter(|row| !row.body.is_empty()) {
+        for row in page.iter().filter(|row| !row.is_tombstone()) {
             let entry = population.entry(feed::decode(row)?);
             population.take(&entry, tenant.currency, &[]).map_err(|error| refused(&error))?;
         }
@@ -66,6 +68,7 @@ async fn load(runtime: &Runtime, tenant: &Tenant, as_of: Instant) -> Result<Popu
         match Rule::parse(&definition.expression, population.schema()) {
             Ok(rule) => population.add(LiveSegment {
                 id: definition.id,
+                classes: population.classes_read(&rule),
                 rule,
                 description: definition.description,
                 created_at: definition.created_at,
@@ -110,17 +113,37 @@ impl Keeper {
     }
 }
 
+impl Keeper {
+    /// Customers who leave, each with what it leaves.
+    fn leaving(&self, removed: &[Removed]) -> Vec<(Removed, Vec<Change>)> {
+        let population = self.population.population.read();
+        removed.iter().map(|removed| (*removed, population.removal(removed.customer.0))).collect()
+    }
+}
+
+/// What the log tells of a customer who leaves. Of one who was erased it says that alone, not what it was a member of.
+fn told(removed: Removed, changes: &[Change]) -> Vec<Change> {
+    if !removed.erased {
+        return changes.to_vec();
+    }
+    let valid_at = changes.first().map(|change| change.valid_at).unwrap_or_default();
+    vec![Change {
+        parent: String::new(),
+        customer_id: removed.customer.0,
+        entered: false,
+        valid_at,
+        cause: MembershipCause::Removal,
+        classes: Classes::default(),
+    }]
+}
+
 impl Worker for Keeper {
     async fn take(
         &mut self,
         records: Vec<CustomerRecord>,
-        removed: Vec<i64>,
+        removed: Vec<Removed>,
         step: &mut Step<'_>,
     ) -> Result<(), WorkError> {
-        if !removed.is_empty() {
-            // Nothing removes customers yet; a silent skip here would lose the first removal that ever comes.
-            return Err(WorkError::Malformed);
-        }
         let changing = self.population.changing.clone();
         let _changing = changing.lock().await;
         let compared = self.compare(records, step);
@@ -129,17 +152,25 @@ impl Worker for Keeper {
         for (entry, of_entry) in &compared {
             let record = entry.record();
             let customer = CustomerId::try_from(record.customer_id).map_err(|_| StoreError::Sealed("customer id"))?;
-            rows.push(Record { customer, seq: 0, next_change: None, body: record.encode_to_vec() });
+            rows.push(Record { customer, seq: 0, next_change: None, body: record.encode_to_vec(), erased: false });
             changes.extend_from_slice(of_entry);
         }
+        let leaving = self.leaving(&removed);
+        rows.extend(removed.iter().map(|removed| Record::tombstone(removed.customer, 0, removed.erased)));
+        changes.extend(leaving.iter().flat_map(|(removed, of_customer)| told(*removed, of_customer)));
+        let erased: Vec<_> = removed.iter().filter(|removed| removed.erased).map(|removed| removed.customer).collect();
         let transaction = step.begin().await?;
         records::write(&transaction, self.tenant.id, rows).await?;
+        memberships::erase(&transaction, self.tenant.id, &erased).await?;
         memberships::append(&transaction, self.tenant.id, &changes).await?;
         // Memory follows the database, never the other way round.
         step.commit(transaction).await?;
         let mut population = self.population.population.write();
         for (entry, changes) in &compared {
             population.take(entry, self.tenant.currency, changes).map_err(|error| refused(&error))?;
+        }
+        for (removed, changes) in &leaving {
+            population.remove_customer(removed.customer.0, changes).map_err(|error| refused(&error))?;
         }
         Ok(())
     }

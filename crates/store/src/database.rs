@@ -38,13 +38,20 @@ pub struct Database {
 impl Database {
     /// Opens the database of `service`, making the file or the schema if it is not there.
     pub async fn open(url: &DatabaseUrl, service: &str) -> Result<Self> {
+        Self::open_with(url, service, READERS).await
+    }
+
+    /// Opens it with so many connections for reading.
+    pub(crate) async fn open_with(url: &DatabaseUrl, service: &str, readers: u32) -> Result<Self> {
         match url {
-            DatabaseUrl::SqliteFolder(folder) => Self::open_sqlite(folder.join(format!("{service}.sqlite"))).await,
-            DatabaseUrl::Postgres(url) => Self::open_postgres(url, &service.replace('-', "_")).await,
+            DatabaseUrl::SqliteFolder(folder) => {
+                Self::open_sqlite(folder.join(format!("{service}.sqlite")), readers).await
+            }
+            DatabaseUrl::Postgres(url) => Self::open_postgres(url, &service.replace('-', "_"), readers).await,
         }
     }
 
-    async fn open_sqlite(path: PathBuf) -> Result<Self> {
+    async fn open_sqlite(path: PathBuf, readers: u32) -> Result<Self> {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -56,20 +63,20 @@ impl Database {
             .pragma("cache_size", "-65536")
             .statement_cache_capacity(256);
         let writer = connect_sqlite_writer(&options).await?;
-        let reader = SqlitePoolOptions::new().max_connections(READERS).connect_with(options.read_only(true)).await?;
+        let reader = SqlitePoolOptions::new().max_connections(readers).connect_with(options.read_only(true)).await?;
         Ok(Self {
             writer: SqlxSqliteConnector::from_sqlx_sqlite_pool(writer),
             reader: SqlxSqliteConnector::from_sqlx_sqlite_pool(reader),
         })
     }
 
-    async fn open_postgres(url: &str, schema: &str) -> Result<Self> {
+    async fn open_postgres(url: &str, schema: &str, readers: u32) -> Result<Self> {
         let options = PgConnectOptions::from_str(url)
             .map_err(|_| StoreError::Configuration("database_url is not a postgres URL".to_owned()))?
             .application_name("quintile")
             .options([("search_path", schema)]);
         let pool =
-            PgPoolOptions::new().max_connections(READERS).acquire_timeout(BUSY_TIMEOUT).connect_with(options).await?;
+            PgPoolOptions::new().max_connections(readers).acquire_timeout(BUSY_TIMEOUT).connect_with(options).await?;
         let connection = SqlxPostgresConnector::from_sqlx_postgres_pool(pool);
         // Two that make a schema at once collide in spite of IF NOT EXISTS; the lock ends with the transaction.
         let transaction = connection.begin().await?;

@@ -145,6 +145,8 @@ pub async fn read(database: &Database, tenant: TenantId, feed: &str, cursor: Cur
                 Some(last) => Cursor::Snapshot { from, after: last.customer.0 },
                 None => Cursor::Tail(from),
             };
+            // Whoever knows nothing needs not be told who is no more.
+            let records = records.into_iter().filter(|record| !record.is_tombstone()).collect();
             Ok(Page { records, cursor })
         }
         Cursor::Tail(seq) => read_tail(database, tenant, feed, seq).await,

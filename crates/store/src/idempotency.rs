@@ -4,7 +4,7 @@ use crate::tables::idempotent_request;
 use crate::{Result, StoreError};
 use quintile_domain::ids::TenantId;
 use quintile_domain::time::Instant;
-use sea_orm::{ActiveValue::Set, ConnectionTrait, DatabaseTransaction, EntityTrait};
+use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter};
 use sha2::{Digest, Sha256};
 
 /// A request that can be repeated.
@@ -47,6 +47,16 @@ pub async fn remember(
     };
     idempotent_request::Entity::insert(row).exec_without_returning(transaction).await?;
     Ok(())
+}
+
+/// Forgets the requests that made a resource, as part of the transaction that erases it.
+pub async fn forget(transaction: &DatabaseTransaction, tenant: TenantId, resource: &str) -> Result<u64> {
+    let forgotten = idempotent_request::Entity::delete_many()
+        .filter(idempotent_request::Column::TenantId.eq(tenant.0))
+        .filter(idempotent_request::Column::Resource.eq(resource))
+        .exec(transaction)
+        .await?;
+    Ok(forgotten.rows_affected)
 }
 
 /// The hash by which two bodies are told apart: SHA-256, its first 16 bytes.

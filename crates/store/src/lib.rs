@@ -1,16 +1,18 @@
 //! The storage chassis: what every service needs of a database, the same on SQLite and PostgreSQL.
 //!
 //! It opens and migrates databases, writes in bulk, groups commits, keeps records and the feeds that publish their changes, fences
-//! background workers, knows repeated requests, and seals what must not be read. It knows nothing of customers' business: a
+//! background workers, knows repeated requests, keeps keys, and seals what must not be read. It knows nothing of customers' business: a
 //! table with business columns belongs to the service that owns it. To add a chassis table, add its entity to `tables` and its
 //! creation to `migration`.
 
+pub mod audit;
 pub mod bulk;
 pub mod committer;
 pub mod database;
 pub mod feed;
 pub mod follower;
 pub mod idempotency;
+pub mod keys;
 pub mod lease;
 pub mod migration;
 pub mod records;
@@ -40,7 +42,7 @@ pub enum StoreError {
     /// The group commit has ended: the service is shutting down.
     #[error("the committer has stopped")]
     Stopped,
-    /// The database URL or a file beside it is not usable.
+    /// The database URL, a master key or a file beside them is not usable.
     #[error("{0}")]
     Configuration(String),
 }

@@ -60,6 +60,7 @@ enum CustomerRecord {
     CustomerId,
     Seq,
     NextChangeAt,
+    Erased,
     Body,
 }
 
@@ -74,7 +75,16 @@ enum IdempotentRequest {
     CreatedAt,
 }
 
-/// Makes the tables of feeds, followers, leases and records: the first migration of every service of the chain.
+#[derive(DeriveIden)]
+enum WrappedKey {
+    Table,
+    TenantId,
+    Purpose,
+    KeyId,
+    Wrapped,
+}
+
+/// Makes the tables of feeds, followers, leases, records and keys: the first migration of every service of the chain.
 pub async fn create_chain_tables(manager: &SchemaManager<'_>) -> std::result::Result<(), DbErr> {
     manager
         .create_table(
@@ -122,7 +132,24 @@ pub async fn create_chain_tables(manager: &SchemaManager<'_>) -> std::result::Re
                 .to_owned(),
         )
         .await?;
-    create_record_table(manager).await
+    create_record_table(manager).await?;
+    create_key_table(manager).await
+}
+
+/// Makes the table of wrapped keys: for services that keep keys and are not of the chain.
+pub async fn create_key_table(manager: &SchemaManager<'_>) -> std::result::Result<(), DbErr> {
+    manager
+        .create_table(
+            Table::create()
+                .table(WrappedKey::Table)
+                .col(ColumnDef::new(WrappedKey::TenantId).integer().not_null())
+                .col(ColumnDef::new(WrappedKey::Purpose).text().not_null())
+                .col(ColumnDef::new(WrappedKey::KeyId).text().not_null())
+                .col(ColumnDef::new(WrappedKey::Wrapped).binary().not_null())
+                .primary_key(Index::create().col(WrappedKey::TenantId).col(WrappedKey::Purpose))
+                .to_owned(),
+        )
+        .await
 }
 
 async fn create_record_table(manager: &SchemaManager<'_>) -> std::result::Result<(), DbErr> {
@@ -134,6 +161,7 @@ async fn create_record_table(manager: &SchemaManager<'_>) -> std::result::Result
                 .col(ColumnDef::new(CustomerRecord::CustomerId).big_integer().not_null())
                 .col(ColumnDef::new(CustomerRecord::Seq).big_integer().not_null())
                 .col(ColumnDef::new(CustomerRecord::NextChangeAt).big_integer())
+                .col(ColumnDef::new(CustomerRecord::Erased).integer().not_null().default(0))
                 .col(ColumnDef::new(CustomerRecord::Body).binary().not_null())
                 .primary_key(Index::create().col(CustomerRecord::TenantId).col(CustomerRecord::CustomerId))
                 .to_owned(),

@@ -22,15 +22,29 @@ pub struct Record {
     pub seq: i64,
     /// When time alone will change it. `None`: never.
     pub next_change: Option<Instant>,
-    /// The encoded record. Empty: the customer is no more.
+    /// The encoded record. Empty: the customer is no more, here at least.
     pub body: Vec<u8>,
+    /// Whether the customer was erased: it never comes back. Only a record with an empty body can be.
+    pub erased: bool,
+}
+
+impl Record {
+    /// The record of a customer that is no more.
+    pub fn tombstone(customer: CustomerId, seq: i64, erased: bool) -> Self {
+        Self { customer, seq, next_change: None, body: Vec::new(), erased }
+    }
+
+    /// Whether the customer is no more.
+    pub fn is_tombstone(&self) -> bool {
+        self.body.is_empty()
+    }
 }
 
 const TARGET: Target = Target {
     table: "customer_record",
-    columns: &["tenant_id", "customer_id", "seq", "next_change_at", "body"],
+    columns: &["tenant_id", "customer_id", "seq", "next_change_at", "erased", "body"],
     key: &["tenant_id", "customer_id"],
-    on_conflict: OnConflict::Replace(&["seq", "next_change_at", "body"]),
+    on_conflict: OnConflict::Replace(&["seq", "next_change_at", "erased", "body"]),
 };
 
 /// Writes records, replacing those that are there. No customer may appear twice.
@@ -41,6 +55,7 @@ pub async fn write(transaction: &DatabaseTransaction, tenant: TenantId, mut reco
         Column::BigInt(records.iter().map(|record| record.customer.as_i64()).collect()),
         Column::BigInt(records.iter().map(|record| record.seq).collect()),
         Column::NullableBigInt(records.iter().map(|record| record.next_change.map(Instant::micros)).collect()),
+        Column::Int(records.iter().map(|record| i32::from(record.erased)).collect()),
         Column::Bytes(records.into_iter().map(|record| record.body).collect()),
     ];
     TARGET.write(transaction, columns).await?;
@@ -96,7 +111,7 @@ pub async fn due(connection: &impl ConnectionTrait, tenant: TenantId, now: Insta
     Ok(rows.into_iter().filter_map(from_row).collect())
 }
 
-/// How many records there are.
+/// How many records there are, those of customers that are no more included.
 pub async fn count(database: &Database, tenant: TenantId) -> Result<u64> {
     let query = customer_record::Entity::find().filter(customer_record::Column::TenantId.eq(tenant.0));
     Ok(query.count(database.reader()).await?)
@@ -105,5 +120,6 @@ pub async fn count(database: &Database, tenant: TenantId) -> Result<u64> {
 fn from_row(row: customer_record::Model) -> Option<Record> {
     // Ids are dense from 1 and given by us; a row that does not fit is not ours.
     let customer = CustomerId::try_from(row.customer_id).ok()?;
-    Some(Record { customer, seq: row.seq, next_change: row.next_change_at.map(Instant::from_micros), body: row.body })
+    let next_change = row.next_change_at.map(Instant::from_micros);
+    Some(Record { customer, seq: row.seq, next_change, body: row.body, erased: row.erased != 0 })
 }

@@ -15,10 +15,15 @@ ADDRESS = "北京市海淀区马甸冠城园7731号"
 BIRTH_DATE = {"year": 1987, "month": 3, "day": 14}
 SOURCE_ID = "canary-id-550917"
 REGION = "north"
+CONSENT_SOURCE = "told us 7731-quokka"
+# A custom attribute, declared as free text.
+NOTE_KEY, NOTE = "canary-note", "asks for Mr Bandersnatch"
+# The subject that a token of the role `sales` has where none is asked for, so that the customer is its own.
+OWNER = "sales"
 
 CUSTOMER = {"identities": [{"source": "shop", "id": SOURCE_ID}], "display_name": NAME, "phone": PHONE, "email": EMAIL,
             "address": ADDRESS, "birth_date": BIRTH_DATE,
-            "attributes": {"kind": "CUSTOMER_KIND_CUSTOMER", "region": REGION, "language": "zh"}}
+            "attributes": {"kind": "CUSTOMER_KIND_CUSTOMER", "owner": OWNER, "region": REGION, "language": "zh"}}
 
 
 @dataclass(frozen=True)
@@ -32,15 +37,18 @@ class Hidden:
 
 # Any part that would tell: the family name, the local part of the address, the last eight digits.
 FROM_ANALYSTS = Hidden(texts=(NAME, "Quillon", "Zephyrwick", "zephyrwick", EMAIL_LOCAL, "kestrel7731", "北京市海淀区", "冠城园", "7731号",
-                              SOURCE_ID),
+                              SOURCE_ID, CONSENT_SOURCE, NOTE, "Bandersnatch"),
                        digits=(NATIONAL_PHONE[-8:], NATIONAL_PHONE[:7]), birth_date=True)
 # Support sees the name, and the others in part.
 FROM_SUPPORT = Hidden(texts=(EMAIL_LOCAL, "kestrel7731", "冠城园", "7731号"), digits=(NATIONAL_PHONE[-8:], NATIONAL_PHONE[:8]),
                       birth_date=True)
+# The canary is a customer of the one who asks: how to reach it is clear, and where it lives is not.
+FROM_SALES = Hidden(texts=("冠城园", "7731号"), birth_date=True)
 FROM_NOBODY = Hidden(texts=())
-HIDDEN_FROM = {"analyst": FROM_ANALYSTS, "support": FROM_SUPPORT, "admin": FROM_NOBODY, "service": FROM_NOBODY}
+HIDDEN_FROM = {"admin": FROM_NOBODY, "service": FROM_NOBODY, "support": FROM_SUPPORT, "sales": FROM_SALES,
+               "marketer": FROM_ANALYSTS, "analyst": FROM_ANALYSTS, "data-engineer": FROM_ANALYSTS, "auditor": FROM_ANALYSTS}
 # Nothing of this may be in a log, an error or a data file.
-FROM_OUTPUT = Hidden(texts=(NAME, "Zephyrwick", "zephyrwick", EMAIL_LOCAL, "冠城园"), digits=(NATIONAL_PHONE[-8:],))
+FROM_OUTPUT = Hidden(texts=(NAME, "Zephyrwick", "zephyrwick", EMAIL_LOCAL, "冠城园", CONSENT_SOURCE, "Bandersnatch"), digits=(NATIONAL_PHONE[-8:],))
 
 
 def texts_in(value):

@@ -29,6 +29,8 @@ START_SECONDS = 60
 STOP_SECONDS = 40
 COMMAND_SECONDS = 60
 IMPORT_SECONDS = 300
+TABLES = ("SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+          "WHERE c.relkind IN ('r', 'm', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema')")
 
 
 def binary():
@@ -144,6 +146,16 @@ class Quintile:
     def log_tail(self):
         return self.log.read_text(errors="replace")[-4000:] if self.log.exists() else ""
 
+    def at_rest(self):
+        """(place, what lies there) of every file of the data directory and every table. `bytea` is hexadecimal in a table."""
+        for path in filter(lambda path: path.is_file(), self.data.rglob("*")):
+            yield str(path), path.read_bytes()
+        if self.database_url:
+            with contextlib.closing(connect(self.database_url)) as database:
+                for (table,) in database.run(TABLES):
+                    rows = database.run(f"SELECT t::text FROM {table} AS t")
+                    yield table, "\n".join(text for (text,) in rows if text).encode()
+
     # -- its command ------------------------------------------------------------------------------------------------
 
     def command(self, *arguments):
@@ -158,6 +170,8 @@ class Quintile:
 
     def token(self, role, tenant=None, subject=None):
         """A token by `quintile token`. It prints the token and nothing else."""
+        # What only the suite's services may do, nobody else's token of their role does.
+        subject = subject or ("suite:case" if role == "service" else None)
         key = role, tenant, subject
         if key not in self.tokens:
             printed = self.run("token", "--role", role, *(["--tenant", tenant] if tenant else []),
@@ -194,8 +208,8 @@ class Quintile:
             self.open_apis.append(Api(self.endpoints, self.token("admin")))
         return self.open_apis[0]
 
-    def client(self, role, tenant=None):
-        return self.api().client(self.token(role, tenant))
+    def client(self, role, tenant=None, subject=None):
+        return self.api().client(self.token(role, tenant, subject))
 
     def close_apis(self):
         while self.open_apis:

@@ -2,6 +2,8 @@
 
 Requests are dicts in protobuf's JSON form with the field names of the protos; answers are dynamic messages.
 """
+import copy
+
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
 from grpc_reflection.v1alpha import reflection_pb2
@@ -106,10 +108,18 @@ class Api:
                     self.methods[method.path] = method
 
     def method(self, name):
-        """The method `Service/Method`; the package may be left out."""
+        """The method `Service/Method`; the package may be left out. A `Method` is itself."""
+        if isinstance(name, Method):
+            return name
         found = [m for path, m in self.methods.items() if path == name or path.endswith(f".{name}")]
         assert len(found) == 1, f"{name} is {[m.path for m in found] or 'not reflected'}"
         return found[0]
+
+    def method_on(self, port, name):
+        """A method of a service that several ports have, of one of them."""
+        method = copy.copy(self.method(name))
+        method.port = port
+        return method
 
     def client(self, token):
         return Client(self, token)

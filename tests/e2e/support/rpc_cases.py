@@ -3,20 +3,30 @@
 To add an RPC, add a line to CASES. A case's `call` returns all the answers that the caller received, as messages, with the
 metadata around them. Cases may be called any number of times, by any role, in any order: what they make has a new name.
 """
+import base64
+import functools
 import uuid
 from dataclasses import dataclass
 from typing import Callable
 
 import grpc
 
-from support import canaries, facts, waiting
-from support.refusals import Refusal
+from support import canaries, facts, oidc, waiting
+from support.refusals import NOT_FOUND, Refusal
 
+# Written down from security.md and the descriptions of the roles, not from the policy: the policy is held to it.
+SERVICES = frozenset({"service"})
 ADMIN = frozenset({"admin"})
+AUDITING = frozenset({"admin", "auditor"})
+DECLARERS = frozenset({"admin", "data-engineer"})
 FEEDS = frozenset({"admin", "service"})
+PIPELINES = FEEDS | {"data-engineer"}
 CARE = frozenset({"admin", "service", "support"})
-ANALYSIS = frozenset({"admin", "service", "analyst"})
-EVERY_ROLE = frozenset({"admin", "service", "support", "analyst"})
+SELLING = CARE | {"sales"}
+PERSONS_RIGHTS = frozenset({"admin", "support"})
+ANALYSIS = frozenset({"admin", "service", "marketer", "analyst", "data-engineer"})
+EVERY_ROLE = SELLING | ANALYSIS
+EVERYBODY = EVERY_ROLE | {"auditor"}
 
 
 @dataclass(frozen=True)
@@ -56,14 +66,13 @@ def watch(roles, enough):
 
 
 def watch_memberships(world, client, method):
-    """Follows memberships from now on, and has an administrator's order make some."""
+    """Follows memberships from now on, and has an administrator's definition make some, that of the canary among them."""
     call = client.start(method, [{}], seconds=waiting.SECONDS)
     try:
         answers = [next(call)]
     except grpc.RpcError as error:
         raise Refusal(error) from None
-    new = uuid.uuid4().hex
-    world.client("admin").call("IngestService/IngestBatch", facts.batch(facts.order(new, new)))
+    world.client("admin").call("SegmentService/CreateSegment", create_segment(world))
     return [(answers[0], ()), *read_stream(call, lambda answer: answer.changes)]
 
 
@@ -92,6 +101,117 @@ def delete_segment(world):
     return {"name": world.client("admin").call("SegmentService/CreateSegment", create_segment(world)).name}
 
 
+def sign_checkpoint(_world):
+    return {"seq": 1, "hash": base64.b64encode(b"\1" * 32).decode()}
+
+
+def list_checkpoints(world):
+    world.client("service").call("CheckpointService/SignCheckpoint", sign_checkpoint(world))
+    return {"service": "case"}
+
+
+def list_audit_checkpoints(world):
+    admin = world.client("admin")
+    waiting.until(lambda: admin.call("AuditService/ListAuditCheckpoints").checkpoints, "a signed audit log")
+    return {}
+
+
+def somebody(world):
+    """A new customer, whom a case may restrict or erase."""
+    request = {"customer": {"identities": [facts.identity(uuid.uuid4().hex)]}}
+    return {"name": world.client("admin").call("CustomerService/CreateCustomer", request).name}
+
+
+def erased(world):
+    return {"name": world.client("admin").call("PrivacyService/EraseCustomer", somebody(world)).name}
+
+
+@functools.cache
+def erased_and_through(world):
+    """An erasure whose receipt every service can give, to whoever asks how often."""
+    admin = world.client("admin")
+    name = admin.call("PrivacyService/EraseCustomer", somebody(world)).name
+    erasure = waiting.until(
+        lambda: next(iter(e for e in [admin.call("PrivacyService/GetErasure", {"name": name})]
+                          if e.HasField("complete_time")), None), "an erasure to complete")
+    return {"name": erasure.customer, "facts_position": erasure.facts_position}
+
+
+def consent(world):
+    return somebody(world) | {"purpose": "PURPOSE_MARKETING", "state": "CONSENT_STATE_GIVEN", "source": "by a form"}
+
+
+def create_issuer(_world):
+    return oidc.shared().issuer(oidc.Key("EdDSA")).message(algorithms=["EdDSA"])
+
+
+def with_issuer(build, made=True):
+    """A case about an issuer that it leaves none of: a tenant has few. `build(its name)` is the request, unless it makes it itself."""
+    def call(world, client, method):
+        admin, order = world.client("admin"), create_issuer(world)
+        name = f"issuers/{order['issuer_id']}"
+        try:
+            if made:
+                admin.call("IssuerService/CreateIssuer", order)
+            return [client.exchange(method, build(name) if made else order)]
+        finally:
+            try:
+                admin.call("IssuerService/DeleteIssuer", {"name": name})
+            except Refusal as refusal:
+                assert refusal.code == NOT_FOUND, refusal
+    return call
+
+
+def create_principal(_world):
+    return {"principal_id": f"case-{uuid.uuid4().hex}", "principal": {"kind": "PRINCIPAL_KIND_SERVICE_ACCOUNT", "role": "analyst"}}
+
+
+def principal(world):
+    return world.client("admin").call("PrincipalService/CreatePrincipal", create_principal(world)).name
+
+
+def update_principal(world):
+    return {"principal": {"name": principal(world), "region": "east"}, "update_mask": "region"}
+
+
+def delete_secret(world):
+    return {"name": world.client("admin").call("PrincipalService/CreateSecret", {"parent": principal(world)}).secret.name}
+
+
+def list_of(method, request):
+    """A request for a list, once there is something to list."""
+    def build(world):
+        world.client("admin").call(method, request(world))
+        return {}
+    return build
+
+
+def create_revocation(_world):
+    return {"revocation": {"token_id": uuid.uuid4().hex}}
+
+
+def new_roles(_world):
+    return {"roles": [{"role": f"case-{uuid.uuid4().hex}", "methods": [f"{INGESTION}.ClockService/GetAsOf"]}]}
+
+
+def new_policy(world):
+    """Roles, with the version that they replace."""
+    present = world.client("admin").call("PolicyService/PreviewPolicy", {}).present_version
+    return new_roles(world) | {"comment": "a case", "expected_version": present}
+
+
+def policy_version(world):
+    return {"name": world.client("admin").call("PolicyService/PublishPolicy", new_policy(world)).name}
+
+
+def create_attribute(_world):
+    return {"attribute_id": f"case-{uuid.uuid4().hex}", "attribute": {"sensitivity": "SENSITIVITY_PHONE"}}
+
+
+def attribute(world):
+    return {"name": world.client("admin").call("AttributeService/CreateAttribute", create_attribute(world)).name}
+
+
 def of_customer(part):
     """A request by the name of a part of the canary customer."""
     return lambda world: {"name": f"{world.customer}{part}"}
@@ -99,32 +219,51 @@ def of_customer(part):
 
 INGESTION, SCORING = "quintile.ingestion.v1", "quintile.scoring.v1"
 LIFECYCLE, SEGMENTATION, ACCESS = "quintile.lifecycle.v1", "quintile.segmentation.v1", "quintile.access.v1"
+AUDIT = "quintile.audit.v1"
 
 CASES = {
-    f"{INGESTION}.ClockService/GetAsOf": unary(EVERY_ROLE),
+    f"{INGESTION}.ClockService/GetAsOf": unary(EVERYBODY),
     f"{INGESTION}.ClockService/SetAsOf": unary(ADMIN, lambda _world: {"as_of": facts.text_of(facts.AS_OF)}),
     f"{INGESTION}.CustomerService/CreateCustomer": unary(FEEDS, create_customer),
     f"{INGESTION}.CustomerService/GetCustomer": unary(EVERY_ROLE, of_customer("")),
-    f"{INGESTION}.CustomerService/UpdateCustomer": unary(CARE, update_customer),
+    f"{INGESTION}.CustomerService/UpdateCustomer": unary(SELLING, update_customer),
     f"{INGESTION}.CustomerService/ListCustomers": unary(EVERY_ROLE),
     f"{INGESTION}.CustomerService/LookupCustomer": unary(
         CARE, lambda _world: {"identity": facts.identity(canaries.SOURCE_ID)}),
     f"{INGESTION}.FeatureService/GetFeatures": unary(EVERY_ROLE, of_customer("/features")),
-    f"{INGESTION}.FeatureService/WatchFeatures": watch(FEEDS, lambda answer: answer.records),
-    f"{INGESTION}.IngestService/Ingest": Case(FEEDS, ingest),
+    f"{INGESTION}.FeatureService/WatchFeatures": watch(PIPELINES, lambda answer: answer.records),
+    f"{INGESTION}.IngestService/Ingest": Case(PIPELINES, ingest),
     f"{INGESTION}.IngestService/IngestBatch": unary(
-        FEEDS, lambda _world: facts.batch(facts.order(uuid.uuid4().hex, "event"))),
-    f"{INGESTION}.IngestService/GetIngestStream": unary(FEEDS, lambda _world: {"name": "ingestStreams/planted-stream"}),
-    f"{INGESTION}.IngestService/ListRejects": unary(FEEDS),
+        PIPELINES, lambda _world: facts.batch(facts.order(uuid.uuid4().hex, "event"))),
+    f"{INGESTION}.IngestService/GetIngestStream": unary(PIPELINES, lambda _world: {"name": "ingestStreams/planted-stream"}),
+    f"{INGESTION}.IngestService/ListRejects": unary(PIPELINES),
+    f"{INGESTION}.PrivacyService/SetConsent": unary(CARE, consent),
+    f"{INGESTION}.PrivacyService/GetConsents": unary(CARE, of_customer("")),
+    f"{INGESTION}.PrivacyService/RestrictProcessing": unary(PERSONS_RIGHTS, somebody),
+    f"{INGESTION}.PrivacyService/LiftRestriction": unary(PERSONS_RIGHTS, somebody),
+    f"{INGESTION}.PrivacyService/ExportPersonalData": Case(PERSONS_RIGHTS, lambda world, client, method: read_stream(
+        client.start(method, [{"name": world.customer}], seconds=waiting.SECONDS), lambda answer: answer.complete)),
+    f"{INGESTION}.PrivacyService/EraseCustomer": unary(ADMIN, somebody),
+    f"{INGESTION}.PrivacyService/GetErasure": unary(ADMIN, erased),
+    f"{INGESTION}.PrivacyService/ListErasures": unary(ADMIN, lambda world: erased(world) and {}),
+    f"{INGESTION}.AttributeService/CreateAttribute": unary(DECLARERS, create_attribute),
+    f"{INGESTION}.AttributeService/GetAttribute": unary(EVERY_ROLE, attribute),
+    f"{INGESTION}.AttributeService/ListAttributes": unary(EVERY_ROLE, lambda world: attribute(world) and {}),
+    f"{INGESTION}.AttributeService/DeleteAttribute": unary(DECLARERS, attribute),
+    f"{SCORING}.ErasureService/GetErasureReceipt": unary(FEEDS, erased_and_through),
+    f"{LIFECYCLE}.ErasureService/GetErasureReceipt": unary(FEEDS, erased_and_through),
+    f"{SEGMENTATION}.ErasureService/GetErasureReceipt": unary(FEEDS, erased_and_through),
+    f"{SEGMENTATION}.ProfileService/ListMembershipChanges": unary(
+        EVERY_ROLE, lambda world: {"parent": world.customer}),
     f"{SCORING}.ScoreModelService/GetScoreModel": unary(EVERY_ROLE, lambda _world: {"name": "scoreModels/rfm"}),
     f"{SCORING}.ScoreModelService/ListScoreModels": unary(EVERY_ROLE),
     f"{SCORING}.ScoreService/GetScore": unary(EVERY_ROLE, of_customer("/score")),
     f"{SCORING}.ScoreService/BatchGetScores": unary(EVERY_ROLE, lambda world: {"names": [f"{world.customer}/score"]}),
     f"{SCORING}.ScoreService/ExplainScore": unary(EVERY_ROLE, of_customer("/score")),
-    f"{SCORING}.ScoreService/WatchScores": watch(FEEDS, lambda answer: answer.records),
+    f"{SCORING}.ScoreService/WatchScores": watch(PIPELINES, lambda answer: answer.records),
     f"{LIFECYCLE}.StageService/GetStage": unary(EVERY_ROLE, of_customer("/stage")),
     f"{LIFECYCLE}.StageService/GetFunnel": unary(EVERY_ROLE),
-    f"{LIFECYCLE}.StageService/WatchStages": watch(FEEDS, lambda answer: answer.records),
+    f"{LIFECYCLE}.StageService/WatchStages": watch(PIPELINES, lambda answer: answer.records),
     f"{SEGMENTATION}.LabelService/GetLabelSet": unary(EVERY_ROLE, lambda _world: {"name": "labelSets/rfm-11"}),
     f"{SEGMENTATION}.LabelService/GetLabelDistribution": unary(EVERY_ROLE, lambda _world: {"name": "labelSets/rfm-11"}),
     f"{SEGMENTATION}.ProfileService/GetProfile": unary(EVERY_ROLE, of_customer("/profile")),
@@ -140,11 +279,48 @@ CASES = {
     f"{SEGMENTATION}.SegmentService/WatchMemberships": Case(ANALYSIS, watch_memberships),
     f"{ACCESS}.PolicyService/GetPolicy": unary(FEEDS),
     f"{ACCESS}.PolicyService/WatchPolicy": watch(FEEDS, lambda answer: answer.roles),
+    f"{ACCESS}.PolicyService/PreviewPolicy": unary(ADMIN, new_roles),
+    f"{ACCESS}.PolicyService/PublishPolicy": unary(ADMIN, new_policy),
+    f"{ACCESS}.PolicyService/GetPolicyVersion": unary(ADMIN, policy_version),
+    f"{ACCESS}.PolicyService/ListPolicyVersions": unary(ADMIN, list_of("PolicyService/PublishPolicy", new_policy)),
+    f"{ACCESS}.PolicyService/ExplainAccess": unary(ADMIN, lambda _world: {
+        "role": "support", "field": f"{INGESTION}.Customer.phone", "method": f"{INGESTION}.CustomerService/GetCustomer"}),
     f"{ACCESS}.TenantService/CreateTenant": unary(ADMIN, lambda _world: {"tenant_id": f"t{uuid.uuid4().hex}"}),
     f"{ACCESS}.TenantService/ListTenants": unary(ADMIN),
     # Anybody may try it, with the bootstrap secret; a token alone helps administrators only.
     f"{ACCESS}.TokenService/IssueToken": unary(ADMIN, lambda _world: {"role": "analyst"}, public=True),
-    f"{ACCESS}.TokenService/GetJwks": unary(EVERY_ROLE, public=True),
+    f"{ACCESS}.TokenService/GetJwks": unary(EVERYBODY, public=True),
+    f"{ACCESS}.MasterKeyService/RewrapKeys": unary(ADMIN),
+    f"{ACCESS}.MasterKeyService/ReportKeyState": unary(SERVICES, lambda _world: {
+        "state": {"service": "scoring", "instance": "case", "key_id": "case"}}),
+    f"{ACCESS}.MasterKeyService/ListKeyStates": unary(ADMIN),
+    f"{ACCESS}.CheckpointService/SignCheckpoint": unary(SERVICES, sign_checkpoint),
+    f"{ACCESS}.CheckpointService/ListCheckpoints": unary(AUDITING, list_checkpoints),
+    # Of the port that reflects it last, which is access-control's.
+    f"{AUDIT}.AuditService/ListAuditEvents": unary(AUDITING),
+    f"{AUDIT}.AuditService/ListAuditEntries": unary(AUDITING),
+    f"{AUDIT}.AuditService/GetAuditHead": unary(AUDITING),
+    f"{AUDIT}.AuditService/ListAuditCheckpoints": unary(AUDITING, list_audit_checkpoints),
+    f"{ACCESS}.IssuerService/CreateIssuer": Case(ADMIN, with_issuer(None, made=False)),
+    f"{ACCESS}.IssuerService/GetIssuer": Case(ADMIN, with_issuer(lambda name: {"name": name})),
+    f"{ACCESS}.IssuerService/ListIssuers": Case(ADMIN, with_issuer(lambda _name: {})),
+    f"{ACCESS}.IssuerService/UpdateIssuer": Case(ADMIN, with_issuer(
+        lambda name: {"issuer": {"name": name, "audience": "api"}, "update_mask": "audience"})),
+    f"{ACCESS}.IssuerService/DeleteIssuer": Case(ADMIN, with_issuer(lambda name: {"name": name})),
+    f"{ACCESS}.IssuerService/RefreshIssuer": Case(FEEDS, with_issuer(lambda name: {"name": name})),
+    f"{ACCESS}.PrincipalService/CreatePrincipal": unary(ADMIN, create_principal),
+    f"{ACCESS}.PrincipalService/GetPrincipal": unary(ADMIN, lambda world: {"name": principal(world)}),
+    f"{ACCESS}.PrincipalService/ListPrincipals": unary(
+        ADMIN, list_of("PrincipalService/CreatePrincipal", create_principal)),
+    f"{ACCESS}.PrincipalService/UpdatePrincipal": unary(ADMIN, update_principal),
+    f"{ACCESS}.PrincipalService/DeletePrincipal": unary(ADMIN, lambda world: {"name": principal(world)}),
+    f"{ACCESS}.PrincipalService/CreateSecret": unary(ADMIN, lambda world: {"parent": principal(world)}),
+    f"{ACCESS}.PrincipalService/DeleteSecret": unary(ADMIN, delete_secret),
+    f"{ACCESS}.RevocationService/CreateRevocation": unary(ADMIN, create_revocation),
+    f"{ACCESS}.RevocationService/ListRevocations": unary(
+        ADMIN, list_of("RevocationService/CreateRevocation", create_revocation)),
+    f"{ACCESS}.SigningKeyService/ListSigningKeys": unary(ADMIN),
+    f"{ACCESS}.SigningKeyService/RotateSigningKey": unary(ADMIN),
 }
 
 

@@ -26,8 +26,15 @@ class World:
 def populate(suite):
     """Plants the canary customer with orders, a live segment, an ingest stream, a reject and another customer."""
     admin = suite.client("admin")
-    name = admin.call("CustomerService/CreateCustomer", {"customer": canaries.CUSTOMER}).name
-    orders = [facts.order(canaries.SOURCE_ID, f"event-{n}", days=n * 10, cents=9_000) for n in range(1, 4)]
+    admin.call("AttributeService/CreateAttribute",
+               {"attribute_id": canaries.NOTE_KEY, "attribute": {"sensitivity": "SENSITIVITY_FREE_TEXT"}})
+    note = {"custom_attributes": [{"key": canaries.NOTE_KEY, "text": canaries.NOTE}]}
+    name = admin.call("CustomerService/CreateCustomer", {"customer": canaries.CUSTOMER | note}).name
+    # With it, those who may see only who consents to marketing see the canary too.
+    admin.call("PrivacyService/SetConsent", {"name": name, "purpose": "PURPOSE_MARKETING", "state": "CONSENT_STATE_GIVEN",
+                                             "source": canaries.CONSENT_SOURCE})
+    line = {"product": "teapot", "quantity": 1, "amount": facts.dollars(9_000)}
+    orders = [facts.order(canaries.SOURCE_ID, f"event-{n}", days=n * 10, cents=9_000, lines=[line]) for n in range(1, 4)]
     with connection(admin, STREAM_ID) as stream:
         # The last row is refused and kept: its customer's contact details are canaries as well.
         refused = facts.customer("reject-1", display_name=canaries.NAME, phone="+86 000 " + canaries.NATIONAL_PHONE,

@@ -2,6 +2,7 @@
 
 use crate::readers::{Follower, drain};
 use futures::future::join_all;
+use quintile_domain::ids::CustomerId;
 use quintile_store::feed::{self, Cursor};
 use quintile_store::records::{self, Record};
 use quintile_tests::{FEED, TENANT, TestStore, commit, logged, on_both_databases, publish, record};
@@ -16,6 +17,7 @@ on_both_databases! {
     the_head_is_the_last_commit_and_feeds_count_apart,
     a_reader_of_nothing_new_stays_where_it_is,
     customers_that_are_no_more_are_read_with_empty_bodies,
+    a_reader_who_knows_nothing_is_told_of_nobody_who_is_no_more,
     a_cursor_goes_on_exactly_where_its_page_ended,
     pages_are_bounded_and_never_split_a_commit,
     a_reader_waits_for_rows_that_are_older_than_the_log,
@@ -120,6 +122,24 @@ async fn customers_that_are_no_more_are_read_with_empty_bodies(store: TestStore)
     let mut follower = Follower::at(before);
     follower.follow(&store.database).await;
     assert_eq!(follower.known(), [record(1, 1, b"here"), record(2, 2, b"")]);
+}
+
+async fn a_reader_who_knows_nothing_is_told_of_nobody_who_is_no_more(store: TestStore) {
+    let erased = Record::tombstone(CustomerId(3), 2, true);
+    commit(&store.database, &[(1, b"here".to_vec()), (2, b"gone".to_vec()), (3, b"gone".to_vec())]).await.unwrap();
+    let transaction = store.database.begin().await.unwrap();
+    let seq = feed::next_seq(&transaction, TENANT, FEED).await.unwrap();
+    let tombstones = vec![Record::tombstone(CustomerId(2), seq, false), erased.clone()];
+    records::write(&transaction, TENANT, tombstones).await.unwrap();
+    feed::publish(&transaction, TENANT, FEED, seq, &RoaringBitmap::from([2, 3])).await.unwrap();
+    transaction.commit().await.unwrap();
+    let start = feed::begin(&store.database, TENANT, FEED).await.unwrap();
+    assert_eq!(drain(&store.database, start).await, (vec![record(1, 1, b"here")], Cursor::Tail(2)));
+    // A reader who was told of them hears it, and which of them may come back.
+    assert_eq!(drain(&store.database, Cursor::Tail(1)).await.0, [record(2, 2, b""), erased]);
+    commit(&store.database, &[(2, b"here again".to_vec())]).await.unwrap();
+    let start = feed::begin(&store.database, TENANT, FEED).await.unwrap();
+    assert_eq!(drain(&store.database, start).await.0, [record(1, 1, b"here"), record(2, 3, b"here again")]);
 }
 
 /// Every page from a cursor to the end, each with the cursor behind it.

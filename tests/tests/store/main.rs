@@ -1,11 +1,13 @@
 //! What the storage chassis guarantees, the same on SQLite and PostgreSQL. One file per module of the chassis.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what fails in a guarantee fails its test")]
 
+mod audit;
 mod bulk;
 mod committer;
 mod feed;
 mod follower;
 mod idempotency;
+mod keys;
 mod lease;
 mod migrations;
 mod readers;

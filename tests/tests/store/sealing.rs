@@ -1,9 +1,10 @@
 //! Sealing, for any value and any place.
 
+use futures::executor::block_on;
 use proptest::prelude::*;
 use quintile_domain::entropy::Entropy;
 use quintile_domain::ids::TenantId;
-use quintile_store::sealing::{Key, TokenSealer};
+use quintile_store::sealing::{Key, KeyEncryption, KeyId, LocalKeys, TokenSealer, WrappedKey};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -25,7 +26,7 @@ proptest! {
         let opened = key.open(&place, &sealed).unwrap().to_vec();
         prop_assert_eq!(&opened, &value);
         prop_assert_eq!(key.open(&other, &sealed).is_ok(), other == place);
-        prop_assert!(key.derive("another purpose").open(&place, &sealed).is_err());
+        prop_assert!(Key::generate(&entropy).open(&place, &sealed).is_err());
         prop_assert_ne!(key.seal(&entropy, &place, &value), sealed, "equal values do not look equal");
     }
 
@@ -48,7 +49,6 @@ proptest! {
         prop_assert_eq!(unwrapped.hash(&value), key.hash(&value));
         prop_assert_eq!(spelled.hash(&value), key.hash(&value));
         prop_assert_ne!(master.hash(&value), key.hash(&value));
-        prop_assert_ne!(key.derive("one").hash(&value), key.derive("two").hash(&value));
     }
 
     #[test]
@@ -61,11 +61,38 @@ proptest! {
         value: Vec<u8>,
     ) {
         let entropy = entropy(seed);
-        let sealer = TokenSealer::new(&Key::generate(&entropy), entropy);
+        let sealer = TokenSealer::new(Key::generate(&entropy), entropy);
         let token = sealer.seal(TenantId(tenant), &query, &value);
         prop_assert_eq!(sealer.open(TenantId(tenant), &query, &token).unwrap(), value);
         prop_assert!(token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
         prop_assert_eq!(sealer.open(TenantId(other_tenant), &query, &token).is_ok(), other_tenant == tenant);
         prop_assert_eq!(sealer.open(TenantId(tenant), &other_query, &token).is_ok(), other_query == query);
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_key_that_a_master_key_wrapped_opens_under_that_one_and_in_its_own_place_alone(
+        seed: u64,
+        place: Vec<u8>,
+        other_place: Vec<u8>,
+        changed: prop::sample::Index,
+    ) {
+        let entropy = entropy(seed);
+        let texts = [(); 2].map(|()| Key::generate(&entropy).to_base64().to_string());
+        let both = LocalKeys::from_text(&texts.join(","), entropy.clone()).unwrap();
+        let [first, second] = texts.map(|text| LocalKeys::from_text(&text, entropy.clone()).unwrap());
+        let key = Key::generate(&entropy);
+        let WrappedKey { key_id, wrapped } = block_on(first.wrap(&key, &place)).unwrap();
+        for ring in [&first, &both] {
+            let opened = block_on(ring.unwrap(&key_id, &place, &wrapped)).unwrap();
+            prop_assert_eq!(opened.expose(), key.expose());
+            prop_assert_eq!(block_on(ring.unwrap(&key_id, &other_place, &wrapped)).is_ok(), place == other_place);
+        }
+        prop_assert!(block_on(second.unwrap(&key_id, &place, &wrapped)).is_err());
+        prop_assert!(block_on(both.unwrap(&KeyId::new(""), &place, &wrapped)).is_err());
+        let mut other = wrapped.clone();
+        other[changed.index(wrapped.len())] ^= 1;
+        prop_assert!(block_on(first.unwrap(&key_id, &place, &other)).is_err());
     }
 }

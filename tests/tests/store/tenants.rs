@@ -37,6 +37,7 @@ fn expected(tenant: TenantId) -> Vec<Record> {
             seq: commits(tenant),
             next_change,
             body: body(tenant),
+            erased: false,
         })
         .to_vec()
 }

@@ -1,14 +1,16 @@
 //! Tenants: made and listed.
 
-use super::{in_force_error, store_error};
+use super::{in_force_error, operator, store_error};
 use crate::policy::in_force::InForce;
 use crate::store::{MAX_TENANTS, NewTenant};
+use quintile_domain::entropy::Entropy;
 use quintile_domain::money::Currency;
 use quintile_domain::names;
 use quintile_domain::time::TimeZone;
 use quintile_proto::access::tenant_service_server::TenantService;
 use quintile_proto::access::{CreateTenantRequest, ListTenantsRequest, ListTenantsResponse, Tenant};
 use quintile_proto::types::ErrorReason;
+use quintile_rpc::policy::DEFAULT_TENANT;
 use quintile_rpc::{Answer, ApiError, Caller};
 use std::sync::Arc;
 use tonic::Request;
@@ -17,14 +19,18 @@ use tonic::Request;
 pub struct TenantApi {
     /// The policy, which holds the tenants.
     pub in_force: Arc<InForce>,
+    /// Where the tenants' keys come from.
+    pub entropy: Entropy,
 }
 
 #[tonic::async_trait]
 impl TenantService for TenantApi {
     async fn create_tenant(&self, request: Request<CreateTenantRequest>) -> Answer<Tenant> {
-        let caller = Caller::of(&request)?;
+        let caller = operator(&request)?;
+        caller.is_about(format!("tenants/{}", request.get_ref().tenant_id));
         let order = Order::of(request.into_inner())?;
-        let made = self.in_force.store().create_tenant(&order.id, &order.time_zone, order.currency.code()).await;
+        let store = self.in_force.store();
+        let made = store.create_tenant(&order.id, &order.time_zone, order.currency.code(), &self.entropy).await;
         match made.map_err(store_error)? {
             NewTenant::Created(tenant) => {
                 self.in_force.refresh().await.map_err(in_force_error)?;
@@ -43,7 +49,12 @@ impl TenantService for TenantApi {
     async fn list_tenants(&self, request: Request<ListTenantsRequest>) -> Answer<ListTenantsResponse> {
         let caller = Caller::of(&request)?;
         // From the database, so that a tenant that another process has just made is listed.
-        let tenants = self.in_force.store().tenants().await.map_err(store_error)?;
+        let mut tenants = self.in_force.store().tenants().await.map_err(store_error)?;
+        if caller.tenant().name != DEFAULT_TENANT {
+            // Who else there is, is for those who run the installation.
+            let own = format!("tenants/{}", caller.tenant().name);
+            tenants.retain(|tenant| tenant.name == own);
+        }
         Ok(caller.respond(ListTenantsResponse { tenants }))
     }
 }

@@ -14,8 +14,8 @@ type Methods = (&'static str, &'static [&'static str]);
 pub struct SeededRole {
     /// Its name, as tokens state it.
     pub name: &'static str,
-    /// The methods that it may call, by service.
-    pub methods: &'static [Methods],
+    /// The methods that it may call, by service, in groups.
+    pub methods: &'static [&'static [Methods]],
     /// The forms in which it sees fields; a class that is not listed is redacted.
     pub forms: &'static [SeededForm],
     /// The customers that it reaches. Empty: all.
@@ -71,6 +71,8 @@ const READ_CUSTOMERS: Methods = ("quintile.ingestion.v1.CustomerService", &["Get
 const UPDATE_CUSTOMERS: Methods = ("quintile.ingestion.v1.CustomerService", &["UpdateCustomer"]);
 const LOOK_UP_CUSTOMERS: Methods = ("quintile.ingestion.v1.CustomerService", &["LookupCustomer"]);
 const CREATE_CUSTOMERS: Methods = ("quintile.ingestion.v1.CustomerService", &["CreateCustomer"]);
+const READ_ATTRIBUTES: Methods = ("quintile.ingestion.v1.AttributeService", &["GetAttribute", "ListAttributes"]);
+const DECLARE_ATTRIBUTES: Methods = ("quintile.ingestion.v1.AttributeService", &["CreateAttribute", "DeleteAttribute"]);
 const FEATURES: Methods = ("quintile.ingestion.v1.FeatureService", &["GetFeatures"]);
 const INGEST: Methods =
     ("quintile.ingestion.v1.IngestService", &["Ingest", "IngestBatch", "GetIngestStream", "ListRejects"]);
@@ -78,7 +80,7 @@ const SCORE_MODELS: Methods = ("quintile.scoring.v1.ScoreModelService", &["GetSc
 const SCORES: Methods = ("quintile.scoring.v1.ScoreService", &["GetScore", "BatchGetScores", "ExplainScore"]);
 const STAGES: Methods = ("quintile.lifecycle.v1.StageService", &["GetStage", "GetFunnel"]);
 const LABELS: Methods = ("quintile.segmentation.v1.LabelService", &["GetLabelSet", "GetLabelDistribution"]);
-const PROFILES: Methods = ("quintile.segmentation.v1.ProfileService", &["GetProfile"]);
+const PROFILES: Methods = ("quintile.segmentation.v1.ProfileService", &["GetProfile", "ListMembershipChanges"]);
 const USE_SEGMENTS: Methods =
     ("quintile.segmentation.v1.SegmentService", &["GetSegment", "ListSegments", "ListMembers", "CheckMembers"]);
 const MAKE_SEGMENTS: Methods = (
@@ -88,35 +90,96 @@ const MAKE_SEGMENTS: Methods = (
 const FEATURE_FEED: Methods = ("quintile.ingestion.v1.FeatureService", &["WatchFeatures"]);
 const SCORE_FEED: Methods = ("quintile.scoring.v1.ScoreService", &["WatchScores"]);
 const STAGE_FEED: Methods = ("quintile.lifecycle.v1.StageService", &["WatchStages"]);
+const PRINCIPALS: Methods = (
+    "quintile.access.v1.PrincipalService",
+    &[
+        "CreatePrincipal",
+        "GetPrincipal",
+        "ListPrincipals",
+        "UpdatePrincipal",
+        "DeletePrincipal",
+        "CreateSecret",
+        "DeleteSecret",
+    ],
+);
+const REPORT_KEYS: Methods = ("quintile.access.v1.MasterKeyService", &["ReportKeyState"]);
+const REFRESH_ISSUERS: Methods = ("quintile.access.v1.IssuerService", &["RefreshIssuer"]);
+const READ_AUDIT: Methods = (
+    "quintile.audit.v1.AuditService",
+    &["ListAuditEvents", "ListAuditEntries", "GetAuditHead", "ListAuditCheckpoints"],
+);
+const READ_CHECKPOINTS: Methods = ("quintile.access.v1.CheckpointService", &["ListCheckpoints"]);
+const SIGN_CHECKPOINTS: Methods = ("quintile.access.v1.CheckpointService", &["SignCheckpoint"]);
+const CONSENTS: Methods = ("quintile.ingestion.v1.PrivacyService", &["SetConsent", "GetConsents"]);
+const PERSONS_RIGHTS: Methods =
+    ("quintile.ingestion.v1.PrivacyService", &["RestrictProcessing", "LiftRestriction", "ExportPersonalData"]);
+const ERASURES: Methods = ("quintile.ingestion.v1.PrivacyService", &["EraseCustomer", "GetErasure", "ListErasures"]);
+const SCORE_RECEIPTS: Methods = ("quintile.scoring.v1.ErasureService", &["GetErasureReceipt"]);
+const STAGE_RECEIPTS: Methods = ("quintile.lifecycle.v1.ErasureService", &["GetErasureReceipt"]);
+const SEGMENT_RECEIPTS: Methods = ("quintile.segmentation.v1.ErasureService", &["GetErasureReceipt"]);
 const READ_POLICY: Methods = ("quintile.access.v1.PolicyService", &["GetPolicy", "WatchPolicy"]);
+
+/// What everybody who works with customers needs.
+const READING: &[Methods] = &[
+    TIME,
+    KEYS,
+    READ_CUSTOMERS,
+    READ_ATTRIBUTES,
+    FEATURES,
+    SCORE_MODELS,
+    SCORES,
+    STAGES,
+    LABELS,
+    PROFILES,
+    USE_SEGMENTS,
+];
+/// The feeds of the chain.
+const FEEDS: &[Methods] = &[FEATURE_FEED, SCORE_FEED, STAGE_FEED];
+/// What a service does for its users and for the chain.
+const SERVING: &[Methods] = &[
+    UPDATE_CUSTOMERS,
+    LOOK_UP_CUSTOMERS,
+    CREATE_CUSTOMERS,
+    CONSENTS,
+    INGEST,
+    MAKE_SEGMENTS,
+    READ_POLICY,
+    REFRESH_ISSUERS,
+    SCORE_RECEIPTS,
+    STAGE_RECEIPTS,
+    SEGMENT_RECEIPTS,
+];
 
 /// Runs the installation: may do everything.
 const ADMIN: SeededRole = SeededRole {
     name: "admin",
     methods: &[
-        TIME,
-        KEYS,
-        READ_CUSTOMERS,
-        UPDATE_CUSTOMERS,
-        LOOK_UP_CUSTOMERS,
-        CREATE_CUSTOMERS,
-        FEATURES,
-        INGEST,
-        SCORE_MODELS,
-        SCORES,
-        STAGES,
-        LABELS,
-        PROFILES,
-        USE_SEGMENTS,
-        MAKE_SEGMENTS,
-        FEATURE_FEED,
-        SCORE_FEED,
-        STAGE_FEED,
-        READ_POLICY,
-        ("quintile.ingestion.v1.ClockService", &["SetAsOf"]),
-        ("quintile.access.v1.TenantService", &["CreateTenant", "ListTenants"]),
-        // The edge lets everybody through to this service; whose token is good for another one is the handler's to say.
-        ("quintile.access.v1.TokenService", &["IssueToken"]),
+        READING,
+        FEEDS,
+        SERVING,
+        &[
+            ("quintile.ingestion.v1.ClockService", &["SetAsOf"]),
+            (
+                "quintile.access.v1.PolicyService",
+                &["PreviewPolicy", "PublishPolicy", "GetPolicyVersion", "ListPolicyVersions", "ExplainAccess"],
+            ),
+            ("quintile.access.v1.TenantService", &["CreateTenant", "ListTenants"]),
+            DECLARE_ATTRIBUTES,
+            PERSONS_RIGHTS,
+            ERASURES,
+            READ_AUDIT,
+            READ_CHECKPOINTS,
+            PRINCIPALS,
+            ("quintile.access.v1.MasterKeyService", &["RewrapKeys", "ListKeyStates"]),
+            (
+                "quintile.access.v1.IssuerService",
+                &["CreateIssuer", "GetIssuer", "ListIssuers", "UpdateIssuer", "DeleteIssuer"],
+            ),
+            ("quintile.access.v1.RevocationService", &["CreateRevocation", "ListRevocations"]),
+            ("quintile.access.v1.SigningKeyService", &["ListSigningKeys", "RotateSigningKey"]),
+            // The edge lets everybody through to this service; whose token is good for another one is the handler's to say.
+            ("quintile.access.v1.TokenService", &["IssueToken"]),
+        ],
     ],
     forms: EVERYTHING_CLEAR,
     row_scope: "",
@@ -126,27 +189,7 @@ const ADMIN: SeededRole = SeededRole {
 /// A service of the suite, or one of the company's own: takes facts in, reads and follows everything, and governs nothing.
 const SERVICE: SeededRole = SeededRole {
     name: "service",
-    methods: &[
-        TIME,
-        KEYS,
-        READ_CUSTOMERS,
-        UPDATE_CUSTOMERS,
-        LOOK_UP_CUSTOMERS,
-        CREATE_CUSTOMERS,
-        FEATURES,
-        INGEST,
-        SCORE_MODELS,
-        SCORES,
-        STAGES,
-        LABELS,
-        PROFILES,
-        USE_SEGMENTS,
-        MAKE_SEGMENTS,
-        FEATURE_FEED,
-        SCORE_FEED,
-        STAGE_FEED,
-        READ_POLICY,
-    ],
+    methods: &[READING, FEEDS, SERVING, &[SIGN_CHECKPOINTS, REPORT_KEYS]],
     forms: EVERYTHING_CLEAR,
     row_scope: "",
     lookups_per_minute: 60_000,
@@ -155,20 +198,7 @@ const SERVICE: SeededRole = SeededRole {
 /// Talks to customers: sees who it is and what there is to know, and of numbers and addresses enough to compare them.
 const SUPPORT: SeededRole = SeededRole {
     name: "support",
-    methods: &[
-        TIME,
-        KEYS,
-        READ_CUSTOMERS,
-        UPDATE_CUSTOMERS,
-        LOOK_UP_CUSTOMERS,
-        FEATURES,
-        SCORE_MODELS,
-        SCORES,
-        STAGES,
-        LABELS,
-        PROFILES,
-        USE_SEGMENTS,
-    ],
+    methods: &[READING, &[UPDATE_CUSTOMERS, LOOK_UP_CUSTOMERS, CONSENTS, PERSONS_RIGHTS]],
     forms: &[
         shown(&[Name, FreeText, Pseudonym], Clear),
         shown(&[Phone, Email], Partial),
@@ -183,19 +213,7 @@ const SUPPORT: SeededRole = SeededRole {
 /// Looks after customers of its own, and reaches no others.
 const SALES: SeededRole = SeededRole {
     name: "sales",
-    methods: &[
-        TIME,
-        KEYS,
-        READ_CUSTOMERS,
-        UPDATE_CUSTOMERS,
-        FEATURES,
-        SCORE_MODELS,
-        SCORES,
-        STAGES,
-        LABELS,
-        PROFILES,
-        USE_SEGMENTS,
-    ],
+    methods: &[READING, &[UPDATE_CUSTOMERS]],
     forms: &[
         shown_of_own(&[Name, Phone, Email, FreeText, Pseudonym], Clear),
         shown(NUMBERS, Partial),
@@ -209,19 +227,7 @@ const SALES: SeededRole = SeededRole {
 /// Addresses those who agreed to be addressed, without knowing who they are.
 const MARKETER: SeededRole = SeededRole {
     name: "marketer",
-    methods: &[
-        TIME,
-        KEYS,
-        READ_CUSTOMERS,
-        FEATURES,
-        SCORE_MODELS,
-        SCORES,
-        STAGES,
-        LABELS,
-        PROFILES,
-        USE_SEGMENTS,
-        MAKE_SEGMENTS,
-    ],
+    methods: &[READING, &[MAKE_SEGMENTS]],
     forms: NOBODY_IDENTIFIED,
     row_scope: CONSENTING,
     lookups_per_minute: 0,
@@ -240,28 +246,17 @@ const ANALYST: SeededRole = SeededRole {
 /// Runs the pipelines: takes facts in and follows the feeds, without knowing who customers are.
 const DATA_ENGINEER: SeededRole = SeededRole {
     name: "data-engineer",
-    methods: &[
-        TIME,
-        KEYS,
-        READ_CUSTOMERS,
-        FEATURES,
-        INGEST,
-        SCORE_MODELS,
-        SCORES,
-        STAGES,
-        LABELS,
-        PROFILES,
-        USE_SEGMENTS,
-        MAKE_SEGMENTS,
-        FEATURE_FEED,
-        SCORE_FEED,
-        STAGE_FEED,
-    ],
+    methods: &[READING, FEEDS, &[INGEST, MAKE_SEGMENTS, DECLARE_ATTRIBUTES]],
     forms: NOBODY_IDENTIFIED,
     row_scope: "",
     lookups_per_minute: 0,
 };
 
 /// Reads the audit log, and no customer.
-const AUDITOR: SeededRole =
-    SeededRole { name: "auditor", methods: &[TIME, KEYS], forms: &[], row_scope: NO_CUSTOMER, lookups_per_minute: 0 };
+const AUDITOR: SeededRole = SeededRole {
+    name: "auditor",
+    methods: &[&[TIME, KEYS, READ_AUDIT, READ_CHECKPOINTS]],
+    forms: &[],
+    row_scope: NO_CUSTOMER,
+    lookups_per_minute: 0,
+};

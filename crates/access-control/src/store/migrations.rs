@@ -1,5 +1,13 @@
 //! Migrations of access-control. They name tables by identifiers of their own: entities go on, a migration stays what it was.
 
+mod checkpoints;
+mod issuers;
+mod principals;
+mod revocations;
+mod signing_key_times;
+mod tenant_policies;
+mod tenant_pseudonym_keys;
+
 use sea_orm_migration::prelude::*;
 
 /// The migrations, in order.
@@ -8,7 +16,17 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(CreateTables)]
+        vec![
+            Box::new(CreateTables),
+            Box::new(signing_key_times::AddSigningKeyTimes),
+            Box::new(tenant_pseudonym_keys::AddTenantPseudonymKeys),
+            Box::new(principals::CreatePrincipals),
+            Box::new(issuers::CreateIssuers),
+            Box::new(revocations::CreateRevocations),
+            Box::new(CreateKeyTables),
+            Box::new(checkpoints::CreateCheckpointTables),
+            Box::new(tenant_policies::CreateTenantPolicies),
+        ]
     }
 }
 
@@ -108,6 +126,74 @@ impl MigrationTrait for CreateTables {
                     .col(ColumnDef::new(Policy::Version).big_integer().not_null().primary_key())
                     .col(ColumnDef::new(Policy::Body).binary().not_null())
                     .col(ColumnDef::new(Policy::CreatedAt).big_integer().not_null())
+                    .to_owned(),
+            )
+            .await
+    }
+}
+
+#[derive(DeriveIden)]
+enum KeyGeneration {
+    Table,
+    Id,
+    Generation,
+}
+
+#[derive(DeriveIden)]
+enum KeyState {
+    Table,
+    Service,
+    Instance,
+    Generation,
+    KeyId,
+    RowsRewrapped,
+    RowsLeft,
+    ReportedAt,
+}
+
+struct CreateKeyTables;
+
+impl MigrationName for CreateKeyTables {
+    fn name(&self) -> &'static str {
+        "m0007_create_key_tables"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for CreateKeyTables {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        quintile_store::migration::create_key_table(manager).await?;
+        manager
+            .create_table(
+                Table::create()
+                    .table(KeyGeneration::Table)
+                    .col(ColumnDef::new(KeyGeneration::Id).integer().not_null().primary_key())
+                    .col(ColumnDef::new(KeyGeneration::Generation).big_integer().not_null())
+                    .to_owned(),
+            )
+            .await?;
+        let first = Query::insert()
+            .into_table(KeyGeneration::Table)
+            .columns([KeyGeneration::Id, KeyGeneration::Generation])
+            .values_panic([1.into(), 1_i64.into()])
+            .to_owned();
+        manager.execute(first).await?;
+        manager
+            .create_table(
+                Table::create()
+                    .table(KeyState::Table)
+                    .col(ColumnDef::new(KeyState::Service).text().not_null())
+                    .col(ColumnDef::new(KeyState::Instance).text().not_null())
+                    .col(ColumnDef::new(KeyState::Generation).big_integer().not_null())
+                    .col(ColumnDef::new(KeyState::KeyId).text().not_null())
+                    .col(ColumnDef::new(KeyState::RowsRewrapped).big_integer().not_null())
+                    .col(ColumnDef::new(KeyState::RowsLeft).big_integer().not_null())
+                    .col(ColumnDef::new(KeyState::ReportedAt).big_integer().not_null())
+                    .primary_key(Index::create().col(KeyState::Service).col(KeyState::Instance))
                     .to_owned(),
             )
             .await

@@ -5,15 +5,21 @@ use quintile_access_control::{AccessControl, AccessControlError};
 use quintile_domain::clock::MachineClock;
 use quintile_domain::entropy::Entropy;
 use quintile_domain::time::Instant;
-use quintile_proto::access::IssueTokenRequest;
+use quintile_proto::access::checkpoint_service_client::CheckpointServiceClient;
+use quintile_proto::access::issuer_service_client::IssuerServiceClient;
+use quintile_proto::access::master_key_service_client::MasterKeyServiceClient;
 use quintile_proto::access::policy_service_client::PolicyServiceClient;
+use quintile_proto::access::principal_service_client::PrincipalServiceClient;
+use quintile_proto::access::revocation_service_client::RevocationServiceClient;
+use quintile_proto::access::signing_key_service_client::SigningKeyServiceClient;
 use quintile_proto::access::tenant_service_client::TenantServiceClient;
 use quintile_proto::access::token_service_client::TokenServiceClient;
+use quintile_proto::access::{GetPolicyRequest, IssueTokenRequest};
 use quintile_rpc::client::{AUTHORIZATION, channel};
 use quintile_rpc::server::Shared;
 use quintile_rpc::settings::ServerSettings;
 use quintile_store::DatabaseUrl;
-use quintile_store::sealing::Key;
+use quintile_store::sealing::{Key, KeyEncryption, LocalKeys};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use sea_orm::ConnectionTrait;
@@ -24,8 +30,8 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
-use tonic::Request;
 use tonic::transport::Channel;
+use tonic::{Code, Request};
 
 /// The bootstrap secret of every installation.
 pub const SECRET: &str = "a secret of thirty-two characters";
@@ -39,7 +45,7 @@ pub struct Installation {
     /// Where the data is.
     pub database: DatabaseUrl,
     clock: Arc<AtomicI64>,
-    master: Key,
+    keys: Arc<dyn KeyEncryption>,
     folder: Arc<TempDir>,
 }
 
@@ -53,7 +59,8 @@ pub struct Process {
     _folder: Arc<TempDir>,
 }
 
-fn entropy() -> Entropy {
+/// Randomness of its own.
+pub fn entropy() -> Entropy {
     Entropy::new(StdRng::seed_from_u64(NEXT.fetch_add(1, Ordering::Relaxed)))
 }
 
@@ -64,7 +71,7 @@ impl Installation {
         Self {
             database: DatabaseUrl::SqliteFolder(folder.path().to_owned()),
             clock: Arc::new(AtomicI64::new(1_709_208_000_000_000)),
-            master: Key::generate(&entropy()),
+            keys: Arc::new(LocalKeys::from_text(&Key::generate(&entropy()).to_base64(), entropy()).unwrap()),
             folder: Arc::new(folder),
         }
     }
@@ -80,6 +87,11 @@ impl Installation {
             installations.push(Self { database: DatabaseUrl::Postgres(format!("{server}/{name}")), ..Self::new() });
         }
         installations
+    }
+
+    /// The same under other master keys.
+    pub fn with_keys(self, keys: Arc<dyn KeyEncryption>) -> Self {
+        Self { keys, ..self }
     }
 
     /// Starts a process.
@@ -98,7 +110,8 @@ impl Installation {
             },
             listener,
             database: self.database.clone(),
-            master: self.master.clone(),
+            keys: self.keys.clone(),
+            instance: format!("instance {}", NEXT.fetch_add(1, Ordering::Relaxed)).into(),
             entropy: entropy(),
             bootstrap_secret: SECRET.into(),
             issuer: "https://access.test".to_owned(),
@@ -127,6 +140,11 @@ impl Installation {
     pub fn advance(&self, seconds: i64) {
         self.clock.fetch_add(seconds * 1_000_000, Ordering::Relaxed);
     }
+
+    /// Machine time, in seconds since 1970.
+    pub fn now_seconds(&self) -> i64 {
+        self.clock.load(Ordering::Relaxed) / 1_000_000
+    }
 }
 
 impl Process {
@@ -140,14 +158,56 @@ impl Process {
         TenantServiceClient::new(self.channel.clone())
     }
 
+    /// A client of checkpoints.
+    pub fn checkpoints(&self) -> CheckpointServiceClient<Channel> {
+        CheckpointServiceClient::new(self.channel.clone())
+    }
+
+    /// A client of master keys.
+    pub fn master_keys(&self) -> MasterKeyServiceClient<Channel> {
+        MasterKeyServiceClient::new(self.channel.clone())
+    }
+
     /// A client of policies.
     pub fn policies(&self) -> PolicyServiceClient<Channel> {
         PolicyServiceClient::new(self.channel.clone())
     }
 
-    /// A token of a role, for the bootstrap secret.
+    /// A client of issuers.
+    pub fn issuers(&self) -> IssuerServiceClient<Channel> {
+        IssuerServiceClient::new(self.channel.clone())
+    }
+
+    /// A client of principals.
+    pub fn principals(&self) -> PrincipalServiceClient<Channel> {
+        PrincipalServiceClient::new(self.channel.clone())
+    }
+
+    /// A client of revocations.
+    pub fn revocations(&self) -> RevocationServiceClient<Channel> {
+        RevocationServiceClient::new(self.channel.clone())
+    }
+
+    /// A client of signing keys.
+    pub fn signing_keys(&self) -> SigningKeyServiceClient<Channel> {
+        SigningKeyServiceClient::new(self.channel.clone())
+    }
+
+    /// Whether a token is believed: it may or may not be allowed to read the policy.
+    pub async fn believes(&self, token: &str) -> bool {
+        let answer = self.policies().get_policy(with_token(token, GetPolicyRequest {})).await;
+        let code = answer.err().map_or(Code::Ok, |status| status.code());
+        assert!(matches!(code, Code::Ok | Code::PermissionDenied | Code::Unauthenticated), "{code:?}");
+        code != Code::Unauthenticated
+    }
+
+    /// A token of a role, for the bootstrap secret. With the role `service` it is one of the suite's services.
     pub async fn token(&self, role: &str, tenant: &str) -> String {
-        self.tokens().issue_token(by_secret(role, tenant)).await.unwrap().into_inner().token
+        let mut request = by_secret(role, tenant);
+        if role == "service" {
+            "suite:scoring".clone_into(&mut request.subject);
+        }
+        self.tokens().issue_token(request).await.unwrap().into_inner().token
     }
 
     /// Tells it to stop, and waits until it has.
@@ -156,10 +216,31 @@ impl Process {
         tokio::time::timeout(PATIENCE, self.serving).await.expect("it stops in time").unwrap().unwrap();
     }
 
+    /// Waits until it serves, tells it to stop, and waits until it has.
+    pub async fn stop_once_it_serves(self) {
+        self.token("admin", "").await;
+        self.stop().await;
+    }
+
+    /// Waits until it fails by itself.
+    pub async fn failure(self) -> AccessControlError {
+        tokio::time::timeout(PATIENCE, self.serving).await.expect("it fails in time").unwrap().unwrap_err()
+    }
+
     /// Tells it to stop.
     pub fn begin_to_stop(&self) {
         self.stop.send(true).unwrap();
     }
+}
+
+/// Waits until something holds, and gives up after [`PATIENCE`].
+pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let wait = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.expect(what);
 }
 
 /// A request for a token of a role, by the bootstrap secret.

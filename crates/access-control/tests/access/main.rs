@@ -2,8 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of tests are tests")]
 
+mod checkpoints;
 mod installation;
+mod issuers;
+mod master_keys;
+mod oidc_issuer;
 mod policies;
+mod policy_versions;
+mod principals;
 mod processes;
+mod revocations;
+mod signing_keys;
 mod tenants;
 mod tokens;

@@ -1,6 +1,7 @@
-use crate::installation::{Installation, PATIENCE, Process, with_token};
-use quintile_proto::access::{CreateTenantRequest, PolicySnapshot, WatchPolicyRequest};
-use std::time::Duration;
+use crate::installation::{Installation, PATIENCE, Process, by_secret, with_token};
+use quintile_proto::access::{
+    CreateTenantRequest, GetPolicyRequest, IssueTokenRequest, PolicySnapshot, WatchPolicyRequest,
+};
 use tonic::{Code, Status, Streaming};
 
 async fn watch(process: &Process) -> Streaming<PolicySnapshot> {
@@ -9,6 +10,15 @@ async fn watch(process: &Process) -> Streaming<PolicySnapshot> {
 }
 
 async fn next(stream: &mut Streaming<PolicySnapshot>) -> Result<Option<PolicySnapshot>, Status> {
+    loop {
+        match next_message(stream).await {
+            Ok(Some(snapshot)) if snapshot.unchanged => {}
+            other => return other,
+        }
+    }
+}
+
+async fn next_message(stream: &mut Streaming<PolicySnapshot>) -> Result<Option<PolicySnapshot>, Status> {
     tokio::time::timeout(PATIENCE, stream.message()).await.expect("a snapshot comes in time")
 }
 
@@ -24,8 +34,11 @@ async fn a_watcher_has_the_policy_at_once_and_then_every_change() {
     let mut stream = watch(&process).await;
     let first = next(&mut stream).await.unwrap().unwrap();
     assert_eq!(first.tenants.len(), 1);
-    // Nothing has changed, so nothing comes.
-    assert!(tokio::time::timeout(Duration::from_millis(50), stream.message()).await.is_err());
+    // Nothing has changed, and access-control says so.
+    let unchanged = PolicySnapshot { version: first.version, unchanged: true, ..PolicySnapshot::default() };
+    for _ in 0..2 {
+        assert_eq!(next_message(&mut stream).await.unwrap().unwrap(), unchanged);
+    }
     create_tenant(&process, "acme").await;
     let second = next(&mut stream).await.unwrap().unwrap();
     assert!(second.version > first.version);
@@ -68,4 +81,31 @@ async fn a_watch_ends_with_its_token() {
     let mut stream = process.policies().watch_policy(request).await.unwrap().into_inner();
     next(&mut stream).await.unwrap().unwrap();
     assert_eq!(next(&mut stream).await.unwrap_err().code(), Code::Unauthenticated);
+}
+
+#[tokio::test]
+async fn the_whole_policy_is_for_the_services_of_the_first_tenant_and_others_see_their_own() {
+    let process = Installation::new().start().await;
+    create_tenant(&process, "acme").await;
+    // The role alone makes nobody a service of the suite.
+    let request = IssueTokenRequest { subject: "pipeline".to_owned(), ..by_secret("service", "") };
+    let token = process.tokens().issue_token(request).await.unwrap().into_inner().token;
+    let got = process.policies().get_policy(with_token(&token, GetPolicyRequest {})).await.unwrap().into_inner();
+    assert_eq!(got.tenants.len(), 1);
+    assert!(got.tenants[0].pseudonym_key.is_empty());
+    for (role, tenant, tenants, keys) in [
+        ("service", "", vec!["tenants/default", "tenants/acme"], 32),
+        ("admin", "", vec!["tenants/default"], 0),
+        ("service", "acme", vec!["tenants/acme"], 0),
+        ("admin", "acme", vec!["tenants/acme"], 0),
+    ] {
+        let token = process.token(role, tenant).await;
+        let got = process.policies().get_policy(with_token(&token, GetPolicyRequest {})).await.unwrap().into_inner();
+        let watch = process.policies().watch_policy(with_token(&token, WatchPolicyRequest {})).await;
+        let watched = next(&mut watch.unwrap().into_inner()).await.unwrap().unwrap();
+        assert_eq!(got, watched);
+        let names: Vec<_> = got.tenants.iter().map(|tenant| tenant.name.as_str()).collect();
+        assert_eq!(names, tenants, "{role} {tenant}");
+        assert!(got.tenants.iter().all(|tenant| tenant.pseudonym_key.len() == keys), "{role} {tenant}");
+    }
 }

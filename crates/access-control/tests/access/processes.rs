@@ -84,7 +84,16 @@ async fn a_database_may_be_migrated_before_it_is_served() {
 #[tokio::test]
 async fn health_says_that_it_serves() {
     let process = Installation::new().start().await;
-    let services = ["", "TokenService", "PolicyService", "TenantService"];
+    let services = [
+        "",
+        "TokenService",
+        "PolicyService",
+        "TenantService",
+        "PrincipalService",
+        "IssuerService",
+        "RevocationService",
+        "SigningKeyService",
+    ];
     // The first answer waits for the server; the health reporter runs beside it.
     process.token("admin", "").await;
     for service in services {

@@ -20,7 +20,7 @@ async fn the_bootstrap_secret_buys_a_token_that_is_accepted() {
     let request = with_token(&answer.token, GetPolicyRequest {});
     let policy = process.policies().get_policy(request).await.unwrap().into_inner();
     let roles: Vec<_> = policy.roles.iter().map(|role| role.role.as_str()).collect();
-    assert_eq!(roles, ["admin", "service", "analyst", "support"]);
+    assert_eq!(roles, ["admin", "service", "support", "sales", "marketer", "analyst", "data-engineer", "auditor"]);
     assert_eq!(policy.tenants[0].name, "tenants/default");
     assert_eq!(policy.jwks.unwrap().keys.len(), 1);
 }

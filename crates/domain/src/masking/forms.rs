@@ -131,6 +131,15 @@ impl FieldForms {
         }
     }
 
+    /// Brings a text into the form of a class that was declared at run time. One whose class is not known is redacted for everybody:
+    /// whoever sees every class in clear was granted classes, and not what has none.
+    pub fn mask_text_of_declared(&self, class: Option<Sensitivity>, text: &mut Option<String>, shown: &mut Shown) {
+        match class {
+            Some(class) => self.mask_text(class, text, shown),
+            None => *text = text.take().map(|_| REDACTED.to_owned()),
+        }
+    }
+
     /// Brings every text of a list into the form of its class; absent ones leave it.
     pub fn mask_texts(&self, class: Sensitivity, texts: &mut Vec<String>, shown: &mut Shown) {
         let form = self.form(class);

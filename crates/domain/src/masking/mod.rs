@@ -58,6 +58,11 @@ impl Sensitivity {
         Self::Pseudonym,
     ];
 
+    /// The class of a number, as messages have it. `None`: not declared, or not known here.
+    pub fn of_number(number: i32) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| *class as i32 == number)
+    }
+
     /// The name of the class, in lower case.
     pub fn name(self) -> &'static str {
         match self {

@@ -4,6 +4,7 @@ use crate::Service;
 use quintile_proto::ingestion::clock_service_server::ClockService;
 use quintile_proto::ingestion::{AsOf, GetAsOfRequest, SetAsOfRequest};
 use quintile_proto::types::ErrorReason;
+use quintile_rpc::policy::DEFAULT_TENANT;
 use quintile_rpc::{Answer, ApiError, Caller, convert};
 use tonic::Request;
 
@@ -30,6 +31,10 @@ impl ClockService for Clock {
 
     async fn set_as_of(&self, request: Request<SetAsOfRequest>) -> Answer<AsOf> {
         let caller = Caller::of(&request)?;
+        // All tenants share business time: one of them does not move it for the others.
+        if caller.tenant().name != DEFAULT_TENANT {
+            return Err(ApiError::method_denied().into());
+        }
         let business = &self.service.runtime.business;
         let to = convert::instant(request.get_ref().as_of.as_ref())
             .map_err(|error| ApiError::invalid_time("as_of", error))?;

@@ -1,9 +1,11 @@
 //! Customers.
 
+use super::is_blind;
 use crate::Service;
-use crate::intake::{CustomerPatch, Identity, Terms, check_kind, normal_email, normal_phone};
+use crate::intake::{CustomerPatch, Declared, Identity, Terms, check_kind, normal_email, normal_phone};
 use crate::store::customers::{self, StoredCustomer};
 use crate::store::identities;
+use crate::store::privacy::{self, Hold};
 use prost::Message;
 use quintile_chain::{page, store_error};
 use quintile_domain::ids::CustomerId;
@@ -17,6 +19,7 @@ use quintile_proto::types::{CustomerAttributes, ErrorReason};
 use quintile_rpc::{Answer, ApiError, Caller, convert};
 use quintile_store::idempotency::{self, Request as IdempotentRequest};
 use quintile_store::{StoreError, feed};
+use std::sync::Arc;
 use tonic::{Request, Response};
 
 /// The query that page tokens of customers belong to.
@@ -28,8 +31,21 @@ pub struct Customers {
 }
 
 impl Customers {
-    fn terms(&self, caller: &Caller) -> Terms {
-        Terms { currency: caller.tenant().currency, now: self.service.runtime.business.now() }
+    /// What a customer that comes from this caller is checked against.
+    async fn terms(&self, caller: &Caller, customer: &Customer) -> Result<Terms, ApiError> {
+        let keys: Vec<_> = customer.custom_attributes.iter().map(|attribute| attribute.key.as_str()).collect();
+        self.service.terms(caller.tenant(), &keys).await.map_err(|error| store_error(&error))
+    }
+
+    /// What the caller's tenant has declared.
+    async fn declared(&self, caller: &Caller) -> Result<Arc<Declared>, ApiError> {
+        self.service.declarations.of(caller.tenant().id).await.map_err(|error| store_error(&error))
+    }
+
+    /// A customer as its caller sees it, if it reaches it.
+    async fn seen(&self, caller: &Caller, customer: &StoredCustomer) -> Result<Response<Masked<Customer>>, ApiError> {
+        let declared = self.declared(caller).await?;
+        Ok(caller.view_of(customer.id, &customer.attributes)?.respond(customer.message(&declared)))
     }
 
     async fn find(&self, caller: &Caller, id: CustomerId) -> Result<StoredCustomer, ApiError> {
@@ -61,6 +77,7 @@ impl Customers {
         let request = IdempotentRequest { tenant, method: "CreateCustomer", id: request_id, body };
         let now = self.service.clock.now();
         let transaction = self.service.runtime.database.begin().await?;
+        privacy::hold(&transaction, tenant, Hold::WithOthers).await?;
         if !request_id.is_empty()
             && let Some(name) = idempotency::earlier_result(&transaction, request).await?
         {
@@ -78,7 +95,7 @@ impl Customers {
         if !request_id.is_empty() {
             idempotency::remember(&transaction, request, &customer.id.to_string(), now).await?;
         }
-        self.save(transaction, caller, &keys, customer.clone()).await?;
+        self.save(transaction, caller, &keys, &mut customer).await?;
         Ok(Created::Now(Box::new(customer)))
     }
 
@@ -88,22 +105,17 @@ impl Customers {
         transaction: quintile_store::DatabaseTransaction,
         caller: &Caller,
         keys: &crate::store::keys::TenantKeys,
-        customer: StoredCustomer,
+        customer: &mut StoredCustomer,
     ) -> Result<(), StoreError> {
         let tenant = caller.tenant().id;
         let touched = [customer.id.0].into_iter().collect();
-        customers::write(&transaction, tenant, keys, vec![customer]).await?;
+        customers::write(&transaction, tenant, keys, std::slice::from_mut(customer)).await?;
         let seq = feed::next_seq(&transaction, tenant, crate::FACTS).await?;
         feed::publish(&transaction, tenant, crate::FACTS, seq, &touched).await?;
         transaction.commit().await?;
         self.service.wake.notify_one();
         Ok(())
     }
-}
-
-/// A customer as its caller sees it, if it reaches it.
-fn seen(caller: &Caller, customer: &StoredCustomer) -> Result<Response<Masked<Customer>>, ApiError> {
-    Ok(caller.view_of(customer.id, &customer.attributes)?.respond(customer.message()))
 }
 
 enum Created {
@@ -123,7 +135,8 @@ impl CustomerService for Customers {
         }
         let customer = request.customer.ok_or_else(|| ApiError::invalid_field("customer", "is required"))?;
         let body = customer.encode_to_vec();
-        let patch = CustomerPatch::check(&customer, &self.terms(&caller)).map_err(|error| error.within("customer"))?;
+        let terms = self.terms(&caller, &customer).await?;
+        let patch = CustomerPatch::check(&customer, &terms).map_err(|error| error.within("customer"))?;
         let created = self.create(&caller, patch, &request.request_id, &body).await;
         let customer = match created.map_err(|error| store_error(&error))? {
             Created::Now(customer) => *customer,
@@ -131,13 +144,13 @@ impl CustomerService for Customers {
             Created::Before(id) => self.find(&caller, id).await?,
             Created::Taken => return Err(ApiError::already_exists("a customer with this identity").into()),
         };
-        Ok(seen(&caller, &customer)?)
+        Ok(self.seen(&caller, &customer).await?)
     }
 
     async fn get_customer(&self, request: Request<GetCustomerRequest>) -> Answer<Customer> {
         let caller = Caller::of(&request)?;
         let id = convert::customer("name", &request.get_ref().name, None)?;
-        Ok(seen(&caller, &self.find(&caller, id).await?)?)
+        Ok(self.seen(&caller, &self.find(&caller, id).await?).await?)
     }
 
     async fn update_customer(&self, request: Request<UpdateCustomerRequest>) -> Answer<Customer> {
@@ -147,11 +160,12 @@ impl CustomerService for Customers {
         let id = convert::customer("customer.name", &given.name, None)?;
         let paths = request.update_mask.map(|mask| mask.paths).unwrap_or_default();
         let (etag, attributes) = (given.etag.clone(), given.attributes.clone());
-        let patch = CustomerPatch::check_fields(&given, Vec::new(), &self.terms(&caller));
+        let patch = CustomerPatch::check_fields(&given, Vec::new(), &self.terms(&caller, &given).await?);
         let patch = patch.map_err(|error| error.within("customer"))?;
         let tenant = caller.tenant().id;
         let keys = self.service.keys.of(tenant).await.map_err(|error| store_error(&error))?;
         let transaction = self.service.runtime.database.begin().await.map_err(|error| store_error(&error))?;
+        privacy::hold(&transaction, tenant, Hold::Alone).await.map_err(|error| store_error(&error))?;
         let found = customers::get(&transaction, tenant, &keys, id).await.map_err(|error| store_error(&error))?;
         let mut customer =
             found.filter(|customer| caller.reaches(&customer.attributes)).ok_or_else(ApiError::not_found)?;
@@ -160,14 +174,15 @@ impl CustomerService for Customers {
         }
         let before = customer.clone();
         apply_mask(&mut customer, &patch, &attributes.unwrap_or_default(), &paths)?;
-        if customer != before {
+        // Somebody who does not see the values must not see by the etag whether they are those that were there.
+        if customer != before || is_blind(&caller) {
             customer.changed(self.service.clock.now());
-            let saved = self.save(transaction, &caller, &keys, customer.clone()).await;
+            let saved = self.save(transaction, &caller, &keys, &mut customer).await;
             saved.map_err(|error| store_error(&error))?;
         }
         // Whom the caller has just given away is out of its reach, and yet its own doing: the answer says what became of it.
         let view = caller.view_of_reached([(customer.id, &customer.attributes)]);
-        Ok(view.respond(customer.message()))
+        Ok(view.respond(customer.message(&*self.declared(&caller).await?)))
     }
 
     async fn list_customers(&self, request: Request<ListCustomersRequest>) -> Answer<ListCustomersResponse> {
@@ -183,7 +198,8 @@ impl CustomerService for Customers {
         let listed = listed.map_err(|error| store_error(&error))?;
         let next_page_token = page::next_behind(sealer, tenant, LIST_CUSTOMERS, listed.more, listed.last);
         let view = caller.view_of_reached(listed.customers.iter().map(|customer| (customer.id, &customer.attributes)));
-        let customers = listed.customers.iter().map(StoredCustomer::message).collect();
+        let declared = self.declared(&caller).await?;
+        let customers = listed.customers.iter().map(|customer| customer.message(&declared)).collect();
         Ok(view.respond(ListCustomersResponse { customers, next_page_token }))
     }
 
@@ -193,6 +209,8 @@ impl CustomerService for Customers {
         let keys = self.service.keys.of(tenant).await.map_err(|error| store_error(&error))?;
         let reader = self.service.runtime.database.reader();
         self.service.lookups.allow(&caller, self.service.clock.now())?;
+        // Also when it finds nobody: that somebody asked is what the log is for.
+        caller.is_about("customers:lookup");
         let key = request.into_inner().key.ok_or_else(|| ApiError::invalid_field("key", "is required"))?;
         let found = match key {
             Key::Identity(identity) => {
@@ -209,9 +227,12 @@ impl CustomerService for Customers {
             }
         };
         let found: Vec<CustomerId> = found.map_err(|error| store_error(&error))?;
+        let mut found = customers::load(reader, tenant, &keys, &found).await.map_err(|error| store_error(&error))?;
+        // Whom the caller does not reach must not show in that there are several either.
+        found.retain(|customer| caller.reaches(&customer.attributes));
         match found.as_slice() {
             [] => Err(ApiError::not_found().into()),
-            [id] => Ok(seen(&caller, &self.find(&caller, *id).await?)?),
+            [customer] => Ok(self.seen(&caller, customer).await?),
             _ => Err(ApiError::failed_precondition(
                 ErrorReason::FailedPrecondition,
                 "several customers have this contact: look up by identity",
@@ -231,20 +252,21 @@ fn apply_mask(
     if paths.is_empty() {
         return Err(ApiError::invalid_field("update_mask", "must name the fields to change"));
     }
-    let (person, given) = (&mut customer.person, &patch.person);
     for path in paths {
+        let (person, given) = (&mut customer.person, &patch.person);
         match path.as_str() {
             "display_name" => person.display_name.clone_from(&given.display_name),
             "phone" => person.phone.clone_from(&given.phone),
             "email" => person.email.clone_from(&given.email),
             "address" => person.address.clone_from(&given.address),
             "birth_date" => person.birth_date = given.birth_date,
+            "custom_attributes" => person.custom.clone_from(&given.custom),
             "attributes" => {
                 if patch.attributes.is_none() {
                     return Err(ApiError::invalid_field("customer.attributes", "is required by the mask"));
                 }
                 check_kind(attributes).map_err(|error| error.within("customer"))?;
-                customer.attributes = attributes.clone();
+                customer.take_attributes(attributes);
             }
             "attributes.kind" => {
                 check_kind(attributes).map_err(|error| error.within("customer"))?;

@@ -1,7 +1,8 @@
 //! Taking facts in: by stream, and one batch at a time.
 
+use super::is_blind;
 use crate::Service;
-use crate::intake::{Fact, MAX_BATCH_BYTES, MAX_ROWS, Terms, reject};
+use crate::intake::{Fact, MAX_BATCH_BYTES, MAX_ROWS, Terms, custom_keys, reject};
 use crate::store::batches::{self, Batch, BatchId, Outcome};
 use crate::store::entities::reject as reject_entity;
 use futures::channel::mpsc;
@@ -14,7 +15,7 @@ use quintile_domain::names::{MAX_NAME_BYTES, required_text};
 use quintile_proto::ingestion::ingest_service_server::IngestService;
 use quintile_proto::ingestion::{
     GetIngestStreamRequest, IngestBatchRequest, IngestRequest, IngestResponse, IngestStream, ListRejectsRequest,
-    ListRejectsResponse, Reject, Row, StoredReject,
+    ListRejectsResponse, Reject, Row, StoredReject, row,
 };
 use quintile_proto::types::ErrorReason;
 use quintile_rpc::{Answer, AnswerStream, ApiError, Caller, convert};
@@ -63,14 +64,16 @@ impl Ingest {
         });
         committer.clone()
     }
-
-    fn terms(&self, caller: &Caller) -> Terms {
-        Terms { currency: caller.tenant().currency, now: self.service.runtime.business.now() }
-    }
 }
 
 /// Checks the rows of a batch, each by itself.
-fn check_batch(id: BatchId, rows: Vec<Row>, encoded_bytes: usize, terms: &Terms) -> Result<Batch, ApiError> {
+fn check_batch(
+    id: BatchId,
+    rows: Vec<Row>,
+    encoded_bytes: usize,
+    terms: &Terms,
+    caller: &Caller,
+) -> Result<Batch, ApiError> {
     let refused = |problem: String| ApiError::invalid("rows", ErrorReason::InvalidBatch, problem);
     if rows.is_empty() || rows.len() > MAX_ROWS {
         return Err(refused(format!("must have 1 to {MAX_ROWS} rows")));
@@ -78,17 +81,27 @@ fn check_batch(id: BatchId, rows: Vec<Row>, encoded_bytes: usize, terms: &Terms)
     if encoded_bytes > MAX_BATCH_BYTES {
         return Err(refused(format!("must have at most {MAX_BATCH_BYTES} bytes")));
     }
-    let mut batch = Batch { id, facts: Vec::with_capacity(rows.len()), rejects: Vec::new() };
-    for (index, row) in rows.into_iter().enumerate() {
+    let mut batch = Batch { id, facts: Vec::with_capacity(rows.len()), rejects: Vec::new(), blind: is_blind(caller) };
+    for (index, mut row) in rows.into_iter().enumerate() {
         match Fact::check(&row, terms) {
             Ok(fact) => batch.facts.push((index, fact)),
-            Err(error) => batch.rejects.push((row, reject(index, &error))),
+            Err(error) => {
+                if let Some(row::Fact::Customer(customer)) = &mut row.fact {
+                    terms.declared.state_classes(customer);
+                }
+                batch.rejects.push((row, reject(index, &error)));
+            }
         }
     }
     Ok(batch)
 }
 
-fn check_stream_batch(request: IngestRequest, stream: &mut Option<String>, terms: &Terms) -> Result<Batch, ApiError> {
+fn check_stream_batch(
+    request: IngestRequest,
+    stream: &mut Option<String>,
+    terms: &Terms,
+    caller: &Caller,
+) -> Result<Batch, ApiError> {
     required_text(&request.stream_id, MAX_NAME_BYTES).map_err(|error| ApiError::invalid_text("stream_id", error))?;
     if stream.get_or_insert_with(|| request.stream_id.clone()) != &request.stream_id {
         return Err(ApiError::invalid_field("stream_id", "must be the same in every message of a stream"));
@@ -98,7 +111,21 @@ fn check_stream_batch(request: IngestRequest, stream: &mut Option<String>, terms
     }
     let encoded_bytes = request.encoded_len();
     let id = BatchId::Stream { stream_id: request.stream_id, offset: request.offset };
-    check_batch(id, request.rows, encoded_bytes, terms)
+    check_batch(id, request.rows, encoded_bytes, terms, caller)
+}
+
+/// Checks a batch of a stream and has it taken in.
+async fn submit(
+    service: &Service,
+    caller: &Caller,
+    committer: &BatchCommitter,
+    request: IngestRequest,
+    stream: &mut Option<String>,
+) -> Result<Pending<Outcome>, Status> {
+    let terms =
+        service.terms(caller.tenant(), &custom_keys(&request.rows)).await.map_err(|error| store_error(&error))?;
+    let batch = check_stream_batch(request, stream, &terms, caller)?;
+    Ok(committer.submit(batch).await.map_err(|error| store_error(&error))?)
 }
 
 async fn answer(pending: Pending<Outcome>) -> Result<IngestResponse, ApiError> {
@@ -126,12 +153,8 @@ impl IngestService for Ingest {
             let mut stream = None;
             // The next batch is read when the one before it has a place on its way: a slow database slows the client.
             while let Some(request) = requests.next().await {
-                let terms = Terms { currency: checking.tenant().currency, now: service.runtime.business.now() };
                 let submitted = match request {
-                    Ok(request) => match check_stream_batch(request, &mut stream, &terms) {
-                        Ok(batch) => committer.submit(batch).await.map_err(|error| store_error(&error).into()),
-                        Err(error) => Err(error.into()),
-                    },
+                    Ok(request) => submit(&service, &checking, &committer, request, &mut stream).await,
                     Err(status) => Err(status),
                 };
                 let failed = submitted.is_err();
@@ -149,7 +172,6 @@ impl IngestService for Ingest {
 
     async fn ingest_batch(&self, request: Request<IngestBatchRequest>) -> Answer<IngestResponse> {
         let caller = Caller::of(&request)?;
-        let terms = self.terms(&caller);
         let request = request.into_inner();
         if uuid::Uuid::try_parse(&request.request_id).is_err() {
             return Err(ApiError::invalid_field("request_id", "must be a UUID").into());
@@ -157,7 +179,9 @@ impl IngestService for Ingest {
         let body = IngestBatchRequest { request_id: String::new(), rows: request.rows.clone() }.encode_to_vec();
         let encoded_bytes = body.len();
         let id = BatchId::Request { request_id: request.request_id, body };
-        let batch = check_batch(id, request.rows, encoded_bytes, &terms)?;
+        let terms = self.service.terms(caller.tenant(), &custom_keys(&request.rows)).await;
+        let batch =
+            check_batch(id, request.rows, encoded_bytes, &terms.map_err(|error| store_error(&error))?, &caller)?;
         let committer = self.committer(caller.tenant().id);
         let pending = committer.submit(batch).await.map_err(|error| store_error(&error))?;
         Ok(caller.respond(answer(pending).await?))

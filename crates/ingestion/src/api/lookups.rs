@@ -6,6 +6,7 @@ use quintile_domain::time::Instant;
 use quintile_rpc::{ApiError, Caller};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Microseconds of a minute.
 const MINUTE_MICROS: i64 = 60_000_000;
@@ -39,7 +40,11 @@ impl Lookups {
         let full = !known && minute.counts.len() >= MAX_SUBJECTS;
         let count =
             if full { limit } else { *minute.counts.entry(key).and_modify(|count| *count += 1).or_insert(1) - 1 };
-        if count < limit { Ok(()) } else { Err(ApiError::overloaded("too many look-ups: wait for the next minute")) }
+        if count < limit {
+            return Ok(());
+        }
+        let left = MINUTE_MICROS - now.micros().rem_euclid(MINUTE_MICROS);
+        Err(ApiError::quota("too many look-ups: wait for the next minute", Duration::from_micros(left.unsigned_abs())))
     }
 }
 

@@ -1,37 +1,66 @@
 //! The RPCs of ingestion: one file per resource.
 
+mod attributes;
 mod clock;
+mod consents;
 mod customers;
+mod erasures;
+mod export;
 mod features;
 mod ingest;
 pub mod lookups;
+mod privacy;
 
 use crate::Service;
+use crate::intake::Terms;
+use quintile_domain::masking::Sensitivity;
+use quintile_proto::ingestion::attribute_service_server::{self, AttributeServiceServer};
 use quintile_proto::ingestion::clock_service_server::{self, ClockServiceServer};
 use quintile_proto::ingestion::customer_service_server::{self, CustomerServiceServer};
 use quintile_proto::ingestion::feature_service_server::{self, FeatureServiceServer};
 use quintile_proto::ingestion::ingest_service_server::{self, IngestServiceServer};
+use quintile_proto::ingestion::privacy_service_server::{self, PrivacyServiceServer};
+use quintile_rpc::Caller;
+use quintile_rpc::policy::Tenant;
+use quintile_store::StoreError;
 use tonic::service::Routes;
+
+/// Whether a caller writes what it does not read in clear itself, and must not learn by writing whether it was there.
+fn is_blind(caller: &Caller) -> bool {
+    !Sensitivity::ALL.into_iter().all(|class| caller.reads_in_clear(class))
+}
 
 /// The largest message that is read: a batch of the largest size and its frame.
 const MAX_MESSAGE_BYTES: usize = crate::intake::MAX_BATCH_BYTES + 64 * 1024;
+
+impl Service {
+    /// What the rows of a tenant with these custom attributes are checked against.
+    async fn terms(&self, tenant: &Tenant, keys: &[&str]) -> Result<Terms, StoreError> {
+        let declared = self.declarations.for_keys(tenant.id, keys).await?;
+        Ok(Terms { currency: tenant.currency, now: self.runtime.business.now(), declared })
+    }
+}
 
 /// The services of this server.
 pub fn routes(service: &Service) -> Routes {
     let ingest = IngestServiceServer::new(ingest::Ingest::new(service.clone()));
     Routes::default()
+        .add_service(AttributeServiceServer::new(attributes::Attributes { service: service.clone() }))
         .add_service(CustomerServiceServer::new(customers::Customers { service: service.clone() }))
         .add_service(ingest.max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(FeatureServiceServer::new(features::FeatureReads { service: service.clone() }))
+        .add_service(PrivacyServiceServer::new(privacy::Privacy { service: service.clone() }))
         .add_service(ClockServiceServer::new(clock::Clock { service: service.clone() }))
 }
 
 /// Their names, for health.
 pub fn names() -> Vec<&'static str> {
     vec![
+        attribute_service_server::SERVICE_NAME,
         customer_service_server::SERVICE_NAME,
         ingest_service_server::SERVICE_NAME,
         feature_service_server::SERVICE_NAME,
         clock_service_server::SERVICE_NAME,
+        privacy_service_server::SERVICE_NAME,
     ]
 }

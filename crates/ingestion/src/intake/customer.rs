@@ -1,6 +1,7 @@
 //! Checking and normalising customers.
 
 use super::Terms;
+use super::custom::CustomValues;
 use quintile_domain::names::{MAX_NAME_BYTES, optional_text, required_text};
 use quintile_domain::phone::Phone;
 use quintile_proto::google_type::Date;
@@ -47,6 +48,8 @@ pub struct Person {
     pub address: Option<String>,
     /// The date of birth.
     pub birth_date: Option<Date>,
+    /// The custom attributes.
+    pub custom: CustomValues,
 }
 
 /// A customer as it came in: absent fields say nothing.
@@ -88,6 +91,7 @@ impl CustomerPatch {
             email: customer.email.as_deref().map(|email| normal_email(email, "email")).transpose()?,
             address: text(customer.address.as_deref(), "address", MAX_ADDRESS_BYTES)?,
             birth_date: customer.birth_date.map(|date| birth_date(date, terms)).transpose()?,
+            custom: terms.declared.check(&customer.custom_attributes)?,
         };
         if let Some(attributes) = &customer.attributes {
             check_attributes(attributes)?;

@@ -1,8 +1,10 @@
 //! Intake: what comes in, checked row by row. A bad row is refused by itself, with the field and the reason, never with its value.
 
+pub mod custom;
 mod customer;
 mod order;
 
+pub use custom::Declared;
 pub use customer::{CustomerPatch, Identity, Person, check_kind, normal_email, normal_phone};
 pub use order::OrderRow;
 
@@ -10,6 +12,7 @@ use quintile_domain::money::Currency;
 use quintile_domain::time::Instant;
 use quintile_proto::ingestion::{Reject, Row, row};
 use quintile_rpc::ApiError;
+use std::sync::Arc;
 
 /// The most rows of a batch.
 pub const MAX_ROWS: usize = 10_000;
@@ -19,12 +22,14 @@ pub const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
 const MAX_AHEAD_MICROS: i64 = 5 * 60 * 1_000_000;
 
 /// What rows are checked against.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Terms {
     /// The currency that money has to be in.
     pub currency: Currency,
     /// Business time.
     pub now: Instant,
+    /// The custom attributes that are declared.
+    pub declared: Arc<Declared>,
 }
 
 /// A row that is fit to be taken in.
@@ -57,6 +62,15 @@ impl Fact {
             Self::Order(order) => &order.customer,
         }
     }
+}
+
+/// The keys of the custom attributes that rows come with.
+pub fn custom_keys(rows: &[Row]) -> Vec<&str> {
+    let customers = rows.iter().filter_map(|row| match &row.fact {
+        Some(row::Fact::Customer(customer)) => Some(customer),
+        _ => None,
+    });
+    customers.flat_map(|customer| &customer.custom_attributes).map(|attribute| attribute.key.as_str()).collect()
 }
 
 /// The reject of a row.

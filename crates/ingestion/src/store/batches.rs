@@ -5,7 +5,9 @@ use super::entities::{ingest_stream, reject};
 use super::facts;
 use super::identities::{self, Owner};
 use super::keys::TenantKeys;
+use super::privacy::{self, Hold};
 use crate::FACTS;
+use crate::intake::custom::{MAX_CUSTOM_ATTRIBUTES, too_many};
 use crate::intake::{self, CustomerPatch, Fact, Identity, OrderRow};
 use prost::Message;
 use quintile_domain::ids::{CustomerId, TenantId};
@@ -59,6 +61,9 @@ pub struct Batch {
     pub facts: Vec<(usize, Fact)>,
     /// The rows that are not, as they came, with why.
     pub rejects: Vec<(Row, Reject)>,
+    /// Whoever brings them does not read in clear what they say of people, and so is not told whether that was known: a batch would else
+    /// be a question whether a guess is right.
+    pub blind: bool,
 }
 
 impl Batch {
@@ -91,6 +96,7 @@ pub async fn take_in(
     now: Instant,
 ) -> Result<Vec<Outcome>, StoreError> {
     let transaction = database.begin().await?;
+    privacy::hold(&transaction, tenant, Hold::WithOthers).await?;
     let mut intake = Intake {
         transaction: &transaction,
         tenant,
@@ -152,7 +158,9 @@ impl Intake<'_> {
         }
         known.sort_unstable();
         known.dedup();
-        let known = customers::load(self.transaction, self.tenant, self.keys, &known).await?;
+        let mut known = customers::load(self.transaction, self.tenant, self.keys, &known).await?;
+        // What leaves with the change has no place among those that a customer may have.
+        customers::forget_undeclared(self.transaction, self.tenant, &mut known).await?;
         self.customers = known.into_iter().map(|customer| (customer.id, customer)).collect();
         Ok(())
     }
@@ -169,7 +177,7 @@ impl Intake<'_> {
         self.register_unknown(&batch.facts).await?;
         for (row, fact) in batch.facts {
             match fact {
-                Fact::Customer(patch) => match self.take_customer(&patch) {
+                Fact::Customer(patch) => match self.take_customer(&patch).map(|changed| changed || batch.blind) {
                     Ok(true) => response.applied += 1,
                     Ok(false) => response.duplicates += 1,
                     Err(error) => rejects.push((Row::default(), intake::reject(row, &error))),
@@ -278,6 +286,10 @@ impl Intake<'_> {
         }
         let fresh = self.touched.contains(owner.customer.0);
         let customer = self.customers.get_mut(&owner.customer).ok_or_else(conflict)?;
+        let added = patch.person.custom.keys().filter(|key| !customer.person.custom.contains_key(*key)).count();
+        if added > 0 && customer.person.custom.len() + added > MAX_CUSTOM_ATTRIBUTES {
+            return Err(too_many().within("customer"));
+        }
         let changed = customer.merge(patch, self.now);
         if changed && fresh && customer.revision == 2 && customer.created_at == self.now {
             // Made and filled by the same row: its first revision.
@@ -295,7 +307,7 @@ impl Intake<'_> {
         }
         let first = identities::reserve(self.transaction, self.tenant, "reject", rejects.len() as i64).await?;
         let rows = (first..).zip(rejects).map(|(reject_id, (row, refused))| {
-            let place = format!("reject {} {reject_id}", self.tenant.0);
+            let place = reject_place(self.tenant, reject_id);
             reject::ActiveModel {
                 tenant_id: Set(self.tenant.0),
                 reject_id: Set(reject_id),
@@ -305,7 +317,7 @@ impl Intake<'_> {
                 reason: Set(refused.reason),
                 field: Set(refused.field.clone()),
                 message: Set(refused.message.clone()),
-                sealed_row: Set(self.keys.wrapping.seal(&self.keys.entropy, place.as_bytes(), &row.encode_to_vec())),
+                sealed_row: Set(self.keys.wrapping.seal(&self.keys.entropy, &place, &row.encode_to_vec())),
                 recorded_at: Set(self.now.micros()),
             }
         });
@@ -333,9 +345,9 @@ impl Intake<'_> {
 
     /// Writes customers and streams and publishes what was touched. Returns the position of the facts.
     async fn finish(self) -> Result<i64, StoreError> {
-        let customers: Vec<_> =
+        let mut customers: Vec<_> =
             self.customers.into_values().filter(|customer| self.touched.contains(customer.id.0)).collect();
-        customers::write(self.transaction, self.tenant, self.keys, customers).await?;
+        customers::write(self.transaction, self.tenant, self.keys, &mut customers).await?;
         let position = if self.touched.is_empty() {
             feed::head(self.transaction, self.tenant, FACTS).await?
         } else {
@@ -365,6 +377,16 @@ pub async fn stream(
     stream_id: &str,
 ) -> Result<Option<ingest_stream::Model>, StoreError> {
     Ok(ingest_stream::Entity::find_by_id((tenant.0, stream_id.to_owned())).one(connection).await?)
+}
+
+fn reject_place(tenant: TenantId, reject_id: i64) -> Vec<u8> {
+    format!("reject {} {reject_id}", tenant.0).into_bytes()
+}
+
+/// The row of a reject, as it came. One that was refused for what was there already was not kept, and is empty.
+pub fn open_reject(tenant: TenantId, keys: &TenantKeys, reject: &reject::Model) -> Result<Row, StoreError> {
+    let opened = keys.wrapping.open(&reject_place(tenant, reject.reject_id), &reject.sealed_row)?;
+    Row::decode(opened.as_slice()).map_err(|_| StoreError::Sealed("reject"))
 }
 
 /// Up to `limit` rejects behind `after`, oldest first.

@@ -1,8 +1,10 @@
 //! Customers: what identifies them is ciphertext from the first write.
 
-use super::entities::{contact, customer};
+use super::attributes;
+use super::entities::{contact, customer, customer_key};
 use super::keys::TenantKeys;
-use crate::intake::{CustomerPatch, Identity, Person};
+use crate::intake::custom::{from_messages, messages};
+use crate::intake::{CustomerPatch, Declared, Identity, Person};
 use prost::Message;
 use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::time::Instant;
@@ -11,27 +13,29 @@ use quintile_proto::types::{CustomerAttributes, CustomerKind};
 use quintile_store::StoreError;
 use quintile_store::bulk::{Column, OnConflict, Target};
 use quintile_store::sealing::Key;
+use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use std::collections::{HashMap, HashSet};
 
 /// Keys of one query: under the parameter limits of both databases.
 const KEYS_PER_QUERY: usize = 500;
+/// Customers of one contact that are looked at.
+const MAX_OF_ONE_CONTACT: u64 = 100;
 /// Rows that a page looks at, at least, for a caller that does not reach all of them.
 const LEAST_ROWS_PER_PAGE: u64 = 1_000;
 
 const CUSTOMERS: Target = Target {
     table: "customer",
-    columns: &[
-        "tenant_id",
-        "customer_id",
-        "attributes",
-        "data_key",
-        "sealed_person",
-        "created_at",
-        "updated_at",
-        "revision",
-    ],
+    columns: &["tenant_id", "customer_id", "attributes", "sealed_person", "created_at", "updated_at", "revision"],
     key: &["tenant_id", "customer_id"],
     on_conflict: OnConflict::Replace(&["attributes", "sealed_person", "updated_at", "revision"]),
+};
+
+const KEYS: Target = Target {
+    table: "customer_key",
+    columns: &["tenant_id", "customer_id", "wrapped_key"],
+    key: &["tenant_id", "customer_id"],
+    on_conflict: OnConflict::Keep,
 };
 
 const CONTACTS: Target = Target {
@@ -58,7 +62,11 @@ pub struct StoredCustomer {
     pub updated_at: Instant,
     /// Grows with every change.
     pub revision: i64,
-    data_key: Vec<u8>,
+    /// Since when its processing is restricted. Machine time. `None`: it is not.
+    pub restricted_at: Option<Instant>,
+    wrapped_key: Vec<u8>,
+    /// Whether nothing of it was written yet, its key included.
+    is_new: bool,
 }
 
 impl StoredCustomer {
@@ -73,7 +81,9 @@ impl StoredCustomer {
             created_at: now,
             updated_at: now,
             revision: 1,
-            data_key: keys.wrapping.wrap(&keys.entropy, &key_place(tenant, id), &data_key),
+            restricted_at: None,
+            wrapped_key: keys.wrapping.wrap(&keys.entropy, &key_place(tenant, id), &data_key),
+            is_new: true,
         }
     }
 
@@ -96,14 +106,27 @@ impl StoredCustomer {
         if given.birth_date.is_some() {
             person.birth_date = given.birth_date;
         }
+        person.custom.extend(given.custom.clone());
         if let Some(attributes) = &patch.attributes {
-            self.attributes = attributes.clone();
+            self.take_attributes(attributes);
         }
         let changed = before != (self.person.clone(), self.attributes.clone());
         if changed {
             self.changed(now);
         }
         changed
+    }
+
+    /// Takes over attributes, but for what the privacy service alone changes.
+    pub fn take_attributes(&mut self, given: &CustomerAttributes) {
+        let consents = std::mem::take(&mut self.attributes.consents);
+        let objections = std::mem::take(&mut self.attributes.objections);
+        self.attributes = CustomerAttributes { consents, objections, ..given.clone() };
+    }
+
+    /// The customer's data key, opened.
+    pub fn data_key(&self, tenant: TenantId, keys: &TenantKeys) -> Result<Key, StoreError> {
+        keys.wrapping.unwrap_key(&key_place(tenant, self.id), &self.wrapped_key)
     }
 
     /// Notes that the customer has changed.
@@ -117,8 +140,15 @@ impl StoredCustomer {
         format!("\"{}\"", self.revision)
     }
 
-    /// The message, unmasked.
-    pub fn message(&self) -> Customer {
+    /// The message, unmasked, with the classes that the tenant's declarations give to custom attributes.
+    pub fn message(&self, declared: &Declared) -> Customer {
+        let mut message = self.stored_message();
+        declared.confirm_classes(&mut message);
+        message
+    }
+
+    /// The message as it is stored: custom attributes have the classes that they came under.
+    fn stored_message(&self) -> Customer {
         let person = self.person.clone();
         Customer {
             name: self.id.to_string(),
@@ -132,6 +162,7 @@ impl StoredCustomer {
             create_time: Some(quintile_rpc::convert::timestamp(self.created_at)),
             update_time: Some(quintile_rpc::convert::timestamp(self.updated_at)),
             etag: self.etag(),
+            custom_attributes: messages(&person.custom),
         }
     }
 }
@@ -148,24 +179,27 @@ fn person_place(tenant: TenantId, customer: CustomerId) -> Vec<u8> {
     format!("customer.sealed_person {} {}", tenant.0, customer.0).into_bytes()
 }
 
-/// Writes customers, new and changed ones, with the hashes by which their contacts are found.
+/// Writes customers, new and changed ones, with the hashes by which their contacts are found. Custom attributes that are not declared
+/// any more leave them here.
 pub async fn write(
     transaction: &DatabaseTransaction,
     tenant: TenantId,
     keys: &TenantKeys,
-    mut customers: Vec<StoredCustomer>,
+    customers: &mut [StoredCustomer],
 ) -> Result<(), StoreError> {
     customers.sort_unstable_by_key(|customer| customer.id);
+    forget_undeclared(transaction, tenant, customers).await?;
+    let customers = &*customers;
     let mut sealed = Vec::with_capacity(customers.len());
-    for customer in &customers {
-        let data_key = keys.wrapping.unwrap_key(&key_place(tenant, customer.id), &customer.data_key)?;
+    for customer in customers {
+        let data_key = customer.data_key(tenant, keys)?;
         // The message is the format: fields may join it, and old ciphertext still opens.
         let plain = Customer {
             attributes: None,
             create_time: None,
             update_time: None,
             etag: String::new(),
-            ..customer.message()
+            ..customer.stored_message()
         };
         sealed.push(data_key.seal(&keys.entropy, &person_place(tenant, customer.id), &plain.encode_to_vec()));
     }
@@ -173,14 +207,34 @@ pub async fn write(
         Column::Int(vec![tenant.0; customers.len()]),
         Column::BigInt(customers.iter().map(|customer| customer.id.as_i64()).collect()),
         Column::Bytes(customers.iter().map(|customer| customer.attributes.encode_to_vec()).collect()),
-        Column::Bytes(customers.iter().map(|customer| customer.data_key.clone()).collect()),
         Column::Bytes(sealed),
         Column::BigInt(customers.iter().map(|customer| customer.created_at.micros()).collect()),
         Column::BigInt(customers.iter().map(|customer| customer.updated_at.micros()).collect()),
         Column::BigInt(customers.iter().map(|customer| customer.revision).collect()),
     ];
     CUSTOMERS.write(transaction, columns).await?;
-    write_contacts(transaction, tenant, keys, &customers).await
+    let new = || customers.iter().filter(|customer| customer.is_new);
+    let ids: Vec<_> = new().map(|customer| customer.id.as_i64()).collect();
+    let wrapped = new().map(|customer| customer.wrapped_key.clone()).collect();
+    let columns = vec![Column::Int(vec![tenant.0; ids.len()]), Column::BigInt(ids), Column::Bytes(wrapped)];
+    KEYS.write(transaction, columns).await?;
+    write_contacts(transaction, tenant, keys, customers).await
+}
+
+/// Takes the custom attributes that are not declared any more from customers that are about to change.
+pub async fn forget_undeclared(
+    transaction: &DatabaseTransaction,
+    tenant: TenantId,
+    customers: &mut [StoredCustomer],
+) -> Result<(), StoreError> {
+    if customers.iter().any(|customer| !customer.person.custom.is_empty()) {
+        // Read in the transaction: what was declared when they were checked may be gone, or newer than what this process knows.
+        let declared = attributes::declared(transaction, tenant).await?;
+        for customer in customers {
+            customer.person.custom.retain(|key, value| declared.covers(key, value.class));
+        }
+    }
+    Ok(())
 }
 
 async fn write_contacts(
@@ -222,14 +276,34 @@ pub async fn load(
         let rows = customer::Entity::find()
             .filter(customer::Column::TenantId.eq(tenant.0))
             .filter(customer::Column::CustomerId.is_in(chunk.iter().map(|id| id.as_i64())))
+            .filter(customer::Column::ErasedAt.is_null())
             .order_by_asc(customer::Column::CustomerId)
             .all(connection)
             .await?;
-        for row in rows {
-            customers.push(open(tenant, keys, row)?);
-        }
+        customers.extend(open_all(connection, tenant, keys, rows).await?);
     }
     Ok(customers)
+}
+
+/// Opens rows, with their keys in one query more.
+async fn open_all(
+    connection: &impl ConnectionTrait,
+    tenant: TenantId,
+    keys: &TenantKeys,
+    rows: Vec<customer::Model>,
+) -> Result<Vec<StoredCustomer>, StoreError> {
+    let mut wrapped = HashMap::with_capacity(rows.len());
+    for chunk in rows.chunks(KEYS_PER_QUERY) {
+        let found = customer_key::Entity::find()
+            .filter(customer_key::Column::TenantId.eq(tenant.0))
+            .filter(customer_key::Column::CustomerId.is_in(chunk.iter().map(|row| row.customer_id)))
+            .all(connection)
+            .await?;
+        wrapped.extend(found.into_iter().map(|row| (row.customer_id, row.wrapped_key)));
+    }
+    // Read behind the rows, a key that is gone says that its customer was erased in between.
+    let rows = rows.into_iter().filter_map(|row| wrapped.remove(&row.customer_id).map(|key| (row, key)));
+    rows.map(|(row, wrapped_key)| open(tenant, keys, &row, wrapped_key)).collect()
 }
 
 /// One customer, opened.
@@ -239,8 +313,7 @@ pub async fn get(
     keys: &TenantKeys,
     id: CustomerId,
 ) -> Result<Option<StoredCustomer>, StoreError> {
-    let row = customer::Entity::find_by_id((tenant.0, id.as_i64())).one(connection).await?;
-    row.map(|row| open(tenant, keys, row)).transpose()
+    Ok(load(connection, tenant, keys, &[id]).await?.pop())
 }
 
 /// A page of customers.
@@ -267,14 +340,16 @@ pub async fn page(
     let rows = customer::Entity::find()
         .filter(customer::Column::TenantId.eq(tenant.0))
         .filter(customer::Column::CustomerId.gt(after))
+        .filter(customer::Column::ErasedAt.is_null())
         .order_by_asc(customer::Column::CustomerId)
         .limit(rows_to_look_at)
         .all(connection)
         .await?;
     let more = rows.len() as u64 >= rows_to_look_at;
     let mut page = CustomerPage { customers: Vec::new(), last: None, more };
+    let mut within_reach = Vec::new();
     for row in rows {
-        if page.customers.len() as u64 == limit {
+        if within_reach.len() as u64 == limit {
             page.more = true;
             break;
         }
@@ -282,9 +357,10 @@ pub async fn page(
         // Before the row is opened: what nobody will see stays sealed.
         let attributes = decode_attributes(&row.attributes)?;
         if reaches.is_none_or(|reaches| reaches(&attributes)) {
-            page.customers.push(open(tenant, keys, row)?);
+            within_reach.push(row);
         }
     }
+    page.customers = open_all(connection, tenant, keys, within_reach).await?;
     Ok(page)
 }
 
@@ -292,7 +368,51 @@ fn decode_attributes(encoded: &[u8]) -> Result<CustomerAttributes, StoreError> {
     CustomerAttributes::decode(encoded).map_err(|_| StoreError::Sealed("attributes"))
 }
 
-/// The attributes of these customers, which are in clear.
+/// Which of these customers were erased.
+pub async fn erased(
+    connection: &impl ConnectionTrait,
+    tenant: TenantId,
+    ids: &[CustomerId],
+) -> Result<HashSet<CustomerId>, StoreError> {
+    let mut erased = HashSet::new();
+    for chunk in ids.chunks(KEYS_PER_QUERY) {
+        let rows: Vec<i64> = customer::Entity::find()
+            .select_only()
+            .column(customer::Column::CustomerId)
+            .filter(customer::Column::TenantId.eq(tenant.0))
+            .filter(customer::Column::CustomerId.is_in(chunk.iter().map(|id| id.as_i64())))
+            .filter(customer::Column::ErasedAt.is_not_null())
+            .into_tuple()
+            .all(connection)
+            .await?;
+        erased.extend(rows.into_iter().filter_map(|id| CustomerId::try_from(id).ok()));
+    }
+    Ok(erased)
+}
+
+/// Restricts a customer's processing since an instant, or ends that. Returns whether anything is different now.
+pub async fn restrict(
+    transaction: &DatabaseTransaction,
+    tenant: TenantId,
+    id: CustomerId,
+    since: Option<Instant>,
+) -> Result<bool, StoreError> {
+    let is_there = if since.is_some() {
+        customer::Column::RestrictedAt.is_null()
+    } else {
+        customer::Column::RestrictedAt.is_not_null()
+    };
+    let changed = customer::Entity::update_many()
+        .col_expr(customer::Column::RestrictedAt, Expr::value(since.map(Instant::micros)))
+        .filter(customer::Column::TenantId.eq(tenant.0))
+        .filter(customer::Column::CustomerId.eq(id.as_i64()))
+        .filter(is_there)
+        .exec(transaction)
+        .await?;
+    Ok(changed.rows_affected == 1)
+}
+
+/// The attributes, which are in clear, of those of these customers that are processed: neither erased nor restricted.
 pub async fn attributes(
     connection: &impl ConnectionTrait,
     tenant: TenantId,
@@ -306,6 +426,8 @@ pub async fn attributes(
             .column(customer::Column::Attributes)
             .filter(customer::Column::TenantId.eq(tenant.0))
             .filter(customer::Column::CustomerId.is_in(chunk.iter().map(|id| id.as_i64())))
+            .filter(customer::Column::ErasedAt.is_null())
+            .filter(customer::Column::RestrictedAt.is_null())
             .order_by_asc(customer::Column::CustomerId)
             .into_tuple()
             .all(connection)
@@ -318,7 +440,7 @@ pub async fn attributes(
     Ok(found)
 }
 
-/// The customers with a contact of this hash; two at most are of interest.
+/// The customers with a contact of this hash, as far as anybody wants to know: nobody is looked up among more.
 pub async fn with_contact(
     connection: &impl ConnectionTrait,
     tenant: TenantId,
@@ -328,7 +450,7 @@ pub async fn with_contact(
         .filter(contact::Column::TenantId.eq(tenant.0))
         .filter(contact::Column::ContactHmac.eq(hash))
         .order_by_asc(contact::Column::CustomerId)
-        .limit(2)
+        .limit(MAX_OF_ONE_CONTACT)
         .all(connection)
         .await?;
     rows.into_iter()
@@ -336,9 +458,14 @@ pub async fn with_contact(
         .collect()
 }
 
-fn open(tenant: TenantId, keys: &TenantKeys, row: customer::Model) -> Result<StoredCustomer, StoreError> {
+fn open(
+    tenant: TenantId,
+    keys: &TenantKeys,
+    row: &customer::Model,
+    wrapped_key: Vec<u8>,
+) -> Result<StoredCustomer, StoreError> {
     let id = CustomerId::try_from(row.customer_id).map_err(|_| StoreError::Sealed("customer id"))?;
-    let data_key = keys.wrapping.unwrap_key(&key_place(tenant, id), &row.data_key)?;
+    let data_key = keys.wrapping.unwrap_key(&key_place(tenant, id), &wrapped_key)?;
     let plain = data_key.open(&person_place(tenant, id), &row.sealed_person)?;
     let message = Customer::decode(plain.as_slice()).map_err(|_| StoreError::Sealed("customer"))?;
     let identities = message.identities.into_iter();
@@ -351,11 +478,14 @@ fn open(tenant: TenantId, keys: &TenantKeys, row: customer::Model) -> Result<Sto
             email: message.email,
             address: message.address,
             birth_date: message.birth_date,
+            custom: from_messages(message.custom_attributes),
         },
         attributes: decode_attributes(&row.attributes)?,
         created_at: Instant::from_micros(row.created_at),
         updated_at: Instant::from_micros(row.updated_at),
         revision: row.revision,
-        data_key: row.data_key,
+        restricted_at: row.restricted_at.map(Instant::from_micros),
+        wrapped_key,
+        is_new: false,
     })
 }

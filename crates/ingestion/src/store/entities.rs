@@ -12,11 +12,36 @@ pub mod customer {
         #[sea_orm(primary_key, auto_increment = false)]
         pub customer_id: i64,
         pub attributes: Vec<u8>,
-        pub data_key: Vec<u8>,
         pub sealed_person: Vec<u8>,
         pub created_at: i64,
         pub updated_at: i64,
         pub revision: i64,
+        /// Since when the customer's processing is restricted.
+        pub restricted_at: Option<i64>,
+        /// When the customer was erased. The row stays, empty: its number is never given again.
+        pub erased_at: Option<i64>,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// A declaration of a custom attribute.
+pub mod attribute {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "attribute")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub tenant_id: i32,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub attribute_id: String,
+        pub sensitivity: i32,
+        pub description: String,
+        pub created_at: i64,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -162,16 +187,68 @@ pub mod reject {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-/// A tenant's key, wrapped by the master key.
-pub mod tenant_key {
+/// A customer's data key, wrapped by the tenant's. In a table of its own, so that rewriting it after an erasure is cheap.
+pub mod customer_key {
     use sea_orm::entity::prelude::*;
 
     #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
-    #[sea_orm(table_name = "tenant_key")]
+    #[sea_orm(table_name = "customer_key")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
         pub tenant_id: i32,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub customer_id: i64,
         pub wrapped_key: Vec<u8>,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// What a customer said to a purpose. The source is sealed under the customer's data key.
+pub mod consent_event {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "consent_event")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub tenant_id: i32,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub subject_id: i64,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub event_id: i64,
+        pub purpose: i32,
+        pub state: i32,
+        pub occurred_at: i64,
+        pub recorded_at: i64,
+        pub sealed_source: Vec<u8>,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// An erasure and its receipts. It holds nothing about the person but the number.
+pub mod erasure {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "erasure")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub tenant_id: i32,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub erasure_id: i64,
+        pub customer_id: i64,
+        pub requested_at: i64,
+        pub facts_position: i64,
+        pub completed_at: Option<i64>,
+        pub receipts: Vec<u8>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -3,12 +3,17 @@
 use super::entities::{order_fact, subject};
 use super::identities::Owner;
 use crate::features::OrderFact;
-use crate::intake::OrderRow;
+use crate::intake::{Identity, OrderRow};
+use prost::Message;
 use quintile_domain::ids::{CustomerId, TenantId};
+use quintile_domain::money::Currency;
 use quintile_domain::time::Instant;
+use quintile_proto::ingestion::{Order, OrderLine, SourceIdentity};
+use quintile_rpc::convert;
 use quintile_store::StoreError;
 use quintile_store::bulk::{Column, OnConflict, Target};
-use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::sea_query::Condition;
+use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use std::collections::HashMap;
 
 /// Keys of one query: under the parameter limits of both databases.
@@ -141,4 +146,44 @@ pub async fn of_customers(
         }
     }
     Ok(orders)
+}
+
+/// Up to `limit` orders of a subject behind a source and event id, in their order.
+pub async fn page(
+    connection: &impl ConnectionTrait,
+    tenant: TenantId,
+    subject_id: i64,
+    (source, event_id): &(String, String),
+    limit: u64,
+) -> Result<Vec<order_fact::Model>, StoreError> {
+    let same_source = Condition::all()
+        .add(order_fact::Column::Source.eq(source.as_str()))
+        .add(order_fact::Column::EventId.gt(event_id.as_str()));
+    let rows = order_fact::Entity::find()
+        .filter(order_fact::Column::TenantId.eq(tenant.0))
+        .filter(order_fact::Column::SubjectId.eq(subject_id))
+        .filter(Condition::any().add(order_fact::Column::Source.gt(source.as_str())).add(same_source))
+        .order_by_asc(order_fact::Column::Source)
+        .order_by_asc(order_fact::Column::EventId)
+        .limit(limit)
+        .all(connection)
+        .await?;
+    Ok(rows)
+}
+
+/// The message of an order, as it came in, of a customer's identity.
+pub fn message(row: order_fact::Model, identity: Option<&Identity>, currency: Currency) -> Result<Order, StoreError> {
+    let mut lines = Vec::new();
+    let mut encoded = row.lines.as_slice();
+    while !encoded.is_empty() {
+        lines.push(OrderLine::decode_length_delimited(&mut encoded).map_err(|_| StoreError::Sealed("order lines"))?);
+    }
+    Ok(Order {
+        customer: Some(SourceIdentity { source: row.source, id: identity.map(|identity| identity.id.clone()) }),
+        event_id: row.event_id,
+        order_time: Some(convert::timestamp(Instant::from_micros(row.occurred_at))),
+        channel: row.channel,
+        amount: Some(convert::money(currency, row.amount_minor)),
+        lines,
+    })
 }

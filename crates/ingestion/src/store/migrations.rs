@@ -9,7 +9,13 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(M0001Chain), Box::new(M0002Customers), Box::new(M0003Facts)]
+        vec![
+            Box::new(M0001Chain),
+            Box::new(M0002Customers),
+            Box::new(M0003Facts),
+            Box::new(M0004Privacy),
+            Box::new(M0005Attributes),
+        ]
     }
 }
 
@@ -38,18 +44,28 @@ enum Id {
     LastId,
     Customer,
     Attributes,
-    DataKey,
     SealedPerson,
     CreatedAt,
     UpdatedAt,
     Revision,
+    RestrictedAt,
+    ErasedAt,
+    CustomerKey,
+    ConsentEvent,
+    Purpose,
+    State,
+    SealedSource,
+    Erasure,
+    ErasureId,
+    RequestedAt,
+    CompletedAt,
+    Receipts,
     Identity,
     IdentityHmac,
     Subject,
     Contact,
-    ContactHmac,
-    TenantKey,
     WrappedKey,
+    ContactHmac,
     OrderFact,
     Source,
     EventId,
@@ -72,6 +88,10 @@ enum Id {
     SealedRow,
     RecordedAt,
     Name,
+    Attribute,
+    AttributeId,
+    Sensitivity,
+    Description,
 }
 
 fn integer(id: Id) -> ColumnDef {
@@ -120,9 +140,9 @@ impl MigrationName for M0002Customers {
 impl MigrationTrait for M0002Customers {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         use Id::{
-            Attributes, Contact, ContactHmac, Counter, CreatedAt, Customer, CustomerId, DataKey, Identity,
-            IdentityHmac, LastId, Name, Revision, SealedPerson, Subject, SubjectId, TenantId, TenantKey, UpdatedAt,
-            WrappedKey,
+            Attributes, Contact, ContactHmac, Counter, CreatedAt, Customer, CustomerId, CustomerKey, ErasedAt,
+            Identity, IdentityHmac, LastId, Name, RestrictedAt, Revision, SealedPerson, Subject, SubjectId, TenantId,
+            UpdatedAt, WrappedKey,
         };
         let columns = vec![integer(TenantId), text(Name), big_integer(LastId)];
         manager.create_table(keyed_table(manager, Counter, columns, vec![TenantId, Name])).await?;
@@ -130,13 +150,16 @@ impl MigrationTrait for M0002Customers {
             integer(TenantId),
             big_integer(CustomerId),
             binary(Attributes),
-            binary(DataKey),
             binary(SealedPerson),
             big_integer(CreatedAt),
             big_integer(UpdatedAt),
             big_integer(Revision),
+            ColumnDef::new(RestrictedAt).big_integer().null().take(),
+            ColumnDef::new(ErasedAt).big_integer().null().take(),
         ];
         manager.create_table(keyed_table(manager, Customer, columns, vec![TenantId, CustomerId])).await?;
+        let columns = vec![integer(TenantId), big_integer(CustomerId), binary(WrappedKey)];
+        manager.create_table(keyed_table(manager, CustomerKey, columns, vec![TenantId, CustomerId])).await?;
         let columns = vec![integer(TenantId), binary(IdentityHmac), big_integer(SubjectId)];
         manager.create_table(keyed_table(manager, Identity, columns, vec![TenantId, IdentityHmac])).await?;
         let columns = vec![integer(TenantId), big_integer(SubjectId), big_integer(CustomerId)];
@@ -144,9 +167,7 @@ impl MigrationTrait for M0002Customers {
         let index = Index::create().name("subject_customer").table(Subject).col(TenantId).col(CustomerId).to_owned();
         manager.create_index(index).await?;
         let columns = vec![integer(TenantId), binary(ContactHmac), big_integer(CustomerId)];
-        manager.create_table(keyed_table(manager, Contact, columns, vec![TenantId, ContactHmac, CustomerId])).await?;
-        let columns = vec![integer(TenantId), binary(WrappedKey)];
-        manager.create_table(keyed_table(manager, TenantKey, columns, vec![TenantId])).await
+        manager.create_table(keyed_table(manager, Contact, columns, vec![TenantId, ContactHmac, CustomerId])).await
     }
 }
 
@@ -194,5 +215,63 @@ impl MigrationTrait for M0003Facts {
             big_integer(RecordedAt),
         ];
         manager.create_table(keyed_table(manager, Reject, columns, vec![TenantId, RejectId])).await
+    }
+}
+
+struct M0004Privacy;
+
+impl MigrationName for M0004Privacy {
+    fn name(&self) -> &'static str {
+        "m0004_privacy"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for M0004Privacy {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        use Id::{
+            CompletedAt, ConsentEvent, CustomerId, Erasure, ErasureId, EventId, FactsPosition, OccurredAt, Purpose,
+            Receipts, RecordedAt, RequestedAt, SealedSource, State, SubjectId, TenantId,
+        };
+        let columns = vec![
+            integer(TenantId),
+            big_integer(SubjectId),
+            big_integer(EventId),
+            integer(Purpose),
+            integer(State),
+            big_integer(OccurredAt),
+            big_integer(RecordedAt),
+            binary(SealedSource),
+        ];
+        let key = vec![TenantId, SubjectId, EventId];
+        manager.create_table(keyed_table(manager, ConsentEvent, columns, key)).await?;
+        let columns = vec![
+            integer(TenantId),
+            big_integer(ErasureId),
+            big_integer(CustomerId),
+            big_integer(RequestedAt),
+            big_integer(FactsPosition),
+            ColumnDef::new(CompletedAt).big_integer().null().take(),
+            binary(Receipts),
+        ];
+        manager.create_table(keyed_table(manager, Erasure, columns, vec![TenantId, ErasureId])).await
+    }
+}
+
+struct M0005Attributes;
+
+impl MigrationName for M0005Attributes {
+    fn name(&self) -> &'static str {
+        "m0005_attributes"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for M0005Attributes {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        use Id::{Attribute, AttributeId, CreatedAt, Description, Sensitivity, TenantId};
+        let columns =
+            vec![integer(TenantId), text(AttributeId), integer(Sensitivity), text(Description), big_integer(CreatedAt)];
+        manager.create_table(keyed_table(manager, Attribute, columns, vec![TenantId, AttributeId])).await
     }
 }

@@ -1,9 +1,14 @@
 //! The tables of ingestion, and what is done with them in one transaction.
 
+pub mod attributes;
 pub mod batches;
+pub mod consents;
 pub mod customers;
 pub mod entities;
+pub mod erasures;
 pub mod facts;
 pub mod identities;
 pub mod keys;
 pub mod migrations;
+pub mod privacy;
+pub mod rewrite;

@@ -1,20 +1,25 @@
 //! The RPCs of lifecycle: one file per resource.
 
+mod erasures;
 mod stages;
 
 use crate::worker::StageLink;
 use quintile_chain::context::Runtime;
+use quintile_domain::clock::MachineClock;
+use quintile_proto::lifecycle::erasure_service_server::{self, ErasureServiceServer};
 use quintile_proto::lifecycle::stage_service_server::{self, StageServiceServer};
 use std::sync::Arc;
 use tonic::service::Routes;
 
 /// The services of this server.
-pub fn routes(runtime: &Runtime, link: &Arc<StageLink>) -> Routes {
+pub fn routes(runtime: &Runtime, link: &Arc<StageLink>, clock: &MachineClock) -> Routes {
+    let erasures = erasures::Erasures { runtime: runtime.clone(), clock: clock.clone() };
     Routes::default()
+        .add_service(ErasureServiceServer::new(erasures))
         .add_service(StageServiceServer::new(stages::Stages { runtime: runtime.clone(), link: link.clone() }))
 }
 
 /// Their names, for health.
 pub fn names() -> Vec<&'static str> {
-    vec![stage_service_server::SERVICE_NAME]
+    vec![stage_service_server::SERVICE_NAME, erasure_service_server::SERVICE_NAME]
 }

@@ -4,8 +4,9 @@ use crate::caller::{Caller, Standing};
 use crate::policy::Policy;
 use crate::policy_handle::PolicyHandle;
 use crate::scope::CallerAttributes;
-use crate::token::{self, Claims};
+use crate::token::{Claims, SERVICE};
 use crate::trail::Trail;
+use crate::trust::VerifyError;
 use crate::{ApiError, client};
 use http::HeaderMap;
 use parking_lot::Mutex;
@@ -21,8 +22,6 @@ const CACHED_TOKENS: usize = 10_000;
 /// The methods that need no token. They check what they are given themselves.
 const OPEN_METHODS: [&str; 2] =
     ["/quintile.access.v1.TokenService/IssueToken", "/quintile.access.v1.TokenService/GetJwks"];
-/// The role that may call for somebody else.
-const SERVICE: &str = "service";
 pub(super) const REFLECTION: &str = "/grpc.reflection.";
 
 /// Decides who is let through.
@@ -77,7 +76,7 @@ impl Gate {
         if open || reflection || may_call(&policy, &caller, path) {
             Ok(Some(caller))
         } else {
-            Err(Box::new(Refusal { error: ApiError::method_denied(), caller: Some(caller) }))
+            Err(Box::new(Refusal { error: ApiError::method_denied(), caller: Some(caller), unknown_key_of: None }))
         }
     }
 
@@ -87,12 +86,19 @@ impl Gate {
         let policy = policy.ok_or_else(|| ApiError::unavailable("the policy was not confirmed lately"))?;
         let now = self.clock.now();
         for claims in [Some(&caller.standing.claims), caller.through.as_ref()].into_iter().flatten() {
-            token::check(claims, &policy, now)?;
+            policy.trust.check(claims, now)?;
         }
-        if path.starts_with(REFLECTION) || may_call(&policy, caller, path) {
+        if path.starts_with(REFLECTION) {
+            return Ok(());
+        }
+        let role = policy.role(&caller.tenant().name, caller.role_name()).filter(|role| role.may_call(path));
+        let role = role.ok_or_else(ApiError::method_denied)?;
+        let Standing { claims, purpose, tenant, rights, .. } = caller.standing.as_ref();
+        if role.rights(&attributes_of(claims), *purpose, tenant.pseudonyms.as_ref()) == *rights {
             Ok(())
         } else {
-            Err(ApiError::method_denied())
+            // Begun again, the stream is as the caller now sees it.
+            Err(ApiError::unavailable("what the caller may see has changed"))
         }
     }
 
@@ -102,7 +108,7 @@ impl Gate {
         headers: &'a HeaderMap,
         header: &str,
         purpose: Purpose,
-    ) -> Result<(&'a str, Arc<Standing>), ApiError> {
+    ) -> Result<(&'a str, Arc<Standing>), Box<Refusal>> {
         let token = bearer_token(headers, header)?;
         let now = self.clock.now();
         let key = (Sha256::digest(token.as_bytes()).into(), purpose as i32);
@@ -115,10 +121,10 @@ impl Gate {
         };
         // A signature costs some 35 µs to check; expiry and revocation are checked every time.
         if let Some(standing) = known {
-            token::check(&standing.claims, policy, now)?;
+            policy.trust.check(&standing.claims, now)?;
             return Ok((token, standing));
         }
-        let standing = Arc::new(stand(policy, token::verify(token, policy, now)?, purpose)?);
+        let standing = Arc::new(stand(policy, policy.trust.verify(token, now)?, purpose)?);
         let mut known = self.known.lock();
         // The policy may have changed meanwhile: what holds under its predecessor is not remembered.
         if known.policy_version == policy.version {
@@ -128,15 +134,28 @@ impl Gate {
     }
 }
 
-/// Why somebody is not let through, and who it was, if that is known.
+/// Why somebody is not let through.
 pub(super) struct Refusal {
     pub(super) error: ApiError,
+    /// Who it was, if that is known.
     pub(super) caller: Option<Caller>,
+    /// The issuer whose keys may have changed, and its tenant: with new ones the call may be let through.
+    pub(super) unknown_key_of: Option<(String, String)>,
+}
+
+impl From<VerifyError> for Box<Refusal> {
+    fn from(error: VerifyError) -> Self {
+        let unknown_key_of = match &error {
+            VerifyError::UnknownKey { issuer, tenant } => Some((issuer.clone(), tenant.clone())),
+            VerifyError::Refused(_) => None,
+        };
+        Self::new(Refusal { error: error.into(), caller: None, unknown_key_of })
+    }
 }
 
 impl From<ApiError> for Box<Refusal> {
     fn from(error: ApiError) -> Self {
-        Self::new(Refusal { error, caller: None })
+        Self::new(Refusal { error, caller: None, unknown_key_of: None })
     }
 }
 
@@ -144,10 +163,14 @@ fn stand(policy: &Policy, claims: Claims, purpose: Purpose) -> Result<Standing, 
     let unknown = || ApiError::unauthenticated("the token names an unknown tenant or role");
     let tenant = policy.tenants.get(&claims.tenant).cloned().ok_or_else(unknown)?;
     let role = policy.role(&tenant.name, &claims.role).ok_or_else(unknown)?;
-    let attributes = CallerAttributes { subject: &claims.sub, department: &claims.department, region: &claims.region };
+    let attributes = attributes_of(&claims);
     let rights = role.rights(&attributes, purpose, tenant.pseudonyms.as_ref());
     let lookups_per_minute = role.lookups_per_minute;
     Ok(Standing { tenant, rights, purpose, lookups_per_minute, claims: Arc::new(claims) })
+}
+
+fn attributes_of(claims: &Claims) -> CallerAttributes<'_> {
+    CallerAttributes { subject: &claims.sub, department: &claims.department, region: &claims.region }
 }
 
 fn may_call(policy: &Policy, caller: &Caller, path: &str) -> bool {
@@ -156,9 +179,13 @@ fn may_call(policy: &Policy, caller: &Caller, path: &str) -> bool {
 
 /// The purpose that the call states.
 fn purpose(headers: &HeaderMap) -> Result<Purpose, ApiError> {
-    let Some(value) = headers.get(client::PURPOSE) else {
+    let mut values = headers.get_all(client::PURPOSE).iter();
+    let Some(value) = values.next() else {
         return Ok(Purpose::Unspecified);
     };
+    if values.next().is_some() {
+        return Err(ApiError::invalid_field(client::PURPOSE, "must be stated once"));
+    }
     let purposes = (1..).map_while(|number| Purpose::try_from(number).ok());
     let named = |purpose: &Purpose| client::purpose_name(*purpose).is_some_and(|name| value == name);
     purposes.into_iter().find(named).ok_or_else(|| {

@@ -7,7 +7,7 @@ use crate::trail::{Marks, Trail};
 use http::HeaderMap;
 use prost_reflect::{DescriptorPool, ExtensionDescriptor, Kind, MessageDescriptor, MethodDescriptor, Value};
 use quintile_domain::ids::TenantId;
-use quintile_domain::masking::{Sensitivity, Shown};
+use quintile_domain::masking::{DataOf, Sensitivity, Shown};
 use quintile_proto::audit::{AuditEvent, AuditKind};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -77,7 +77,9 @@ impl Auditor {
             let may_show = |class: &&Sensitivity| caller.is_some_and(|it| it.standing.rights.may_show(**class));
             marks.shown = Shown::of_classes(traits.classes.iter().filter(may_show).copied());
         }
-        if marks.shown.is_empty() || code != Code::Ok {
+        // A read whose handler says what it is about is written whatever it shows.
+        let shows = !marks.shown.is_empty() && code == Code::Ok;
+        if !shows && (traits.changes || marks.resource.is_empty()) {
             return Ok(());
         }
         let kind = if traits.streams { AuditKind::StreamOpened } else { AuditKind::Read };
@@ -106,6 +108,9 @@ impl Auditor {
         path.trim_start_matches('/').clone_into(&mut event.method);
         event.classes = marks.shown.classes().map(|class| class as i32).collect();
         event.customer_ids = marks.shown.customers().to_vec();
+        // Who asks about a customer is found by the customer, whatever the answer showed.
+        let subject_matter = DataOf::Name(&marks.resource).customer();
+        event.customer_ids.extend(subject_matter.filter(|customer| !event.customer_ids.contains(customer)));
         event.resource.clone_from(&marks.resource);
         outcome.clone_into(&mut event.outcome);
         self.sink.record(tenant, event).await
@@ -181,7 +186,7 @@ fn classes_of(
     }
     for field in message.fields() {
         if let Value::EnumNumber(number) = field.options().get_extension(sensitivity).as_ref() {
-            let class = Sensitivity::ALL.into_iter().find(|class| *class as i32 == *number);
+            let class = Sensitivity::of_number(*number);
             classes.extend(class.filter(|class| *class != Sensitivity::None && !classes.contains(class)));
         }
         if let Kind::Message(inner) = field.kind() {

@@ -5,10 +5,12 @@
 mod admission;
 mod auditing;
 mod ending;
+mod issuers;
 
 use crate::ApiError;
 use crate::audit::AuditSink;
 use crate::caller::Caller;
+use crate::issuer_keys::IssuerKeys;
 use crate::policy_handle::PolicyHandle;
 use crate::server::Shared;
 use crate::trail::Trail;
@@ -18,6 +20,7 @@ use ending::{Ending, EndingBody};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Request, Response};
+use issuers::NewKeys;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -38,14 +41,21 @@ pub struct Edge(Arc<EdgeState>);
 struct EdgeState {
     gate: Arc<Gate>,
     auditor: Auditor,
+    new_keys: NewKeys,
     permits: Arc<Semaphore>,
     stop: watch::Receiver<bool>,
 }
 
 impl Edge {
-    /// An edge that decides by `policy` and writes into `audit`.
-    pub fn new(policy: PolicyHandle, shared: &Shared, audit: Arc<dyn AuditSink>) -> Self {
+    /// An edge that decides by `policy`, writes into `audit`, and has `issuer_keys` look where a token names an unknown key.
+    pub fn new(
+        policy: PolicyHandle,
+        shared: &Shared,
+        audit: Arc<dyn AuditSink>,
+        issuer_keys: Arc<dyn IssuerKeys>,
+    ) -> Self {
         Self(Arc::new(EdgeState {
+            new_keys: NewKeys::new(issuer_keys, policy.clone()),
             gate: Arc::new(Gate::new(policy, shared.clock.clone(), shared.settings.open_reflection)),
             auditor: Auditor::new(audit),
             permits: shared.permits.clone(),
@@ -143,10 +153,17 @@ impl EdgeState {
     async fn admit(&self, headers: &HeaderMap, path: &str) -> Result<Admitted, ApiError> {
         let deadline = deadline(headers)?;
         let trail = Trail::default();
-        let caller = match self.gate.admit(headers, path, deadline, &trail) {
+        let mut admitted = self.gate.admit(headers, path, deadline, &trail);
+        if let Err(refusal) = &admitted
+            && let Some((issuer, tenant)) = &refusal.unknown_key_of
+            && self.new_keys.come(issuer, tenant).await
+        {
+            admitted = self.gate.admit(headers, path, deadline, &trail);
+        }
+        let caller = match admitted {
             Ok(caller) => caller,
             Err(refusal) => {
-                let Refusal { error, caller } = *refusal;
+                let Refusal { error, caller, .. } = *refusal;
                 if let Some(caller) = caller {
                     self.auditor.denied(&caller, path).await;
                 }

@@ -58,7 +58,7 @@ impl LabelService for Labels {
             label: population.label_name(index),
             title: title(&population, index),
             customers: members.count() as i64,
-            net_revenue: Some(revenue(&caller, &population, &members)),
+            net_revenue: revenue(&caller, &population, &members),
         });
         Ok(caller.respond(LabelDistribution {
             labels: labels.collect(),

@@ -3,6 +3,7 @@
 use super::{check_rights, population, reached};
 use crate::Service;
 use crate::engine::Bitmap;
+use crate::fields::Classes;
 use crate::population::Population;
 use quintile_chain::page;
 use quintile_domain::ids::CustomerId;
@@ -31,6 +32,11 @@ pub fn members_of(caller: &Caller, population: &Population, parent: &str) -> Res
     check_parent(caller, population, parent)?;
     let members = population.members(parent).ok_or_else(ApiError::not_found)?;
     Ok(reached(caller, population, members))
+}
+
+/// Whether a caller may hear of what a rule that read these classes decided. The rule may be gone by now, and another in its place.
+pub fn may_hear(caller: &Caller, classes: Classes) -> bool {
+    classes.each().all(|class| caller.reads_in_clear(class))
 }
 
 /// A page of members.

@@ -2,7 +2,9 @@
 
 use super::{members, population};
 use crate::Service;
-use crate::store::memberships::{self, Position};
+use crate::engine::Bitmap;
+use crate::population::Population;
+use crate::store::memberships::{self, Logged, Position};
 use futures::SinkExt;
 use futures::channel::mpsc;
 use quintile_chain::progress::Watermark;
@@ -40,7 +42,7 @@ pub async fn watch(
     let parents = request.parents.into_iter().collect();
     let (mut sender, receiver) = mpsc::channel(2);
     tokio::spawn(async move {
-        let mut reader = Reader { service, caller, tenant, position, parents, told: None };
+        let mut reader = Reader { service, caller, tenant, position, parents, told: None, sent: Bitmap::new() };
         // A reader that went away is no failure; anything else is told and ends the stream.
         if let Err(Some(status)) = reader.send_news(&mut sender).await {
             let _ = sender.send(Err(status)).await;
@@ -57,9 +59,7 @@ async fn open_cursor(service: &Service, tenant: TenantId, cursor: &str) -> Resul
     }
     let refused = || ApiError::invalid_token("cursor");
     let value = service.runtime.sealer.open(tenant, b"WatchMemberships", cursor).map_err(|_| refused())?;
-    let (seq, place) = value.split_at_checked(8).ok_or_else(refused)?;
-    let number = |bytes: &[u8]| bytes.try_into().map(i64::from_be_bytes).map_err(|_| refused());
-    let position = Position { seq: number(seq)?, place: number(place)? };
+    let position = Position::from_bytes(&value).ok_or_else(refused)?;
     if position.seq > end.seq {
         return Err(ApiError::out_of_range("the cursor is beyond the log's end"));
     }
@@ -73,6 +73,8 @@ struct Reader {
     position: Position,
     parents: HashSet<String>,
     told: Option<Watermark>,
+    /// Whom the stream has told a caller with a row scope of.
+    sent: Bitmap,
 }
 
 type Sender = mpsc::Sender<Result<Masked<WatchMembershipsResponse>, Status>>;
@@ -104,31 +106,43 @@ impl Reader {
     }
 
     async fn next_page(&mut self) -> Result<Option<WatchMembershipsResponse>, Status> {
-        let database = self.service.runtime.database.reader();
+        let database = self.service.runtime.database.clone();
         loop {
-            let page = memberships::after(database, self.tenant, self.position, PAGE).await;
+            let page = memberships::after(database.reader(), self.tenant, self.position, PAGE).await;
             let page = page.map_err(|error| store_error(&error))?;
-            let Some((last, _)) = page.last() else { return Ok(None) };
-            self.position = *last;
+            let Some(last) = page.last() else { return Ok(None) };
+            self.position = last.position;
             let loaded = population(&self.service, &self.caller)?;
             let population = loaded.population.read();
-            // What the caller may not use is not told; a segment that is gone by now needs no right to hear that it is.
-            let wanted = |parent: &str| {
-                (self.parents.is_empty() || self.parents.contains(parent))
-                    && !matches!(members::check_parent(&self.caller, &population, parent), Err(error) if error.code() == tonic::Code::PermissionDenied)
-            };
-            let reaches = |customer: &str| {
-                let id = CustomerId::from_name(customer, None);
-                id.is_some_and(|id| population.reaches(self.caller.scope(), id.0))
-            };
-            let changes = page.into_iter().map(|(_, change)| change);
-            let changes: Vec<_> =
-                changes.filter(|change| wanted(&change.parent) && reaches(&change.customer)).collect();
+            let mut changes = Vec::with_capacity(page.len());
+            for logged in page {
+                if self.is_for_the_caller(&logged, &population) {
+                    changes.push(logged.change);
+                }
+            }
             drop(population);
             if !changes.is_empty() {
                 return Ok(Some(WatchMembershipsResponse { changes, cursor: self.cursor(), watermark: None }));
             }
         }
+    }
+
+    /// Whether the caller hears of a change: of a segment or label that it follows and may know, and of a customer that it reaches, or
+    /// was told of and reaches no more.
+    fn is_for_the_caller(&mut self, logged: &Logged, population: &Population) -> bool {
+        let change = &logged.change;
+        // Without a parent: a customer was erased, which is for everybody who was told of it.
+        let followed = change.parent.is_empty() || self.parents.is_empty() || self.parents.contains(&change.parent);
+        if !followed || !members::may_hear(&self.caller, logged.classes) {
+            return false;
+        }
+        let Some(scope) = self.caller.scope() else { return true };
+        let Some(customer) = CustomerId::from_name(&change.customer, None) else { return false };
+        if !change.parent.is_empty() && population.reaches(Some(scope), customer.0) {
+            self.sent.set(customer.0);
+            return true;
+        }
+        !change.entered && self.sent.contains(customer.0)
     }
 
     /// What changes say of customers is nothing that is masked, and those that the caller does not reach are left out before.
@@ -137,7 +151,6 @@ impl Reader {
     }
 
     fn cursor(&self) -> String {
-        let value = [self.position.seq.to_be_bytes(), self.position.place.to_be_bytes()].concat();
-        self.service.runtime.sealer.seal(self.tenant, b"WatchMemberships", &value)
+        self.service.runtime.sealer.seal(self.tenant, b"WatchMemberships", &self.position.to_bytes())
     }
 }

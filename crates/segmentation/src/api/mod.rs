@@ -1,5 +1,6 @@
 //! The RPCs of segmentation: one file per resource.
 
+mod erasures;
 mod labels;
 mod members;
 mod memberships;
@@ -10,8 +11,10 @@ use crate::Service;
 use crate::engine::Bitmap;
 use crate::fields::{FieldId, sensitivity};
 use crate::population::{LoadedPopulation, Population};
+use quintile_domain::masking::Sensitivity;
 use quintile_expr::Rule;
 use quintile_proto::google_type::Money;
+use quintile_proto::segmentation::erasure_service_server::{self, ErasureServiceServer};
 use quintile_proto::segmentation::label_service_server::{self, LabelServiceServer};
 use quintile_proto::segmentation::profile_service_server::{self, ProfileServiceServer};
 use quintile_proto::segmentation::segment_service_server::{self, SegmentServiceServer};
@@ -23,12 +26,18 @@ pub fn routes(service: &Service) -> Routes {
     Routes::default()
         .add_service(SegmentServiceServer::new(segments::Segments { service: service.clone() }))
         .add_service(LabelServiceServer::new(labels::Labels { service: service.clone() }))
+        .add_service(ErasureServiceServer::new(erasures::Erasures { service: service.clone() }))
         .add_service(ProfileServiceServer::new(profiles::Profiles { service: service.clone() }))
 }
 
 /// Their names, for health.
 pub fn names() -> Vec<&'static str> {
-    vec![segment_service_server::SERVICE_NAME, label_service_server::SERVICE_NAME, profile_service_server::SERVICE_NAME]
+    vec![
+        segment_service_server::SERVICE_NAME,
+        label_service_server::SERVICE_NAME,
+        profile_service_server::SERVICE_NAME,
+        erasure_service_server::SERVICE_NAME,
+    ]
 }
 
 /// The caller's population.
@@ -60,8 +69,12 @@ fn reached_population(caller: &Caller, population: &Population) -> i64 {
     population.reached(caller.scope()).map_or(population.engine().population(), |scope| scope.count()) as i64
 }
 
-/// The revenue of customers so far.
-fn revenue(caller: &Caller, population: &Population, customers: &Bitmap) -> Money {
+/// The revenue of customers so far. A caller that does not read money in clear gets no sum either, not even a rough one: with a few
+/// customers of known amounts more or less it would tell the rest.
+fn revenue(caller: &Caller, population: &Population, customers: &Bitmap) -> Option<Money> {
+    if !caller.reads_in_clear(Sensitivity::Financial) {
+        return None;
+    }
     let minor = population.engine().sum_minor(FieldId::NetRevenue, customers);
-    convert::money(caller.tenant().currency, i64::try_from(minor).unwrap_or(i64::MAX))
+    Some(convert::money(caller.tenant().currency, i64::try_from(minor).unwrap_or(i64::MAX)))
 }

@@ -1,8 +1,10 @@
 //! The 360 view: every part from the service that owns it, with the caller's own rights, all at once.
 
-use super::{check_rights, population};
+use super::{check_rights, members, population};
 use crate::Service;
 use crate::population::LiveSegment;
+use crate::store::memberships::{self, Position};
+use quintile_chain::{page, store_error};
 use quintile_domain::ids::CustomerId;
 use quintile_proto::ingestion::customer_service_client::CustomerServiceClient;
 use quintile_proto::ingestion::feature_service_client::FeatureServiceClient;
@@ -12,7 +14,9 @@ use quintile_proto::lifecycle::stage_service_client::StageServiceClient;
 use quintile_proto::scoring::GetScoreRequest;
 use quintile_proto::scoring::score_service_client::ScoreServiceClient;
 use quintile_proto::segmentation::profile_service_server::ProfileService;
-use quintile_proto::segmentation::{GetProfileRequest, Profile};
+use quintile_proto::segmentation::{
+    GetProfileRequest, ListMembershipChangesRequest, ListMembershipChangesResponse, Profile,
+};
 use quintile_rpc::client::upstream_error;
 use quintile_rpc::{Answer, ApiError, Caller, convert};
 use tonic::{Code, Request, Response, Status};
@@ -43,11 +47,14 @@ impl Profiles {
     }
 }
 
-/// A part, or its name among those that are missing. A customer that is not there is no missing part.
+/// A part, or its name among those that are missing. A customer that is not there is no missing part, and one without features, which
+/// come from the facts themselves, is out of everything derived.
 fn part<T>(name: &str, answer: Result<Response<T>, Status>, missing: &mut Vec<String>) -> Result<Option<T>, ApiError> {
     match answer {
         Ok(response) => Ok(Some(response.into_inner())),
-        Err(status) if status.code() == Code::NotFound && name == "customer" => Err(ApiError::not_found()),
+        Err(status) if status.code() == Code::NotFound && matches!(name, "customer" | "features") => {
+            Err(ApiError::not_found())
+        }
         Err(status) if status.code() == Code::DeadlineExceeded => Err(upstream_error(&status)),
         Err(_) => {
             missing.push(name.to_owned());
@@ -102,5 +109,37 @@ impl ProfileService for Profiles {
             segments,
             missing_parts,
         }))
+    }
+
+    async fn list_membership_changes(
+        &self,
+        request: Request<ListMembershipChangesRequest>,
+    ) -> Answer<ListMembershipChangesResponse> {
+        let caller = Caller::of(&request)?;
+        let request = request.into_inner();
+        let customer = convert::customer("parent", &request.parent, None)?;
+        let tenant = caller.tenant().id;
+        let size = convert::page_size(request.page_size, 100, 1_000)?;
+        let (runtime, query) = (&self.service.runtime, format!("ListMembershipChanges {customer}"));
+        let decode = |bytes: Vec<u8>| Position::from_bytes(&bytes);
+        let after = page::begin(&runtime.sealer, tenant, &query, &request.page_token, Position::default(), decode)?;
+        let loaded = population(&self.service, &caller)?;
+        let read = memberships::of_customer(runtime.database.reader(), tenant, customer, after, size).await;
+        let read = read.map_err(|error| store_error(&error))?;
+        let next_page_token = match read.last() {
+            Some(last) if read.len() as u64 == size => {
+                runtime.sealer.seal(tenant, query.as_bytes(), &last.position.to_bytes())
+            }
+            _ => String::new(),
+        };
+        {
+            let population = loaded.population.read();
+            if !population.contains(customer.0) || !population.reaches(caller.scope(), customer.0) {
+                return Err(ApiError::not_found().into());
+            }
+        }
+        let changes = read.into_iter().filter(|logged| members::may_hear(&caller, logged.classes));
+        let changes = changes.map(|logged| logged.change).collect();
+        Ok(caller.view_of_reached([]).respond(ListMembershipChangesResponse { changes, next_page_token }))
     }
 }

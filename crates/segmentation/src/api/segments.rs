@@ -89,6 +89,7 @@ fn by_definition(segment: &LiveSegment, members: &Bitmap, entered: bool, populat
         entered,
         valid_at: population.as_of(),
         cause: MembershipCause::Definition,
+        classes: segment.classes,
     };
     members.iter().map(change).collect()
 }
@@ -125,6 +126,7 @@ impl Segments {
             let members = population.select(&rule, population.as_of());
             let segment = LiveSegment {
                 id: request.segment_id.clone(),
+                classes: population.classes_read(&rule),
                 rule,
                 description: given.description,
                 created_at: now,
@@ -209,6 +211,7 @@ impl SegmentService for Segments {
         if !request.request_id.is_empty() && uuid::Uuid::try_parse(&request.request_id).is_err() {
             return Err(ApiError::invalid_field("request_id", "must be a UUID").into());
         }
+        caller.is_about(format!("segments/{}", request.segment_id));
         let segment = self.create(&caller, request).await?;
         Ok(caller.respond(segment))
     }
@@ -249,6 +252,7 @@ impl SegmentService for Segments {
     async fn delete_segment(&self, request: Request<DeleteSegmentRequest>) -> Answer<DeleteSegmentResponse> {
         let caller = Caller::of(&request)?;
         let id = segment_id("name", &request.get_ref().name)?;
+        caller.is_about(format!("segments/{id}"));
         self.delete(&caller, &id, &request.get_ref().etag).await?;
         Ok(caller.respond(DeleteSegmentResponse {}))
     }
@@ -273,7 +277,7 @@ impl SegmentService for Segments {
         Ok(caller.respond(SegmentPreview {
             customers: customers as i64,
             population: reached_population(&caller, &population),
-            net_revenue: Some(revenue(&caller, &population, &members)),
+            net_revenue: revenue(&caller, &population, &members),
             sample: sample.collect(),
             evaluation_time: Some(convert::duration(evaluation_time)),
             watermark: Some(watermark.to_message()),

@@ -59,6 +59,7 @@ enum MembershipChange {
     Entered,
     ValidAt,
     Cause,
+    Classes,
 }
 
 #[async_trait::async_trait]
@@ -86,10 +87,18 @@ impl MigrationTrait for M0002Segments {
             .col(ColumnDef::new(MembershipChange::Entered).integer().not_null())
             .col(ColumnDef::new(MembershipChange::ValidAt).big_integer().not_null())
             .col(ColumnDef::new(MembershipChange::Cause).integer().not_null())
+            .col(ColumnDef::new(MembershipChange::Classes).integer().not_null())
             .primary_key(
                 Index::create().col(MembershipChange::TenantId).col(MembershipChange::Seq).col(MembershipChange::Place),
             )
             .to_owned();
-        manager.create_table(changes).await
+        manager.create_table(changes).await?;
+        let of_customer = Index::create()
+            .name("membership_change_customer")
+            .table(MembershipChange::Table)
+            .col(MembershipChange::TenantId)
+            .col(MembershipChange::CustomerId)
+            .to_owned();
+        manager.create_index(of_customer).await
     }
 }

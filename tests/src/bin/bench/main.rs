@@ -1,8 +1,10 @@
 //! `bench`: measures the rows of the performance table against their comparisons, in the same run and on the same disk.
 //!
-//! It drives the real binary over its public RPCs, reports, and never judges: no timing fails it. What is sent is the same in every run;
-//! nothing but the clock differs. To add a row, add a file named after it with a `measure`, and name it in [`Row`].
+//! It drives the real binary over its public RPCs (P6a alone runs in this process), reports, and never judges: no timing fails it. What is
+//! sent is the same in every run; nothing but the clock differs. To add a row, add a file named after it with a `measure`, and name it in
+//! [`Row`].
 
+mod access;
 mod codec;
 mod echo;
 mod generator;
@@ -10,11 +12,13 @@ mod ingest;
 mod load;
 mod p1s;
 mod p6;
+mod p6a;
 mod peer_sqlite;
 mod report;
 mod server;
 mod stage;
 
+use alloc_counter::AllocCounter;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use report::Report;
@@ -22,9 +26,10 @@ use stage::{Scale, Stage};
 use std::path::PathBuf;
 use std::time::Duration;
 
-// The allocator of the server: the echo that it is compared with runs in this binary.
+// The allocator of the server: the echo that it is compared with runs in this binary. Each thread counts for itself, which costs the
+// echo a few nanoseconds.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: AllocCounter<mimalloc::MiMalloc> = AllocCounter(mimalloc::MiMalloc);
 
 /// Measures Quintile against its comparisons
 #[derive(Debug, Parser)]
@@ -60,15 +65,17 @@ enum Part {
 enum Row {
     P1s,
     P6,
+    P6a,
 }
 
 impl Row {
-    const ALL: [Self; 2] = [Self::P1s, Self::P6];
+    const ALL: [Self; 3] = [Self::P1s, Self::P6, Self::P6a];
 
     async fn measure(self, stage: &Stage, report: &mut Report) -> anyhow::Result<()> {
         match self {
             Self::P1s => p1s::measure(stage, report).await,
             Self::P6 => p6::measure(stage, report).await,
+            Self::P6a => p6a::measure(stage, report),
         }
     }
 }

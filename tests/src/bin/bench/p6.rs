@@ -1,4 +1,7 @@
 //! P6: point reads, authorised and masked, against a bare echo of the same size; the profile against an echo with the same fan-out.
+//!
+//! Reads that show something sensitive are audited too: behind the profile, ingestion answers for the customer and for the features when
+//! the audit log has the event on disk. The echoes write nothing.
 
 use crate::echo::{self, EchoRequest, EchoServer};
 use crate::generator::Arrival;
@@ -21,34 +24,49 @@ const ROWS_PER_BATCH: usize = 10_000;
 /// A point read. All of them ask by a resource name in field 1.
 struct Read {
     name: &'static str,
+    /// What is done with it besides reading.
+    passes: &'static str,
     service: &'static str,
     path: &'static str,
     /// What the resource name ends with.
     part: &'static str,
 }
 
-const SCORE: Read =
-    Read { name: "GetScore", service: "scoring", path: "/quintile.scoring.v1.ScoreService/GetScore", part: "/score" };
+/// What shows nothing sensitive leaves nothing in the audit log.
+const UNAUDITED: &str = "authorised, masked";
+const AUDITED: &str = "authorised, masked, audited";
+
+const SCORE: Read = Read {
+    name: "GetScore",
+    passes: UNAUDITED,
+    service: "scoring",
+    path: "/quintile.scoring.v1.ScoreService/GetScore",
+    part: "/score",
+};
 const STAGE: Read = Read {
     name: "GetStage",
+    passes: UNAUDITED,
     service: "lifecycle",
     path: "/quintile.lifecycle.v1.StageService/GetStage",
     part: "/stage",
 };
 const CUSTOMER: Read = Read {
     name: "GetCustomer",
+    passes: AUDITED,
     service: "ingestion",
     path: "/quintile.ingestion.v1.CustomerService/GetCustomer",
     part: "",
 };
 const FEATURES: Read = Read {
     name: "GetFeatures",
+    passes: AUDITED,
     service: "ingestion",
     path: "/quintile.ingestion.v1.FeatureService/GetFeatures",
     part: "/features",
 };
 const PROFILE: Read = Read {
     name: "GetProfile",
+    passes: AUDITED,
     service: "segmentation",
     path: "/quintile.segmentation.v1.ProfileService/GetProfile",
     part: "/profile",
@@ -125,7 +143,7 @@ fn body_bytes(message_bytes: usize) -> usize {
 fn measurements(stage: &Stage, read: &Read, ours: &Calls, theirs: &Calls) -> [Measurement; 3] {
     let measurement = |what: &str, of: &dyn Fn(&Calls) -> f64, unit, target| Measurement {
         id: ID,
-        what: format!("{}{what}", read.name),
+        what: format!("{} ({}){what}", read.name, read.passes),
         ours: of(ours),
         theirs: Some(of(theirs)),
         unit,

@@ -33,6 +33,8 @@ pub struct Measurement {
 pub enum Target {
     /// At least so many times the comparison.
     RatioAtLeast(f64),
+    /// At most so much, whatever the comparison.
+    AtMost(f64),
 }
 
 /// A measurement as it is written down.
@@ -51,15 +53,17 @@ struct Entry {
 }
 
 impl Target {
-    fn met(self, ratio: Option<f64>) -> Option<bool> {
+    fn met(self, ours: f64, ratio: Option<f64>) -> Option<bool> {
         match self {
             Self::RatioAtLeast(least) => ratio.map(|ratio| ratio >= least),
+            Self::AtMost(most) => Some(ours <= most),
         }
     }
 
     fn text(self) -> String {
         match self {
             Self::RatioAtLeast(least) => format!("ratio >= {least}"),
+            Self::AtMost(most) => format!("<= {most}"),
         }
     }
 }
@@ -78,7 +82,7 @@ impl Measurement {
             customers: self.scale.customers,
             orders: self.scale.orders,
             target: self.target.map(Target::text),
-            met: self.target.and_then(|target| target.met(ratio)).filter(|_| full_size),
+            met: self.target.and_then(|target| target.met(self.ours, ratio)).filter(|_| full_size),
         }
     }
 }
@@ -193,6 +197,17 @@ mod tests {
     fn without_its_comparison_nothing_is_met() {
         let alone = Measurement { theirs: None, ..measurement(6_000_000, 90.0) };
         assert_eq!((alone.entry().ratio, alone.entry().met), (None, None));
+    }
+
+    #[test]
+    fn a_bound_is_kept_or_not_whatever_the_comparison() {
+        let bound =
+            |ours, theirs| Measurement { theirs, target: Some(Target::AtMost(10.0)), ..measurement(6_000_000, ours) };
+        for (ours, theirs, met) in
+            [(10.0, None, true), (10.1, None, false), (9.0, Some(1.0), true), (11.0, Some(99.0), false)]
+        {
+            assert_eq!(bound(ours, theirs).entry().met, Some(met), "{ours} {theirs:?}");
+        }
     }
 
     #[test]

@@ -1,7 +1,11 @@
-//! What must not be read is sealed: AES-256-GCM-SIV, bound to where it stands, under keys that derive from one master key.
+//! What must not be read is sealed: AES-256-GCM-SIV, bound to where it stands, under keys that a master key wraps.
 //!
 //! A customer's identifying fields are sealed by a data key of the customer's own, which is wrapped by the tenant's key, which is
-//! wrapped by the master key. Equality look-up goes by a keyed hash under a separate key.
+//! wrapped by the master key (see [`crate::keys`]). Equality look-up goes by a keyed hash under a separate key.
+
+mod key_encryption;
+
+pub use key_encryption::{KeyEncryption, KeyId, LocalKeys, MAX_MASTER_KEYS, WrappedKey, master_keys};
 
 use crate::{Result, StoreError};
 use aes_gcm_siv::aead::{Aead, KeyInit, Payload};
@@ -40,21 +44,21 @@ impl Key {
         Self::from_bytes(&bytes)
     }
 
-    fn from_bytes(bytes: &[u8]) -> Result<Self> {
+    /// The key of 32 bytes, as a service that wraps keys hands them over.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let bytes: [u8; KEY_BYTES] =
             bytes.try_into().map_err(|_| StoreError::Configuration("a key must have 32 bytes".to_owned()))?;
         Ok(Self(Arc::new(Zeroizing::new(bytes))))
     }
 
+    /// The key's bytes, for a service that wraps keys. They are copied nowhere else.
+    pub fn expose(&self) -> &[u8; KEY_BYTES] {
+        &self.0
+    }
+
     /// The key as base64 text, for the file that keeps the master key.
     pub fn to_base64(&self) -> Zeroizing<String> {
         Zeroizing::new(STANDARD.encode(self.0.as_ref()))
-    }
-
-    /// The key for one purpose, by HMAC-SHA-256 of the purpose: no key serves two.
-    #[must_use]
-    pub fn derive(&self, purpose: &str) -> Self {
-        Self(Arc::new(Zeroizing::new(self.hash(purpose.as_bytes()))))
     }
 
     /// The keyed hash of a value (HMAC-SHA-256).
@@ -90,7 +94,7 @@ impl Key {
         self.cipher()
             .decrypt(&Nonce::from(nonce), Payload { msg: ciphertext, aad: place })
             .map(Zeroizing::new)
-            .map_err(|_| StoreError::Sealed("the master key is not the one that sealed it, or it was changed"))
+            .map_err(|_| StoreError::Sealed("the key is not the one that sealed it, or it was changed"))
     }
 
     /// Seals another key.
@@ -122,9 +126,9 @@ pub struct TokenSealer {
 }
 
 impl TokenSealer {
-    /// A sealer under the master key.
-    pub fn new(master: &Key, entropy: Entropy) -> Self {
-        Self { key: master.derive("cursors and page tokens"), entropy }
+    /// A sealer under a key that seals nothing else.
+    pub fn new(key: Key, entropy: Entropy) -> Self {
+        Self { key, entropy }
     }
 
     /// Seals `value` for `query` (method and every argument but the page) of a tenant.
@@ -176,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_token_is_good_for_its_own_query_only() {
-        let sealer = TokenSealer::new(&Key::generate(&entropy()), entropy());
+        let sealer = TokenSealer::new(Key::generate(&entropy()), entropy());
         let token = sealer.seal(TenantId(1), b"ListCustomers", b"42");
         assert_eq!(sealer.open(TenantId(1), b"ListCustomers", &token).unwrap(), b"42");
         assert!(sealer.open(TenantId(2), b"ListCustomers", &token).is_err());

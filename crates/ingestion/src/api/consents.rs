@@ -1,0 +1,143 @@
+//! Consents and objections.
+
+use crate::Service;
+use crate::store::consents::{self, Word};
+use crate::store::customers::{self, StoredCustomer};
+use crate::store::keys::TenantKeys;
+use quintile_chain::store_error;
+use quintile_domain::ids::TenantId;
+use quintile_domain::masking::Masked;
+use quintile_domain::names::required_text;
+use quintile_domain::time::Instant;
+use quintile_proto::ingestion::{ConsentState, CustomerConsents, SetConsentRequest};
+use quintile_proto::types::{CustomerAttributes, ErrorReason, Purpose};
+use quintile_rpc::{ApiError, Caller, convert};
+use quintile_store::{DatabaseTransaction, StoreError};
+use tonic::Response;
+
+/// The most bytes of how a consent is known.
+const MAX_SOURCE_BYTES: usize = 1_024;
+/// The most events of an answer.
+const MAX_HISTORY: u64 = 1_000;
+/// How far ahead of business time a word may be: clocks differ.
+const MAX_AHEAD_MICROS: i64 = 5 * 60 * 1_000_000;
+
+/// Notes a customer's word.
+pub async fn set(
+    service: &Service,
+    caller: &Caller,
+    request: SetConsentRequest,
+) -> Result<Response<Masked<CustomerConsents>>, ApiError> {
+    let id = convert::customer("name", &request.name, None)?;
+    caller.is_about(id.to_string());
+    let word = check(&request, service.runtime.business.now())?;
+    let (transaction, keys, mut customer) = service.alone_with(caller, id).await?;
+    let change = async {
+        let now = service.clock.now();
+        let holds = consents::append(&transaction, caller.tenant().id, &keys, &customer, &word, now).await?;
+        if holds && take_over(&mut customer.attributes, word.purpose, word.state) {
+            customer.changed(now);
+            customers::write(&transaction, caller.tenant().id, &keys, std::slice::from_mut(&mut customer)).await?;
+            service.touch(&transaction, caller, id).await?;
+        }
+        let answer = answer(&transaction, caller.tenant().id, &keys, &customer).await?;
+        transaction.commit().await?;
+        service.wake.notify_one();
+        Ok::<_, StoreError>(answer)
+    };
+    let answer = change.await.map_err(|error| store_error(&error))?;
+    Ok(caller.view_of_reached([(id, &customer.attributes)]).respond(answer))
+}
+
+/// What a customer consents and objects to.
+pub async fn get(
+    service: &Service,
+    caller: &Caller,
+    name: &str,
+) -> Result<Response<Masked<CustomerConsents>>, ApiError> {
+    let id = convert::customer("name", name, None)?;
+    let (keys, customer) = service.customer_of(caller, id).await?;
+    let reader = service.runtime.database.reader();
+    let history = consents::history(reader, caller.tenant().id, &keys, &customer, i64::MAX, MAX_HISTORY).await;
+    let history = history.map_err(|error| store_error(&error))?;
+    let answer = message(&customer, history.into_iter().map(|(_, event)| event).collect());
+    Ok(caller.view_of_reached([(id, &customer.attributes)]).respond(answer))
+}
+
+async fn answer(
+    transaction: &DatabaseTransaction,
+    tenant: TenantId,
+    keys: &TenantKeys,
+    customer: &StoredCustomer,
+) -> Result<CustomerConsents, StoreError> {
+    let history = consents::history(transaction, tenant, keys, customer, i64::MAX, MAX_HISTORY).await?;
+    Ok(message(customer, history.into_iter().map(|(_, event)| event).collect()))
+}
+
+fn message(customer: &StoredCustomer, history: Vec<quintile_proto::ingestion::ConsentEvent>) -> CustomerConsents {
+    CustomerConsents {
+        name: customer.id.to_string(),
+        consents: customer.attributes.consents.clone(),
+        objections: customer.attributes.objections.clone(),
+        history,
+    }
+}
+
+fn check(request: &SetConsentRequest, now: Instant) -> Result<Word, ApiError> {
+    let purpose = Purpose::try_from(request.purpose).ok().filter(|purpose| *purpose != Purpose::Unspecified);
+    let purpose = purpose.ok_or_else(|| ApiError::invalid_field("purpose", "must be one of the purposes"))?;
+    let state = ConsentState::try_from(request.state).ok().filter(|state| *state != ConsentState::Unspecified);
+    let state = state.ok_or_else(|| ApiError::invalid_field("state", "must be one of the states"))?;
+    let at = match &request.event_time {
+        None => now,
+        Some(time) => convert::instant(Some(time)).map_err(|error| ApiError::invalid_time("event_time", error))?,
+    };
+    if at > now.plus_micros(MAX_AHEAD_MICROS) {
+        return Err(ApiError::invalid("event_time", ErrorReason::InvalidTime, "must be at most 5 minutes ahead"));
+    }
+    let source = request.source.clone();
+    if !source.is_empty() {
+        required_text(&source, MAX_SOURCE_BYTES).map_err(|error| ApiError::invalid_text("source", error))?;
+    }
+    Ok(Word { purpose, state, at, source })
+}
+
+/// Brings the present state into the attributes. Returns whether anything is different now.
+fn take_over(attributes: &mut CustomerAttributes, purpose: Purpose, state: ConsentState) -> bool {
+    let before = (attributes.consents.clone(), attributes.objections.clone());
+    let number = i32::from(purpose);
+    let place = |list: &mut Vec<i32>, is_in: bool| {
+        list.retain(|other| *other != number);
+        if is_in {
+            list.push(number);
+            list.sort_unstable();
+        }
+    };
+    place(&mut attributes.consents, state == ConsentState::Given);
+    place(&mut attributes.objections, state == ConsentState::Objected);
+    before != (attributes.consents.clone(), attributes.objections.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_purpose_is_consented_to_or_objected_to_or_neither() {
+        let mut attributes = CustomerAttributes::default();
+        let (marketing, analytics) = (i32::from(Purpose::Marketing), i32::from(Purpose::Analytics));
+        let table = [
+            (Purpose::Marketing, ConsentState::Withdrawn, false, vec![], vec![]),
+            (Purpose::Analytics, ConsentState::Given, true, vec![analytics], vec![]),
+            (Purpose::Marketing, ConsentState::Given, true, vec![marketing, analytics], vec![]),
+            (Purpose::Marketing, ConsentState::Given, false, vec![marketing, analytics], vec![]),
+            (Purpose::Marketing, ConsentState::Objected, true, vec![analytics], vec![marketing]),
+            (Purpose::Analytics, ConsentState::Withdrawn, true, vec![], vec![marketing]),
+            (Purpose::Marketing, ConsentState::Withdrawn, true, vec![], vec![]),
+        ];
+        for (purpose, state, changed, consents, objections) in table {
+            assert_eq!(take_over(&mut attributes, purpose, state), changed, "{purpose:?} {state:?}");
+            assert_eq!((&attributes.consents, &attributes.objections), (&consents, &objections));
+        }
+    }
+}

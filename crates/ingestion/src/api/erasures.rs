@@ -1,0 +1,98 @@
+//! Erasures.
+
+use crate::Service;
+use crate::store::customers::{self, StoredCustomer};
+use crate::store::erasures::{self, StoredErasure};
+use crate::store::privacy::{self, Hold};
+use quintile_chain::{page, store_error};
+use quintile_domain::ids::CustomerId;
+use quintile_proto::ingestion::{EraseCustomerRequest, Erasure, ListErasuresRequest, ListErasuresResponse};
+use quintile_rpc::{ApiError, Caller, convert};
+use quintile_store::StoreError;
+use quintile_store::idempotency::{self, Request};
+
+/// The query that page tokens of erasures belong to.
+const LIST_ERASURES: &str = "ListErasures";
+
+/// Erases a customer, or finds what the same request did before.
+pub async fn erase(service: &Service, caller: &Caller, request: &EraseCustomerRequest) -> Result<Erasure, ApiError> {
+    let id = convert::customer("name", &request.name, None)?;
+    caller.is_about(id.to_string());
+    if !request.request_id.is_empty() && uuid::Uuid::try_parse(&request.request_id).is_err() {
+        return Err(ApiError::invalid_field("request_id", "must be a UUID"));
+    }
+    let erased = erase_once(service, caller, id, &request.request_id).await.map_err(|error| store_error(&error))?;
+    let erasure = erased.ok_or_else(ApiError::not_found)?;
+    Ok(erasure.message())
+}
+
+async fn erase_once(
+    service: &Service,
+    caller: &Caller,
+    id: CustomerId,
+    request_id: &str,
+) -> Result<Option<StoredErasure>, StoreError> {
+    let (tenant, database) = (caller.tenant().id, &service.runtime.database);
+    let keys = service.keys.of(tenant).await?;
+    // Rejects are many and sealed: they are looked through before anybody has to wait.
+    let reached = |customer: &StoredCustomer| caller.reaches(&customer.attributes);
+    let rejects = match customers::get(database.reader(), tenant, &keys, id).await?.filter(reached) {
+        Some(customer) => {
+            let (found, last) = erasures::rejects_of(database.reader(), tenant, &keys, &customer, 0).await?;
+            (found.into_iter().map(|(model, _)| model.reject_id).collect(), last)
+        }
+        None => (Vec::new(), 0),
+    };
+    let name = id.to_string();
+    let request = Request { tenant, method: "EraseCustomer", id: request_id, body: name.as_bytes() };
+    let transaction = database.begin().await?;
+    privacy::hold(&transaction, tenant, Hold::Alone).await?;
+    if !request_id.is_empty()
+        && let Some(earlier) = idempotency::earlier_result(&transaction, request).await?
+    {
+        let id = erasure_id(&earlier).ok_or(StoreError::Sealed("erasure name"))?;
+        return erasures::get(&transaction, tenant, id).await;
+    }
+    let Some(customer) = customers::get(&transaction, tenant, &keys, id).await?.filter(reached) else {
+        return Ok(None);
+    };
+    let now = service.clock.now();
+    let erasure = erasures::erase(&transaction, tenant, &keys, &customer, rejects, now).await?;
+    if !request_id.is_empty() {
+        idempotency::remember(&transaction, request, &erasure.name(), now).await?;
+    }
+    transaction.commit().await?;
+    service.wake.notify_one();
+    service.erased.notify_one();
+    Ok(Some(erasure))
+}
+
+/// Gets an erasure.
+pub async fn get(service: &Service, caller: &Caller, name: &str) -> Result<Erasure, ApiError> {
+    let id = erasure_id(name).ok_or_else(|| ApiError::invalid_field("name", "must be erasures/{number}"))?;
+    let found = erasures::get(service.runtime.database.reader(), caller.tenant().id, id).await;
+    Ok(found.map_err(|error| store_error(&error))?.ok_or_else(ApiError::not_found)?.message())
+}
+
+/// A page of erasures.
+pub async fn list(
+    service: &Service,
+    caller: &Caller,
+    request: &ListErasuresRequest,
+) -> Result<ListErasuresResponse, ApiError> {
+    let tenant = caller.tenant().id;
+    let size = convert::page_size(request.page_size, 100, 1_000)?;
+    let sealer = &service.runtime.sealer;
+    let after = page::begin_behind(sealer, tenant, LIST_ERASURES, &request.page_token)?;
+    let listed = erasures::page(service.runtime.database.reader(), tenant, after, size).await;
+    let listed = listed.map_err(|error| store_error(&error))?;
+    let (full, last) = (listed.len() as u64 == size, listed.last().map(|erasure| erasure.id));
+    let next_page_token = page::next_behind(sealer, tenant, LIST_ERASURES, full, last);
+    Ok(ListErasuresResponse { erasures: listed.iter().map(StoredErasure::message).collect(), next_page_token })
+}
+
+/// The number of `erasures/{number}`, in its one spelling.
+fn erasure_id(name: &str) -> Option<i64> {
+    let number = name.strip_prefix("erasures/").filter(|number| !number.starts_with(['0', '+', '-']))?;
+    number.parse().ok()
+}

@@ -1,0 +1,32 @@
+//! Receipts for customers who were erased.
+
+use crate::SERVICE;
+use crate::worker::ScoreLink;
+use quintile_chain::context::Runtime;
+use quintile_chain::derive::Link;
+use quintile_chain::erasure;
+use quintile_domain::clock::MachineClock;
+use quintile_proto::scoring::GetErasureReceiptRequest;
+use quintile_proto::scoring::erasure_service_server::ErasureService;
+use quintile_proto::types::ErasureReceipt;
+use quintile_rpc::{Answer, Caller};
+use tonic::Request;
+
+/// The handlers.
+pub struct Erasures {
+    pub runtime: Runtime,
+    pub clock: MachineClock,
+}
+
+#[tonic::async_trait]
+impl ErasureService for Erasures {
+    async fn get_erasure_receipt(&self, request: Request<GetErasureReceiptRequest>) -> Answer<ErasureReceipt> {
+        let caller = Caller::of(&request)?;
+        let request = request.into_inner();
+        let customer = erasure::check_request(&request.name, request.facts_position)?;
+        let (tenant, position) = (caller.tenant().id, request.facts_position);
+        // The record is all that is kept of a customer here.
+        let left = erasure::records_left(&self.runtime, tenant, ScoreLink::FEED, customer, position).await?;
+        Ok(caller.respond(erasure::receipt(SERVICE, &self.clock, left)?))
+    }
+}

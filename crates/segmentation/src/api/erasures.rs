@@ -1,0 +1,31 @@
+//! Receipts for customers who were erased.
+
+use crate::store::memberships;
+use crate::worker::RECORDS;
+use crate::{SERVICE, Service};
+use quintile_chain::{erasure, store_error};
+use quintile_proto::segmentation::GetErasureReceiptRequest;
+use quintile_proto::segmentation::erasure_service_server::ErasureService;
+use quintile_proto::types::ErasureReceipt;
+use quintile_rpc::{Answer, Caller};
+use tonic::Request;
+
+/// The handlers.
+pub struct Erasures {
+    pub service: Service,
+}
+
+#[tonic::async_trait]
+impl ErasureService for Erasures {
+    async fn get_erasure_receipt(&self, request: Request<GetErasureReceiptRequest>) -> Answer<ErasureReceipt> {
+        let caller = Caller::of(&request)?;
+        let request = request.into_inner();
+        let customer = erasure::check_request(&request.name, request.facts_position)?;
+        let (runtime, tenant) = (&self.service.runtime, caller.tenant().id);
+        let records = erasure::records_left(runtime, tenant, RECORDS, customer, request.facts_position).await?;
+        let changes = memberships::count_of(runtime.database.reader(), tenant, customer).await;
+        let changes = changes.map_err(|error| store_error(&error))?;
+        let left = records.saturating_add(i64::try_from(changes).unwrap_or(i64::MAX));
+        Ok(caller.respond(erasure::receipt(SERVICE, &self.service.clock, left)?))
+    }
+}

@@ -1,0 +1,100 @@
+//! A record as the engine takes it in.
+
+use crate::engine::Customer;
+use crate::fields::FieldId;
+use quintile_domain::money::Currency;
+use quintile_domain::time::Instant;
+use quintile_proto::types::{CustomerRecord, Stage};
+use quintile_rpc::convert;
+use quintile_rpc::scope;
+
+/// A record as the engine takes it in.
+pub struct Entry {
+    pub(super) record: CustomerRecord,
+    pub(super) label: String,
+}
+
+impl Entry {
+    /// The record.
+    pub fn record(&self) -> &CustomerRecord {
+        &self.record
+    }
+
+    /// The latest instant that a part of the record was computed for.
+    pub fn computed_at(&self) -> Instant {
+        let record = &self.record;
+        let parts = [
+            record.features.as_ref().and_then(|part| part.as_of.as_ref()),
+            record.scores.as_ref().and_then(|part| part.as_of.as_ref()),
+            record.stage.as_ref().and_then(|part| part.as_of.as_ref()),
+        ];
+        parts.into_iter().filter_map(convert::sent_instant).max().unwrap_or_default()
+    }
+
+    pub(super) fn customer(&self, currency: Currency) -> Customer<'_> {
+        let minor = |money| convert::sent_minor(money, currency);
+        let score = |score: i32| u8::try_from(score).ok().filter(|score| (1..=5).contains(score));
+        let mut customer = Customer { label: &self.label, ..Customer::default() };
+        if let Some(scores) = &self.record.scores {
+            customer.recency = score(scores.recency);
+            customer.frequency = score(scores.frequency);
+            customer.monetary = score(scores.monetary);
+        }
+        if let Some(stage) = &self.record.stage {
+            customer.stage = stage_text(stage.stage());
+        }
+        if let Some(attributes) = &self.record.attributes {
+            let text = |field: FieldId| scope::attribute(attributes, field.id()).unwrap_or_default();
+            customer.kind = text(FieldId::Kind);
+            customer.owner = text(FieldId::Owner);
+            customer.region = text(FieldId::Region);
+            customer.department = text(FieldId::Department);
+            customer.language = text(FieldId::Language);
+            customer.acquisition_channel = text(FieldId::AcquisitionChannel);
+            customer.consents = [
+                text(FieldId::ConsentMarketing),
+                text(FieldId::ConsentProfiling),
+                text(FieldId::ConsentAnalytics),
+                text(FieldId::ConsentSupport),
+                text(FieldId::ConsentThirdParty),
+            ];
+        }
+        if let Some(features) = &self.record.features {
+            let instant = |at| convert::sent_instant(at).map(Instant::micros);
+            customer.channel = &features.primary_channel;
+            customer.first_order_at = instant(features.first_order_time.as_ref());
+            customer.last_order_at = instant(features.last_order_time.as_ref());
+            customer.orders = features.orders;
+            customer.purchase_days = features.purchase_days;
+            customer.net_revenue_minor = minor(features.net_revenue.as_ref()).unwrap_or(0);
+            customer.average_order_value_minor = minor(features.average_order_value.as_ref());
+            for window in &features.windows {
+                let revenue = minor(window.revenue.as_ref()).unwrap_or(0);
+                match window.days {
+                    30 => (customer.orders_30, customer.revenue_30_minor) = (window.orders, revenue),
+                    90 => {
+                        (customer.orders_90, customer.revenue_90_minor) = (window.orders, revenue);
+                        customer.previous_orders_90 = window.previous_orders;
+                    }
+                    365 => (customer.orders_365, customer.revenue_365_minor) = (window.orders, revenue),
+                    _ => {}
+                }
+            }
+        }
+        customer
+    }
+}
+
+fn stage_text(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Unspecified => "",
+        Stage::Lead => "lead",
+        Stage::New => "new",
+        Stage::Active => "active",
+        Stage::Loyal => "loyal",
+        Stage::AtRisk => "at_risk",
+        Stage::Dormant => "dormant",
+        Stage::Churned => "churned",
+        Stage::Reactivated => "reactivated",
+    }
+}

@@ -1,0 +1,305 @@
+//! The audit log of a service: per tenant a chain of entries, each hashed over the one before it, and checkpoints of the chain
+//! that somebody else has signed. Entries are only ever added.
+//!
+//! It has a database of its own beside the service's, so that whoever has to wait for an entry does not wait for the service's
+//! writer too.
+
+mod migrations;
+
+use crate::bulk::{Column, OnConflict, Target};
+use crate::tables::{audit_checkpoint, audit_event, audit_head};
+use crate::{Database, DatabaseUrl, Result, StoreError};
+use quintile_domain::ids::TenantId;
+use quintile_domain::time::Instant;
+use sea_orm::sea_query::Expr;
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, Order, QueryFilter, QueryOrder,
+    QuerySelect, Statement,
+};
+use sha2::{Digest, Sha256};
+
+/// Bytes of a hash.
+pub const HASH_BYTES: usize = 32;
+/// What stands for the hash before the first entry.
+pub const GENESIS: [u8; HASH_BYTES] = [0; HASH_BYTES];
+/// Connections of an audit log: one writes at a time, and few read.
+const CONNECTIONS: u32 = 3;
+
+const EVENTS: Target = Target {
+    table: "audit_event",
+    columns: &["tenant_id", "seq", "at_micros", "body", "hash"],
+    key: &["tenant_id", "seq"],
+    on_conflict: OnConflict::Keep,
+};
+const CHECKPOINTS: Target = Target {
+    table: "audit_checkpoint",
+    columns: &["tenant_id", "seq", "hash", "at_micros", "kid", "public_x", "signature"],
+    key: &["tenant_id", "seq"],
+    on_conflict: OnConflict::Keep,
+};
+
+/// An entry, as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its place, from 1, without a gap.
+    pub seq: i64,
+    /// When it was written. Machine time.
+    pub at: Instant,
+    /// The canonical event.
+    pub body: Vec<u8>,
+    /// The hash over the entry before it and its own body.
+    pub hash: Vec<u8>,
+}
+
+/// The end of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The place of the last entry; 0: there is none.
+    pub seq: i64,
+    /// Its hash.
+    pub hash: Vec<u8>,
+}
+
+/// A head that somebody else has signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The place of the entry that was last.
+    pub seq: i64,
+    /// Its hash.
+    pub hash: Vec<u8>,
+    /// When it was signed, by the signer's clock.
+    pub at: Instant,
+    /// The id of the key that signed.
+    pub kid: String,
+    /// The public part of that key, base64url.
+    pub public_x: String,
+    /// The signature.
+    pub signature: Vec<u8>,
+}
+
+/// How far a tenant's log has come, and how far it is signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The log's end.
+    pub head: Head,
+    /// The place of the last checkpoint; 0: there is none.
+    pub checkpoint_seq: i64,
+    /// When the last checkpoint was kept, by our clock.
+    pub checkpoint_at: Instant,
+}
+
+/// Where a reading by time goes on: behind the entry of this time and place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Behind {
+    /// The entry's time.
+    pub at: Instant,
+    /// The entry's place.
+    pub seq: i64,
+}
+
+/// Which entries a reading by time is about, and in which order.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Span {
+    /// Not before this.
+    pub start: Option<Instant>,
+    /// Before this.
+    pub end: Option<Instant>,
+    /// The last entry first.
+    pub newest_first: bool,
+}
+
+/// Opens the audit log of a service, making it if it is not there, and brings its schema up to date.
+pub async fn open(url: &DatabaseUrl, service: &str) -> Result<Database> {
+    let database = Database::open_with(url, &format!("{service}-audit"), CONNECTIONS).await?;
+    crate::migration::migrate::<migrations::Migrator>(&database).await?;
+    Ok(database)
+}
+
+/// The hash of an entry: over the hash of the one before it, and its own body.
+pub fn link(previous: &[u8], body: &[u8]) -> [u8; HASH_BYTES] {
+    Sha256::new().chain_update(previous).chain_update(body).finalize().into()
+}
+
+/// Adds entries to a tenant's log, all or none, with consecutive places behind its head. `encode` makes the body of an event that
+/// has been given its place. Returns the new head once it is durable.
+pub async fn append<Event: Send>(
+    database: &Database,
+    tenant: TenantId,
+    events: Vec<(Instant, Event)>,
+    encode: fn(Event, i64) -> Vec<u8>,
+) -> Result<Head> {
+    let rows = events.len();
+    let transaction = database.begin().await?;
+    let mut head = lock_head(&transaction, tenant).await?;
+    let (mut seqs, mut times) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
+    let (mut bodies, mut hashes) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
+    for (at, event) in events {
+        let seq = head.seq + 1;
+        let body = encode(event, seq);
+        head = Head { seq, hash: link(&head.hash, &body).to_vec() };
+        seqs.push(seq);
+        times.push(at.micros());
+        bodies.push(body);
+        hashes.push(head.hash.clone());
+    }
+    let columns = vec![
+        Column::Int(vec![tenant.0; rows]),
+        Column::BigInt(seqs),
+        Column::BigInt(times),
+        Column::Bytes(bodies),
+        Column::Bytes(hashes),
+    ];
+    if EVENTS.write(&transaction, columns).await? != rows as u64 {
+        // Nobody but a forger makes entries behind the head, and an entry that is silently not written is worse than none.
+        return Err(StoreError::Configuration("the audit log goes on behind its head".to_owned()));
+    }
+    audit_head::Entity::update_many()
+        .col_expr(audit_head::Column::Seq, Expr::value(head.seq))
+        .col_expr(audit_head::Column::Hash, Expr::value(head.hash.clone()))
+        .filter(audit_head::Column::TenantId.eq(tenant.0))
+        .exec(&transaction)
+        .await?;
+    transaction.commit().await?;
+    Ok(head)
+}
+
+/// The head, whose row stays locked to the end of the transaction: entries of several processes come one after the other.
+async fn lock_head(transaction: &DatabaseTransaction, tenant: TenantId) -> Result<Head> {
+    let statement = Statement::from_sql_and_values(
+        transaction.get_database_backend(),
+        "INSERT INTO audit_head (tenant_id, seq, hash, checkpoint_seq, checkpoint_at_micros) VALUES ($1, 0, $2, 0, 0) \
+         ON CONFLICT (tenant_id) DO UPDATE SET seq = audit_head.seq RETURNING seq, hash",
+        [tenant.0.into(), GENESIS.to_vec().into()],
+    );
+    let row = transaction.query_one_raw(statement).await?;
+    let row = row.ok_or_else(|| sea_orm::DbErr::RecordNotFound("audit head".to_owned()))?;
+    Ok(Head { seq: row.try_get("", "seq")?, hash: row.try_get("", "hash")? })
+}
+
+/// The end of a tenant's log.
+pub async fn head(connection: &impl ConnectionTrait, tenant: TenantId) -> Result<Head> {
+    let row = audit_head::Entity::find_by_id(tenant.0).one(connection).await?;
+    Ok(row.map_or_else(|| Head { seq: 0, hash: GENESIS.to_vec() }, |row| Head { seq: row.seq, hash: row.hash }))
+}
+
+/// The entries behind a place, by place.
+pub async fn page(connection: &impl ConnectionTrait, tenant: TenantId, after: i64, limit: u64) -> Result<Vec<Entry>> {
+    let rows = audit_event::Entity::find()
+        .filter(audit_event::Column::TenantId.eq(tenant.0))
+        .filter(audit_event::Column::Seq.gt(after))
+        .order_by_asc(audit_event::Column::Seq)
+        .limit(limit)
+        .all(connection)
+        .await?;
+    Ok(rows.into_iter().map(entry).collect())
+}
+
+/// The entries of a span, by time and place.
+pub async fn page_by_time(
+    connection: &impl ConnectionTrait,
+    tenant: TenantId,
+    span: &Span,
+    behind: Option<Behind>,
+    limit: u64,
+) -> Result<Vec<Entry>> {
+    use audit_event::Column::{AtMicros, Seq, TenantId as Tenant};
+    let mut condition = Condition::all().add(Tenant.eq(tenant.0));
+    if let Some(start) = span.start {
+        condition = condition.add(AtMicros.gte(start.micros()));
+    }
+    if let Some(end) = span.end {
+        condition = condition.add(AtMicros.lt(end.micros()));
+    }
+    if let Some(Behind { at, seq }) = behind {
+        let at = at.micros();
+        // The first part alone is a range of the index; the second is right.
+        let (range, later, same) = if span.newest_first {
+            (AtMicros.lte(at), AtMicros.lt(at), Seq.lt(seq))
+        } else {
+            (AtMicros.gte(at), AtMicros.gt(at), Seq.gt(seq))
+        };
+        condition = condition.add(range).add(Condition::any().add(later).add(same));
+    }
+    let order = if span.newest_first { Order::Desc } else { Order::Asc };
+    let rows = audit_event::Entity::find()
+        .filter(condition)
+        .order_by(AtMicros, order.clone())
+        .order_by(Seq, order)
+        .limit(limit)
+        .all(connection)
+        .await?;
+    Ok(rows.into_iter().map(entry).collect())
+}
+
+fn entry(row: audit_event::Model) -> Entry {
+    Entry { seq: row.seq, at: Instant::from_micros(row.at_micros), body: row.body, hash: row.hash }
+}
+
+/// How far every tenant's log has come.
+pub async fn standings(connection: &impl ConnectionTrait) -> Result<Vec<Standing>> {
+    let rows = audit_head::Entity::find().order_by_asc(audit_head::Column::TenantId).all(connection).await?;
+    let standing = |row: audit_head::Model| Standing {
+        tenant: TenantId(row.tenant_id),
+        head: Head { seq: row.seq, hash: row.hash },
+        checkpoint_seq: row.checkpoint_seq,
+        checkpoint_at: Instant::from_micros(row.checkpoint_at_micros),
+    };
+    Ok(rows.into_iter().map(standing).collect())
+}
+
+/// Keeps a checkpoint beside the log that it is of. One that is there already stays.
+pub async fn keep_checkpoint(
+    database: &Database,
+    tenant: TenantId,
+    checkpoint: Checkpoint,
+    machine_now: Instant,
+) -> Result<()> {
+    let transaction = database.begin().await?;
+    let seq = checkpoint.seq;
+    let columns = vec![
+        Column::Int(vec![tenant.0]),
+        Column::BigInt(vec![seq]),
+        Column::Bytes(vec![checkpoint.hash]),
+        Column::BigInt(vec![checkpoint.at.micros()]),
+        Column::Text(vec![checkpoint.kid]),
+        Column::Text(vec![checkpoint.public_x]),
+        Column::Bytes(vec![checkpoint.signature]),
+    ];
+    CHECKPOINTS.write(&transaction, columns).await?;
+    audit_head::Entity::update_many()
+        .col_expr(audit_head::Column::CheckpointSeq, Expr::value(seq))
+        .col_expr(audit_head::Column::CheckpointAtMicros, Expr::value(machine_now.micros()))
+        .filter(audit_head::Column::TenantId.eq(tenant.0))
+        .filter(audit_head::Column::CheckpointSeq.lt(seq))
+        .exec(&transaction)
+        .await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// The checkpoints behind a place, by place.
+pub async fn checkpoints(
+    connection: &impl ConnectionTrait,
+    tenant: TenantId,
+    after: i64,
+    limit: u64,
+) -> Result<Vec<Checkpoint>> {
+    let rows = audit_checkpoint::Entity::find()
+        .filter(audit_checkpoint::Column::TenantId.eq(tenant.0))
+        .filter(audit_checkpoint::Column::Seq.gt(after))
+        .order_by_asc(audit_checkpoint::Column::Seq)
+        .limit(limit)
+        .all(connection)
+        .await?;
+    let checkpoint = |row: audit_checkpoint::Model| Checkpoint {
+        seq: row.seq,
+        hash: row.hash,
+        at: Instant::from_micros(row.at_micros),
+        kid: row.kid,
+        public_x: row.public_x,
+        signature: row.signature,
+    };
+    Ok(rows.into_iter().map(checkpoint).collect())
+}

@@ -1,0 +1,43 @@
+"""The RPCs that go on from a page token or a cursor, found by reflection, and what each asks for besides."""
+import base64
+
+from support import waiting
+
+# The fields that requests need besides; a page of one item gives a token where there are two.
+BESIDES = {"SegmentService/ListMembers": {"parent": "segments/planted"}, "CheckpointService/ListCheckpoints": {"service": "scoring"}}
+PAGE_TOKEN, CURSOR = "page_token", "cursor"
+
+
+def methods(api):
+    """{`Service/Method`: the field of its request that says where to go on}."""
+    found = {}
+    for path, method in api.methods.items():
+        field = next((name for name in (PAGE_TOKEN, CURSOR) if name in method.request.DESCRIPTOR.fields_by_name), None)
+        if field:
+            found[path.split(".")[-1]] = field
+    return found
+
+
+def request(world, method, field):
+    """The first request of a method: for a small page, where there are pages."""
+    besides = dict(BESIDES.get(method, {"parent": world.customer} if method.endswith("ListMembershipChanges") else {}))
+    return besides | ({"page_size": 1} if field == PAGE_TOKEN else {})
+
+
+def first_token(client, method, field, fields):
+    """Where the first answer says to go on. Empty: that was all."""
+    if field == PAGE_TOKEN:
+        return client.call(method, fields).next_page_token
+    call = client.start(method, [fields], seconds=waiting.SECONDS)
+    try:
+        return next(call).cursor
+    finally:
+        call.cancel()
+
+
+def tampered(token):
+    """Tokens that are nearly this one."""
+    data = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    encode = lambda changed: base64.urlsafe_b64encode(changed).rstrip(b"=").decode()  # noqa: E731
+    yield from (encode(data[:place] + bytes([data[place] ^ 1]) + data[place + 1:]) for place in {0, len(data) // 2, len(data) - 1})
+    yield from (token[:-1], token[:len(token) // 2], token + "A", token + token, "A" * len(token), "x", "0", "%00", "customers/1")
