@@ -64,7 +64,8 @@ impl DataDir {
 
     /// Writes down where the servers are, all at once: who reads it finds all of them or none.
     pub fn write_endpoints(&self, endpoints: &BTreeMap<&'static str, String>) -> anyhow::Result<()> {
-        let draft = self.path.join("endpoints.json.new");
+        // Processes of one role each, on one PostgreSQL, may share the folder, and one takes no other's draft away.
+        let draft = self.path.join(format!("endpoints.json.{}", std::process::id()));
         fs::write(&draft, serde_json::to_vec_pretty(endpoints)?)?;
         fs::rename(draft, self.path.join(ENDPOINTS))?;
         Ok(())
