@@ -1,21 +1,27 @@
 //! Telephone numbers: one spelling to store and look up by, and the national form to show.
 
-use phonenumber::{Mode, PhoneNumber, Type};
+mod numbering_plan;
+
+use numbering_plan::{Line, NumberingPlan};
+use phonenumber::{Mode, PhoneNumber};
 
 /// A telephone number of a known country.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Phone {
     number: PhoneNumber,
-    kind: Type,
+    national: String,
+    plan: &'static NumberingPlan,
+    line: Line,
 }
 
 impl Phone {
     /// Reads a number with its country code (`+86 138 0013 8000`). `None`: it is not a possible number of that country.
     pub fn parse(text: &str) -> Option<Self> {
         let number = phonenumber::parse(None, text).ok()?;
-        // What the library's own check comes to; the type is wanted anyway, and costs as much again.
-        let kind = number.number_type(&phonenumber::metadata::DATABASE);
-        (kind != Type::Unknown).then_some(Self { number, kind })
+        let national = number.national().to_string();
+        let plan = numbering_plan::of(number.code().value())?;
+        let line = plan.line(&national)?;
+        Some(Self { number, national, plan, line })
     }
 
     /// The one spelling, `+8613800138000` (ITU-T E.164).
@@ -23,15 +29,15 @@ impl Phone {
         self.number.format().mode(Mode::E164).to_string()
     }
 
-    /// The digits as dialled within the country, the trunk prefix included, without spaces.
+    /// The digits as dialled within the country, the trunk prefix included, without spaces. Neither a carrier nor an
+    /// extension is part of them.
     pub fn national_digits(&self) -> String {
-        let national = self.number.format().mode(Mode::National).to_string();
-        national.chars().filter(char::is_ascii_digit).collect()
+        self.plan.dialled(&self.national)
     }
 
     /// Whether it is a land line and nothing else. Countries that do not tell give mobile.
     pub fn is_landline(&self) -> bool {
-        self.kind == Type::FixedLine
+        self.line == Line::Landline
     }
 }
 
@@ -47,10 +53,28 @@ mod tests {
         assert_eq!(Phone::parse("+8613800138000").unwrap().national_digits(), "13800138000");
     }
 
+    /// Numbers from the documentation of the library, of a country with a trunk prefix, and of one whose numbers begin with a zero.
+    #[test]
+    fn the_national_form_is_what_is_dialled_at_home() {
+        for (international, national, landline) in [
+            ("+33 6 31 96 65 43", "0631966543", false),
+            ("+39 02 3661 8300", "0236618300", true),
+            ("+86 10 6552 9988", "01065529988", true),
+            ("+1 650 253 0000", "6502530000", false),
+        ] {
+            let phone = Phone::parse(international).unwrap();
+            assert_eq!(
+                (phone.national_digits().as_str(), phone.is_landline()),
+                (national, landline),
+                "{international}"
+            );
+        }
+    }
+
     #[test]
     fn what_is_no_number_is_refused() {
         for wrong in ["", "138", "hello", "+86", "13800138000", "+999 1", "+"] {
-            assert_eq!(Phone::parse(wrong), None, "{wrong:?}");
+            assert!(Phone::parse(wrong).is_none(), "{wrong:?}");
         }
     }
 }
