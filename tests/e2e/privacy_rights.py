@@ -171,7 +171,7 @@ def restriction_takes_out_of_everything_derived_and_lifting_brings_back_what_a_t
     questions.set_clock(admin, facts.AS_OF + timedelta(days=41))
     questions.wait_for(admin, touch(admin))
     assert_as_absent(admin, name, derived_reads)
-    assert [order.event_id for part in export(admin, name) for order in part.orders] == ["e0", "e1", "e2", "e3", "later"]
+    assert [order.event_id for part in export(admin, name) for order in part.orders] == ["later", "e0", "e1", "e2", "e3"]
     lifted = admin.call("PrivacyService/LiftRestriction", {"name": name})
     assert not lifted.restricted and not lifted.HasField("restrict_time")
     questions.wait_for(admin, lifted.facts_position)
@@ -198,8 +198,10 @@ def an_export_holds_every_planted_value_for_an_administrator_and_masks_for_other
     assert parts[0].customer.birth_date.day == canaries.BIRTH_DATE["day"] and parts[0].customer.attributes.region
     assert [event.source for part in parts for event in part.consent_history] == ["said so at the counter", canaries.CONSENT_SOURCE]
     orders = [order for part in parts for order in part.orders]
-    assert [order.event_id for order in orders] == ["event-1", "event-2", "event-3"]
-    assert all(facts.cents_of(o.amount) == 9_000 and o.customer.id == canaries.SOURCE_ID for o in orders)
+    assert [order.event_id for order in orders] == ["euros-1", "euros-0", "event-1", "event-2", "event-3"]
+    assert all(facts.cents_of(o.amount) == 9_000 and o.customer.id == canaries.SOURCE_ID for o in orders[2:])
+    assert [refund.event_id for part in parts for refund in part.refunds] == ["early-1", "early-0", "given"]
+    assert [each.text for part in parts for each in (*part.interactions, *part.feedback)] == [canaries.SAID] * 2
     assert [reject.order.event_id for part in parts for reject in part.rejects] == ["refused"]
     assert [part.features.orders for part in parts if part.HasField("features")] == [3]
     assert sum(part.HasField("scores") for part in parts) == sum(part.HasField("stage") for part in parts) == 1
@@ -216,7 +218,7 @@ def an_export_holds_every_planted_value_for_an_administrator_and_masks_for_other
     done = subprocess.run(command, capture_output=True, text=True, cwd=fresh.home, timeout=quintile.COMMAND_SECONDS)
     assert (done.returncode, done.stdout) == (0, f"{out}\n"), done.stderr
     document = json.loads(out.read_text())
-    assert document["customer"]["displayName"] == canaries.NAME and len(document["orders"]) == 3
+    assert document["customer"]["displayName"] == canaries.NAME and len(document["orders"]) == 5
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
 
 

@@ -16,9 +16,12 @@ pub enum MoneyError {
     /// There is no such currency, or none was given.
     #[error("currency must be an ISO 4217 code with minor units")]
     UnknownCurrency,
-    /// The currency is not the expected one.
-    #[error("currency must be the tenant's base currency")]
+    /// The currency is not that of what it belongs to.
+    #[error("currency must be that of the whole")]
     OtherCurrency,
+    /// The currency is the one that others are converted into.
+    #[error("currency must not be the tenant's base currency")]
+    BaseCurrency,
     /// `units` and `nanos` differ in sign.
     #[error("units and nanos must have the same sign")]
     SignClash,
@@ -47,6 +50,17 @@ impl Currency {
     /// The ISO 4217 code.
     pub fn code(self) -> &'static str {
         self.iso.code()
+    }
+
+    /// The ISO 4217 number, such as 840.
+    pub fn number(self) -> i32 {
+        i32::from(self.iso.numeric())
+    }
+
+    /// The currency of an ISO 4217 number.
+    pub fn from_number(number: i32) -> Result<Self, MoneyError> {
+        let number = u16::try_from(number).map_err(|_| MoneyError::UnknownCurrency)?;
+        IsoCurrency::from_numeric(number).ok_or(MoneyError::UnknownCurrency).and_then(|iso| Self::from_code(iso.code()))
     }
 
     /// Decimals of one unit: 2 for USD, 0 for JPY.
@@ -105,13 +119,72 @@ pub fn mean_minor(total: i64, count: i64) -> Option<i64> {
     if count == 0 {
         return None;
     }
-    let (quotient, remainder) = (total.div_euclid(count), total.rem_euclid(count));
-    let round_up = match (i128::from(remainder) * 2).cmp(&i128::from(count)) {
+    // A mean is within the range of what it is the mean of.
+    i64::try_from(divide_half_even(i128::from(total), i128::from(count))).ok()
+}
+
+/// `numerator / denominator`, rounded half to even. The denominator is above 0.
+fn divide_half_even(numerator: i128, denominator: i128) -> i128 {
+    let (quotient, remainder) = (numerator.div_euclid(denominator), numerator.rem_euclid(denominator));
+    let round_up = match (remainder * 2).cmp(&denominator) {
         std::cmp::Ordering::Less => false,
         std::cmp::Ordering::Greater => true,
         std::cmp::Ordering::Equal => quotient % 2 != 0,
     };
-    Some(quotient + i64::from(round_up))
+    quotient + i128::from(round_up)
+}
+
+/// Decimals of an exchange rate.
+const RATE_DECIMALS: usize = 9;
+/// Exchange rates are below this.
+const RATE_LIMIT_UNITS: i64 = 1_000_000_000;
+
+/// Units of one currency for one unit of another, exact to 9 decimals; above 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExchangeRate {
+    nanos: i64,
+}
+
+impl ExchangeRate {
+    /// The rate of so many billionths. `None`: it is out of range.
+    pub fn from_nanos(nanos: i64) -> Option<Self> {
+        (0 < nanos && nanos / 1_000_000_000 < RATE_LIMIT_UNITS).then_some(Self { nanos })
+    }
+
+    /// Reads a decimal such as `7.1042`: above 0, below 1,000,000,000, with at most 9 decimals. `None`: it is no such number.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+        let digits =
+            |part: &str, most: usize| (1..=most).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+        if !digits(whole, 9) || !digits(fraction, RATE_DECIMALS) {
+            return None;
+        }
+        Self::from_nanos(format!("{whole}{fraction:0<RATE_DECIMALS$}").parse().ok()?)
+    }
+
+    /// The rate in billionths.
+    pub fn nanos(self) -> i64 {
+        self.nanos
+    }
+
+    /// An amount of one currency in another, rounded half to even to its minor units. What does not fit is the largest that does.
+    pub fn convert(self, minor: i64, from: Currency, to: Currency) -> i64 {
+        let finer = 10_i128.pow(to.minor_digits.saturating_sub(from.minor_digits));
+        let coarser = 10_i128.pow(from.minor_digits.saturating_sub(to.minor_digits));
+        let numerator = (i128::from(minor) * i128::from(self.nanos)).saturating_mul(finer);
+        let converted = divide_half_even(numerator, 1_000_000_000 * coarser);
+        i64::try_from(converted).unwrap_or(if converted < 0 { i64::MIN } else { i64::MAX })
+    }
+}
+
+impl std::fmt::Display for ExchangeRate {
+    /// The shortest decimal that reads as the same rate.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let fraction = format!("{:0>RATE_DECIMALS$}", self.nanos % 1_000_000_000);
+        let fraction = fraction.trim_end_matches('0');
+        let point = if fraction.is_empty() { "" } else { "." };
+        write!(f, "{}{point}{fraction}", self.nanos / 1_000_000_000)
+    }
 }
 
 #[cfg(test)]
@@ -152,5 +225,39 @@ mod tests {
         assert_eq!(mean_minor(-5, 2), Some(-2));
         assert_eq!(mean_minor(10, 3), Some(3));
         assert_eq!(mean_minor(1, 0), None);
+    }
+
+    #[test]
+    fn a_rate_converts_between_currencies_of_different_minor_units_and_rounds_half_to_even() {
+        let currency = |code| Currency::from_code(code).unwrap();
+        let (usd, jpy, kwd) = (currency("USD"), currency("JPY"), currency("KWD"));
+        let convert = |rate: &str, minor, from, to| ExchangeRate::parse(rate).unwrap().convert(minor, from, to);
+        // 12.50 USD at 149.5 JPY are 1,868.75 JPY.
+        assert_eq!(convert("149.5", 12_50, usd, jpy), 1_869);
+        // 3,000 JPY at 0.0067 USD are 20.10 USD.
+        assert_eq!(convert("0.0067", 3_000, jpy, usd), 20_10);
+        // 1.00 USD at 0.3075 KWD are 0.3075 KWD, which is halfway between 0.307 and 0.308.
+        assert_eq!(convert("0.3075", 1_00, usd, kwd), 308);
+        assert_eq!(convert("0.3065", 1_00, usd, kwd), 306);
+        assert_eq!(convert("0.3065", -1_00, usd, kwd), -306);
+        assert_eq!(convert("999999999", i64::MAX, kwd, kwd), i64::MAX);
+    }
+
+    #[test]
+    fn a_rate_is_read_exactly_and_written_as_it_was() {
+        for text in ["7.1042", "1", "0.000000001", "999999999.999999999"] {
+            assert_eq!(ExchangeRate::parse(text).unwrap().to_string(), text);
+        }
+        for wrong in ["", "0", "0.0", "-1", "+1", "1.", ".5", "1e3", "1,5", "1000000000", "0.0000000001", " 1", "NaN"] {
+            assert_eq!(ExchangeRate::parse(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_currency_is_known_by_its_number() {
+        let usd = Currency::from_code("USD").unwrap();
+        assert_eq!((usd.number(), Currency::from_number(840)), (840, Ok(usd)));
+        assert_eq!(Currency::from_number(0), Err(MoneyError::UnknownCurrency));
+        assert_eq!(Currency::from_number(-1), Err(MoneyError::UnknownCurrency));
     }
 }

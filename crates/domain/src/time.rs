@@ -1,12 +1,13 @@
 //! Instants, and the local days of a tenant.
 
-use jiff::civil::DateTime;
+use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone as JiffZone;
 use jiff::{Timestamp, ToSpan};
 use thiserror::Error;
 
 /// Microseconds of a day without clock changes.
 const DAY_MICROS: i64 = 86_400_000_000;
+const EPOCH_DAY: Date = Date::constant(1970, 1, 1);
 /// The first instant that is accepted: 1970-01-01T00:00:00Z.
 pub const MIN_INSTANT: Instant = Instant(0);
 /// The last instant that is accepted: 9999-12-30T22:00:00Z, the last that has a local date in every zone.
@@ -157,9 +158,33 @@ impl TimeZone {
     }
 }
 
+/// A calendar day in days since 1970-01-01. `None`: there is no such day, or it is not within 1970 and 9999.
+pub fn day_number(year: i16, month: i8, day: i8) -> Option<i32> {
+    let date = Date::new(year, month, day).ok().filter(|date| date.year() >= 1970)?;
+    date.since(EPOCH_DAY).ok().map(|span| span.get_days())
+}
+
+/// Year, month and day of a day since 1970-01-01; of the last that there is, for one beyond it.
+pub fn date_of_day(day_number: i32) -> (i16, i8, i8) {
+    let date = EPOCH_DAY.saturating_add(day_number.days());
+    (date.year(), date.month(), date.day())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_day_is_known_by_its_number() {
+        assert_eq!(day_number(1970, 1, 1), Some(0));
+        assert_eq!(day_number(2024, 3, 1), Some(19_783));
+        assert_eq!(date_of_day(19_783), (2024, 3, 1));
+        assert_eq!(day_number(9999, 12, 31).map(date_of_day), Some((9999, 12, 31)));
+        for (year, month, day) in [(2023, 2, 29), (1969, 12, 31), (2024, 13, 1), (2024, 0, 1), (2024, 1, 0), (-1, 1, 1)]
+        {
+            assert_eq!(day_number(year, month, day), None, "{year}-{month}-{day}");
+        }
+    }
 
     fn at(text: &str) -> Instant {
         Instant::parse(text).unwrap()

@@ -167,11 +167,11 @@ pub async fn compute(
     as_of: Instant,
 ) -> Result<Vec<Derived>, StoreError> {
     let attributes = customers::attributes(connection, tenant.id, customers).await?;
-    let mut orders = facts::of_customers(connection, tenant.id, customers).await?;
+    let mut facts = facts::of_customers(connection, tenant, customers).await?;
     let mut computed = Vec::with_capacity(attributes.len());
     for (customer, attributes) in attributes {
-        let mut orders = orders.remove(&customer).unwrap_or_default();
-        let features = features::compute(&mut orders, as_of, &tenant.zone);
+        let mut facts = facts.remove(&customer).unwrap_or_default();
+        let features = features::compute(&mut facts, as_of, &tenant.zone);
         let next_change = features.next_change;
         let record = CustomerRecord {
             customer_id: customer.as_i64(),
@@ -193,6 +193,8 @@ fn message(features: Features, tenant: &Tenant, as_of: Instant) -> FeaturesMessa
         revenue: money(window.revenue_minor),
         previous_orders: window.previous_orders,
         previous_revenue: money(window.previous_revenue_minor),
+        interactions: window.interactions,
+        previous_interactions: window.previous_interactions,
     });
     FeaturesMessage {
         as_of: Some(convert::timestamp(as_of)),
@@ -201,9 +203,12 @@ fn message(features: Features, tenant: &Tenant, as_of: Instant) -> FeaturesMessa
         last_order_time: features.last_order.map(convert::timestamp),
         orders: features.orders,
         purchase_days: features.purchase_days,
-        net_revenue: money(features.net_revenue_minor),
-        average_order_value: features.average_order_minor.and_then(money),
+        net_revenue: money(features.net_revenue_minor()),
+        average_order_value: features.average_order_minor().and_then(money),
         windows: windows.collect(),
+        gap_mean_days: features.gap_mean_days(),
+        gap_p50_days: features.gap_quantile_days(5),
+        gap_p80_days: features.gap_quantile_days(8),
         primary_channel: features.primary_channel,
         channels: features
             .channels
@@ -211,6 +216,22 @@ fn message(features: Features, tenant: &Tenant, as_of: Instant) -> FeaturesMessa
             .map(|(channel, contacts)| ChannelActivity { channel, contacts })
             .collect(),
         gap_days: features.gap_days,
-        gap_p80_days: features.gap_p80_days,
+        gross_revenue: money(features.gross_revenue_minor),
+        refunds: features.refunds,
+        refunded: money(features.refunded_minor),
+        unmatched_refunds: money(features.unmatched_refunds_minor),
+        profit: features.profit_minor.and_then(money),
+        repeat_revenue: money(features.repeat_revenue_minor),
+        category_count: features.category_count,
+        top_category: features.top_category,
+        interactions: features.interactions,
+        last_interaction_time: features.last_interaction.map(convert::timestamp),
+        feedback_count: features.feedback_count,
+        csat_mean: features.csat_mean,
+        last_nps: features.last_nps.and_then(|score| i32::try_from(score).ok()),
+        complaints: features.cases.complaints,
+        open_complaints: features.cases.open_complaints,
+        open_tickets: features.cases.open_tickets,
+        facts_without_rate: features.facts_without_rate,
     }
 }

@@ -46,6 +46,9 @@ fn stage_input(features: &Features) -> StageInput<'_> {
         gap_days: &features.gap_days,
         orders_90: decline.map_or(0, |window| window.orders),
         previous_orders_90: decline.map_or(0, |window| window.previous_orders),
+        interactions_90: decline.map_or(0, |window| window.interactions),
+        previous_interactions_90: decline.map_or(0, |window| window.previous_interactions),
+        open_complaints: features.open_complaints,
     }
 }
 

@@ -146,6 +146,7 @@ fn read_cdnow(content: &[u8], with_contacts: bool) -> anyhow::Result<Vec<Row>> {
             category: "music".to_owned(),
             quantity,
             amount: Some(amount.clone()),
+            ..OrderLine::default()
         };
         let order = Order {
             customer: Some(identity(&customer)),
@@ -154,6 +155,7 @@ fn read_cdnow(content: &[u8], with_contacts: bool) -> anyhow::Result<Vec<Row>> {
             channel: "online".to_owned(),
             amount: Some(amount),
             lines: vec![line],
+            ..Order::default()
         };
         rows.push(Row { fact: Some(row::Fact::Order(order)) });
         last_customer = customer;

@@ -3,9 +3,9 @@
 use crate::ApiError;
 use prost_types::{Duration as ProtoDuration, Timestamp};
 use quintile_domain::ids::CustomerId;
-use quintile_domain::money::{Currency, MoneyError};
+use quintile_domain::money::Currency;
 use quintile_domain::time::{Instant, TimeError};
-use quintile_proto::google_type::Money;
+use quintile_proto::google_type::{Date, Money};
 
 /// A protobuf timestamp of an instant.
 pub fn timestamp(instant: Instant) -> Timestamp {
@@ -30,14 +30,16 @@ pub fn money(currency: Currency, minor: i64) -> Money {
     Money { currency_code: currency.code().to_owned(), units, nanos }
 }
 
-/// Minor units of a money message that must be there, in this currency.
-pub fn minor(money: Option<&Money>, currency: Currency) -> Result<i64, MoneyError> {
-    let money = money.ok_or(MoneyError::UnknownCurrency)?;
-    let given = Currency::from_code(&money.currency_code)?;
-    if given != currency {
-        return Err(MoneyError::OtherCurrency);
-    }
-    currency.minor_from_parts(money.units, money.nanos)
+/// The number of a calendar day, from 1970-01-01. `None`: there is no such day, or it is not within 1970 and 9999.
+pub fn day_number(date: Date) -> Option<i32> {
+    let (month, day) = (i8::try_from(date.month).ok()?, i8::try_from(date.day).ok()?);
+    quintile_domain::time::day_number(i16::try_from(date.year).ok()?, month, day)
+}
+
+/// The date of a day's number.
+pub fn date(day_number: i32) -> Date {
+    let (year, month, day) = quintile_domain::time::date_of_day(day_number);
+    Date { year: year.into(), month: month.into(), day: day.into() }
 }
 
 /// Minor units of a money message that one of our services sent. Absent is none.

@@ -41,6 +41,14 @@ pub enum FieldId {
     ConsentAnalytics = 28,
     ConsentSupport = 29,
     ConsentThirdParty = 30,
+    TopCategory = 31,
+    Interactions = 32,
+    LastInteractionAt = 33,
+    Interactions90 = 34,
+    PreviousInteractions90 = 35,
+    LastNps = 36,
+    OpenComplaints = 37,
+    OpenTickets = 38,
 }
 
 /// What rules, access control and authors know of a field.
@@ -65,7 +73,7 @@ const fn define(field: FieldId, name: &'static str, ty: Type, description: &'sta
 const CONSENT: &str = "\"given\" or \"objected\"; missing: the customer has said neither";
 
 /// In the order of their ids, which start at 1 and leave no gap.
-const DEFINITIONS: [Definition; 30] = [
+const DEFINITIONS: [Definition; 38] = [
     define(FieldId::Recency, "rfm.r", Type::Int, "recency score, 1-5, 5 best; missing without orders"),
     define(FieldId::Frequency, "rfm.f", Type::Int, "frequency score, 1-5, 5 best; missing without orders"),
     define(FieldId::Monetary, "rfm.m", Type::Int, "monetary score, 1-5, 5 best; missing without orders"),
@@ -116,6 +124,24 @@ const DEFINITIONS: [Definition; 30] = [
     define(FieldId::ConsentAnalytics, "consent.analytics", Type::Text, CONSENT),
     define(FieldId::ConsentSupport, "consent.support", Type::Text, CONSENT),
     define(FieldId::ConsentThirdParty, "consent.third_party", Type::Text, CONSENT),
+    define(FieldId::TopCategory, "top_category", Type::Text, "the category with the most revenue"),
+    define(FieldId::Interactions, "interactions", Type::Int, "interactions so far"),
+    define(FieldId::LastInteractionAt, "last_interaction_at", Type::Instant, "instant of the last interaction"),
+    define(FieldId::Interactions90, "interactions_90", Type::Int, "interactions of the last 90 days"),
+    define(
+        FieldId::PreviousInteractions90,
+        "previous_interactions_90",
+        Type::Int,
+        "interactions of the 90 days before the last 90",
+    ),
+    define(
+        FieldId::LastNps,
+        "last_nps",
+        Type::Int,
+        "latest willingness to recommend (NPS), 0 to 10; missing: never said",
+    ),
+    define(FieldId::OpenComplaints, "open_complaints", Type::Int, "complaints that are not resolved"),
+    define(FieldId::OpenTickets, "open_tickets", Type::Int, "support tickets that are not resolved"),
 ];
 
 impl FieldId {
@@ -210,7 +236,7 @@ mod tests {
             assert_eq!(FieldId::from_id(field.id()), Some(field));
         }
         assert_eq!(FieldId::from_id(0), None);
-        assert_eq!(FieldId::from_id(31), None);
+        assert_eq!(FieldId::from_id(39), None);
     }
 
     #[test]

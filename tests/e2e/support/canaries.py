@@ -18,6 +18,8 @@ REGION = "north"
 CONSENT_SOURCE = "told us 7731-quokka"
 # A custom attribute, declared as free text.
 NOTE_KEY, NOTE = "canary-note", "asks for Mr Bandersnatch"
+# What the customer said, in feedback and in an interaction.
+SAID = "the jubjub teapot came broken"
 # The subject that a token of the role `sales` has where none is asked for, so that the customer is its own.
 OWNER = "sales"
 
@@ -37,7 +39,7 @@ class Hidden:
 
 # Any part that would tell: the family name, the local part of the address, the last eight digits.
 FROM_ANALYSTS = Hidden(texts=(NAME, "Quillon", "Zephyrwick", "zephyrwick", EMAIL_LOCAL, "kestrel7731", "北京市海淀区", "冠城园", "7731号",
-                              SOURCE_ID, CONSENT_SOURCE, NOTE, "Bandersnatch"),
+                              SOURCE_ID, CONSENT_SOURCE, NOTE, "Bandersnatch", "jubjub"),
                        digits=(NATIONAL_PHONE[-8:], NATIONAL_PHONE[:7]), birth_date=True)
 # Support sees the name, and the others in part.
 FROM_SUPPORT = Hidden(texts=(EMAIL_LOCAL, "kestrel7731", "冠城园", "7731号"), digits=(NATIONAL_PHONE[-8:], NATIONAL_PHONE[:8]),
@@ -48,7 +50,7 @@ FROM_NOBODY = Hidden(texts=())
 HIDDEN_FROM = {"admin": FROM_NOBODY, "service": FROM_NOBODY, "support": FROM_SUPPORT, "sales": FROM_SALES,
                "marketer": FROM_ANALYSTS, "analyst": FROM_ANALYSTS, "data-engineer": FROM_ANALYSTS, "auditor": FROM_ANALYSTS}
 # Nothing of this may be in a log, an error or a data file.
-FROM_OUTPUT = Hidden(texts=(NAME, "Zephyrwick", "zephyrwick", EMAIL_LOCAL, "冠城园", CONSENT_SOURCE, "Bandersnatch"), digits=(NATIONAL_PHONE[-8:],))
+FROM_OUTPUT = Hidden(texts=(NAME, "Zephyrwick", "zephyrwick", EMAIL_LOCAL, "冠城园", CONSENT_SOURCE, "Bandersnatch", "jubjub"), digits=(NATIONAL_PHONE[-8:],))
 
 
 def texts_in(value):
@@ -96,7 +98,7 @@ def found_in_message(message, hidden):
         found += found_in_text(text, hidden)
     if hidden.birth_date:
         found += [f"a date with month {date.month} and day {date.day}" for date in dates_in(message)
-                  if date.month or date.day]
+                  if date.year == BIRTH_DATE["year"] and (date.month or date.day)]
     return found
 
 

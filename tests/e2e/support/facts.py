@@ -44,6 +44,42 @@ def order(customer, event, days=1, cents=1000, source=SOURCE, **fields):
     return {"order": fact | fields}
 
 
+def refund(customer, event, days=1, cents=1000, source=SOURCE, **fields):
+    """A refund row."""
+    fact = {"customer": identity(customer, source), "event_id": event, "refund_time": days_before(days), "amount": dollars(cents)}
+    return {"refund": fact | fields}
+
+
+def interaction(customer, event, days=1, source=SOURCE, **fields):
+    """An interaction row: a visit, unless it says otherwise."""
+    fact = {"customer": identity(customer, source), "event_id": event, "interaction_time": days_before(days),
+            "kind": "INTERACTION_KIND_VISIT"}
+    return {"interaction": fact | fields}
+
+
+def feedback(customer, event, days=1, source=SOURCE, **fields):
+    """A feedback row: satisfied, unless it says otherwise."""
+    fact = {"customer": identity(customer, source), "event_id": event, "feedback_time": days_before(days),
+            "kind": "FEEDBACK_KIND_CSAT", "score": 5}
+    return {"feedback": fact | fields}
+
+
+def date_of(day):
+    return {"year": day.year, "month": day.month, "day": day.day}
+
+
+def rate(currency, day, value):
+    """An exchange rate row."""
+    return {"exchange_rate": {"currency_code": currency, "date": date_of(day), "rate": value}}
+
+
+def spend(event, start, end, cents=1000, source="ads", **fields):
+    """A row of acquisition spend."""
+    fact = {"source": source, "event_id": event, "start_date": date_of(start), "end_date": date_of(end), "channel": "search",
+            "campaign": "spring", "amount": dollars(cents)}
+    return {"acquisition_spend": fact | fields}
+
+
 def customer(customer_id, source=SOURCE, **fields):
     """A customer row."""
     return {"customer": {"identities": [identity(customer_id, source)]} | fields}

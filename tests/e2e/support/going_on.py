@@ -4,7 +4,8 @@ import base64
 from support import waiting
 
 # The fields that requests need besides; a page of one item gives a token where there are two.
-BESIDES = {"SegmentService/ListMembers": {"parent": "segments/planted"}, "CheckpointService/ListCheckpoints": {"service": "scoring"}}
+BESIDES = {"SegmentService/ListMembers": {"parent": "segments/planted"}, "CheckpointService/ListCheckpoints": {"service": "scoring"},
+           "FactService/ListWaitingFacts": {"reason": "WAITING_REASON_NO_PURCHASE"}}
 PAGE_TOKEN, CURSOR = "page_token", "cursor"
 
 
@@ -20,7 +21,7 @@ def methods(api):
 
 def request(world, method, field):
     """The first request of a method: for a small page, where there are pages."""
-    besides = dict(BESIDES.get(method, {"parent": world.customer} if method.endswith("ListMembershipChanges") else {}))
+    besides = dict(BESIDES.get(method, {"parent": world.customer} if method.endswith(("ListMembershipChanges", "ListCustomerFacts")) else {}))
     return besides | ({"page_size": 1} if field == PAGE_TOKEN else {})
 
 

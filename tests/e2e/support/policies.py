@@ -8,8 +8,9 @@ from support.refusals import Refusal
 ONE_EACH = ("ClockService/GetAsOf", "ScoreModelService/ListScoreModels", "StageService/GetFunnel",
             "SegmentService/ListSegments", "TenantService/ListTenants")
 FORCE_SECONDS = 15
-# What takes in anybody's facts: no role with a row scope has it.
-TAKING_IN = ("IngestService/Ingest", "IngestService/IngestBatch", "CustomerService/CreateCustomer")
+# What takes in anybody's facts or drops them: no role with a row scope has it.
+TAKING_IN = ("IngestService/Ingest", "IngestService/IngestBatch", "IngestService/ReplayReject", "IngestService/DeleteReject",
+             "CustomerService/CreateCustomer")
 
 
 def as_dict(message):

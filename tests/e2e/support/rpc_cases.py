@@ -11,7 +11,7 @@ from typing import Callable
 
 import grpc
 
-from support import canaries, facts, oidc, waiting
+from support import canaries, facts, oidc, questions, waiting
 from support.refusals import NOT_FOUND, Refusal
 
 # Written down from security.md and the descriptions of the roles, not from the policy: the policy is held to it.
@@ -212,6 +212,15 @@ def attribute(world):
     return {"name": world.client("admin").call("AttributeService/CreateAttribute", create_attribute(world)).name}
 
 
+def reject_of_a_case(world):
+    """A new reject, of nobody."""
+    request = facts.batch(facts.order(uuid.uuid4().hex, "e", amount={"units": 5}))
+    admin = world.client("admin")
+    admin.call("IngestService/IngestBatch", request)
+    rejects = questions.everything(admin, "IngestService/ListRejects", "rejects", page_size=1_000)
+    return {"name": next(each.name for each in rejects if each.stream_id == request["request_id"])}
+
+
 def of_customer(part):
     """A request by the name of a part of the canary customer."""
     return lambda world: {"name": f"{world.customer}{part}"}
@@ -237,6 +246,14 @@ CASES = {
         PIPELINES, lambda _world: facts.batch(facts.order(uuid.uuid4().hex, "event"))),
     f"{INGESTION}.IngestService/GetIngestStream": unary(PIPELINES, lambda _world: {"name": "ingestStreams/planted-stream"}),
     f"{INGESTION}.IngestService/ListRejects": unary(PIPELINES),
+    f"{INGESTION}.IngestService/GetReject": unary(PIPELINES, lambda world: {"name": world.reject}),
+    f"{INGESTION}.IngestService/ReplayReject": unary(PIPELINES, reject_of_a_case),
+    f"{INGESTION}.IngestService/DeleteReject": unary(PIPELINES, reject_of_a_case),
+    f"{INGESTION}.FactService/ListCustomerFacts": unary(EVERY_ROLE, lambda world: {"parent": world.customer}),
+    f"{INGESTION}.FactService/ListWaitingFacts": Case(PIPELINES, lambda world, client, method: [
+        client.exchange(method, {"reason": f"WAITING_REASON_{reason}"}) for reason in ("NO_EXCHANGE_RATE", "NO_PURCHASE")]),
+    f"{INGESTION}.FactService/ListExchangeRates": unary(ANALYSIS),
+    f"{INGESTION}.FactService/ListAcquisitionSpend": unary(ANALYSIS),
     f"{INGESTION}.PrivacyService/SetConsent": unary(CARE, consent),
     f"{INGESTION}.PrivacyService/GetConsents": unary(CARE, of_customer("")),
     f"{INGESTION}.PrivacyService/RestrictProcessing": unary(PERSONS_RIGHTS, somebody),

@@ -1,5 +1,6 @@
 """A tenant in which every RPC has something to answer, with a canary customer in the middle of it."""
 from dataclasses import dataclass
+from datetime import timedelta
 
 from support import canaries, facts, questions
 from support.ingest_stream import connection
@@ -18,9 +19,25 @@ class World:
     segment_etag: str
     label: str
     position: int
+    reject: str
 
     def client(self, role):
         return self.suite.client(role)
+
+
+def plant_other_facts(admin):
+    """One fact of every other kind, two of each that waits, and what is about nobody in particular."""
+    day, euros = (facts.AS_OF - timedelta(days=9)).date(), {"currency_code": "EUR", "units": 5}
+    rows = [facts.interaction(canaries.SOURCE_ID, "visit", about="teapot", text=canaries.SAID),
+            facts.feedback(canaries.SOURCE_ID, "word", about="teapot", text=canaries.SAID),
+            facts.refund(canaries.SOURCE_ID, "given", days=5, cents=500, order_event_id="event-1"),
+            *(facts.refund(canaries.SOURCE_ID, f"early-{n}", order_event_id="not there") for n in range(2)),
+            *(facts.order(canaries.SOURCE_ID, f"euros-{n}", amount=euros) for n in range(2)),
+            *(facts.rate("GBP", day + timedelta(days=n), "1.6512") for n in range(2)),
+            *(facts.spend(f"spend-{n}", day, day) for n in range(2))]
+    answer = admin.call("IngestService/IngestBatch", facts.batch(*rows))
+    assert (answer.applied, list(answer.rejects)) == (len(rows), []), answer
+    return answer
 
 
 def populate(suite):
@@ -33,7 +50,7 @@ def populate(suite):
     # With it, those who may see only who consents to marketing see the canary too.
     admin.call("PrivacyService/SetConsent", {"name": name, "purpose": "PURPOSE_MARKETING", "state": "CONSENT_STATE_GIVEN",
                                              "source": canaries.CONSENT_SOURCE})
-    line = {"product": "teapot", "quantity": 1, "amount": facts.dollars(9_000)}
+    line = {"product": "teapot", "quantity": 1, "amount": facts.dollars(9_000), "cost": facts.dollars(4_000)}
     orders = [facts.order(canaries.SOURCE_ID, f"event-{n}", days=n * 10, cents=9_000, lines=[line]) for n in range(1, 4)]
     with connection(admin, STREAM_ID) as stream:
         # The last row is refused and kept: its customer's contact details are canaries as well.
@@ -41,9 +58,11 @@ def populate(suite):
                                  email=f"{canaries.EMAIL_LOCAL}(at){canaries.EMAIL_DOMAIN}")
         answer = stream.send(0, [*orders, facts.customer("bystander", display_name=canaries.NAME), refused])
     assert (answer.applied, len(answer.rejects)) == (4, 1), answer
+    answer = plant_other_facts(admin)
     segment = admin.call("SegmentService/CreateSegment",
                          {"segment_id": SEGMENT_ID, "segment": {"expression": facts.TARGET}})
     questions.wait_for(admin, answer.facts_position)
     label = questions.labels(admin)[questions.label(admin, name)]
     assert questions.is_member(admin, segment.name, name)
-    return World(suite, name, segment.name, segment.etag, label, answer.facts_position)
+    reject = admin.call("IngestService/ListRejects", {"page_size": 1}).rejects[0].name
+    return World(suite, name, segment.name, segment.etag, label, answer.facts_position, reject)

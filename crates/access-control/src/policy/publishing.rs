@@ -9,10 +9,12 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// The most roles of a tenant's own.
 const MAX_ROLES: usize = 100;
-/// What takes in anybody's facts, and so can't be held to the rows of a scope.
-const BEYOND_ROW_SCOPES: [&str; 3] = [
+/// What takes in anybody's facts or drops them, and so can't be held to the rows of a scope.
+const BEYOND_ROW_SCOPES: [&str; 5] = [
     "quintile.ingestion.v1.IngestService/Ingest",
     "quintile.ingestion.v1.IngestService/IngestBatch",
+    "quintile.ingestion.v1.IngestService/ReplayReject",
+    "quintile.ingestion.v1.IngestService/DeleteReject",
     "quintile.ingestion.v1.CustomerService/CreateCustomer",
 ];
 

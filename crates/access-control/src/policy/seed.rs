@@ -74,8 +74,12 @@ const CREATE_CUSTOMERS: Methods = ("quintile.ingestion.v1.CustomerService", &["C
 const READ_ATTRIBUTES: Methods = ("quintile.ingestion.v1.AttributeService", &["GetAttribute", "ListAttributes"]);
 const DECLARE_ATTRIBUTES: Methods = ("quintile.ingestion.v1.AttributeService", &["CreateAttribute", "DeleteAttribute"]);
 const FEATURES: Methods = ("quintile.ingestion.v1.FeatureService", &["GetFeatures"]);
-const INGEST: Methods =
-    ("quintile.ingestion.v1.IngestService", &["Ingest", "IngestBatch", "GetIngestStream", "ListRejects"]);
+const FACTS: Methods = ("quintile.ingestion.v1.FactService", &["ListCustomerFacts"]);
+const WAITING_FACTS: Methods = ("quintile.ingestion.v1.FactService", &["ListWaitingFacts"]);
+const COMPANY_FACTS: Methods = ("quintile.ingestion.v1.FactService", &["ListExchangeRates", "ListAcquisitionSpend"]);
+const INGEST: Methods = ("quintile.ingestion.v1.IngestService", &["Ingest", "IngestBatch", "GetIngestStream"]);
+const REJECTS: Methods =
+    ("quintile.ingestion.v1.IngestService", &["ListRejects", "GetReject", "ReplayReject", "DeleteReject"]);
 const SCORE_MODELS: Methods = ("quintile.scoring.v1.ScoreModelService", &["GetScoreModel", "ListScoreModels"]);
 const SCORES: Methods = ("quintile.scoring.v1.ScoreService", &["GetScore", "BatchGetScores", "ExplainScore"]);
 const STAGES: Methods = ("quintile.lifecycle.v1.StageService", &["GetStage", "GetFunnel"]);
@@ -125,6 +129,7 @@ const READING: &[Methods] = &[
     KEYS,
     READ_CUSTOMERS,
     READ_ATTRIBUTES,
+    FACTS,
     FEATURES,
     SCORE_MODELS,
     SCORES,
@@ -142,6 +147,9 @@ const SERVING: &[Methods] = &[
     CREATE_CUSTOMERS,
     CONSENTS,
     INGEST,
+    REJECTS,
+    WAITING_FACTS,
+    COMPANY_FACTS,
     MAKE_SEGMENTS,
     READ_POLICY,
     REFRESH_ISSUERS,
@@ -227,7 +235,7 @@ const SALES: SeededRole = SeededRole {
 /// Addresses those who agreed to be addressed, without knowing who they are.
 const MARKETER: SeededRole = SeededRole {
     name: "marketer",
-    methods: &[READING, &[MAKE_SEGMENTS]],
+    methods: &[READING, &[COMPANY_FACTS, MAKE_SEGMENTS]],
     forms: NOBODY_IDENTIFIED,
     row_scope: CONSENTING,
     lookups_per_minute: 0,
@@ -246,7 +254,7 @@ const ANALYST: SeededRole = SeededRole {
 /// Runs the pipelines: takes facts in and follows the feeds, without knowing who customers are.
 const DATA_ENGINEER: SeededRole = SeededRole {
     name: "data-engineer",
-    methods: &[READING, FEEDS, &[INGEST, MAKE_SEGMENTS, DECLARE_ATTRIBUTES]],
+    methods: &[READING, FEEDS, &[INGEST, REJECTS, WAITING_FACTS, COMPANY_FACTS, MAKE_SEGMENTS, DECLARE_ATTRIBUTES]],
     forms: NOBODY_IDENTIFIED,
     row_scope: "",
     lookups_per_minute: 0,

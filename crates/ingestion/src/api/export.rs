@@ -3,8 +3,9 @@
 
 use crate::intake::Declared;
 use crate::store::customers::StoredCustomer;
+use crate::store::facts::{Place, Reader};
 use crate::store::keys::TenantKeys;
-use crate::store::{consents, erasures, facts, identities};
+use crate::store::{consents, erasures, identities};
 use crate::{Service, worker};
 use futures::SinkExt;
 use futures::channel::mpsc;
@@ -12,7 +13,7 @@ use prost::Message;
 use quintile_chain::store_error;
 use quintile_domain::masking::Masked;
 use quintile_proto::ingestion::{
-    ExportPersonalDataResponse, ExportedMembershipChange, ExportedReject, Reject, Row, row,
+    ExportPersonalDataResponse, ExportedMembershipChange, ExportedReject, FactKind, Reject, Row, row,
 };
 use quintile_proto::lifecycle::GetStageRequest;
 use quintile_proto::lifecycle::stage_service_client::StageServiceClient;
@@ -22,7 +23,6 @@ use quintile_proto::segmentation::profile_service_client::ProfileServiceClient;
 use quintile_proto::segmentation::{GetProfileRequest, ListMembershipChangesRequest, MembershipChange};
 use quintile_rpc::{AnswerStream, ApiError, Caller, convert};
 use quintile_store::StoreError;
-use std::collections::HashMap;
 use std::sync::Arc;
 use tonic::{Code, Response, Status};
 
@@ -78,7 +78,7 @@ impl Export {
         self.part.customer = Some(self.customer.message(&*self.declared().await?));
         self.part.restricted = self.customer.restricted_at.is_some();
         self.send_consents().await?;
-        self.send_orders().await?;
+        self.send_facts().await?;
         self.send_rejects().await?;
         self.add_derived().await?;
         self.send_membership_changes().await?;
@@ -116,27 +116,26 @@ impl Export {
         }
     }
 
-    async fn send_orders(&mut self) -> Result<(), Stopped> {
-        let (reader, tenant) = (self.service.runtime.database.reader().clone(), self.caller.tenant().clone());
-        let asked: Vec<_> = self.customer.identities.iter().collect();
-        let owners = stored(identities::resolve(&reader, tenant.id, &self.keys, &asked).await)?;
-        let by_subject: HashMap<_, _> =
-            owners.into_iter().map(|(identity, owner)| (owner.subject_id, identity)).collect();
-        for subject_id in stored(consents::subjects(&reader, tenant.id, self.customer.id).await)? {
-            let identity = by_subject.get(&subject_id);
-            let mut after = (String::new(), String::new());
-            loop {
-                let page = stored(facts::page(&reader, tenant.id, subject_id, &after, PAGE).await)?;
-                let Some(last) = page.last() else { break };
-                after = (last.source.clone(), last.event_id.clone());
-                for row in page {
-                    let order = stored(facts::message(row, identity, tenant.currency))?;
-                    self.part.orders.push(order);
-                    self.send_if_large().await?;
-                }
+    async fn send_facts(&mut self) -> Result<(), Stopped> {
+        let (connection, tenant) = (self.service.runtime.database.reader().clone(), self.caller.tenant().clone());
+        let customers = std::slice::from_ref(&self.customer);
+        let identities = stored(identities::by_subject(&connection, tenant.id, &self.keys, customers).await)?;
+        let subjects = stored(consents::subjects(&connection, tenant.id, self.customer.id).await)?;
+        let keys = self.keys.clone();
+        let reader = Reader { tenant: &tenant, keys: &keys, subjects: &subjects, identities: &identities };
+        let mut behind = Place::newest();
+        loop {
+            let page = stored(reader.page(&connection, FactKind::Unspecified, &behind, PAGE).await)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            behind = last.clone();
+            for (_, fact) in page {
+                self.part.orders.extend(fact.order);
+                self.part.refunds.extend(fact.refund);
+                self.part.interactions.extend(fact.interaction);
+                self.part.feedback.extend(fact.feedback);
+                self.send_if_large().await?;
             }
         }
-        Ok(())
     }
 
     async fn send_rejects(&mut self) -> Result<(), Stopped> {
@@ -220,13 +219,18 @@ fn held<T>(name: &str, answer: Result<Response<T>, Status>, missing: &mut Vec<St
     }
 }
 
+/// A reject with its row. What is about nobody in particular is nobody's to export.
 fn exported_reject(stream_id: String, offset: i64, reject: Reject, row: Row) -> ExportedReject {
-    let (customer, order) = match row.fact {
-        Some(row::Fact::Customer(customer)) => (Some(customer), None),
-        Some(row::Fact::Order(order)) => (None, Some(order)),
-        None => (None, None),
-    };
-    ExportedReject { stream_id, offset, reject: Some(reject), customer, order }
+    let mut exported = ExportedReject { stream_id, offset, reject: Some(reject), ..ExportedReject::default() };
+    match row.fact {
+        Some(row::Fact::Customer(customer)) => exported.customer = Some(customer),
+        Some(row::Fact::Order(order)) => exported.order = Some(order),
+        Some(row::Fact::Refund(refund)) => exported.refund = Some(refund),
+        Some(row::Fact::Interaction(interaction)) => exported.interaction = Some(interaction),
+        Some(row::Fact::Feedback(feedback)) => exported.feedback = Some(feedback),
+        Some(row::Fact::AcquisitionSpend(_) | row::Fact::ExchangeRate(_)) | None => {}
+    }
+    exported
 }
 
 fn exported_change(change: MembershipChange) -> ExportedMembershipChange {

@@ -1,24 +1,26 @@
 //! Taking facts in: by stream, and one batch at a time.
 
-use super::is_blind;
+use super::{is_blind, rejects};
 use crate::Service;
 use crate::intake::{Fact, MAX_BATCH_BYTES, MAX_ROWS, Terms, custom_keys, reject};
 use crate::store::batches::{self, Batch, BatchId, Outcome};
-use crate::store::entities::reject as reject_entity;
+use crate::store::streams;
 use futures::channel::mpsc;
 use futures::{SinkExt, StreamExt};
 use parking_lot::Mutex;
 use prost::Message;
-use quintile_chain::{page, store_error};
+use quintile_chain::store_error;
 use quintile_domain::ids::TenantId;
 use quintile_domain::names::{MAX_NAME_BYTES, required_text};
 use quintile_proto::ingestion::ingest_service_server::IngestService;
 use quintile_proto::ingestion::{
-    GetIngestStreamRequest, IngestBatchRequest, IngestRequest, IngestResponse, IngestStream, ListRejectsRequest,
-    ListRejectsResponse, Reject, Row, StoredReject, row,
+    DeleteRejectRequest, DeleteRejectResponse, GetIngestStreamRequest, GetRejectRequest, IngestBatchRequest,
+    IngestRequest, IngestResponse, IngestStream, ListRejectsRequest, ListRejectsResponse, RejectedRow,
+    ReplayRejectRequest, Row, row,
 };
 use quintile_proto::types::ErrorReason;
-use quintile_rpc::{Answer, AnswerStream, ApiError, Caller, convert};
+use quintile_rpc::policy::Tenant;
+use quintile_rpc::{Answer, AnswerStream, ApiError, Caller};
 use quintile_store::committer::{Committer, Pending};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,9 +30,6 @@ use tonic::{Request, Response, Status, Streaming};
 const ROWS_PER_COMMIT: usize = 100_000;
 /// Batches of one stream that may be on their way: enough to fill a commit, few enough to bound memory.
 const BATCHES_IN_FLIGHT: usize = 10;
-
-/// The query that page tokens of rejects belong to.
-const LIST_REJECTS: &str = "ListRejects";
 
 type BatchCommitter = Arc<Committer<Batch, Outcome>>;
 
@@ -47,16 +46,16 @@ impl Ingest {
     }
 
     /// The one writer of a tenant's facts in this process.
-    fn committer(&self, tenant: TenantId) -> BatchCommitter {
+    fn committer(&self, tenant: &Arc<Tenant>) -> BatchCommitter {
         let mut committers = self.committers.lock();
-        let committer = committers.entry(tenant).or_insert_with(|| {
-            let service = self.service.clone();
-            Arc::new(Committer::start(ROWS_PER_COMMIT, Batch::rows, move |batches| {
-                let service = service.clone();
+        let committer = committers.entry(tenant.id).or_insert_with(|| {
+            let (service, tenant) = (self.service.clone(), tenant.clone());
+            Arc::new(Committer::start(ROWS_PER_COMMIT, Batch::size, move |batches| {
+                let (service, tenant) = (service.clone(), tenant.clone());
                 async move {
-                    let keys = service.keys.of(tenant).await?;
+                    let keys = service.keys.of(tenant.id).await?;
                     let now = service.clock.now();
-                    let outcomes = batches::take_in(&service.runtime.database, tenant, &keys, batches, now).await?;
+                    let outcomes = batches::take_in(&service.runtime.database, &tenant, &keys, batches, now).await?;
                     service.wake.notify_one();
                     Ok(outcomes)
                 }
@@ -69,7 +68,7 @@ impl Ingest {
 /// Checks the rows of a batch, each by itself.
 fn check_batch(
     id: BatchId,
-    rows: Vec<Row>,
+    mut rows: Vec<Row>,
     encoded_bytes: usize,
     terms: &Terms,
     caller: &Caller,
@@ -81,19 +80,18 @@ fn check_batch(
     if encoded_bytes > MAX_BATCH_BYTES {
         return Err(refused(format!("must have at most {MAX_BATCH_BYTES} bytes")));
     }
-    let mut batch = Batch { id, facts: Vec::with_capacity(rows.len()), rejects: Vec::new(), blind: is_blind(caller) };
-    for (index, mut row) in rows.into_iter().enumerate() {
-        match Fact::check(&row, terms) {
-            Ok(fact) => batch.facts.push((index, fact)),
-            Err(error) => {
-                if let Some(row::Fact::Customer(customer)) = &mut row.fact {
-                    terms.declared.state_classes(customer);
-                }
-                batch.rejects.push((row, reject(index, &error)));
-            }
+    let (mut facts, mut rejects) = (Vec::with_capacity(rows.len()), Vec::new());
+    for (index, row) in rows.iter_mut().enumerate() {
+        match Fact::check(row, terms) {
+            Ok(fact) => facts.push((index, fact)),
+            Err(error) => rejects.push(reject(index, &error)),
+        }
+        // A row may still be refused for what is there already, and is kept then.
+        if let Some(row::Fact::Customer(customer)) = &mut row.fact {
+            terms.declared.state_classes(customer);
         }
     }
-    Ok(batch)
+    Ok(Batch { id, rows, facts, rejects, blind: is_blind(caller) })
 }
 
 fn check_stream_batch(
@@ -132,6 +130,7 @@ async fn answer(pending: Pending<Outcome>) -> Result<IngestResponse, ApiError> {
     match pending.outcome().await.map_err(|error| store_error(&error))? {
         Outcome::Acknowledged(response) => Ok(response),
         Outcome::Gap { expected } => Err(ApiError::out_of_range(format!("the stream expects offset {expected}"))),
+        Outcome::Gone => Err(ApiError::not_found()),
         Outcome::Conflict => Err(ApiError::failed_precondition(
             ErrorReason::BodyConflict,
             "the request id came before with another body: take a new one",
@@ -145,7 +144,7 @@ impl IngestService for Ingest {
 
     async fn ingest(&self, request: Request<Streaming<IngestRequest>>) -> Result<Response<Self::IngestStream>, Status> {
         let caller = Caller::of(&request)?;
-        let committer = self.committer(caller.tenant().id);
+        let committer = self.committer(caller.tenant());
         let (mut sender, receiver) = mpsc::channel::<Result<Pending<Outcome>, Status>>(BATCHES_IN_FLIGHT);
         let mut requests = request.into_inner();
         let (service, checking) = (self.service.clone(), caller.clone());
@@ -182,7 +181,7 @@ impl IngestService for Ingest {
         let terms = self.service.terms(caller.tenant(), &custom_keys(&request.rows)).await;
         let batch =
             check_batch(id, request.rows, encoded_bytes, &terms.map_err(|error| store_error(&error))?, &caller)?;
-        let committer = self.committer(caller.tenant().id);
+        let committer = self.committer(caller.tenant());
         let pending = committer.submit(batch).await.map_err(|error| store_error(&error))?;
         Ok(caller.respond(answer(pending).await?))
     }
@@ -193,7 +192,7 @@ impl IngestService for Ingest {
         let stream_id = name.strip_prefix("ingestStreams/").filter(|id| required_text(id, MAX_NAME_BYTES).is_ok());
         let stream_id =
             stream_id.ok_or_else(|| ApiError::invalid_field("name", "must be ingestStreams/{stream_id}"))?;
-        let stream = batches::stream(self.service.runtime.database.reader(), caller.tenant().id, stream_id).await;
+        let stream = streams::get(self.service.runtime.database.reader(), caller.tenant().id, stream_id).await;
         let stream = stream.map_err(|error| store_error(&error))?.ok_or_else(ApiError::not_found)?;
         Ok(caller.respond(IngestStream {
             name,
@@ -204,23 +203,33 @@ impl IngestService for Ingest {
 
     async fn list_rejects(&self, request: Request<ListRejectsRequest>) -> Answer<ListRejectsResponse> {
         let caller = Caller::of(&request)?;
-        let tenant = caller.tenant().id;
-        let size = convert::page_size(request.get_ref().page_size, 100, 1_000)?;
-        let sealer = &self.service.runtime.sealer;
-        let after = page::begin_behind(sealer, tenant, LIST_REJECTS, &request.get_ref().page_token)?;
-        let rows = batches::rejects(self.service.runtime.database.reader(), tenant, after, size).await;
-        let rows = rows.map_err(|error| store_error(&error))?;
-        let (full, last) = (rows.len() as u64 == size, rows.last().map(|row| row.reject_id));
-        let next_page_token = page::next_behind(sealer, tenant, LIST_REJECTS, full, last);
-        let rejects = rows.into_iter().map(stored_reject).collect();
-        Ok(caller.respond(ListRejectsResponse { rejects, next_page_token }))
+        Ok(rejects::list(&self.service, &caller, request.get_ref()).await?)
     }
-}
 
-fn stored_reject(row: reject_entity::Model) -> StoredReject {
-    StoredReject {
-        stream_id: row.stream_id,
-        offset: row.batch_offset,
-        reject: Some(Reject { row: row.row_index, reason: row.reason, field: row.field, message: row.message }),
+    async fn get_reject(&self, request: Request<GetRejectRequest>) -> Answer<RejectedRow> {
+        let caller = Caller::of(&request)?;
+        Ok(rejects::get(&self.service, &caller, &request.get_ref().name).await?)
+    }
+
+    async fn replay_reject(&self, request: Request<ReplayRejectRequest>) -> Answer<IngestResponse> {
+        let caller = Caller::of(&request)?;
+        let request = request.into_inner();
+        let reject_id = rejects::number(&request.name)?;
+        let row = match request.row {
+            Some(row) => row,
+            None => rejects::row(&self.service, &caller, reject_id).await?,
+        };
+        let terms = self.service.terms(caller.tenant(), &custom_keys(std::slice::from_ref(&row))).await;
+        let terms = terms.map_err(|error| store_error(&error))?;
+        let encoded_bytes = row.encoded_len();
+        let batch = check_batch(BatchId::Reject { reject_id }, vec![row], encoded_bytes, &terms, &caller)?;
+        let pending = self.committer(caller.tenant()).submit(batch).await.map_err(|error| store_error(&error))?;
+        Ok(caller.respond(answer(pending).await?))
+    }
+
+    async fn delete_reject(&self, request: Request<DeleteRejectRequest>) -> Answer<DeleteRejectResponse> {
+        let caller = Caller::of(&request)?;
+        rejects::delete(&self.service, &caller, &request.get_ref().name).await?;
+        Ok(caller.respond(DeleteRejectResponse {}))
     }
 }

@@ -6,10 +6,13 @@ mod consents;
 mod customers;
 mod erasures;
 mod export;
+mod facts;
 mod features;
 mod ingest;
 pub mod lookups;
 mod privacy;
+mod rejects;
+mod waiting;
 
 use crate::Service;
 use crate::intake::Terms;
@@ -17,6 +20,7 @@ use quintile_domain::masking::Sensitivity;
 use quintile_proto::ingestion::attribute_service_server::{self, AttributeServiceServer};
 use quintile_proto::ingestion::clock_service_server::{self, ClockServiceServer};
 use quintile_proto::ingestion::customer_service_server::{self, CustomerServiceServer};
+use quintile_proto::ingestion::fact_service_server::{self, FactServiceServer};
 use quintile_proto::ingestion::feature_service_server::{self, FeatureServiceServer};
 use quintile_proto::ingestion::ingest_service_server::{self, IngestServiceServer};
 use quintile_proto::ingestion::privacy_service_server::{self, PrivacyServiceServer};
@@ -48,6 +52,7 @@ pub fn routes(service: &Service) -> Routes {
         .add_service(AttributeServiceServer::new(attributes::Attributes { service: service.clone() }))
         .add_service(CustomerServiceServer::new(customers::Customers { service: service.clone() }))
         .add_service(ingest.max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(FactServiceServer::new(facts::Facts { service: service.clone() }))
         .add_service(FeatureServiceServer::new(features::FeatureReads { service: service.clone() }))
         .add_service(PrivacyServiceServer::new(privacy::Privacy { service: service.clone() }))
         .add_service(ClockServiceServer::new(clock::Clock { service: service.clone() }))
@@ -59,6 +64,7 @@ pub fn names() -> Vec<&'static str> {
         attribute_service_server::SERVICE_NAME,
         customer_service_server::SERVICE_NAME,
         ingest_service_server::SERVICE_NAME,
+        fact_service_server::SERVICE_NAME,
         feature_service_server::SERVICE_NAME,
         clock_service_server::SERVICE_NAME,
         privacy_service_server::SERVICE_NAME,

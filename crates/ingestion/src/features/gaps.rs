@@ -6,19 +6,25 @@ pub fn between(days: &[i32], most: usize) -> Vec<i32> {
     gaps.skip((days.len().saturating_sub(1)).saturating_sub(most)).collect()
 }
 
-/// The 0.8 quantile by linear interpolation (Hyndman and Fan 1996, type 7). `None` with fewer than 3 gaps.
-pub fn p80(gaps: &[i32]) -> Option<f64> {
+/// The mean gap. `None`: there is none.
+pub fn mean(gaps: &[i32]) -> Option<f64> {
+    let total: i64 = gaps.iter().map(|gap| i64::from(*gap)).sum();
+    (!gaps.is_empty()).then(|| total as f64 / gaps.len() as f64)
+}
+
+/// The quantile of so many tenths by linear interpolation (Hyndman and Fan 1996, type 7). `None` with fewer than 3 gaps.
+pub fn quantile(gaps: &[i32], tenths: usize) -> Option<f64> {
     if gaps.len() < 3 {
         return None;
     }
     let mut sorted = gaps.to_vec();
     sorted.sort_unstable();
-    // The position is a multiple of a fifth: whole numbers as long as they go.
-    let fifths = (sorted.len() - 1) * 4;
-    let (rank, beyond) = (fifths / 5, (fifths % 5) as i64);
+    // The position is a multiple of a tenth: whole numbers as long as they go.
+    let position = (sorted.len() - 1) * tenths.min(10);
+    let (rank, beyond) = (position / 10, (position % 10) as i64);
     let lower = i64::from(sorted[rank]);
     let upper = sorted.get(rank + 1).map_or(lower, |gap| i64::from(*gap));
-    Some((5 * lower + beyond * (upper - lower)) as f64 / 5.0)
+    Some((10 * lower + beyond * (upper - lower)) as f64 / 10.0)
 }
 
 #[cfg(test)]
@@ -27,10 +33,13 @@ mod tests {
 
     #[test]
     fn the_quantile_is_interpolated() {
-        assert_eq!(p80(&[30, 10]), None);
+        assert_eq!(quantile(&[30, 10], 8), None);
         // h = 2 * 0.8 = 1.6: between 20 and 30.
-        assert_eq!(p80(&[30, 10, 20]), Some(26.0));
-        assert_eq!(p80(&[10, 20, 30, 40, 50, 60]), Some(50.0));
+        assert_eq!(quantile(&[30, 10, 20], 8), Some(26.0));
+        assert_eq!(quantile(&[10, 20, 30, 40, 50, 60], 8), Some(50.0));
+        assert_eq!(quantile(&[40, 10, 20, 30], 5), Some(25.0));
+        assert_eq!(mean(&[1, 2, 6]), Some(3.0));
+        assert_eq!(mean(&[]), None);
     }
 
     #[test]

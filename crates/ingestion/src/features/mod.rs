@@ -4,11 +4,17 @@
 //! To add a feature, add it to [`Features`], compute it in [`compute`], and if time alone can change it, name the instants at which it
 //! does in `next_change`.
 
+mod cases;
 mod gaps;
+mod refunds;
 
 use quintile_domain::money::mean_minor;
 use quintile_domain::time::{Instant, TimeZone};
+use quintile_proto::ingestion::FeedbackKind;
 use std::collections::BTreeMap;
+
+pub use cases::CaseEvent;
+pub use refunds::{Purchase, RefundFact, Settled, settle};
 
 /// The sliding windows, in local calendar days.
 pub const WINDOW_DAYS: [i32; 3] = [30, 90, 365];
@@ -18,27 +24,86 @@ const CHANNEL_DAYS: i32 = 365;
 const MAX_GAPS: usize = 1_000;
 
 /// An order, as far as features depend on it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OrderFact {
     /// When it was bought.
     pub at: Instant,
     /// What it cost, in minor units of the base currency.
     pub amount_minor: i64,
+    /// What was earned, in minor units of the base currency. `None`: not known.
+    pub profit_minor: Option<i64>,
     /// The channel. Empty: not known.
     pub channel: String,
+    /// What was paid in each category that a line names, in minor units of the base currency.
+    pub categories: Vec<(String, i64)>,
 }
 
-/// Orders of one window `[as_of - days, as_of)` and of the one before it.
+/// An interaction, as far as features depend on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InteractionFact {
+    /// When.
+    pub at: Instant,
+    /// The number of its kind.
+    pub kind: i32,
+    /// The channel. Empty: not known.
+    pub channel: String,
+    /// What it says of a ticket or a complaint.
+    pub case: Option<CaseEvent>,
+}
+
+/// Feedback, as far as features depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FeedbackFact {
+    /// When.
+    pub at: Instant,
+    /// The scale.
+    pub kind: FeedbackKind,
+    /// The score. `None`: not applicable.
+    pub score: Option<i64>,
+}
+
+/// The facts of one customer, in the tenant's base currency, in any order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CustomerFacts {
+    /// The orders.
+    pub orders: Vec<OrderFact>,
+    /// The refunds.
+    pub refunds: Vec<RefundFact>,
+    /// The interactions.
+    pub interactions: Vec<InteractionFact>,
+    /// The feedback.
+    pub feedback: Vec<FeedbackFact>,
+    /// Facts that are not among these, because no exchange rate is there.
+    pub without_rate: i64,
+}
+
+impl CustomerFacts {
+    /// Brings every kind into one order, and breaks every tie by content, so that the order of arrival can't show.
+    fn sort(&mut self) {
+        self.orders.sort_unstable_by(|a, b| {
+            let key = |it: &OrderFact| (it.at, it.amount_minor, it.profit_minor);
+            key(a).cmp(&key(b)).then_with(|| (&a.channel, &a.categories).cmp(&(&b.channel, &b.categories)))
+        });
+        self.interactions.sort_unstable_by(|a, b| (a.at, a.kind, &a.channel).cmp(&(b.at, b.kind, &b.channel)));
+        self.feedback.sort_unstable_by_key(|feedback| (feedback.at, feedback.kind as i32, feedback.score));
+    }
+}
+
+/// What happened in one window `[as_of - days, as_of)` and in the one before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Window {
     /// Orders in the window.
     pub orders: i64,
-    /// Revenue in the window, in minor units.
+    /// What was bought in the window less what was refunded in it, in minor units.
     pub revenue_minor: i64,
+    /// Interactions in the window.
+    pub interactions: i64,
     /// Orders in the window before.
     pub previous_orders: i64,
-    /// Revenue in the window before, in minor units.
+    /// As `revenue_minor`, in the window before.
     pub previous_revenue_minor: i64,
+    /// Interactions in the window before.
+    pub previous_interactions: i64,
 }
 
 /// What the facts of a customer amount to.
@@ -52,96 +117,226 @@ pub struct Features {
     pub orders: i64,
     /// Distinct local days with an order.
     pub purchase_days: i64,
-    /// Revenue so far, in minor units.
-    pub net_revenue_minor: i64,
-    /// Revenue per order, rounded half to even. `None`: no order.
-    pub average_order_minor: Option<i64>,
+    /// What was bought so far, in minor units.
+    pub gross_revenue_minor: i64,
+    /// Refunds so far.
+    pub refunds: i64,
+    /// How much of them counts, in minor units.
+    pub refunded_minor: i64,
+    /// How much of them does not, in minor units.
+    pub unmatched_refunds_minor: i64,
+    /// Profit of the orders that say it, in minor units. `None`: none does.
+    pub profit_minor: Option<i64>,
+    /// Revenue of all purchase days but the first, before refunds, in minor units.
+    pub repeat_revenue_minor: i64,
     /// The windows of [`WINDOW_DAYS`].
     pub windows: [Window; 3],
     /// Contacts per channel in 365 days, by name.
     pub channels: BTreeMap<String, i64>,
     /// The channel with the most contacts, ties to the most recent. Empty: none.
     pub primary_channel: String,
+    /// Distinct categories bought.
+    pub category_count: i64,
+    /// The category with the most revenue, ties to the first by name. Empty: none.
+    pub top_category: String,
     /// Gaps between consecutive purchase days, in days, oldest first; the last 1,000.
     pub gap_days: Vec<i32>,
-    /// The 0.8 quantile (type 7) of the gaps. `None`: fewer than 3.
-    pub gap_p80_days: Option<f64>,
+    /// Interactions so far.
+    pub interactions: i64,
+    /// The last interaction. `None`: none.
+    pub last_interaction: Option<Instant>,
+    /// Feedback so far.
+    pub feedback_count: i64,
+    /// Mean of the satisfaction scores. `None`: none.
+    pub csat_mean: Option<f64>,
+    /// The latest willingness to recommend. `None`: none.
+    pub last_nps: Option<i64>,
+    /// Tickets and complaints.
+    pub cases: cases::Cases,
+    /// Facts that wait for an exchange rate.
+    pub facts_without_rate: i64,
     /// The earliest later instant at which time alone changes one of these values.
     pub next_change: Option<Instant>,
 }
 
-/// The features of a customer with these orders, as of an instant. Orders at or after it do not count yet.
-pub fn compute(orders: &mut [OrderFact], as_of: Instant, zone: &TimeZone) -> Features {
-    // Every tie is broken by content, so that the order of arrival can't show.
-    orders.sort_unstable_by(|a, b| (a.at, a.amount_minor, &a.channel).cmp(&(b.at, b.amount_minor, &b.channel)));
-    let counted = &orders[..orders.partition_point(|order| order.at < as_of)];
-    let net_revenue_minor = sum(counted);
-    let mut days: Vec<i32> = counted.iter().map(|order| zone.local_day(order.at)).collect();
-    // Sorted by instant they are not always sorted by local day: a zone may set its clock back over midnight.
-    days.sort_unstable();
-    days.dedup();
-    let gap_days = gaps::between(&days, MAX_GAPS);
-    let (channels, primary_channel) = channels(counted, as_of, zone);
+impl Features {
+    /// Revenue so far less the refunds that count, in minor units.
+    pub fn net_revenue_minor(&self) -> i64 {
+        self.gross_revenue_minor.saturating_sub(self.refunded_minor)
+    }
+
+    /// Net revenue per order, rounded half to even, in minor units. `None`: no order.
+    pub fn average_order_minor(&self) -> Option<i64> {
+        mean_minor(self.net_revenue_minor(), self.orders)
+    }
+
+    /// The mean gap, in days. `None`: no gap.
+    pub fn gap_mean_days(&self) -> Option<f64> {
+        gaps::mean(&self.gap_days)
+    }
+
+    /// A quantile (type 7) of the gaps, in days: so many tenths. `None` with fewer than 3 gaps.
+    pub fn gap_quantile_days(&self, tenths: usize) -> Option<f64> {
+        gaps::quantile(&self.gap_days, tenths)
+    }
+}
+
+/// The features of a customer with these facts, as of an instant. Facts at or after it do not count yet.
+pub fn compute(facts: &mut CustomerFacts, as_of: Instant, zone: &TimeZone) -> Features {
+    facts.sort();
+    let settled = settle(&facts.orders, &mut facts.refunds, as_of);
+    let orders = &facts.orders[..facts.orders.partition_point(|order| order.at < as_of)];
+    let interactions = &facts.interactions[..facts.interactions.partition_point(|it| it.at < as_of)];
+    let feedback = &facts.feedback[..facts.feedback.partition_point(|it| it.at < as_of)];
+    let (purchase_days, repeat_revenue_minor, gap_days) = days(orders, zone);
+    let (channels, primary_channel) = channels(orders, interactions, as_of, zone);
+    let (category_count, top_category) = categories(orders);
+    let profits = orders.iter().filter_map(|order| order.profit_minor);
     Features {
-        first_order: counted.first().map(|order| order.at),
-        last_order: counted.last().map(|order| order.at),
-        orders: counted.len() as i64,
-        purchase_days: days.len() as i64,
-        net_revenue_minor,
-        average_order_minor: mean_minor(net_revenue_minor, counted.len() as i64),
-        windows: WINDOW_DAYS.map(|days| window(counted, as_of, days, zone)),
+        first_order: orders.first().map(|order| order.at),
+        last_order: orders.last().map(|order| order.at),
+        orders: orders.len() as i64,
+        purchase_days,
+        gross_revenue_minor: sum(orders.iter().map(|order| order.amount_minor)),
+        refunds: settled.len() as i64,
+        refunded_minor: sum(settled.iter().map(|refund| refund.counted_minor)),
+        unmatched_refunds_minor: sum(settled.iter().map(|refund| refund.waiting_minor)),
+        profit_minor: profits.clone().next().map(|_| sum(profits)),
+        repeat_revenue_minor,
+        windows: WINDOW_DAYS.map(|days| window(orders, &settled, interactions, as_of, days, zone)),
         channels,
         primary_channel,
-        gap_p80_days: gaps::p80(&gap_days),
+        category_count,
+        top_category,
         gap_days,
-        next_change: next_change(orders, as_of, zone),
+        interactions: interactions.len() as i64,
+        last_interaction: interactions.last().map(|interaction| interaction.at),
+        feedback_count: feedback.len() as i64,
+        csat_mean: mean(feedback.iter().filter(|it| it.kind == FeedbackKind::Csat).filter_map(|it| it.score)),
+        last_nps: feedback.iter().filter(|it| it.kind == FeedbackKind::Nps).filter_map(|it| it.score).next_back(),
+        cases: cases::count(interactions.iter().filter_map(|it| Some((it.at, it.case.as_ref()?)))),
+        facts_without_rate: facts.without_rate,
+        next_change: next_change(facts, &settled, as_of, zone),
     }
 }
 
 // Saturating: a customer whose lifetime revenue exceeds an i64 of cents is a fault upstream, not a reason to stop.
-fn sum(orders: &[OrderFact]) -> i64 {
-    orders.iter().fold(0, |total: i64, order| total.saturating_add(order.amount_minor))
+fn sum(amounts: impl Iterator<Item = i64>) -> i64 {
+    amounts.fold(0, i64::saturating_add)
 }
 
-fn window(counted: &[OrderFact], as_of: Instant, days: i32, zone: &TimeZone) -> Window {
-    let start = zone.days_before(as_of, days);
-    let previous_start = zone.days_before(as_of, 2 * days);
-    let from = counted.partition_point(|order| order.at < start);
-    let previous_from = counted.partition_point(|order| order.at < previous_start);
-    let (previous, current) = (&counted[previous_from..from], &counted[from..]);
+fn mean(values: impl Iterator<Item = i64>) -> Option<f64> {
+    let (total, count) = values.fold((0, 0), |(total, count), value| (total + value, count + 1));
+    (count > 0).then(|| total as f64 / f64::from(count))
+}
+
+/// Distinct purchase days, the revenue of all but the first, and the gaps between them.
+fn days(orders: &[OrderFact], zone: &TimeZone) -> (i64, i64, Vec<i32>) {
+    let mut by_day: Vec<(i32, i64)> =
+        orders.iter().map(|order| (zone.local_day(order.at), order.amount_minor)).collect();
+    // Sorted by instant they are not always sorted by local day: a zone may set its clock back over midnight.
+    by_day.sort_unstable();
+    let first = by_day.first().map(|(day, _)| *day);
+    let repeated = by_day.iter().filter(|(day, _)| Some(*day) != first);
+    let repeat_revenue = sum(repeated.map(|(_, amount)| *amount));
+    let mut days: Vec<i32> = by_day.into_iter().map(|(day, _)| day).collect();
+    days.dedup();
+    (days.len() as i64, repeat_revenue, gaps::between(&days, MAX_GAPS))
+}
+
+fn window(
+    orders: &[OrderFact],
+    settled: &[Settled],
+    interactions: &[InteractionFact],
+    as_of: Instant,
+    days: i32,
+    zone: &TimeZone,
+) -> Window {
+    let (start, previous_start) = (zone.days_before(as_of, days), zone.days_before(as_of, 2 * days));
+    let (previous_orders, orders) = last_two(orders, |it| it.at, previous_start, start);
+    let (previous_refunds, refunds) = last_two(settled, |it| it.at, previous_start, start);
+    let (previous_interactions, interactions) = last_two(interactions, |it| it.at, previous_start, start);
+    let revenue = |orders: &[OrderFact], refunds: &[Settled]| {
+        let bought = sum(orders.iter().map(|order| order.amount_minor));
+        bought.saturating_sub(sum(refunds.iter().map(|refund| refund.counted_minor)))
+    };
     Window {
-        orders: current.len() as i64,
-        revenue_minor: sum(current),
-        previous_orders: previous.len() as i64,
-        previous_revenue_minor: sum(previous),
+        orders: orders.len() as i64,
+        revenue_minor: revenue(orders, refunds),
+        interactions: interactions.len() as i64,
+        previous_orders: previous_orders.len() as i64,
+        previous_revenue_minor: revenue(previous_orders, previous_refunds),
+        previous_interactions: previous_interactions.len() as i64,
     }
 }
 
-fn channels(counted: &[OrderFact], as_of: Instant, zone: &TimeZone) -> (BTreeMap<String, i64>, String) {
+/// Of facts sorted by instant, those from `previous_start` until before `start`, and those from `start` on.
+fn last_two<T>(facts: &[T], at: fn(&T) -> Instant, previous_start: Instant, start: Instant) -> (&[T], &[T]) {
+    let from = facts.partition_point(|fact| at(fact) < start);
+    let previous_from = facts.partition_point(|fact| at(fact) < previous_start);
+    (&facts[previous_from..from], &facts[from..])
+}
+
+fn categories(orders: &[OrderFact]) -> (i64, String) {
+    let mut revenue: BTreeMap<&str, i64> = BTreeMap::new();
+    for (category, amount) in orders.iter().flat_map(|order| &order.categories) {
+        let total = revenue.entry(category).or_default();
+        *total = total.saturating_add(*amount);
+    }
+    let top = revenue.iter().max_by_key(|(name, revenue)| (**revenue, std::cmp::Reverse(**name)));
+    (revenue.len() as i64, top.map(|(name, _)| (*name).to_owned()).unwrap_or_default())
+}
+
+fn channels(
+    orders: &[OrderFact],
+    interactions: &[InteractionFact],
+    as_of: Instant,
+    zone: &TimeZone,
+) -> (BTreeMap<String, i64>, String) {
     let start = zone.days_before(as_of, CHANNEL_DAYS);
-    let from = counted.partition_point(|order| order.at < start);
-    let mut contacts: BTreeMap<String, (i64, Instant)> = BTreeMap::new();
-    for order in counted[from..].iter().filter(|order| !order.channel.is_empty()) {
-        let entry = contacts.entry(order.channel.clone()).or_insert((0, order.at));
-        *entry = (entry.0 + 1, order.at);
+    let orders = orders[orders.partition_point(|order| order.at < start)..].iter().map(|it| (&it.channel, it.at));
+    let recent = &interactions[interactions.partition_point(|it| it.at < start)..];
+    let contacts = orders.chain(recent.iter().map(|it| (&it.channel, it.at)));
+    let mut by_channel: BTreeMap<&String, (i64, Instant)> = BTreeMap::new();
+    for (channel, at) in contacts.filter(|(channel, _)| !channel.is_empty()) {
+        let entry = by_channel.entry(channel).or_insert((0, at));
+        *entry = (entry.0 + 1, entry.1.max(at));
     }
-    let primary = contacts.iter().max_by_key(|(name, (count, last))| (*count, *last, std::cmp::Reverse(*name)));
-    let primary = primary.map(|(name, _)| name.clone()).unwrap_or_default();
-    (contacts.into_iter().map(|(name, (count, _))| (name, count)).collect(), primary)
+    let primary = by_channel.iter().max_by_key(|(name, (count, last))| (*count, *last, std::cmp::Reverse(*name)));
+    let primary = primary.map(|(name, _)| (*name).clone()).unwrap_or_default();
+    (by_channel.into_iter().map(|(name, (count, _))| (name.clone(), count)).collect(), primary)
 }
 
-/// The earliest instant after `as_of` at which an order enters or leaves a window. `orders` are all of them, sorted.
-fn next_change(orders: &[OrderFact], as_of: Instant, zone: &TimeZone) -> Option<Instant> {
-    let future = orders.partition_point(|order| order.at < as_of);
-    // An order counts from the instant after its own.
-    let mut earliest = orders.get(future).map(|order| order.at.plus_micros(1));
+/// The earliest instant after `as_of` at which a fact begins to count or leaves a window. The facts are sorted.
+fn next_change(facts: &CustomerFacts, settled: &[Settled], as_of: Instant, zone: &TimeZone) -> Option<Instant> {
+    // What is refunded of nothing moves no window.
+    let refunds: Vec<Instant> = settled.iter().filter(|it| it.counted_minor != 0).map(|it| it.at).collect();
+    let orders = facts.orders.partition_point(|it| it.at < as_of);
+    let interactions = facts.interactions.partition_point(|it| it.at < as_of);
+    // A fact counts from the instant after its own.
+    let begins = [
+        facts.orders.get(orders).map(|it| it.at),
+        facts.refunds.iter().map(|it| it.at).find(|at| *at >= as_of),
+        facts.interactions.get(interactions).map(|it| it.at),
+        facts.feedback.iter().map(|it| it.at).find(|at| *at >= as_of),
+    ];
+    let mut earliest = begins.into_iter().flatten().min().map(|at| at.plus_micros(1));
     for days in WINDOW_DAYS.into_iter().flat_map(|days| [days, 2 * days]) {
         let start = zone.days_before(as_of, days);
-        let oldest_inside = orders[..future].partition_point(|order| order.at < start);
-        let leaves = orders[..future].get(oldest_inside).map(|order| leaves_window(order.at, days, as_of, zone));
+        let oldest = [
+            first_from(&facts.orders[..orders], |it| it.at, start),
+            first_from(&refunds, |at| *at, start),
+            first_from(&facts.interactions[..interactions], |it| it.at, start),
+        ];
+        let leaves = oldest.into_iter().flatten().min().map(|at| leaves_window(at, days, as_of, zone));
         earliest = [earliest, leaves].into_iter().flatten().min();
     }
     earliest
+}
+
+/// The instant of the first of some sorted facts from `start` on.
+fn first_from<T>(facts: &[T], at: fn(&T) -> Instant, start: Instant) -> Option<Instant> {
+    facts.get(facts.partition_point(|fact| at(fact) < start)).map(at)
 }
 
 /// The first instant after `as_of` at which a window of `days` no longer holds `at`.

@@ -1,16 +1,28 @@
 //! Intake: what comes in, checked row by row. A bad row is refused by itself, with the field and the reason, never with its value.
 
+mod amount;
+mod company;
 pub mod custom;
 mod customer;
+mod event;
+mod feedback;
+mod interaction;
 mod order;
+mod refund;
 
+pub use amount::Amount;
+pub use company::{RateRow, SpendRow};
 pub use custom::Declared;
 pub use customer::{CustomerPatch, Identity, Person, check_kind, normal_email, normal_phone};
+pub use event::Event;
+pub use feedback::FeedbackRow;
+pub use interaction::InteractionRow;
 pub use order::OrderRow;
+pub use refund::RefundRow;
 
 use quintile_domain::money::Currency;
 use quintile_domain::time::Instant;
-use quintile_proto::ingestion::{Reject, Row, row};
+use quintile_proto::ingestion::{Reject, Row, SourceIdentity, row};
 use quintile_rpc::ApiError;
 use std::sync::Arc;
 
@@ -39,28 +51,58 @@ pub enum Fact {
     Customer(Box<CustomerPatch>),
     /// An order.
     Order(OrderRow),
+    /// A refund.
+    Refund(RefundRow),
+    /// An interaction.
+    Interaction(InteractionRow),
+    /// Feedback.
+    Feedback(FeedbackRow),
+    /// What was spent to win customers.
+    Spend(SpendRow),
+    /// An exchange rate.
+    Rate(RateRow),
 }
 
 impl Fact {
     /// Checks a row.
     pub fn check(row: &Row, terms: &Terms) -> Result<Self, ApiError> {
-        match &row.fact {
-            Some(row::Fact::Customer(customer)) => CustomerPatch::check(customer, terms)
-                .map(|patch| Self::Customer(Box::new(patch)))
-                .map_err(|e| e.within("customer")),
-            Some(row::Fact::Order(order)) => {
-                OrderRow::check(order, terms).map(Self::Order).map_err(|error| error.within("order"))
+        let fact = row.fact.as_ref().ok_or_else(|| ApiError::invalid_field("fact", "is required"))?;
+        let (kind, checked) = match fact {
+            row::Fact::Customer(it) => {
+                ("customer", CustomerPatch::check(it, terms).map(|patch| Self::Customer(Box::new(patch))))
             }
-            None => Err(ApiError::invalid_field("fact", "is required: a customer or an order")),
-        }
+            row::Fact::Order(it) => ("order", OrderRow::check(it, terms).map(Self::Order)),
+            row::Fact::Refund(it) => ("refund", RefundRow::check(it, terms).map(Self::Refund)),
+            row::Fact::Interaction(it) => ("interaction", InteractionRow::check(it, terms).map(Self::Interaction)),
+            row::Fact::Feedback(it) => ("feedback", FeedbackRow::check(it, terms).map(Self::Feedback)),
+            row::Fact::AcquisitionSpend(it) => ("acquisition_spend", SpendRow::check(it, terms).map(Self::Spend)),
+            row::Fact::ExchangeRate(it) => ("exchange_rate", RateRow::check(it, terms).map(Self::Rate)),
+        };
+        checked.map_err(|error| error.within(kind))
     }
 
-    /// The identity of the customer that the fact is about.
-    pub fn identity(&self) -> &Identity {
+    /// The identity by which the customer that the fact is about is found. `None`: it is about nobody in particular.
+    pub fn identity(&self) -> Option<&Identity> {
         match self {
-            Self::Customer(patch) => patch.first_identity(),
-            Self::Order(order) => &order.customer,
+            Self::Customer(patch) => Some(patch.first_identity()),
+            Self::Order(order) => Some(&order.event.customer),
+            Self::Refund(refund) => Some(&refund.event.customer),
+            Self::Interaction(interaction) => Some(&interaction.event.customer),
+            Self::Feedback(feedback) => Some(&feedback.event.customer),
+            Self::Spend(_) | Self::Rate(_) => None,
         }
+    }
+}
+
+/// The identities of customers that a row names, as they came.
+pub fn identities_of(row: &Row) -> &[SourceIdentity] {
+    match &row.fact {
+        Some(row::Fact::Customer(customer)) => &customer.identities,
+        Some(row::Fact::Order(order)) => order.customer.as_slice(),
+        Some(row::Fact::Refund(refund)) => refund.customer.as_slice(),
+        Some(row::Fact::Interaction(interaction)) => interaction.customer.as_slice(),
+        Some(row::Fact::Feedback(feedback)) => feedback.customer.as_slice(),
+        Some(row::Fact::AcquisitionSpend(_) | row::Fact::ExchangeRate(_)) | None => &[],
     }
 }
 

@@ -1,28 +1,27 @@
 //! Taking in: what the group commit does with the batches that came together, in one transaction.
 
 use super::customers::{self, StoredCustomer};
-use super::entities::{ingest_stream, reject};
-use super::facts;
+use super::facts::{self, StoredEvent, Written};
 use super::identities::{self, Owner};
 use super::keys::TenantKeys;
 use super::privacy::{self, Hold};
+use super::rates::{self, ForeignFact, ForeignKind};
+use super::{rejects, spend, streams};
 use crate::FACTS;
 use crate::intake::custom::{MAX_CUSTOM_ATTRIBUTES, too_many};
-use crate::intake::{self, CustomerPatch, Fact, Identity, OrderRow};
-use prost::Message;
-use quintile_domain::ids::{CustomerId, TenantId};
+use crate::intake::{
+    self, CustomerPatch, Fact, FeedbackRow, Identity, InteractionRow, OrderRow, RateRow, RefundRow, SpendRow,
+};
+use quintile_domain::ids::CustomerId;
 use quintile_domain::time::Instant;
 use quintile_proto::ingestion::{IngestResponse, Reject, Row};
 use quintile_proto::types::ErrorReason;
 use quintile_rpc::ApiError;
+use quintile_rpc::policy::Tenant;
 use quintile_store::idempotency::{self, Request};
 use quintile_store::{Database, StoreError, feed};
 use roaring::RoaringBitmap;
-use sea_orm::sea_query::OnConflict;
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect,
-};
+use sea_orm::DatabaseTransaction;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// How a batch is known again.
@@ -42,13 +41,19 @@ pub enum BatchId {
         /// The encoded rows.
         body: Vec<u8>,
     },
+    /// By the reject that its one row was.
+    Reject {
+        /// The reject's number.
+        reject_id: i64,
+    },
 }
 
 impl BatchId {
-    fn stream_and_offset(&self) -> (&str, i64) {
+    /// The number of the batch that comes next. Only batches of streams have one behind them.
+    fn next_offset(&self) -> i64 {
         match self {
-            Self::Stream { stream_id, offset } => (stream_id, *offset),
-            Self::Request { request_id, .. } => (request_id, 0),
+            Self::Stream { offset, .. } => offset + 1,
+            Self::Request { .. } | Self::Reject { .. } => 1,
         }
     }
 }
@@ -57,10 +62,12 @@ impl BatchId {
 pub struct Batch {
     /// How it is known again.
     pub id: BatchId,
-    /// The rows that are fit, with their places.
+    /// All its rows, as they came.
+    pub rows: Vec<Row>,
+    /// What the rows say that are fit, with their places.
     pub facts: Vec<(usize, Fact)>,
-    /// The rows that are not, as they came, with why.
-    pub rejects: Vec<(Row, Reject)>,
+    /// Why the others are not.
+    pub rejects: Vec<Reject>,
     /// Whoever brings them does not read in clear what they say of people, and so is not told whether that was known: a batch would else
     /// be a question whether a guess is right.
     pub blind: bool,
@@ -68,8 +75,8 @@ pub struct Batch {
 
 impl Batch {
     /// How many rows it has.
-    pub fn rows(&self) -> usize {
-        self.facts.len() + self.rejects.len()
+    pub fn size(&self) -> usize {
+        self.rows.len()
     }
 }
 
@@ -85,18 +92,20 @@ pub enum Outcome {
     },
     /// Its request id came before with another body.
     Conflict,
+    /// It is a reject that is not there any more.
+    Gone,
 }
 
 /// Takes batches in, in order: all of them, or none if the database fails.
 pub async fn take_in(
     database: &Database,
-    tenant: TenantId,
+    tenant: &Tenant,
     keys: &TenantKeys,
     batches: Vec<Batch>,
     now: Instant,
 ) -> Result<Vec<Outcome>, StoreError> {
     let transaction = database.begin().await?;
-    privacy::hold(&transaction, tenant, Hold::WithOthers).await?;
+    privacy::hold(&transaction, tenant.id, Hold::WithOthers).await?;
     let mut intake = Intake {
         transaction: &transaction,
         tenant,
@@ -105,6 +114,7 @@ pub async fn take_in(
         owners: HashMap::new(),
         customers: BTreeMap::new(),
         touched: RoaringBitmap::new(),
+        changed_rates: HashSet::new(),
         streams: HashMap::new(),
     };
     intake.resolve(&batches).await?;
@@ -124,13 +134,15 @@ pub async fn take_in(
 
 struct Intake<'a> {
     transaction: &'a DatabaseTransaction,
-    tenant: TenantId,
+    tenant: &'a Tenant,
     keys: &'a TenantKeys,
     now: Instant,
     owners: HashMap<Identity, Owner>,
     /// Customers that are new or changed.
     customers: BTreeMap<CustomerId, StoredCustomer>,
     touched: RoaringBitmap,
+    /// Currencies and days whose rates are new or different.
+    changed_rates: HashSet<(i32, i32)>,
     /// The next offsets of the streams of these batches.
     streams: HashMap<String, i64>,
 }
@@ -142,25 +154,25 @@ impl Intake<'_> {
         for (_, fact) in batches.iter().flat_map(|batch| &batch.facts) {
             match fact {
                 Fact::Customer(patch) => identities.extend(&patch.identities),
-                Fact::Order(order) => identities.push(&order.customer),
+                fact => identities.extend(fact.identity()),
             }
         }
         identities.sort_unstable();
         identities.dedup();
-        self.owners = identities::resolve(self.transaction, self.tenant, self.keys, &identities).await?;
+        self.owners = identities::resolve(self.transaction, self.tenant.id, self.keys, &identities).await?;
         let mut known: Vec<CustomerId> = Vec::new();
         for (_, fact) in batches.iter().flat_map(|batch| &batch.facts) {
-            if matches!(fact, Fact::Customer(_))
-                && let Some(owner) = self.owners.get(fact.identity())
+            if let Fact::Customer(patch) = fact
+                && let Some(owner) = self.owners.get(patch.first_identity())
             {
                 known.push(owner.customer);
             }
         }
         known.sort_unstable();
         known.dedup();
-        let mut known = customers::load(self.transaction, self.tenant, self.keys, &known).await?;
+        let mut known = customers::load(self.transaction, self.tenant.id, self.keys, &known).await?;
         // What leaves with the change has no place among those that a customer may have.
-        customers::forget_undeclared(self.transaction, self.tenant, &mut known).await?;
+        customers::forget_undeclared(self.transaction, self.tenant.id, &mut known).await?;
         self.customers = known.into_iter().map(|customer| (customer.id, customer)).collect();
         Ok(())
     }
@@ -169,40 +181,96 @@ impl Intake<'_> {
         if let Some(outcome) = self.seen_before(&batch).await? {
             return Ok(outcome);
         }
-        let (stream_id, offset) = batch.id.stream_and_offset();
-        let (stream_id, offset) = (stream_id.to_owned(), offset);
-        let mut response = IngestResponse { acked_offset: offset + 1, ..IngestResponse::default() };
-        let mut rejects = batch.rejects;
-        let mut orders: Vec<(usize, (Owner, OrderRow))> = Vec::new();
         self.register_unknown(&batch.facts).await?;
+        let mut tally = Tally { rejects: batch.rejects, ..Tally::default() };
+        let mut kinds = Kinds::default();
         for (row, fact) in batch.facts {
             match fact {
-                Fact::Customer(patch) => match self.take_customer(&patch).map(|changed| changed || batch.blind) {
-                    Ok(true) => response.applied += 1,
-                    Ok(false) => response.duplicates += 1,
-                    Err(error) => rejects.push((Row::default(), intake::reject(row, &error))),
+                Fact::Customer(patch) => match self.take_customer(&patch) {
+                    Ok(changed) if changed || batch.blind => tally.applied += 1,
+                    Ok(_) => tally.duplicates += 1,
+                    Err(error) => tally.rejects.push(intake::reject(row, &error)),
                 },
-                Fact::Order(order) => match self.owners.get(&order.customer) {
-                    Some(owner) => orders.push((row, (*owner, order))),
-                    None => return Err(StoreError::Sealed("an identity was registered and is gone")),
-                },
+                Fact::Order(order) => kinds.orders.push((row, (self.owner(&order.event.customer)?, order))),
+                Fact::Refund(refund) => kinds.refunds.push((row, (self.owner(&refund.event.customer)?, refund))),
+                Fact::Interaction(it) => kinds.interactions.push((row, (self.owner(&it.event.customer)?, it))),
+                Fact::Feedback(it) => kinds.feedback.push((row, (self.owner(&it.event.customer)?, it))),
+                Fact::Spend(spend) => kinds.spend.push((row, spend)),
+                Fact::Rate(rate) => kinds.rates.push(rate),
             }
         }
-        let (rows, orders): (Vec<_>, Vec<_>) = orders.into_iter().unzip();
-        let written = facts::write(self.transaction, self.tenant, &orders).await?;
-        if written.applied > 0 {
-            self.touched.extend(orders.iter().map(|(owner, _)| owner.customer.0));
-        }
-        response.applied += written.applied as i64;
-        response.duplicates += written.duplicates as i64;
-        for place in written.conflicts {
-            rejects.push((Row::default(), intake::reject(rows[place], &body_conflict())));
-        }
-        rejects.sort_by_key(|(_, reject)| reject.row);
-        self.write_rejects(&stream_id, offset, &rejects).await?;
-        response.rejects = rejects.into_iter().map(|(_, reject)| reject).collect();
+        self.take_kinds(kinds, &mut tally).await?;
+        tally.rejects.sort_by_key(|reject| reject.row);
+        self.note_rejects(&batch.id, &batch.rows, &tally.rejects).await?;
+        let response = IngestResponse {
+            acked_offset: batch.id.next_offset(),
+            applied: tally.applied as i64,
+            duplicates: tally.duplicates as i64,
+            rejects: tally.rejects,
+            facts_position: 0,
+        };
         self.remember(&batch.id).await?;
         Ok(Outcome::Acknowledged(response))
+    }
+
+    async fn note_rejects(&self, id: &BatchId, rows: &[Row], refused: &[Reject]) -> Result<(), StoreError> {
+        let (tenant, keys) = (self.tenant.id, self.keys);
+        let place = match id {
+            BatchId::Stream { stream_id, offset } => (stream_id.as_str(), *offset),
+            BatchId::Request { request_id, .. } => (request_id.as_str(), 0),
+            BatchId::Reject { reject_id } => {
+                return match refused.first().zip(rows.first()) {
+                    Some((refused, row)) => {
+                        rejects::replace(self.transaction, tenant, keys, *reject_id, row, refused, self.now).await
+                    }
+                    None => rejects::delete(self.transaction, tenant, *reject_id).await.map(drop),
+                };
+            }
+        };
+        rejects::write(self.transaction, tenant, keys, place, rows, refused, self.now).await
+    }
+
+    fn owner(&self, identity: &Identity) -> Result<Owner, StoreError> {
+        self.owners.get(identity).copied().ok_or(StoreError::Sealed("an identity was registered and is gone"))
+    }
+
+    async fn take_kinds(&mut self, kinds: Kinds, tally: &mut Tally) -> Result<(), StoreError> {
+        let foreign =
+            |kind, (owner, event, amount): (&Owner, _, _)| ForeignFact::of(kind, owner.subject_id, event, amount);
+        let orders = kinds.orders.iter().map(|(_, (owner, it))| (owner, &it.event, &it.amount));
+        let refunds = kinds.refunds.iter().map(|(_, (owner, it))| (owner, &it.event, &it.amount));
+        let orders = orders.filter_map(|it| foreign(ForeignKind::Order, it));
+        let foreign = orders.chain(refunds.filter_map(|it| foreign(ForeignKind::Refund, it))).collect();
+        rates::note(self.transaction, self.tenant.id, foreign).await?;
+        self.take_events(kinds.orders, "order", tally).await?;
+        self.take_events(kinds.refunds, "refund", tally).await?;
+        self.take_events(kinds.interactions, "interaction", tally).await?;
+        self.take_events(kinds.feedback, "feedback", tally).await?;
+        let (rows, spend): (Vec<_>, Vec<_>) = kinds.spend.into_iter().unzip();
+        tally.add(spend::write(self.transaction, self.tenant.id, &spend).await?, &rows, "acquisition_spend");
+        let changed = rates::write(self.transaction, self.tenant.id, &kinds.rates).await?;
+        tally.applied += changed.len();
+        tally.duplicates += kinds.rates.len() - changed.len();
+        self.changed_rates.extend(changed);
+        Ok(())
+    }
+
+    async fn take_events<E: StoredEvent + Sync>(
+        &mut self,
+        events: Vec<(usize, (Owner, E))>,
+        kind: &str,
+        tally: &mut Tally,
+    ) -> Result<(), StoreError> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let (rows, events): (Vec<_>, Vec<_>) = events.into_iter().unzip();
+        let written = facts::write(self.transaction, self.tenant.id, self.keys, &events).await?;
+        if written.applied > 0 {
+            self.touched.extend(events.iter().map(|(owner, _)| owner.customer.0));
+        }
+        tally.add(written, &rows, kind);
+        Ok(())
     }
 
     /// The outcome of a batch that is not to be taken in now.
@@ -217,10 +285,16 @@ impl Intake<'_> {
                     Err(error) => Err(error),
                 }
             }
+            BatchId::Reject { reject_id } => {
+                let there = rejects::get(self.transaction, self.tenant.id, *reject_id).await?.is_some();
+                Ok((!there).then_some(Outcome::Gone))
+            }
             BatchId::Stream { stream_id, offset } => {
-                let expected = match self.streams.get(stream_id) {
-                    Some(expected) => *expected,
-                    None => stream(self.transaction, self.tenant, stream_id).await?.map_or(0, |row| row.next_offset),
+                let expected = if let Some(expected) = self.streams.get(stream_id) {
+                    *expected
+                } else {
+                    let stream = streams::get(self.transaction, self.tenant.id, stream_id).await?;
+                    stream.map_or(0, |row| row.next_offset)
                 };
                 self.streams.insert(stream_id.clone(), expected);
                 Ok(match offset.cmp(&expected) {
@@ -236,7 +310,7 @@ impl Intake<'_> {
     }
 
     fn request<'b>(&self, request_id: &'b str, body: &'b [u8]) -> Request<'b> {
-        Request { tenant: self.tenant, method: "IngestBatch", id: request_id, body }
+        Request { tenant: self.tenant.id, method: "IngestBatch", id: request_id, body }
     }
 
     /// Makes customers of the identities that nobody knows yet.
@@ -244,7 +318,7 @@ impl Intake<'_> {
         let mut groups: Vec<Vec<Identity>> = Vec::new();
         let mut grouped: HashSet<&Identity> = HashSet::new();
         for (_, fact) in facts {
-            let first = fact.identity();
+            let Some(first) = fact.identity() else { continue };
             if self.owners.contains_key(first) || grouped.contains(first) {
                 continue;
             }
@@ -259,13 +333,13 @@ impl Intake<'_> {
             }
             groups.push(group);
         }
-        let registered = identities::register(self.transaction, self.tenant, self.keys, &groups).await?;
+        let registered = identities::register(self.transaction, self.tenant.id, self.keys, &groups).await?;
         for group in groups {
             let Some(owner) = registered.get(&group[0]) else {
                 return Err(StoreError::Sealed("an identity was registered and is gone"));
             };
             self.touched.insert(owner.customer.0);
-            let customer = StoredCustomer::new(self.tenant, self.keys, owner.customer, group, self.now);
+            let customer = StoredCustomer::new(self.tenant.id, self.keys, owner.customer, group, self.now);
             self.customers.insert(owner.customer, customer);
         }
         self.owners.extend(registered);
@@ -301,38 +375,13 @@ impl Intake<'_> {
         Ok(changed || fresh)
     }
 
-    async fn write_rejects(&self, stream_id: &str, offset: i64, rejects: &[(Row, Reject)]) -> Result<(), StoreError> {
-        if rejects.is_empty() {
-            return Ok(());
-        }
-        let first = identities::reserve(self.transaction, self.tenant, "reject", rejects.len() as i64).await?;
-        let rows = (first..).zip(rejects).map(|(reject_id, (row, refused))| {
-            let place = reject_place(self.tenant, reject_id);
-            reject::ActiveModel {
-                tenant_id: Set(self.tenant.0),
-                reject_id: Set(reject_id),
-                stream_id: Set(stream_id.to_owned()),
-                batch_offset: Set(offset),
-                row_index: Set(refused.row),
-                reason: Set(refused.reason),
-                field: Set(refused.field.clone()),
-                message: Set(refused.message.clone()),
-                sealed_row: Set(self.keys.wrapping.seal(&self.keys.entropy, &place, &row.encode_to_vec())),
-                recorded_at: Set(self.now.micros()),
-            }
-        });
-        for chunk in rows.collect::<Vec<_>>().chunks(100) {
-            reject::Entity::insert_many(chunk.to_vec()).exec_without_returning(self.transaction).await?;
-        }
-        Ok(())
-    }
-
     async fn remember(&mut self, id: &BatchId) -> Result<(), StoreError> {
         match id {
             BatchId::Stream { stream_id, offset } => {
                 self.streams.insert(stream_id.clone(), offset + 1);
                 Ok(())
             }
+            BatchId::Reject { .. } => Ok(()),
             BatchId::Request { request_id, body } => {
                 let request = self.request(request_id, body);
                 if idempotency::earlier_result(self.transaction, request).await?.is_none() {
@@ -344,84 +393,59 @@ impl Intake<'_> {
     }
 
     /// Writes customers and streams and publishes what was touched. Returns the position of the facts.
-    async fn finish(self) -> Result<i64, StoreError> {
+    async fn finish(mut self) -> Result<i64, StoreError> {
+        let tenant = self.tenant.id;
         let mut customers: Vec<_> =
             self.customers.into_values().filter(|customer| self.touched.contains(customer.id.0)).collect();
-        customers::write(self.transaction, self.tenant, self.keys, &mut customers).await?;
-        let position = if self.touched.is_empty() {
-            feed::head(self.transaction, self.tenant, FACTS).await?
+        customers::write(self.transaction, tenant, self.keys, &mut customers).await?;
+        let position = if self.touched.is_empty() && self.changed_rates.is_empty() {
+            feed::head(self.transaction, tenant, FACTS).await?
         } else {
-            let seq = feed::next_seq(self.transaction, self.tenant, FACTS).await?;
-            feed::publish(self.transaction, self.tenant, FACTS, seq, &self.touched).await?;
+            let seq = feed::next_seq(self.transaction, tenant, FACTS).await?;
+            // Asked for under the lock of the head: facts that another replica commits are either seen here, or see the rate.
+            for rate in self.changed_rates {
+                self.touched |= rates::customers_of(self.transaction, tenant, rate, &self.tenant.zone).await?;
+            }
+            feed::publish(self.transaction, tenant, FACTS, seq, &self.touched).await?;
             seq
         };
         for (stream_id, next_offset) in self.streams {
             // A stream begins with its first batch: a refused one leaves nothing behind.
             if next_offset > 0 {
-                write_stream(self.transaction, self.tenant, stream_id, next_offset, position).await?;
+                streams::write(self.transaction, tenant, stream_id, next_offset, position).await?;
             }
         }
         Ok(position)
     }
 }
 
-fn body_conflict() -> ApiError {
-    ApiError::failed_precondition(ErrorReason::BodyConflict, "the event id came before with another body")
-        .within("order.event_id")
+/// The facts of a batch by kind, with their rows.
+#[derive(Default)]
+struct Kinds {
+    orders: Vec<(usize, (Owner, OrderRow))>,
+    refunds: Vec<(usize, (Owner, RefundRow))>,
+    interactions: Vec<(usize, (Owner, InteractionRow))>,
+    feedback: Vec<(usize, (Owner, FeedbackRow))>,
+    spend: Vec<(usize, SpendRow)>,
+    rates: Vec<RateRow>,
 }
 
-/// The state of a stream. `None`: nothing was taken in through it.
-pub async fn stream(
-    connection: &impl ConnectionTrait,
-    tenant: TenantId,
-    stream_id: &str,
-) -> Result<Option<ingest_stream::Model>, StoreError> {
-    Ok(ingest_stream::Entity::find_by_id((tenant.0, stream_id.to_owned())).one(connection).await?)
+/// What became of the rows of a batch so far.
+#[derive(Default)]
+struct Tally {
+    applied: usize,
+    duplicates: usize,
+    rejects: Vec<Reject>,
 }
 
-fn reject_place(tenant: TenantId, reject_id: i64) -> Vec<u8> {
-    format!("reject {} {reject_id}", tenant.0).into_bytes()
-}
-
-/// The row of a reject, as it came. One that was refused for what was there already was not kept, and is empty.
-pub fn open_reject(tenant: TenantId, keys: &TenantKeys, reject: &reject::Model) -> Result<Row, StoreError> {
-    let opened = keys.wrapping.open(&reject_place(tenant, reject.reject_id), &reject.sealed_row)?;
-    Row::decode(opened.as_slice()).map_err(|_| StoreError::Sealed("reject"))
-}
-
-/// Up to `limit` rejects behind `after`, oldest first.
-pub async fn rejects(
-    connection: &impl ConnectionTrait,
-    tenant: TenantId,
-    after: i64,
-    limit: u64,
-) -> Result<Vec<reject::Model>, StoreError> {
-    let query = reject::Entity::find()
-        .filter(reject::Column::TenantId.eq(tenant.0))
-        .filter(reject::Column::RejectId.gt(after))
-        .order_by_asc(reject::Column::RejectId)
-        .limit(limit);
-    Ok(query.all(connection).await?)
-}
-
-async fn write_stream(
-    transaction: &DatabaseTransaction,
-    tenant: TenantId,
-    stream_id: String,
-    next_offset: i64,
-    facts_position: i64,
-) -> Result<(), StoreError> {
-    let row = ingest_stream::ActiveModel {
-        tenant_id: Set(tenant.0),
-        stream_id: Set(stream_id),
-        next_offset: Set(next_offset),
-        facts_position: Set(facts_position),
-    };
-    let key = [ingest_stream::Column::TenantId, ingest_stream::Column::StreamId];
-    let values = [ingest_stream::Column::NextOffset, ingest_stream::Column::FactsPosition];
-    ingest_stream::Entity::insert(row)
-        .on_conflict(OnConflict::columns(key).update_columns(values).to_owned())
-        .exec_without_returning(transaction)
-        .await?;
-    Ok(())
+impl Tally {
+    /// Adds what became of facts of one kind that came in these rows.
+    fn add(&mut self, written: Written, rows: &[usize], kind: &str) {
+        self.applied += written.applied;
+        self.duplicates += written.duplicates;
+        let conflict =
+            ApiError::failed_precondition(ErrorReason::BodyConflict, "the event id came before with another body");
+        let conflict = conflict.within(&format!("{kind}.event_id"));
+        self.rejects.extend(written.conflicts.into_iter().map(|place| intake::reject(rows[place], &conflict)));
+    }
 }

@@ -1,17 +1,18 @@
 //! Erasures: what goes in one transaction, and the rows by which the rest is followed up.
 
-use super::batches::{self, open_reject};
 use super::consents;
 use super::customers::StoredCustomer;
-use super::entities::{consent_event, contact, customer, customer_key, erasure, identity, order_fact, reject, subject};
+use super::entities::{consent_event, contact, customer, customer_key, erasure, identity, reject, subject};
+use super::facts;
 use super::identities;
 use super::keys::TenantKeys;
+use super::rejects;
 use crate::FACTS;
-use crate::intake::{normal_email, normal_phone};
+use crate::intake::{Identity, identities_of, normal_email, normal_phone};
 use prost::Message;
 use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::time::Instant;
-use quintile_proto::ingestion::{Erasure, Row, row};
+use quintile_proto::ingestion::{Erasure, Row, SourceIdentity, row};
 use quintile_proto::types::ErasureReceipt;
 use quintile_rpc::convert;
 use quintile_store::{StoreError, feed, idempotency};
@@ -76,11 +77,11 @@ pub async fn rejects_of(
 ) -> Result<(Vec<(reject::Model, Row)>, i64), StoreError> {
     let (mut found, mut last) = (Vec::new(), after);
     loop {
-        let page = batches::rejects(connection, tenant, last, ROWS_PER_QUERY as u64).await?;
+        let page = rejects::page(connection, tenant, last, ROWS_PER_QUERY as u64).await?;
         let Some(end) = page.last() else { return Ok((found, last)) };
         last = end.reject_id;
         for model in page {
-            let row = open_reject(tenant, keys, &model)?;
+            let row = rejects::open(tenant, keys, &model)?;
             if is_about(&row, customer) {
                 found.push((model, row));
             }
@@ -90,22 +91,17 @@ pub async fn rejects_of(
 
 /// Whether a row that was refused names the customer: by an identity, or by a contact of its own.
 fn is_about(row: &Row, customer: &StoredCustomer) -> bool {
-    let same = |source: &str, id: Option<&String>| {
-        customer.identities.iter().any(|identity| identity.source == source && Some(&identity.id) == id)
+    let own = |given: &SourceIdentity| {
+        let same = |it: &Identity| it.source == given.source && Some(&it.id) == given.id.as_ref();
+        customer.identities.iter().any(same)
     };
-    match &row.fact {
-        Some(row::Fact::Order(order)) => {
-            order.customer.as_ref().is_some_and(|identity| same(&identity.source, identity.id.as_ref()))
-        }
-        Some(row::Fact::Customer(given)) => {
-            let phone = given.phone.as_deref().and_then(|phone| normal_phone(phone, "phone").ok());
-            let email = given.email.as_deref().and_then(|email| normal_email(email, "email").ok());
-            given.identities.iter().any(|identity| same(&identity.source, identity.id.as_ref()))
-                || (phone.is_some() && phone == customer.person.phone)
-                || (email.is_some() && email == customer.person.email)
-        }
-        None => false,
+    if identities_of(row).iter().any(own) {
+        return true;
     }
+    let Some(row::Fact::Customer(given)) = &row.fact else { return false };
+    let phone = given.phone.as_deref().and_then(|phone| normal_phone(phone, "phone").ok());
+    let email = given.email.as_deref().and_then(|email| normal_email(email, "email").ok());
+    (phone.is_some() && phone == customer.person.phone) || (email.is_some() && email == customer.person.email)
 }
 
 /// Takes everything that is the customer's away, keeps its number from being given again, and notes the erasure. `rejects` were found
@@ -169,12 +165,7 @@ async fn remove_facts(
 ) -> Result<u64, StoreError> {
     let mut removed = 0;
     for subjects in consents::subjects(transaction, tenant, customer.id).await?.chunks(ROWS_PER_QUERY) {
-        removed += order_fact::Entity::delete_many()
-            .filter(order_fact::Column::TenantId.eq(tenant.0))
-            .filter(order_fact::Column::SubjectId.is_in(subjects.iter().copied()))
-            .exec(transaction)
-            .await?
-            .rows_affected;
+        removed += facts::delete(transaction, tenant, subjects).await?;
         removed += consent_event::Entity::delete_many()
             .filter(consent_event::Column::TenantId.eq(tenant.0))
             .filter(consent_event::Column::SubjectId.is_in(subjects.iter().copied()))
@@ -240,15 +231,11 @@ pub async fn rows_left(connection: &impl ConnectionTrait, tenant: TenantId, id: 
         .count(connection)
         .await?;
     // The founding subject has the customer's own number.
-    let orders = order_fact::Entity::find()
-        .filter(order_fact::Column::TenantId.eq(tenant.0))
-        .filter(order_fact::Column::SubjectId.eq(id.as_i64()))
-        .count(connection)
-        .await?;
+    let facts = facts::count(connection, tenant, id.as_i64()).await?;
     let key = customer_key::Entity::find_by_id((tenant.0, id.as_i64())).one(connection).await?;
     let row = customer::Entity::find_by_id((tenant.0, id.as_i64())).one(connection).await?;
     let is_full = row.is_some_and(|row| row.erased_at.is_none() || !row.sealed_person.is_empty());
-    Ok(subjects + contacts + orders + u64::from(key.is_some()) + u64::from(is_full))
+    Ok(subjects + contacts + facts + u64::from(key.is_some()) + u64::from(is_full))
 }
 
 /// One erasure.

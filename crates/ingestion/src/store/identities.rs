@@ -1,5 +1,6 @@
 //! Who is who: identities to subjects, subjects to customers, and numbers for new ones.
 
+use super::customers::StoredCustomer;
 use super::entities::{identity, subject};
 use super::keys::TenantKeys;
 use crate::intake::Identity;
@@ -74,6 +75,18 @@ pub async fn resolve(
         }
     }
     Ok(owners)
+}
+
+/// The identities of customers by subject.
+pub async fn by_subject(
+    connection: &impl ConnectionTrait,
+    tenant: TenantId,
+    keys: &TenantKeys,
+    customers: &[StoredCustomer],
+) -> Result<HashMap<i64, Identity>, StoreError> {
+    let asked: Vec<_> = customers.iter().flat_map(|customer| &customer.identities).collect();
+    let owners = resolve(connection, tenant, keys, &asked).await?;
+    Ok(owners.into_iter().map(|(identity, owner)| (owner.subject_id, identity)).collect())
 }
 
 /// Gives each group of identities that name one new customer its subjects; the first of a group founds the customer.

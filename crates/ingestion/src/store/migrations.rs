@@ -3,6 +3,8 @@
 use sea_orm::DbBackend;
 use sea_orm_migration::prelude::*;
 
+mod facts;
+
 /// All migrations.
 pub struct Migrator;
 
@@ -15,6 +17,7 @@ impl MigratorTrait for Migrator {
             Box::new(M0003Facts),
             Box::new(M0004Privacy),
             Box::new(M0005Attributes),
+            Box::new(facts::M0006AllFacts),
         ]
     }
 }
@@ -92,6 +95,25 @@ enum Id {
     AttributeId,
     Sensitivity,
     Description,
+    Currency,
+    ProfitMinor,
+    RefundFact,
+    OrderEventId,
+    InteractionFact,
+    Kind,
+    About,
+    CaseState,
+    SealedText,
+    FeedbackFact,
+    Score,
+    AcquisitionSpend,
+    StartDay,
+    EndDay,
+    Campaign,
+    ExchangeRate,
+    Day,
+    RateNanos,
+    ForeignFact,
 }
 
 fn integer(id: Id) -> ColumnDef {

@@ -28,7 +28,8 @@ pub enum Stage {
     Active = 3,
     /// Many orders, and none of the stages that warn.
     Loyal = 4,
-    /// Silent for longer than its own rhythm explains, or buying half as often.
+    /// Silent for longer than its own rhythm explains, buying or getting in touch half as often, or with a complaint that is not
+    /// resolved.
     AtRisk = 5,
     /// Silent for more than twice its rhythm.
     Dormant = 6,
@@ -81,6 +82,12 @@ pub struct StageInput<'a> {
     pub orders_90: i64,
     /// Orders in the 90 days before those.
     pub previous_orders_90: i64,
+    /// Interactions in the 90 days before the instant.
+    pub interactions_90: i64,
+    /// Interactions in the 90 days before those.
+    pub previous_interactions_90: i64,
+    /// Complaints that are not resolved.
+    pub open_complaints: i64,
 }
 
 /// Where a customer stands, and why.
@@ -109,7 +116,8 @@ struct Evidence<'a> {
     p80: Rational,
     /// The gap before the last order met DORMANT by what was known before it.
     back_from_dormant: bool,
-    declined: bool,
+    /// Why the customer is at risk, whatever its silence.
+    risk: Option<Rule>,
 }
 
 impl StagePolicy {
@@ -136,6 +144,18 @@ impl StagePolicy {
     }
 }
 
+/// Why a customer is at risk, whatever its silence. `None`: it is not.
+fn risk(policy: &StagePolicy, input: &StageInput<'_>) -> Option<Rule> {
+    let declined = |now: i64, before: i64| before >= policy.decline_min_count && now.saturating_mul(2) <= before;
+    if declined(input.orders_90, input.previous_orders_90) {
+        Some(Rule::AtRiskByFewerOrders)
+    } else if declined(input.interactions_90, input.previous_interactions_90) {
+        Some(Rule::AtRiskByFewerInteractions)
+    } else {
+        (input.open_complaints > 0).then_some(Rule::AtRiskByComplaint)
+    }
+}
+
 impl<'a> Evidence<'a> {
     /// `None`: no order.
     fn of(policy: &'a StagePolicy, input: &StageInput<'_>, zone: &TimeZone) -> Option<Self> {
@@ -151,8 +171,7 @@ impl<'a> Evidence<'a> {
             orders: input.orders,
             p80: rhythm.p80,
             back_from_dormant,
-            declined: input.previous_orders_90 >= policy.decline_min_orders
-                && input.orders_90.saturating_mul(2) <= input.previous_orders_90,
+            risk: risk(policy, input),
         })
     }
 
@@ -174,8 +193,8 @@ impl<'a> Evidence<'a> {
             Rule::CameBack
         } else if self.p80.is_exceeded(1, silent_days) {
             Rule::AtRiskBySilence
-        } else if self.declined {
-            Rule::AtRiskByDecline
+        } else if let Some(risk) = self.risk {
+            risk
         } else if days_since_first < i64::from(policy.new_days) && self.orders < policy.new_orders {
             Rule::NewCustomer
         } else if self.orders >= policy.loyal_orders {

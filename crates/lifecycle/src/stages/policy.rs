@@ -22,7 +22,7 @@ pub struct StagePolicy {
     /// REACTIVATED: the last order is less than this many local days ago. Default: 90.
     pub reactivated_days: i32,
     /// `AT_RISK` by decline: at least this many orders in the 90 days before the last 90. Default: 4.
-    pub decline_min_orders: i64,
+    pub decline_min_count: i64,
 }
 
 /// Why a policy is refused, by the name of the parameter.
@@ -47,7 +47,7 @@ impl Default for StagePolicy {
             churned_factor: 4,
             dormant_factor: 2,
             reactivated_days: 90,
-            decline_min_orders: 4,
+            decline_min_count: 4,
         }
     }
 }
@@ -63,7 +63,7 @@ impl StagePolicy {
             ("new_orders", self.new_orders),
             ("loyal_orders", self.loyal_orders),
             ("reactivated_days", i64::from(self.reactivated_days)),
-            ("decline_min_orders", self.decline_min_orders),
+            ("decline_min_count", self.decline_min_count),
         ];
         if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value < 1) {
             return Err(StagePolicyError::NotPositive(name));

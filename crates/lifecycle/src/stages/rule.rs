@@ -10,7 +10,9 @@ pub(super) enum Rule {
     DormantBySilence,
     CameBack,
     AtRiskBySilence,
-    AtRiskByDecline,
+    AtRiskByFewerOrders,
+    AtRiskByFewerInteractions,
+    AtRiskByComplaint,
     NewCustomer,
     ManyOrders,
     Otherwise,
@@ -23,7 +25,10 @@ impl Rule {
             Self::ChurnedBySilence => Stage::Churned,
             Self::DormantBySilence => Stage::Dormant,
             Self::CameBack => Stage::Reactivated,
-            Self::AtRiskBySilence | Self::AtRiskByDecline => Stage::AtRisk,
+            Self::AtRiskBySilence
+            | Self::AtRiskByFewerOrders
+            | Self::AtRiskByFewerInteractions
+            | Self::AtRiskByComplaint => Stage::AtRisk,
             Self::NewCustomer => Stage::New,
             Self::ManyOrders => Stage::Loyal,
             Self::Otherwise => Stage::Active,
@@ -45,9 +50,14 @@ impl Rule {
                 policy.reactivated_days, policy.dormant_factor
             ),
             Self::AtRiskBySilence => "silent for longer than its rhythm explains".to_owned(),
-            Self::AtRiskByDecline => format!(
+            Self::AtRiskByFewerInteractions => format!(
+                "interactions of 90 days at most half of those of the 90 days before, which were {} or more",
+                policy.decline_min_count
+            ),
+            Self::AtRiskByComplaint => "a complaint that is not resolved".to_owned(),
+            Self::AtRiskByFewerOrders => format!(
                 "orders of 90 days at most half of those of the 90 days before, which were {} or more",
-                policy.decline_min_orders
+                policy.decline_min_count
             ),
             Self::NewCustomer => {
                 format!("first order under {} days ago, and fewer than {} orders", policy.new_days, policy.new_orders)

@@ -24,8 +24,7 @@ fn customer(silent: i64, gap_days: &[i32]) -> StageInput<'_> {
         last_order: Some(days_ago(silent)),
         orders: gap_days.len() as i64 + 1,
         gap_days,
-        orders_90: 0,
-        previous_orders_90: 0,
+        ..StageInput::default()
     }
 }
 
@@ -93,6 +92,23 @@ fn coming_back_from_a_dormant_gap_counts_for_ninety_days() {
 }
 
 #[test]
+fn interactions_down_by_half_are_a_risk_from_four_on() {
+    let table = [(2, 4, Stage::AtRisk), (3, 4, Stage::Loyal), (0, 3, Stage::Loyal), (0, 9, Stage::AtRisk)];
+    for (interactions_90, previous_interactions_90, expected) in table {
+        let input = StageInput { orders: 9, interactions_90, previous_interactions_90, ..customer(5, &[20, 20, 20]) };
+        assert_eq!(stage_of(&input), expected, "{interactions_90} after {previous_interactions_90}");
+    }
+}
+
+#[test]
+fn a_complaint_that_is_not_resolved_is_a_risk_unless_silence_says_worse() {
+    let complaining = |silent| StageInput { orders: 9, open_complaints: 1, ..customer(silent, &[20, 20, 20]) };
+    assert_eq!(stage_of(&complaining(5)), Stage::AtRisk);
+    assert_eq!(stage_of(&StageInput { open_complaints: 0, ..complaining(5) }), Stage::Loyal);
+    assert_eq!(stage_of(&complaining(1_000)), Stage::Churned);
+}
+
+#[test]
 fn orders_down_by_half_are_a_risk_from_four_on() {
     let table = [(2, 4, Stage::AtRisk), (3, 4, Stage::Loyal), (0, 3, Stage::Loyal), (3, 7, Stage::AtRisk)];
     for (orders_90, previous_orders_90, expected) in table {
@@ -140,7 +156,7 @@ fn parameters_that_make_no_sense_still_have_a_defined_result() {
         churned_factor: i32::MAX,
         dormant_factor: i32::MIN,
         reactivated_days: i32::MAX,
-        decline_min_orders: i64::MIN,
+        decline_min_count: i64::MIN,
     };
     let input =
         StageInput { orders_90: i64::MAX, previous_orders_90: i64::MIN, ..customer(1, &[i32::MAX, i32::MIN, 1]) };
@@ -178,7 +194,7 @@ proptest! {
         policy in prop_oneof![Just(StagePolicy::default()), any_policy()],
         gap_days in prop::collection::vec(1..150_i32, 0..8),
         more_orders in 0..3_i64,
-        windows in (0..6_i64, 0..8_i64),
+        windows in (0..6_i64, 0..8_i64, 0..6_i64, 0..8_i64, 0..2_i64),
         // 2009 to 2012: it holds the day that Samoa left out and the last folds over midnight of St. John's.
         last_order in 1_230_768_000_000_000_i64..1_325_376_000_000_000,
         later in -300_000_000_i64..300 * DAY_MICROS,
@@ -192,6 +208,9 @@ proptest! {
             gap_days: &gap_days,
             orders_90: windows.0,
             previous_orders_90: windows.1,
+            interactions_90: windows.2,
+            previous_interactions_90: windows.3,
+            open_complaints: windows.4,
         };
         prop_assert_eq!(policy.validate(), Ok(()));
         let as_of = last_order.plus_micros(later);

@@ -36,6 +36,14 @@ pub struct Customer<'a> {
     pub revenue_365_minor: i64,
     /// Of each purpose, in the order of the fields.
     pub consents: [&'a str; 5],
+    pub top_category: &'a str,
+    pub interactions: i64,
+    pub last_interaction_at: Option<i64>,
+    pub interactions_90: i64,
+    pub previous_interactions_90: i64,
+    pub last_nps: Option<i64>,
+    pub open_complaints: i64,
+    pub open_tickets: i64,
 }
 
 impl Customer<'_> {
@@ -75,6 +83,14 @@ impl Customer<'_> {
             FieldId::ConsentAnalytics => text(self.consents[2]),
             FieldId::ConsentSupport => text(self.consents[3]),
             FieldId::ConsentThirdParty => text(self.consents[4]),
+            FieldId::TopCategory => text(self.top_category),
+            FieldId::Interactions => int(self.interactions),
+            FieldId::LastInteractionAt => self.last_interaction_at.map(ValueRef::Instant),
+            FieldId::Interactions90 => int(self.interactions_90),
+            FieldId::PreviousInteractions90 => int(self.previous_interactions_90),
+            FieldId::LastNps => self.last_nps.map(ValueRef::Int),
+            FieldId::OpenComplaints => int(self.open_complaints),
+            FieldId::OpenTickets => int(self.open_tickets),
         }
     }
 

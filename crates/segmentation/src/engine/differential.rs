@@ -14,9 +14,19 @@ const NOW_MICROS: i64 = 1_162_987_200_000_000;
 /// Few values, so that rows tie with each other and with constants. The empty one is a missing one.
 const TEXTS: [&str; 12] = ["", "a", "A", "ab", "é", "e\u{301}", "重要价值", "重要", "online", "🛒", "zz", "\u{10ffff}"];
 const NUMBERS: [i64; 12] = [i64::MIN, i64::MIN + 1, -100, -1, 0, 1, 2, 5, 99, 100, i64::MAX - 1, i64::MAX];
-const TEXT_FIELDS: [&str; 9] =
-    ["label", "stage", "kind", "owner", "region", "department", "language", "acquisition_channel", "channel"];
-const INT_FIELDS: [&str; 9] = [
+const TEXT_FIELDS: [&str; 10] = [
+    "label",
+    "stage",
+    "kind",
+    "owner",
+    "region",
+    "department",
+    "language",
+    "acquisition_channel",
+    "channel",
+    "top_category",
+];
+const INT_FIELDS: [&str; 15] = [
     "rfm.r",
     "rfm.f",
     "rfm.m",
@@ -26,9 +36,15 @@ const INT_FIELDS: [&str; 9] = [
     "orders_90",
     "orders_365",
     "previous_orders_90",
+    "interactions",
+    "interactions_90",
+    "previous_interactions_90",
+    "last_nps",
+    "open_complaints",
+    "open_tickets",
 ];
 const MONEY_FIELDS: [&str; 5] = ["net_revenue", "average_order_value", "revenue_30", "revenue_90", "revenue_365"];
-const INSTANT_FIELDS: [&str; 2] = ["first_order_at", "last_order_at"];
+const INSTANT_FIELDS: [&str; 3] = ["first_order_at", "last_order_at", "last_interaction_at"];
 const ZONES: [&str; 5] = ["UTC", "Asia/Tokyo", "America/St_Johns", "Pacific/Apia", "Pacific/Kiritimati"];
 
 /// Values that follow from a seed alone (`SplitMix64`), so that a case of a hundred rows stays cheap to make and to shrink.
@@ -121,6 +137,14 @@ impl Owned {
             revenue_90_minor: seeded.number(),
             revenue_365_minor: seeded.number(),
             consents: std::array::from_fn(|_| ["", "given", "objected"][seeded.below(3)]),
+            top_category: channel,
+            interactions: seeded.number(),
+            last_interaction_at: seeded.instant(),
+            interactions_90: seeded.number(),
+            previous_interactions_90: seeded.number(),
+            last_nps: Some(seeded.number()).filter(|score| score % 3 != 0),
+            open_complaints: seeded.number(),
+            open_tickets: seeded.number(),
         }
     }
 }

@@ -68,6 +68,12 @@ impl Entry {
             customer.purchase_days = features.purchase_days;
             customer.net_revenue_minor = minor(features.net_revenue.as_ref()).unwrap_or(0);
             customer.average_order_value_minor = minor(features.average_order_value.as_ref());
+            customer.top_category = &features.top_category;
+            customer.interactions = features.interactions;
+            customer.last_interaction_at = instant(features.last_interaction_time.as_ref());
+            customer.last_nps = features.last_nps.map(i64::from);
+            customer.open_complaints = features.open_complaints;
+            customer.open_tickets = features.open_tickets;
             for window in &features.windows {
                 let revenue = minor(window.revenue.as_ref()).unwrap_or(0);
                 match window.days {
@@ -75,6 +81,8 @@ impl Entry {
                     90 => {
                         (customer.orders_90, customer.revenue_90_minor) = (window.orders, revenue);
                         customer.previous_orders_90 = window.previous_orders;
+                        customer.interactions_90 = window.interactions;
+                        customer.previous_interactions_90 = window.previous_interactions;
                     }
                     365 => (customer.orders_365, customer.revenue_365_minor) = (window.orders, revenue),
                     _ => {}

@@ -117,6 +117,7 @@ fn order(customer: u32, number: u32) -> Order {
         category: "music".to_owned(),
         quantity: pieces,
         amount: Some(amount.clone()),
+        ..OrderLine::default()
     };
     Order {
         customer: Some(identity(customer)),
@@ -125,6 +126,7 @@ fn order(customer: u32, number: u32) -> Order {
         channel: CHANNELS[random.below(4) as usize].to_owned(),
         amount: Some(amount),
         lines: vec![line],
+        ..Order::default()
     }
 }
 

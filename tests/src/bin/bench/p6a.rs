@@ -233,6 +233,8 @@ fn features(time: Option<Timestamp>) -> Features {
         revenue: money(i64::from(days)),
         previous_orders: 1,
         previous_revenue: money(40),
+        interactions: 3,
+        previous_interactions: 1,
     };
     let contacts = |channel: &str| ChannelActivity { channel: channel.to_owned(), contacts: 5 };
     Features {
@@ -249,6 +251,10 @@ fn features(time: Option<Timestamp>) -> Features {
         channels: vec![contacts("online"), contacts("store")],
         gap_days: vec![30; 9],
         gap_p80_days: Some(30.0),
+        gross_revenue: money(1_000),
+        refunded: money(0),
+        top_category: "music".to_owned(),
+        ..Features::default()
     }
 }
 

@@ -15,7 +15,7 @@ const ROWS_PER_STATEMENT: usize = 128;
 
 const TABLE: &str = "CREATE TABLE order_fact (tenant_id integer NOT NULL, subject_id bigint NOT NULL, \
      source text NOT NULL, event_id text NOT NULL, body_hash blob NOT NULL, occurred_at bigint NOT NULL, \
-     channel text NOT NULL, amount_minor bigint NOT NULL, lines blob NOT NULL, \
+     channel text NOT NULL, amount_minor bigint NOT NULL, lines blob NOT NULL, currency integer NOT NULL, profit_minor bigint, \
      PRIMARY KEY (tenant_id, subject_id, source, event_id)) WITHOUT ROWID";
 
 struct StoredOrder {
@@ -84,7 +84,7 @@ async fn open(path: &Path) -> anyhow::Result<SqliteConnection> {
 }
 
 fn statement(rows: usize) -> String {
-    let row = "(?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    let row = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     format!("INSERT INTO order_fact VALUES {}", vec![row; rows].join(", "))
 }
 
@@ -100,7 +100,10 @@ async fn insert(connection: &mut SqliteConnection, sql: Arc<str>, orders: &[Stor
             .bind(order.occurred_at)
             .bind(order.channel.as_str())
             .bind(order.amount_minor)
-            .bind(order.lines.as_slice());
+            .bind(order.lines.as_slice())
+            // In the base currency, with no profit said.
+            .bind(0)
+            .bind(None::<i64>);
     }
     let written = query.execute(connection).await?.rows_affected();
     anyhow::ensure!(written == orders.len() as u64, "{written} of {} orders were written", orders.len());

@@ -1,0 +1,283 @@
+//! Facts as features need them: of whole customers, in the tenant's base currency.
+
+use super::{KEYS_PER_QUERY, by_keys};
+use crate::features::{CaseEvent, CustomerFacts, FeedbackFact, InteractionFact, OrderFact, Purchase, RefundFact};
+use crate::store::entities::feedback_fact::{self, Column as Feedback};
+use crate::store::entities::interaction_fact::{self, Column as Interaction};
+use crate::store::entities::{order_fact, refund_fact, subject};
+use crate::store::rates::{self, Rates};
+use prost::Message;
+use quintile_domain::ids::{CustomerId, TenantId};
+use quintile_domain::time::Instant;
+use quintile_proto::ingestion::{CaseState, FeedbackKind, InteractionKind, OrderLine};
+use quintile_rpc::convert;
+use quintile_rpc::policy::Tenant;
+use quintile_store::StoreError;
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect};
+use std::collections::{HashMap, HashSet};
+
+/// The facts of these customers, of all their subjects. A customer without facts is not among them.
+pub async fn of_customers(
+    connection: &impl ConnectionTrait,
+    tenant: &Tenant,
+    customers: &[CustomerId],
+) -> Result<HashMap<CustomerId, CustomerFacts>, StoreError> {
+    let mut facts = HashMap::with_capacity(customers.len());
+    for chunk in customers.chunks(KEYS_PER_QUERY) {
+        let links = subject::Entity::find()
+            .filter(subject::Column::TenantId.eq(tenant.id.0))
+            .filter(subject::Column::CustomerId.is_in(chunk.iter().map(|id| id.as_i64())))
+            .all(connection)
+            .await?;
+        let mut stored = Stored::default();
+        for subjects in links.chunks(KEYS_PER_QUERY) {
+            let subjects: Vec<i64> = subjects.iter().map(|link| link.subject_id).collect();
+            stored.read(connection, tenant.id, &subjects).await?;
+        }
+        let owners = Owners::new(&links)?;
+        let purchases = stored.purchases(connection, tenant.id, &owners).await?;
+        let rates = rates::load(connection, tenant.id, &stored.foreign_days(&purchases, tenant)).await?;
+        stored.hand_over(&mut facts, &owners, &purchases, &rates, tenant)?;
+    }
+    Ok(facts)
+}
+
+/// Which customer each subject belongs to, and back.
+struct Owners {
+    of: HashMap<i64, CustomerId>,
+    subjects: HashMap<CustomerId, Vec<i64>>,
+}
+
+impl Owners {
+    fn new(links: &[subject::Model]) -> Result<Self, StoreError> {
+        let mut owners = Self { of: HashMap::with_capacity(links.len()), subjects: HashMap::new() };
+        for link in links {
+            let customer = CustomerId::try_from(link.customer_id).map_err(|_| StoreError::Sealed("customer id"))?;
+            owners.of.insert(link.subject_id, customer);
+            owners.subjects.entry(customer).or_default().push(link.subject_id);
+        }
+        Ok(owners)
+    }
+
+    fn of(&self, subject: i64) -> Result<CustomerId, StoreError> {
+        self.of.get(&subject).copied().ok_or(StoreError::Sealed("a fact without a customer"))
+    }
+}
+
+/// An order that a refund names: whose it is, and what it says.
+struct NamedPurchase {
+    at: i64,
+    amount_minor: i64,
+    currency: i32,
+}
+
+/// Purchases that refunds name, by subject, source and event id.
+type Purchases = HashMap<super::Key, NamedPurchase>;
+
+/// Subject, instant, amount, channel, currency, profit and lines of an order.
+type StoredOrder = (i64, i64, i64, String, i32, Option<i64>, Vec<u8>);
+
+/// What lies in the tables, in the currencies that it came in.
+#[derive(Default)]
+struct Stored {
+    orders: Vec<StoredOrder>,
+    refunds: Vec<refund_fact::Model>,
+    /// Subject, instant, kind, channel, source, what it is about, and case state.
+    interactions: Vec<(i64, i64, i32, String, String, String, i32)>,
+    /// Subject, instant, kind and score.
+    feedback: Vec<(i64, i64, i32, Option<i64>)>,
+}
+
+impl Stored {
+    async fn read(
+        &mut self,
+        connection: &impl ConnectionTrait,
+        tenant: TenantId,
+        subjects: &[i64],
+    ) -> Result<(), StoreError> {
+        let orders: Vec<StoredOrder> = order_fact::Entity::find()
+            .select_only()
+            .columns([order_fact::Column::SubjectId, order_fact::Column::OccurredAt, order_fact::Column::AmountMinor])
+            .columns([order_fact::Column::Channel, order_fact::Column::Currency, order_fact::Column::ProfitMinor])
+            .column(order_fact::Column::Lines)
+            .filter(order_fact::Column::TenantId.eq(tenant.0))
+            .filter(order_fact::Column::SubjectId.is_in(subjects.iter().copied()))
+            .into_tuple()
+            .all(connection)
+            .await?;
+        self.orders.extend(orders);
+        let refunds = refund_fact::Entity::find()
+            .filter(refund_fact::Column::TenantId.eq(tenant.0))
+            .filter(refund_fact::Column::SubjectId.is_in(subjects.iter().copied()))
+            .all(connection)
+            .await?;
+        self.refunds.extend(refunds);
+        let interactions: Vec<(i64, i64, i32, String, String, String, i32)> = interaction_fact::Entity::find()
+            .select_only()
+            .columns([Interaction::SubjectId, Interaction::OccurredAt, Interaction::Kind, Interaction::Channel])
+            .columns([Interaction::Source, Interaction::About, Interaction::CaseState])
+            .filter(Interaction::TenantId.eq(tenant.0))
+            .filter(Interaction::SubjectId.is_in(subjects.iter().copied()))
+            .into_tuple()
+            .all(connection)
+            .await?;
+        self.interactions.extend(interactions);
+        let feedback: Vec<(i64, i64, i32, Option<i64>)> = feedback_fact::Entity::find()
+            .select_only()
+            .columns([Feedback::SubjectId, Feedback::OccurredAt, Feedback::Kind, Feedback::Score])
+            .filter(Feedback::TenantId.eq(tenant.0))
+            .filter(Feedback::SubjectId.is_in(subjects.iter().copied()))
+            .into_tuple()
+            .all(connection)
+            .await?;
+        self.feedback.extend(feedback);
+        Ok(())
+    }
+
+    /// The orders that refunds name. After a merge they may hang on another subject of the same customer.
+    async fn purchases(
+        &self,
+        connection: &impl ConnectionTrait,
+        tenant: TenantId,
+        owners: &Owners,
+    ) -> Result<Purchases, StoreError> {
+        let mut keys = HashSet::new();
+        for refund in self.refunds.iter().filter(|refund| !refund.order_event_id.is_empty()) {
+            for subject in owners.subjects.get(&owners.of(refund.subject_id)?).into_iter().flatten() {
+                keys.insert((*subject, refund.source.as_str(), refund.order_event_id.as_str()));
+            }
+        }
+        let mut keys: Vec<_> = keys.into_iter().collect();
+        keys.sort_unstable();
+        let mut purchases = Purchases::new();
+        let select = "SELECT subject_id, source, event_id, occurred_at, amount_minor, currency FROM order_fact";
+        for chunk in keys.chunks(KEYS_PER_QUERY) {
+            let statement = by_keys(connection.get_database_backend(), select, tenant, chunk);
+            for row in connection.query_all_raw(statement).await? {
+                let key = (row.try_get("", "subject_id")?, row.try_get("", "source")?, row.try_get("", "event_id")?);
+                let (at, amount_minor) = (row.try_get("", "occurred_at")?, row.try_get("", "amount_minor")?);
+                purchases.insert(key, NamedPurchase { at, amount_minor, currency: row.try_get("", "currency")? });
+            }
+        }
+        Ok(purchases)
+    }
+
+    /// The currencies and local days whose rates are wanted.
+    fn foreign_days(&self, purchases: &Purchases, tenant: &Tenant) -> Vec<(i32, i32)> {
+        let orders = self.orders.iter().map(|order| (order.4, order.1));
+        let refunds = self.refunds.iter().map(|refund| (refund.currency, refund.occurred_at));
+        let purchases = purchases.values().map(|purchase| (purchase.currency, purchase.at));
+        let foreign = orders.chain(refunds).chain(purchases).filter(|(currency, _)| *currency != 0);
+        let mut days: Vec<_> =
+            foreign.map(|(currency, at)| (currency, tenant.zone.local_day(Instant::from_micros(at)))).collect();
+        days.sort_unstable();
+        days.dedup();
+        days
+    }
+
+    fn hand_over(
+        self,
+        facts: &mut HashMap<CustomerId, CustomerFacts>,
+        owners: &Owners,
+        purchases: &Purchases,
+        rates: &Rates,
+        tenant: &Tenant,
+    ) -> Result<(), StoreError> {
+        for (subject, at, amount, channel, currency, profit, lines) in self.orders {
+            let facts = facts.entry(owners.of(subject)?).or_default();
+            let at = Instant::from_micros(at);
+            let base = |minor| rates.base(minor, currency, tenant.zone.local_day(at), tenant.currency);
+            let Some(amount_minor) = base(amount) else {
+                facts.without_rate += 1;
+                continue;
+            };
+            let profit_minor = profit.and_then(base);
+            let categories = categories(&lines, |minor| base(minor).unwrap_or_default(), currency, tenant)?;
+            facts.orders.push(OrderFact { at, amount_minor, profit_minor, channel, categories });
+        }
+        for refund in self.refunds {
+            let facts = facts.entry(owners.of(refund.subject_id)?).or_default();
+            match refund_fact(refund, owners, purchases, rates, tenant)? {
+                Some(refund) => facts.refunds.push(refund),
+                None => facts.without_rate += 1,
+            }
+        }
+        for (subject, at, kind, channel, source, about, state) in self.interactions {
+            let case = case(kind, state, source, about);
+            let interaction = InteractionFact { at: Instant::from_micros(at), kind, channel, case };
+            facts.entry(owners.of(subject)?).or_default().interactions.push(interaction);
+        }
+        for (subject, at, kind, score) in self.feedback {
+            let kind = FeedbackKind::try_from(kind).unwrap_or_default();
+            let feedback = FeedbackFact { at: Instant::from_micros(at), kind, score };
+            facts.entry(owners.of(subject)?).or_default().feedback.push(feedback);
+        }
+        Ok(())
+    }
+}
+
+/// What an order's lines say of categories: for each that is named, what was paid in it, in minor units of the base currency.
+fn categories(
+    encoded: &[u8],
+    base: impl Fn(i64) -> i64,
+    currency: i32,
+    tenant: &Tenant,
+) -> Result<Vec<(String, i64)>, StoreError> {
+    let mut categories = Vec::new();
+    let mut rest = encoded;
+    while !rest.is_empty() {
+        let line = OrderLine::decode_length_delimited(&mut rest).map_err(|_| StoreError::Sealed("order lines"))?;
+        if !line.category.is_empty() {
+            let currency = rates::currency(currency, tenant.currency);
+            let paid = convert::sent_minor(line.amount.as_ref(), currency).unwrap_or_default();
+            categories.push((line.category, base(paid)));
+        }
+    }
+    Ok(categories)
+}
+
+/// A refund in the base currency: at the rate of its purchase, if that is of the same currency, so that all of a purchase given back is
+/// all of it. `None`: it waits for a rate.
+fn refund_fact(
+    refund: refund_fact::Model,
+    owners: &Owners,
+    purchases: &Purchases,
+    rates: &Rates,
+    tenant: &Tenant,
+) -> Result<Option<RefundFact>, StoreError> {
+    let at = Instant::from_micros(refund.occurred_at);
+    let base = |minor, currency, at| rates.base(minor, currency, tenant.zone.local_day(at), tenant.currency);
+    let mut rate_of = at;
+    let mut purchase = Purchase::Any;
+    if !refund.order_event_id.is_empty() {
+        purchase = Purchase::Missing;
+        // The refund's own subject first, the others by their numbers.
+        let mut subjects = owners.subjects.get(&owners.of(refund.subject_id)?).cloned().unwrap_or_default();
+        subjects.sort_unstable_by_key(|subject| (*subject != refund.subject_id, *subject));
+        let key = |subject| (subject, refund.source.clone(), refund.order_event_id.clone());
+        let named = subjects.into_iter().find_map(|subject| purchases.get_key_value(&key(subject)));
+        if let Some((key, order)) = named {
+            let bought = Instant::from_micros(order.at);
+            if order.currency == refund.currency {
+                rate_of = bought;
+            }
+            if let Some(amount_minor) = base(order.amount_minor, order.currency, bought) {
+                purchase = Purchase::Known { key: key.clone(), at: bought, amount_minor };
+            }
+        }
+    }
+    let amount_minor = base(refund.amount_minor, refund.currency, rate_of);
+    let id = (refund.source, refund.event_id);
+    Ok(amount_minor.map(|amount_minor| RefundFact { at, subject_id: refund.subject_id, id, amount_minor, purchase }))
+}
+
+/// What an interaction says of a ticket or a complaint.
+fn case(kind: i32, state: i32, source: String, about: String) -> Option<CaseEvent> {
+    let resolved = match CaseState::try_from(state).ok()? {
+        CaseState::Opened => false,
+        CaseState::Resolved => true,
+        CaseState::Unspecified => return None,
+    };
+    let complaint = kind == i32::from(InteractionKind::Complaint);
+    Some(CaseEvent { complaint, id: (source, about), resolved })
+}
