@@ -8,9 +8,10 @@ from support.refusals import Refusal
 ONE_EACH = ("ClockService/GetAsOf", "ScoreModelService/ListScoreModels", "StageService/GetFunnel",
             "SegmentService/ListSegments", "TenantService/ListTenants")
 FORCE_SECONDS = 15
-# What takes in anybody's facts or drops them: no role with a row scope has it.
+# What takes in anybody's facts, drops them, or tells who is one person with whom: no role with a row scope has it.
 TAKING_IN = ("IngestService/Ingest", "IngestService/IngestBatch", "IngestService/ReplayReject", "IngestService/DeleteReject",
-             "CustomerService/CreateCustomer")
+             "CustomerService/CreateCustomer", "IdentityService/MergeCustomers", "IdentityService/UnmergeCustomers",
+             "IdentityService/ListMerges", "IdentityService/ListIdentityConflicts", "IdentityService/ResolveIdentityConflict")
 
 
 def as_dict(message):

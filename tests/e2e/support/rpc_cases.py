@@ -221,6 +221,26 @@ def reject_of_a_case(world):
     return {"name": next(each.name for each in rejects if each.stream_id == request["request_id"])}
 
 
+def two_customers(world):
+    """Two new customers, as a request to merge them."""
+    return {"customer": somebody(world)["name"], "other": somebody(world)["name"]}
+
+
+def merged(world):
+    return world.client("admin").call("IdentityService/MergeCustomers", two_customers(world)).name
+
+
+def conflict(world):
+    """The conflict of a customer with another of the same e-mail address."""
+    admin = world.client("admin")
+    email = f"{uuid.uuid4().hex}@example.com"
+    for _ in range(2):
+        request = {"customer": {"identities": [facts.identity(uuid.uuid4().hex)], "email": email}}
+        name = admin.call("CustomerService/CreateCustomer", request).name
+    conflicts = questions.everything(admin, "IdentityService/ListIdentityConflicts", "conflicts", page_size=1_000)
+    return next(each.name for each in conflicts if name in each.customers)
+
+
 def of_customer(part):
     """A request by the name of a part of the canary customer."""
     return lambda world: {"name": f"{world.customer}{part}"}
@@ -252,6 +272,12 @@ CASES = {
     f"{INGESTION}.FactService/ListCustomerFacts": unary(EVERY_ROLE, lambda world: {"parent": world.customer}),
     f"{INGESTION}.FactService/ListWaitingFacts": Case(PIPELINES, lambda world, client, method: [
         client.exchange(method, {"reason": f"WAITING_REASON_{reason}"}) for reason in ("NO_EXCHANGE_RATE", "NO_PURCHASE")]),
+    f"{INGESTION}.IdentityService/MergeCustomers": unary(CARE, two_customers),
+    f"{INGESTION}.IdentityService/UnmergeCustomers": unary(CARE, lambda world: {"name": merged(world)}),
+    f"{INGESTION}.IdentityService/ListMerges": unary(CARE, lambda world: merged(world) and {}),
+    f"{INGESTION}.IdentityService/ListIdentityConflicts": unary(CARE, lambda world: conflict(world) and {}),
+    f"{INGESTION}.IdentityService/ResolveIdentityConflict": unary(
+        CARE, lambda world: {"name": conflict(world), "state": "CONFLICT_STATE_KEPT_APART"}),
     f"{INGESTION}.FactService/ListExchangeRates": unary(ANALYSIS),
     f"{INGESTION}.FactService/ListAcquisitionSpend": unary(ANALYSIS),
     f"{INGESTION}.PrivacyService/SetConsent": unary(CARE, consent),

@@ -9,13 +9,18 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// The most roles of a tenant's own.
 const MAX_ROLES: usize = 100;
-/// What takes in anybody's facts or drops them, and so can't be held to the rows of a scope.
-const BEYOND_ROW_SCOPES: [&str; 5] = [
+/// What takes in anybody's facts or drops them, or tells who is one person with whom, and so can't be held to the rows of a scope.
+const BEYOND_ROW_SCOPES: [&str; 10] = [
     "quintile.ingestion.v1.IngestService/Ingest",
     "quintile.ingestion.v1.IngestService/IngestBatch",
     "quintile.ingestion.v1.IngestService/ReplayReject",
     "quintile.ingestion.v1.IngestService/DeleteReject",
     "quintile.ingestion.v1.CustomerService/CreateCustomer",
+    "quintile.ingestion.v1.IdentityService/MergeCustomers",
+    "quintile.ingestion.v1.IdentityService/UnmergeCustomers",
+    "quintile.ingestion.v1.IdentityService/ListMerges",
+    "quintile.ingestion.v1.IdentityService/ListIdentityConflicts",
+    "quintile.ingestion.v1.IdentityService/ResolveIdentityConflict",
 ];
 
 /// Checks the roles that a tenant would make for itself. The error names the role and the field by their places.

@@ -74,6 +74,10 @@ const CREATE_CUSTOMERS: Methods = ("quintile.ingestion.v1.CustomerService", &["C
 const READ_ATTRIBUTES: Methods = ("quintile.ingestion.v1.AttributeService", &["GetAttribute", "ListAttributes"]);
 const DECLARE_ATTRIBUTES: Methods = ("quintile.ingestion.v1.AttributeService", &["CreateAttribute", "DeleteAttribute"]);
 const FEATURES: Methods = ("quintile.ingestion.v1.FeatureService", &["GetFeatures"]);
+const MERGES: Methods = (
+    "quintile.ingestion.v1.IdentityService",
+    &["MergeCustomers", "UnmergeCustomers", "ListMerges", "ListIdentityConflicts", "ResolveIdentityConflict"],
+);
 const FACTS: Methods = ("quintile.ingestion.v1.FactService", &["ListCustomerFacts"]);
 const WAITING_FACTS: Methods = ("quintile.ingestion.v1.FactService", &["ListWaitingFacts"]);
 const COMPANY_FACTS: Methods = ("quintile.ingestion.v1.FactService", &["ListExchangeRates", "ListAcquisitionSpend"]);
@@ -150,6 +154,7 @@ const SERVING: &[Methods] = &[
     REJECTS,
     WAITING_FACTS,
     COMPANY_FACTS,
+    MERGES,
     MAKE_SEGMENTS,
     READ_POLICY,
     REFRESH_ISSUERS,
@@ -206,7 +211,7 @@ const SERVICE: SeededRole = SeededRole {
 /// Talks to customers: sees who it is and what there is to know, and of numbers and addresses enough to compare them.
 const SUPPORT: SeededRole = SeededRole {
     name: "support",
-    methods: &[READING, &[UPDATE_CUSTOMERS, LOOK_UP_CUSTOMERS, CONSENTS, PERSONS_RIGHTS]],
+    methods: &[READING, &[UPDATE_CUSTOMERS, LOOK_UP_CUSTOMERS, MERGES, CONSENTS, PERSONS_RIGHTS]],
     forms: &[
         shown(&[Name, FreeText, Pseudonym], Clear),
         shown(&[Phone, Email], Partial),

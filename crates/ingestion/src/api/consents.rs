@@ -10,7 +10,7 @@ use quintile_domain::masking::Masked;
 use quintile_domain::names::required_text;
 use quintile_domain::time::Instant;
 use quintile_proto::ingestion::{ConsentState, CustomerConsents, SetConsentRequest};
-use quintile_proto::types::{CustomerAttributes, ErrorReason, Purpose};
+use quintile_proto::types::{ErrorReason, Purpose};
 use quintile_rpc::{ApiError, Caller, convert};
 use quintile_store::{DatabaseTransaction, StoreError};
 use tonic::Response;
@@ -35,7 +35,7 @@ pub async fn set(
     let change = async {
         let now = service.clock.now();
         let holds = consents::append(&transaction, caller.tenant().id, &keys, &customer, &word, now).await?;
-        if holds && take_over(&mut customer.attributes, word.purpose, word.state) {
+        if holds && consents::take_over(&mut customer.attributes, word.purpose, word.state) {
             customer.changed(now);
             customers::write(&transaction, caller.tenant().id, &keys, std::slice::from_mut(&mut customer)).await?;
             service.touch(&transaction, caller, id).await?;
@@ -100,44 +100,4 @@ fn check(request: &SetConsentRequest, now: Instant) -> Result<Word, ApiError> {
         required_text(&source, MAX_SOURCE_BYTES).map_err(|error| ApiError::invalid_text("source", error))?;
     }
     Ok(Word { purpose, state, at, source })
-}
-
-/// Brings the present state into the attributes. Returns whether anything is different now.
-fn take_over(attributes: &mut CustomerAttributes, purpose: Purpose, state: ConsentState) -> bool {
-    let before = (attributes.consents.clone(), attributes.objections.clone());
-    let number = i32::from(purpose);
-    let place = |list: &mut Vec<i32>, is_in: bool| {
-        list.retain(|other| *other != number);
-        if is_in {
-            list.push(number);
-            list.sort_unstable();
-        }
-    };
-    place(&mut attributes.consents, state == ConsentState::Given);
-    place(&mut attributes.objections, state == ConsentState::Objected);
-    before != (attributes.consents.clone(), attributes.objections.clone())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_purpose_is_consented_to_or_objected_to_or_neither() {
-        let mut attributes = CustomerAttributes::default();
-        let (marketing, analytics) = (i32::from(Purpose::Marketing), i32::from(Purpose::Analytics));
-        let table = [
-            (Purpose::Marketing, ConsentState::Withdrawn, false, vec![], vec![]),
-            (Purpose::Analytics, ConsentState::Given, true, vec![analytics], vec![]),
-            (Purpose::Marketing, ConsentState::Given, true, vec![marketing, analytics], vec![]),
-            (Purpose::Marketing, ConsentState::Given, false, vec![marketing, analytics], vec![]),
-            (Purpose::Marketing, ConsentState::Objected, true, vec![analytics], vec![marketing]),
-            (Purpose::Analytics, ConsentState::Withdrawn, true, vec![], vec![marketing]),
-            (Purpose::Marketing, ConsentState::Withdrawn, true, vec![], vec![]),
-        ];
-        for (purpose, state, changed, consents, objections) in table {
-            assert_eq!(take_over(&mut attributes, purpose, state), changed, "{purpose:?} {state:?}");
-            assert_eq!((&attributes.consents, &attributes.objections), (&consents, &objections));
-        }
-    }
 }

@@ -4,7 +4,7 @@ use super::is_blind;
 use crate::Service;
 use crate::intake::{CustomerPatch, Declared, Identity, Terms, check_kind, normal_email, normal_phone};
 use crate::store::customers::{self, StoredCustomer};
-use crate::store::identities;
+use crate::store::identities::{self, Newcomers};
 use crate::store::privacy::{self, Hold};
 use prost::Message;
 use quintile_chain::{page, store_error};
@@ -87,11 +87,12 @@ impl Customers {
         if !identities::resolve(&transaction, tenant, &keys, &asked).await?.is_empty() {
             return Ok(Created::Taken);
         }
-        let owners = identities::register(&transaction, tenant, &keys, std::slice::from_ref(&patch.identities)).await?;
+        let newcomers = Newcomers { identities: patch.identities.clone(), join: None };
+        let owners = identities::register(&transaction, tenant, &keys, &[newcomers]).await?;
         let owner = owners.get(patch.first_identity()).ok_or(StoreError::Sealed("an identity is gone"))?;
         let mut customer = StoredCustomer::new(tenant, &keys, owner.customer, patch.identities.clone(), now);
-        customer.merge(&patch, now);
-        customer.revision = 1;
+        customer.merge(&patch, owner.home, &[], now);
+        customer.is_made_so();
         if !request_id.is_empty() {
             idempotency::remember(&transaction, request, &customer.id.to_string(), now).await?;
         }

@@ -8,6 +8,7 @@ mod erasures;
 mod export;
 mod facts;
 mod features;
+mod identities;
 mod ingest;
 pub mod lookups;
 mod privacy;
@@ -22,6 +23,7 @@ use quintile_proto::ingestion::clock_service_server::{self, ClockServiceServer};
 use quintile_proto::ingestion::customer_service_server::{self, CustomerServiceServer};
 use quintile_proto::ingestion::fact_service_server::{self, FactServiceServer};
 use quintile_proto::ingestion::feature_service_server::{self, FeatureServiceServer};
+use quintile_proto::ingestion::identity_service_server::{self, IdentityServiceServer};
 use quintile_proto::ingestion::ingest_service_server::{self, IngestServiceServer};
 use quintile_proto::ingestion::privacy_service_server::{self, PrivacyServiceServer};
 use quintile_rpc::Caller;
@@ -51,6 +53,7 @@ pub fn routes(service: &Service) -> Routes {
     Routes::default()
         .add_service(AttributeServiceServer::new(attributes::Attributes { service: service.clone() }))
         .add_service(CustomerServiceServer::new(customers::Customers { service: service.clone() }))
+        .add_service(IdentityServiceServer::new(identities::Identities { service: service.clone() }))
         .add_service(ingest.max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(FactServiceServer::new(facts::Facts { service: service.clone() }))
         .add_service(FeatureServiceServer::new(features::FeatureReads { service: service.clone() }))
@@ -63,6 +66,7 @@ pub fn names() -> Vec<&'static str> {
     vec![
         attribute_service_server::SERVICE_NAME,
         customer_service_server::SERVICE_NAME,
+        identity_service_server::SERVICE_NAME,
         ingest_service_server::SERVICE_NAME,
         fact_service_server::SERVICE_NAME,
         feature_service_server::SERVICE_NAME,

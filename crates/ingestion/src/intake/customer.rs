@@ -119,11 +119,23 @@ pub fn normal_phone(phone: &str, field: &str) -> Result<String, ApiError> {
     if phone.len() > MAX_NAME_BYTES {
         return Err(problem());
     }
-    Phone::parse(phone).map(|phone| phone.e164()).ok_or_else(problem)
+    Phone::parse(&half_width(phone)).map(|phone| phone.e164()).ok_or_else(problem)
+}
+
+/// A text with the full-width forms of ASCII characters, as East Asian keyboards give them, in their usual form.
+fn half_width(text: &str) -> String {
+    let usual = |character: char| match character {
+        '\u{3000}' => ' ',
+        // The full-width forms lie in the order of ASCII.
+        '\u{FF01}'..='\u{FF5E}' => char::from_u32(u32::from(character) - 0xFEE0).unwrap_or(character),
+        other => other,
+    };
+    text.chars().map(usual).collect()
 }
 
 /// An e-mail address in its one spelling.
 pub fn normal_email(email: &str, field: &str) -> Result<String, ApiError> {
+    let email = &half_width(email);
     required_text(email, MAX_NAME_BYTES).map_err(|error| ApiError::invalid_text(field, error))?;
     let well_formed = email.split_once('@').is_some_and(|(local, domain)| {
         !local.is_empty() && !domain.contains('@') && domain.contains('.') && !email.contains(char::is_whitespace)
@@ -174,4 +186,19 @@ fn check_attributes(attributes: &CustomerAttributes) -> Result<(), ApiError> {
             .map_err(|error| ApiError::invalid_text(format!("attributes.{field}"), error))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings_of_one_contact_are_one_contact() {
+        for phone in ["+86 138 0013 8000", "＋８６　１３８００１３８０００", "+86-138-0013-8000"] {
+            assert_eq!(normal_phone(phone, "phone").unwrap(), "+8613800138000");
+        }
+        for email in ["Ann@Example.com", "ａｎｎ＠ｅｘａｍｐｌｅ．ｃｏｍ", "ANN@EXAMPLE.COM"] {
+            assert_eq!(normal_email(email, "email").unwrap(), "ann@example.com");
+        }
+    }
 }

@@ -20,6 +20,10 @@ pub mod customer {
         pub restricted_at: Option<i64>,
         /// When the customer was erased. The row stays, empty: its number is never given again.
         pub erased_at: Option<i64>,
+        /// When each field was last said.
+        pub said_at: Vec<u8>,
+        /// The customer that this one belongs to since they were merged.
+        pub merged_into: Option<i64>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -82,6 +86,8 @@ pub mod subject {
         #[sea_orm(primary_key, auto_increment = false)]
         pub subject_id: i64,
         pub customer_id: i64,
+        /// The customer that the subject was made with, which no merge changes.
+        pub home_id: i64,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -103,6 +109,54 @@ pub mod contact {
         pub contact_hmac: Vec<u8>,
         #[sea_orm(primary_key, auto_increment = false)]
         pub customer_id: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// That two customers, by their own first numbers, are one person.
+pub mod customer_merge {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "customer_merge")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub tenant_id: i32,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub left_id: i64,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub right_id: i64,
+        pub cause: i32,
+        pub created_at: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// That two customers may be one person, and what was decided.
+pub mod identity_conflict {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "identity_conflict")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub tenant_id: i32,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub left_id: i64,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub right_id: i64,
+        pub reason: i32,
+        pub state: i32,
+        pub created_at: i64,
+        pub decided_at: Option<i64>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -1,11 +1,13 @@
 //! Erasures: what goes in one transaction, and the rows by which the rest is followed up.
 
+use super::conflicts;
 use super::consents;
 use super::customers::StoredCustomer;
 use super::entities::{consent_event, contact, customer, customer_key, erasure, identity, reject, subject};
 use super::facts;
 use super::identities;
 use super::keys::TenantKeys;
+use super::merges;
 use super::rejects;
 use crate::FACTS;
 use crate::intake::{Identity, identities_of, normal_email, normal_phone};
@@ -125,28 +127,42 @@ pub async fn erase(
             .await?
             .rows_affected;
     }
-    removed += remove_person(transaction, tenant, customer.id, now).await?;
-    removed += idempotency::forget(transaction, tenant, &customer.id.to_string()).await?;
-    let id = identities::reserve(transaction, tenant, "erasure", 1).await?;
+    removed += merges::forget(transaction, tenant, customer).await?;
+    removed += conflicts::forget(transaction, tenant, customer).await?;
+    let homes: Vec<CustomerId> = customer.records().iter().map(|record| record.home).collect();
+    for home in &homes {
+        removed += remove_person(transaction, tenant, *home, now).await?;
+        removed += idempotency::forget(transaction, tenant, &home.to_string()).await?;
+    }
     let facts_position = feed::next_seq(transaction, tenant, FACTS).await?;
-    feed::publish(transaction, tenant, FACTS, facts_position, &RoaringBitmap::from([customer.id.0])).await?;
-    let receipt = ErasureReceipt {
-        service: crate::SERVICE.to_owned(),
-        rows_removed: i64::try_from(removed).unwrap_or(i64::MAX),
-        ..ErasureReceipt::default()
-    };
-    let erasure = StoredErasure {
-        id,
-        customer: customer.id,
-        requested_at: now,
-        facts_position,
-        completed_at: None,
-        receipts: vec![receipt],
-    };
+    let erased: RoaringBitmap = homes.iter().map(|home| home.0).collect();
+    feed::publish(transaction, tenant, FACTS, facts_position, &erased).await?;
+    // The other services know whom this customer was merged with by their own numbers: each has an erasure. Its own comes last.
+    let mut asked_for = None;
+    for home in homes.into_iter().rev() {
+        let rows_removed = if home == customer.id { i64::try_from(removed).unwrap_or(i64::MAX) } else { 0 };
+        let receipt = ErasureReceipt { service: crate::SERVICE.to_owned(), rows_removed, ..ErasureReceipt::default() };
+        asked_for = Some(begin(transaction, tenant, home, facts_position, receipt, now).await?);
+    }
+    asked_for.ok_or(StoreError::Sealed("a customer without a record"))
+}
+
+/// Notes an erasure with its first receipt.
+async fn begin(
+    transaction: &DatabaseTransaction,
+    tenant: TenantId,
+    customer: CustomerId,
+    facts_position: i64,
+    receipt: ErasureReceipt,
+    now: Instant,
+) -> Result<StoredErasure, StoreError> {
+    let id = identities::reserve(transaction, tenant, "erasure", 1).await?;
+    let receipts = vec![receipt];
+    let erasure = StoredErasure { id, customer, requested_at: now, facts_position, completed_at: None, receipts };
     let row = erasure::ActiveModel {
         tenant_id: Set(tenant.0),
         erasure_id: Set(id),
-        customer_id: Set(customer.id.as_i64()),
+        customer_id: Set(customer.as_i64()),
         requested_at: Set(now.micros()),
         facts_position: Set(facts_position),
         completed_at: Set(None),
@@ -209,6 +225,8 @@ async fn remove_person(
         .col_expr(customer::Column::CreatedAt, Expr::value(0_i64))
         .col_expr(customer::Column::UpdatedAt, Expr::value(0_i64))
         .col_expr(customer::Column::Revision, Expr::value(0_i64))
+        .col_expr(customer::Column::SaidAt, Expr::value(Vec::<u8>::new()))
+        .col_expr(customer::Column::MergedInto, Expr::value(none))
         .col_expr(customer::Column::RestrictedAt, Expr::value(none))
         .col_expr(customer::Column::ErasedAt, Expr::value(now.micros()))
         .filter(customer::Column::TenantId.eq(tenant.0))

@@ -22,7 +22,7 @@ const IDENTITIES: Target = Target {
 
 const SUBJECTS: Target = Target {
     table: "subject",
-    columns: &["tenant_id", "subject_id", "customer_id"],
+    columns: &["tenant_id", "subject_id", "customer_id", "home_id"],
     key: &["tenant_id", "subject_id"],
     on_conflict: OnConflict::Keep,
 };
@@ -34,6 +34,8 @@ pub struct Owner {
     pub subject_id: i64,
     /// The customer.
     pub customer: CustomerId,
+    /// The customer that the subject was made with.
+    pub home: CustomerId,
 }
 
 /// The owners of these identities, as far as they are known.
@@ -64,14 +66,14 @@ pub async fn resolve(
             .filter(subject::Column::SubjectId.is_in(chunk.iter().copied()))
             .all(connection)
             .await?;
-        customers.extend(rows.into_iter().map(|row| (row.subject_id, row.customer_id)));
+        customers.extend(rows.into_iter().map(|row| (row.subject_id, (row.customer_id, row.home_id))));
     }
     let mut owners = HashMap::with_capacity(by_hash.len());
     for (hash, identity) in by_hash {
         let owner = subjects.get(&hash).and_then(|subject_id| Some((*subject_id, *customers.get(subject_id)?)));
-        if let Some((subject_id, customer_id)) = owner {
-            let customer = CustomerId::try_from(customer_id).map_err(|_| StoreError::Sealed("customer id"))?;
-            owners.insert(identity.clone(), Owner { subject_id, customer });
+        if let Some((subject_id, (customer, home))) = owner {
+            let number = |id| CustomerId::try_from(id).map_err(|_| StoreError::Sealed("customer id"));
+            owners.insert(identity.clone(), Owner { subject_id, customer: number(customer)?, home: number(home)? });
         }
     }
     Ok(owners)
@@ -89,27 +91,37 @@ pub async fn by_subject(
     Ok(owners.into_iter().map(|(identity, owner)| (owner.subject_id, identity)).collect())
 }
 
-/// Gives each group of identities that name one new customer its subjects; the first of a group founds the customer.
+/// Identities that nobody knows yet, of one customer.
+#[derive(Clone, Debug)]
+pub struct Newcomers {
+    /// The identities; one at least.
+    pub identities: Vec<Identity>,
+    /// The customer and home that they join. `None`: the first of them founds a customer.
+    pub join: Option<(CustomerId, CustomerId)>,
+}
+
+/// Gives identities that nobody knows yet their subjects.
 pub async fn register(
     transaction: &DatabaseTransaction,
     tenant: TenantId,
     keys: &TenantKeys,
-    groups: &[Vec<Identity>],
+    newcomers: &[Newcomers],
 ) -> Result<HashMap<Identity, Owner>, StoreError> {
-    let count = groups.iter().map(Vec::len).sum::<usize>() as i64;
+    let count = newcomers.iter().map(|group| group.identities.len()).sum::<usize>() as i64;
     if count == 0 {
         return Ok(HashMap::new());
     }
     let mut next = reserve(transaction, tenant, "subject", count).await?;
-    let mut owners = HashMap::with_capacity(groups.len());
-    let (mut hashes, mut subjects, mut customers) = (Vec::new(), Vec::new(), Vec::new());
-    for group in groups {
-        let customer = CustomerId::try_from(next).map_err(|_| StoreError::Sealed("there are too many customers"))?;
-        for identity in group {
-            owners.insert(identity.clone(), Owner { subject_id: next, customer });
+    let mut owners = HashMap::with_capacity(newcomers.len());
+    let (mut hashes, mut subjects) = (Vec::new(), Vec::new());
+    for group in newcomers {
+        let founded = CustomerId::try_from(next).map_err(|_| StoreError::Sealed("there are too many customers"))?;
+        let (customer, home) = group.join.unwrap_or((founded, founded));
+        for identity in &group.identities {
+            let owner = Owner { subject_id: next, customer, home };
+            owners.insert(identity.clone(), owner);
             hashes.push((keys.identity_hash(identity), next));
-            subjects.push(next);
-            customers.push(customer.as_i64());
+            subjects.push(owner);
             next += 1;
         }
     }
@@ -123,7 +135,13 @@ pub async fn register(
         // Another replica was faster with one of them: with its rows the next attempt will find it.
         return Err(StoreError::Fenced);
     }
-    SUBJECTS.write(transaction, vec![tenants(), Column::BigInt(subjects), Column::BigInt(customers)]).await?;
+    let columns = vec![
+        tenants(),
+        Column::BigInt(subjects.iter().map(|owner| owner.subject_id).collect()),
+        Column::BigInt(subjects.iter().map(|owner| owner.customer.as_i64()).collect()),
+        Column::BigInt(subjects.iter().map(|owner| owner.home.as_i64()).collect()),
+    ];
+    SUBJECTS.write(transaction, columns).await?;
     Ok(owners)
 }
 

@@ -4,6 +4,7 @@ use sea_orm::DbBackend;
 use sea_orm_migration::prelude::*;
 
 mod facts;
+mod merges;
 
 /// All migrations.
 pub struct Migrator;
@@ -18,6 +19,7 @@ impl MigratorTrait for Migrator {
             Box::new(M0004Privacy),
             Box::new(M0005Attributes),
             Box::new(facts::M0006AllFacts),
+            Box::new(merges::M0007Merges),
         ]
     }
 }
@@ -114,6 +116,15 @@ enum Id {
     Day,
     RateNanos,
     ForeignFact,
+    SaidAt,
+    MergedInto,
+    HomeId,
+    CustomerMerge,
+    IdentityConflict,
+    LeftId,
+    RightId,
+    Cause,
+    DecidedAt,
 }
 
 fn integer(id: Id) -> ColumnDef {

@@ -2,6 +2,7 @@
 
 pub mod attributes;
 pub mod batches;
+pub mod conflicts;
 pub mod consents;
 pub mod customers;
 pub mod entities;
@@ -9,6 +10,7 @@ pub mod erasures;
 pub mod facts;
 pub mod identities;
 pub mod keys;
+pub mod merges;
 pub mod migrations;
 pub mod privacy;
 pub mod rates;

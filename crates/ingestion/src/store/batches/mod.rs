@@ -1,20 +1,23 @@
 //! Taking in: what the group commit does with the batches that came together, in one transaction.
 
+mod gathering;
+mod tally;
+
 use super::customers::{self, StoredCustomer};
-use super::facts::{self, StoredEvent, Written};
+use super::facts::{self, StoredEvent};
 use super::identities::{self, Owner};
 use super::keys::TenantKeys;
+use super::merges::{self, Pair};
 use super::privacy::{self, Hold};
 use super::rates::{self, ForeignFact, ForeignKind};
-use super::{rejects, spend, streams};
+use super::{conflicts, rejects, spend, streams};
 use crate::FACTS;
 use crate::intake::custom::{MAX_CUSTOM_ATTRIBUTES, too_many};
-use crate::intake::{
-    self, CustomerPatch, Fact, FeedbackRow, Identity, InteractionRow, OrderRow, RateRow, RefundRow, SpendRow,
-};
+use crate::intake::{self, CustomerPatch, Fact, Identity};
+use gathering::Gathering;
 use quintile_domain::ids::CustomerId;
 use quintile_domain::time::Instant;
-use quintile_proto::ingestion::{IngestResponse, Reject, Row};
+use quintile_proto::ingestion::{ConflictReason, IngestResponse, MergeCause, Reject, Row};
 use quintile_proto::types::ErrorReason;
 use quintile_rpc::ApiError;
 use quintile_rpc::policy::Tenant;
@@ -23,6 +26,7 @@ use quintile_store::{Database, StoreError, feed};
 use roaring::RoaringBitmap;
 use sea_orm::DatabaseTransaction;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use tally::{Kinds, Tally};
 
 /// How a batch is known again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,20 +108,28 @@ pub async fn take_in(
     batches: Vec<Batch>,
     now: Instant,
 ) -> Result<Vec<Outcome>, StoreError> {
-    let transaction = database.begin().await?;
+    if batches.len() > 1 && customer_rows(&batches).any(|patch| patch.identities.len() > 1) {
+        // Who is one person with whom must not depend on what came together: each batch sees what those before it have made.
+        let mut outcomes = Vec::with_capacity(batches.len());
+        for batch in batches {
+            outcomes.extend(Box::pin(take_in(database, tenant, keys, vec![batch], now)).await?);
+        }
+        return Ok(outcomes);
+    }
+    let mut transaction = database.begin().await?;
     privacy::hold(&transaction, tenant.id, Hold::WithOthers).await?;
-    let mut intake = Intake {
-        transaction: &transaction,
-        tenant,
-        keys,
-        now,
-        owners: HashMap::new(),
-        customers: BTreeMap::new(),
-        touched: RoaringBitmap::new(),
-        changed_rates: HashSet::new(),
-        streams: HashMap::new(),
-    };
+    let mut intake = Intake::new(&transaction, tenant, keys, now);
     intake.resolve(&batches).await?;
+    if intake.names_several_customers(&batches) {
+        // Whoever merges customers does so alone.
+        drop(intake);
+        transaction.rollback().await?;
+        transaction = database.begin().await?;
+        privacy::hold(&transaction, tenant.id, Hold::Alone).await?;
+        intake = Intake::new(&transaction, tenant, keys, now);
+        intake.resolve(&batches).await?;
+        intake.join_anonymous(&batches).await?;
+    }
     let mut outcomes = Vec::with_capacity(batches.len());
     for batch in batches {
         outcomes.push(intake.take(batch).await?);
@@ -143,11 +155,28 @@ struct Intake<'a> {
     touched: RoaringBitmap,
     /// Currencies and days whose rates are new or different.
     changed_rates: HashSet<(i32, i32)>,
+    /// Customers that rows say are one person, and that are not.
+    conflicts: BTreeMap<Pair, ConflictReason>,
     /// The next offsets of the streams of these batches.
     streams: HashMap<String, i64>,
 }
 
-impl Intake<'_> {
+impl<'a> Intake<'a> {
+    fn new(transaction: &'a DatabaseTransaction, tenant: &'a Tenant, keys: &'a TenantKeys, now: Instant) -> Self {
+        Self {
+            transaction,
+            tenant,
+            keys,
+            now,
+            owners: HashMap::new(),
+            customers: BTreeMap::new(),
+            touched: RoaringBitmap::new(),
+            changed_rates: HashSet::new(),
+            conflicts: BTreeMap::new(),
+            streams: HashMap::new(),
+        }
+    }
+
     /// Finds everybody the batches speak of, in a few queries for all.
     async fn resolve(&mut self, batches: &[Batch]) -> Result<(), StoreError> {
         let mut identities: Vec<&Identity> = Vec::new();
@@ -160,14 +189,9 @@ impl Intake<'_> {
         identities.sort_unstable();
         identities.dedup();
         self.owners = identities::resolve(self.transaction, self.tenant.id, self.keys, &identities).await?;
-        let mut known: Vec<CustomerId> = Vec::new();
-        for (_, fact) in batches.iter().flat_map(|batch| &batch.facts) {
-            if let Fact::Customer(patch) = fact
-                && let Some(owner) = self.owners.get(patch.first_identity())
-            {
-                known.push(owner.customer);
-            }
-        }
+        let named = customer_rows(batches).flat_map(|patch| &patch.identities);
+        let mut known: Vec<CustomerId> =
+            named.filter_map(|identity| self.owners.get(identity)).map(|owner| owner.customer).collect();
         known.sort_unstable();
         known.dedup();
         let mut known = customers::load(self.transaction, self.tenant.id, self.keys, &known).await?;
@@ -313,34 +337,70 @@ impl Intake<'_> {
         Request { tenant: self.tenant.id, method: "IngestBatch", id: request_id, body }
     }
 
-    /// Makes customers of the identities that nobody knows yet.
-    async fn register_unknown(&mut self, facts: &[(usize, Fact)]) -> Result<(), StoreError> {
-        let mut groups: Vec<Vec<Identity>> = Vec::new();
-        let mut grouped: HashSet<&Identity> = HashSet::new();
-        for (_, fact) in facts {
-            let Some(first) = fact.identity() else { continue };
-            if self.owners.contains_key(first) || grouped.contains(first) {
+    /// The owners that the identities of a customer row have already, one of each customer.
+    fn owners_of(&self, patch: &CustomerPatch) -> Vec<Owner> {
+        let mut owners: Vec<Owner> = Vec::new();
+        for owner in patch.identities.iter().filter_map(|identity| self.owners.get(identity)) {
+            if owners.iter().all(|other| other.customer != owner.customer) {
+                owners.push(*owner);
+            }
+        }
+        owners
+    }
+
+    /// Whether a customer row names identities of several customers.
+    fn names_several_customers(&self, batches: &[Batch]) -> bool {
+        customer_rows(batches).any(|patch| self.owners_of(patch).len() > 1)
+    }
+
+    /// Has those customers of whom nothing but facts is known join the one that a row names beside them.
+    async fn join_anonymous(&mut self, batches: &[Batch]) -> Result<(), StoreError> {
+        let (tenant, keys) = (self.tenant.id, self.keys);
+        for patch in customer_rows(batches) {
+            let owners = self.owners_of(patch);
+            let is_known = |owner: &&Owner| {
+                let records = self.customers.get(&owner.customer).map(StoredCustomer::records).unwrap_or_default();
+                records.iter().any(|record| !record.is_anonymous())
+            };
+            if owners.len() < 2 || owners.iter().filter(is_known).count() > 1 {
                 continue;
             }
-            let mut group = vec![first.clone()];
-            grouped.insert(first);
-            if let Fact::Customer(patch) = fact {
-                for identity in &patch.identities[1..] {
-                    if !self.owners.contains_key(identity) && grouped.insert(identity) {
-                        group.push(identity.clone());
-                    }
-                }
-            }
-            groups.push(group);
+            let main = owners.iter().find(is_known).unwrap_or(&owners[0]).home;
+            let pairs: Vec<Pair> = owners.iter().filter_map(|owner| Pair::of(main, owner.home)).collect();
+            let cause = MergeCause::BecameKnown;
+            self.touched |= merges::link(self.transaction, tenant, keys, &pairs, cause, self.now).await?;
+            // The next row may name them as well.
+            self.resolve(batches).await?;
         }
-        let registered = identities::register(self.transaction, self.tenant.id, self.keys, &groups).await?;
-        for group in groups {
-            let Some(owner) = registered.get(&group[0]) else {
+        Ok(())
+    }
+
+    /// Gives identities that nobody knows yet to the customers that rows name them with, or makes customers of them.
+    async fn register_unknown(&mut self, facts: &[(usize, Fact)]) -> Result<(), StoreError> {
+        let mut newcomers = Gathering::default();
+        // Customers first: they say which identities belong together.
+        for (_, fact) in facts {
+            if let Fact::Customer(patch) = fact {
+                let join = patch.identities.iter().find_map(|identity| self.owners.get(identity));
+                let unknown = patch.identities.iter().filter(|identity| !self.owners.contains_key(*identity));
+                newcomers.gather(&unknown.collect::<Vec<_>>(), join);
+            }
+        }
+        for (_, fact) in facts {
+            let unknown = fact.identity().into_iter().filter(|identity| !self.owners.contains_key(*identity));
+            newcomers.gather(&unknown.collect::<Vec<_>>(), None);
+        }
+        let registered = identities::register(self.transaction, self.tenant.id, self.keys, &newcomers.groups).await?;
+        for group in newcomers.groups {
+            let Some(owner) = registered.get(&group.identities[0]) else {
                 return Err(StoreError::Sealed("an identity was registered and is gone"));
             };
             self.touched.insert(owner.customer.0);
-            let customer = StoredCustomer::new(self.tenant.id, self.keys, owner.customer, group, self.now);
-            self.customers.insert(owner.customer, customer);
+            if group.join.is_none() {
+                let customer =
+                    StoredCustomer::new(self.tenant.id, self.keys, owner.customer, group.identities, self.now);
+                self.customers.insert(owner.customer, customer);
+            }
         }
         self.owners.extend(registered);
         Ok(())
@@ -349,13 +409,14 @@ impl Intake<'_> {
     /// Takes over a customer. Returns whether anything is different now.
     fn take_customer(&mut self, patch: &CustomerPatch) -> Result<bool, ApiError> {
         let conflict = || {
-            ApiError::failed_precondition(ErrorReason::BodyConflict, "the identities belong to different customers")
-                .within("customer.identities")
+            let problem = "the identities belong to different customers: merge these, and replay the row";
+            ApiError::failed_precondition(ErrorReason::BodyConflict, problem).within("customer.identities")
         };
-        let owner = self.owners.get(patch.first_identity()).copied().ok_or_else(conflict)?;
-        let same_customer =
-            |identity: &Identity| self.owners.get(identity).is_some_and(|it| it.customer == owner.customer);
-        if !patch.identities.iter().all(same_customer) {
+        let owners = self.owners_of(patch);
+        let owner = *owners.first().ok_or_else(conflict)?;
+        if owners.len() > 1 {
+            let others = owners.iter().filter_map(|other| Pair::of(owner.customer, other.customer));
+            self.conflicts.extend(others.map(|pair| (pair, ConflictReason::Identities)));
             return Err(conflict());
         }
         let fresh = self.touched.contains(owner.customer.0);
@@ -364,10 +425,11 @@ impl Intake<'_> {
         if added > 0 && customer.person.custom.len() + added > MAX_CUSTOM_ATTRIBUTES {
             return Err(too_many().within("customer"));
         }
-        let changed = customer.merge(patch, self.now);
-        if changed && fresh && customer.revision == 2 && customer.created_at == self.now {
-            // Made and filled by the same row: its first revision.
-            customer.revision = 1;
+        let of_home = |it: &&Identity| self.owners.get(*it).is_some_and(|other| other.home == owner.home);
+        let own: Vec<Identity> = patch.identities.iter().filter(of_home).cloned().collect();
+        let changed = customer.merge(patch, owner.home, &own, self.now);
+        if changed {
+            customer.is_made_so();
         }
         if changed || fresh {
             self.touched.insert(owner.customer.0);
@@ -398,6 +460,7 @@ impl Intake<'_> {
         let mut customers: Vec<_> =
             self.customers.into_values().filter(|customer| self.touched.contains(customer.id.0)).collect();
         customers::write(self.transaction, tenant, self.keys, &mut customers).await?;
+        conflicts::note(self.transaction, tenant, &self.conflicts, self.now).await?;
         let position = if self.touched.is_empty() && self.changed_rates.is_empty() {
             feed::head(self.transaction, tenant, FACTS).await?
         } else {
@@ -419,33 +482,10 @@ impl Intake<'_> {
     }
 }
 
-/// The facts of a batch by kind, with their rows.
-#[derive(Default)]
-struct Kinds {
-    orders: Vec<(usize, (Owner, OrderRow))>,
-    refunds: Vec<(usize, (Owner, RefundRow))>,
-    interactions: Vec<(usize, (Owner, InteractionRow))>,
-    feedback: Vec<(usize, (Owner, FeedbackRow))>,
-    spend: Vec<(usize, SpendRow)>,
-    rates: Vec<RateRow>,
-}
-
-/// What became of the rows of a batch so far.
-#[derive(Default)]
-struct Tally {
-    applied: usize,
-    duplicates: usize,
-    rejects: Vec<Reject>,
-}
-
-impl Tally {
-    /// Adds what became of facts of one kind that came in these rows.
-    fn add(&mut self, written: Written, rows: &[usize], kind: &str) {
-        self.applied += written.applied;
-        self.duplicates += written.duplicates;
-        let conflict =
-            ApiError::failed_precondition(ErrorReason::BodyConflict, "the event id came before with another body");
-        let conflict = conflict.within(&format!("{kind}.event_id"));
-        self.rejects.extend(written.conflicts.into_iter().map(|place| intake::reject(rows[place], &conflict)));
-    }
+/// The customers among the rows of batches.
+fn customer_rows(batches: &[Batch]) -> impl Iterator<Item = &CustomerPatch> {
+    batches.iter().flat_map(|batch| &batch.facts).filter_map(|(_, fact)| match fact {
+        Fact::Customer(patch) => Some(patch.as_ref()),
+        _ => None,
+    })
 }

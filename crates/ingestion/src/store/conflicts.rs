@@ -1,0 +1,163 @@
+//! Pairs of customers that may be one person: for people to decide upon, never merged silently.
+
+use super::customers::StoredCustomer;
+use super::entities::{contact, customer, identity_conflict};
+use super::keys::TenantKeys;
+use super::merges::Pair;
+use quintile_domain::ids::{CustomerId, TenantId};
+use quintile_domain::time::Instant;
+use quintile_proto::ingestion::{ConflictReason, ConflictState};
+use quintile_store::StoreError;
+use quintile_store::bulk::{Column, OnConflict, Target};
+use sea_orm::sea_query::{Condition, Expr, ExprTrait};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Value,
+};
+use std::collections::{BTreeMap, HashMap};
+
+/// Keys of one query: under the parameter limits of both databases.
+const KEYS_PER_QUERY: usize = 500;
+
+const CONFLICTS: Target = Target {
+    table: "identity_conflict",
+    columns: &["tenant_id", "left_id", "right_id", "reason", "state", "created_at"],
+    key: &["tenant_id", "left_id", "right_id"],
+    on_conflict: OnConflict::Keep,
+};
+
+/// Notes pairs, each with why. What was noted or decided before stays.
+pub async fn note(
+    transaction: &DatabaseTransaction,
+    tenant: TenantId,
+    pairs: &BTreeMap<Pair, ConflictReason>,
+    now: Instant,
+) -> Result<(), StoreError> {
+    let columns = vec![
+        Column::Int(vec![tenant.0; pairs.len()]),
+        Column::BigInt(pairs.keys().map(|pair| pair.left.as_i64()).collect()),
+        Column::BigInt(pairs.keys().map(|pair| pair.right.as_i64()).collect()),
+        Column::Int(pairs.values().map(|reason| (*reason).into()).collect()),
+        Column::Int(vec![ConflictState::Open.into(); pairs.len()]),
+        Column::BigInt(vec![now.micros(); pairs.len()]),
+    ];
+    CONFLICTS.write(transaction, columns).await?;
+    Ok(())
+}
+
+/// Notes who has the telephone number or the e-mail address of one of these customers, who were just written: of many with the same one
+/// the lowest, so that a number that everybody gives makes no more pairs than customers.
+pub async fn note_shared_contacts(
+    transaction: &DatabaseTransaction,
+    tenant: TenantId,
+    keys: &TenantKeys,
+    customers: &[StoredCustomer],
+) -> Result<(), StoreError> {
+    let mut holders: HashMap<Vec<u8>, (CustomerId, ConflictReason, Instant)> = HashMap::new();
+    let mut pairs: BTreeMap<Pair, ConflictReason> = BTreeMap::new();
+    for customer in customers {
+        for record in customer.records().iter().filter(|record| record.is_changed) {
+            let phone = record.person.phone.iter().map(|phone| (keys.phone_hash(phone), ConflictReason::SamePhone));
+            let email = record.person.email.iter().map(|email| (keys.email_hash(email), ConflictReason::SameEmail));
+            for (hash, reason) in phone.chain(email) {
+                let (holder, ..) = *holders.entry(hash).or_insert((customer.id, reason, record.updated_at));
+                pairs.extend(Pair::of(holder, customer.id).map(|pair| (pair, reason)));
+            }
+        }
+    }
+    let hashes: Vec<Vec<u8>> = holders.keys().cloned().collect();
+    for chunk in hashes.chunks(KEYS_PER_QUERY) {
+        let lowest: Vec<(Vec<u8>, i64)> = contact::Entity::find()
+            .select_only()
+            .column(contact::Column::ContactHmac)
+            .column_as(contact::Column::CustomerId.min(), "lowest")
+            .filter(contact::Column::TenantId.eq(tenant.0))
+            .filter(contact::Column::ContactHmac.is_in(chunk.iter().cloned()))
+            .group_by(contact::Column::ContactHmac)
+            .into_tuple()
+            .all(transaction)
+            .await?;
+        for (hash, lowest) in lowest {
+            let lowest = CustomerId::try_from(lowest).map_err(|_| StoreError::Sealed("customer id"))?;
+            if let Some((holder, reason, _)) = holders.get(&hash) {
+                pairs.extend(Pair::of(lowest, *holder).map(|pair| (pair, *reason)));
+            }
+        }
+    }
+    let now = holders.values().map(|(_, _, at)| *at).max();
+    match now {
+        Some(now) if !pairs.is_empty() => note(transaction, tenant, &pairs, now).await,
+        _ => Ok(()),
+    }
+}
+
+/// One conflict.
+pub async fn get(
+    connection: &impl ConnectionTrait,
+    tenant: TenantId,
+    pair: Pair,
+) -> Result<Option<identity_conflict::Model>, StoreError> {
+    let key = (tenant.0, pair.left.as_i64(), pair.right.as_i64());
+    Ok(identity_conflict::Entity::find_by_id(key).one(connection).await?)
+}
+
+/// Up to `limit` conflicts of a state, or of all (`Unspecified`), behind a pair of numbers.
+pub async fn page(
+    connection: &impl ConnectionTrait,
+    tenant: TenantId,
+    state: ConflictState,
+    (left, right): (i64, i64),
+    limit: u64,
+) -> Result<Vec<identity_conflict::Model>, StoreError> {
+    use identity_conflict::Column::{LeftId, RightId, State};
+    let values: [Value; 2] = [left.into(), right.into()];
+    let later = Expr::tuple([LeftId, RightId].map(Expr::col)).gt(Expr::tuple(values.map(Expr::val)));
+    let mut query =
+        identity_conflict::Entity::find().filter(identity_conflict::Column::TenantId.eq(tenant.0)).filter(later);
+    if state != ConflictState::Unspecified {
+        query = query.filter(State.eq(i32::from(state)));
+    }
+    Ok(query.order_by_asc(LeftId).order_by_asc(RightId).limit(limit).all(connection).await?)
+}
+
+/// Writes down what was decided. Returns whether there was such a conflict.
+pub async fn decide(
+    transaction: &DatabaseTransaction,
+    tenant: TenantId,
+    pair: Pair,
+    state: ConflictState,
+    now: Instant,
+) -> Result<bool, StoreError> {
+    let changed = identity_conflict::Entity::update_many()
+        .col_expr(identity_conflict::Column::State, Expr::value(i32::from(state)))
+        .col_expr(identity_conflict::Column::DecidedAt, Expr::value(Some(now.micros())))
+        .filter(identity_conflict::Column::TenantId.eq(tenant.0))
+        .filter(identity_conflict::Column::LeftId.eq(pair.left.as_i64()))
+        .filter(identity_conflict::Column::RightId.eq(pair.right.as_i64()))
+        .exec(transaction)
+        .await?;
+    Ok(changed.rows_affected == 1)
+}
+
+/// The home of a customer's number, whether it was merged or not, that is not erased.
+pub async fn is_there(connection: &impl ConnectionTrait, tenant: TenantId, id: CustomerId) -> Result<bool, StoreError> {
+    let row = customer::Entity::find_by_id((tenant.0, id.as_i64())).one(connection).await?;
+    Ok(row.is_some_and(|row| row.erased_at.is_none()))
+}
+
+/// Takes away every conflict of a customer's homes, who is being erased.
+pub async fn forget(
+    transaction: &DatabaseTransaction,
+    tenant: TenantId,
+    customer: &StoredCustomer,
+) -> Result<u64, StoreError> {
+    let homes = || customer.records().iter().map(|record| record.home.as_i64());
+    let of_homes = Condition::any()
+        .add(identity_conflict::Column::LeftId.is_in(homes()))
+        .add(identity_conflict::Column::RightId.is_in(homes()));
+    let deleted = identity_conflict::Entity::delete_many()
+        .filter(identity_conflict::Column::TenantId.eq(tenant.0))
+        .filter(of_homes)
+        .exec(transaction)
+        .await?;
+    Ok(deleted.rows_affected)
+}

@@ -1,0 +1,338 @@
+//! What is known of a person, from one founding identity each, and what several such records of one person come to together.
+
+use crate::intake::custom::CustomValues;
+use crate::intake::{CustomerPatch, Identity, Person};
+use quintile_domain::ids::CustomerId;
+use quintile_domain::time::Instant;
+use quintile_proto::types::CustomerAttributes;
+use std::cmp::Reverse;
+
+/// The fields of a record that are told apart when records are composed. Their numbers are places in [`FieldTimes`], and never change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Field {
+    DisplayName,
+    Phone,
+    Email,
+    Address,
+    BirthDate,
+    Kind,
+    Owner,
+    Region,
+    Department,
+    Language,
+    AcquisitionChannel,
+    Custom,
+}
+
+/// How many fields there are.
+const FIELDS: usize = 12;
+
+/// When each field was last said, in microseconds of machine time; 0: never.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FieldTimes([i64; FIELDS]);
+
+/// What one founding identity's row holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// The customer that the identity founded.
+    pub home: CustomerId,
+    /// The identities.
+    pub identities: Vec<Identity>,
+    /// What identifies the person.
+    pub person: Person,
+    /// The attributes.
+    pub attributes: CustomerAttributes,
+    /// When the fields were said.
+    pub times: FieldTimes,
+    /// When the record was made. Machine time.
+    pub created_at: Instant,
+    /// When it was last changed. Machine time.
+    pub updated_at: Instant,
+    /// Grows with every change.
+    pub revision: i64,
+    /// Since when the customer's processing is restricted. Machine time.
+    pub restricted_at: Option<Instant>,
+    /// The record's data key, wrapped.
+    pub wrapped_key: Vec<u8>,
+    /// Whether nothing of it was written yet, its key included.
+    pub is_new: bool,
+    /// Whether it differs from what was written.
+    pub is_changed: bool,
+}
+
+impl Record {
+    /// Whether nothing was ever said of the person: facts alone, or a device, are known.
+    pub fn is_anonymous(&self) -> bool {
+        self.times == FieldTimes::default()
+    }
+
+    /// Takes over what a patch says, and identities that are of this home. Returns whether anything is different now.
+    pub fn merge(&mut self, patch: &CustomerPatch, own: &[Identity], now: Instant) -> bool {
+        let (before, identities) = (self.times, self.identities.len());
+        let given = &patch.person;
+        let at = now.micros();
+        let times = &mut self.times;
+        let person = &mut self.person;
+        times.say_some(Field::DisplayName, &mut person.display_name, given.display_name.as_ref(), at);
+        times.say_some(Field::Phone, &mut person.phone, given.phone.as_ref(), at);
+        times.say_some(Field::Email, &mut person.email, given.email.as_ref(), at);
+        times.say_some(Field::Address, &mut person.address, given.address.as_ref(), at);
+        times.say_some(Field::BirthDate, &mut person.birth_date, given.birth_date.as_ref(), at);
+        let mut custom = person.custom.clone();
+        custom.extend(given.custom.clone());
+        times.say(Field::Custom, &mut person.custom, &custom, at);
+        if let Some(given) = &patch.attributes {
+            self.say_attributes(given, at);
+        }
+        for identity in own {
+            if !self.identities.contains(identity) {
+                self.identities.push(identity.clone());
+            }
+        }
+        let changed = before != self.times || identities != self.identities.len();
+        if changed {
+            self.changed(now);
+        }
+        changed
+    }
+
+    /// Notes that the record has changed.
+    pub fn changed(&mut self, now: Instant) {
+        self.revision += 1;
+        self.updated_at = now;
+        self.is_changed = true;
+    }
+
+    /// Takes over attributes, all but consents and objections.
+    fn say_attributes(&mut self, given: &CustomerAttributes, at: i64) {
+        let (times, own) = (&mut self.times, &mut self.attributes);
+        times.say(Field::Kind, &mut own.kind, &given.kind, at);
+        times.say(Field::Owner, &mut own.owner, &given.owner, at);
+        times.say(Field::Region, &mut own.region, &given.region, at);
+        times.say(Field::Department, &mut own.department, &given.department, at);
+        times.say(Field::Language, &mut own.language, &given.language, at);
+        times.say(Field::AcquisitionChannel, &mut own.acquisition_channel, &given.acquisition_channel, at);
+    }
+
+    /// Takes over where `wanted` differs from `composed`, which is what this record and others come to.
+    pub fn absorb(&mut self, composed: &Composed, wanted: (&Person, &CustomerAttributes), now: Instant) {
+        let at = now.micros();
+        let (person, attributes) = wanted;
+        let (times, own) = (&mut self.times, &mut self.person);
+        times.absorb(
+            Field::DisplayName,
+            &mut own.display_name,
+            &composed.person.display_name,
+            &person.display_name,
+            at,
+        );
+        times.absorb(Field::Phone, &mut own.phone, &composed.person.phone, &person.phone, at);
+        times.absorb(Field::Email, &mut own.email, &composed.person.email, &person.email, at);
+        times.absorb(Field::Address, &mut own.address, &composed.person.address, &person.address, at);
+        times.absorb(Field::BirthDate, &mut own.birth_date, &composed.person.birth_date, &person.birth_date, at);
+        times.absorb(Field::Custom, &mut own.custom, &composed.person.custom, &person.custom, at);
+        let (own, whole) = (&mut self.attributes, &composed.attributes);
+        times.absorb(Field::Kind, &mut own.kind, &whole.kind, &attributes.kind, at);
+        times.absorb(Field::Owner, &mut own.owner, &whole.owner, &attributes.owner, at);
+        times.absorb(Field::Region, &mut own.region, &whole.region, &attributes.region, at);
+        times.absorb(Field::Department, &mut own.department, &whole.department, &attributes.department, at);
+        times.absorb(Field::Language, &mut own.language, &whole.language, &attributes.language, at);
+        let (own_channel, channel) = (&mut own.acquisition_channel, &attributes.acquisition_channel);
+        times.absorb(Field::AcquisitionChannel, own_channel, &whole.acquisition_channel, channel, at);
+        own.consents.clone_from(&attributes.consents);
+        own.objections.clone_from(&attributes.objections);
+    }
+}
+
+impl FieldTimes {
+    fn of(&self, field: Field) -> i64 {
+        self.0[field as usize]
+    }
+
+    fn say<T: Clone + PartialEq>(&mut self, field: Field, own: &mut T, given: &T, at: i64) {
+        if own != given {
+            own.clone_from(given);
+            self.0[field as usize] = at;
+        }
+    }
+
+    fn say_some<T: Clone + PartialEq>(&mut self, field: Field, own: &mut Option<T>, given: Option<&T>, at: i64) {
+        if given.is_some() {
+            self.say(field, own, &given.cloned(), at);
+        }
+    }
+
+    fn absorb<T: Clone + PartialEq>(&mut self, field: Field, own: &mut T, composed: &T, wanted: &T, at: i64) {
+        if composed != wanted {
+            own.clone_from(wanted);
+            self.0[field as usize] = at;
+        }
+    }
+
+    /// The times as they are stored: nothing at all where every field that is there was said with the last change.
+    pub fn encode(&self, updated_at: Instant) -> Vec<u8> {
+        if self.0.iter().all(|at| *at == 0 || *at == updated_at.micros()) {
+            // Which of them are 0 is what is said that tells.
+            return self.0.iter().map(|at| u8::from(*at != 0)).collect();
+        }
+        self.0.iter().flat_map(|at| at.to_be_bytes()).collect()
+    }
+
+    /// The times that [`FieldTimes::encode`] wrote. What it did not write says that every field was said with the last change.
+    pub fn decode(encoded: &[u8], updated_at: Instant) -> Self {
+        let mut times = Self([updated_at.micros(); FIELDS]);
+        if encoded.len() == FIELDS {
+            for (time, said) in times.0.iter_mut().zip(encoded) {
+                *time *= i64::from(*said);
+            }
+        }
+        if encoded.len() == 8 * FIELDS {
+            for (time, bytes) in times.0.iter_mut().zip(encoded.as_chunks::<8>().0) {
+                *time = i64::from_be_bytes(*bytes);
+            }
+        }
+        times
+    }
+}
+
+/// What the records of one person come to together.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Composed {
+    /// What identifies the person.
+    pub person: Person,
+    /// The attributes.
+    pub attributes: CustomerAttributes,
+}
+
+/// Composes the records of one person: of every field what was said last, whatever the order of the records. Consents are those of the
+/// record of `survivor`.
+pub fn compose(records: &[Record], survivor: CustomerId) -> Composed {
+    if let [only] = records {
+        return Composed { person: only.person.clone(), attributes: only.attributes.clone() };
+    }
+    let mut composed = Composed::default();
+    let person = &mut composed.person;
+    person.display_name = last(records, Field::DisplayName, |it| it.person.display_name.clone());
+    person.phone = last(records, Field::Phone, |it| it.person.phone.clone());
+    person.email = last(records, Field::Email, |it| it.person.email.clone());
+    person.address = last(records, Field::Address, |it| it.person.address.clone());
+    person.birth_date = last(records, Field::BirthDate, |it| it.person.birth_date);
+    person.custom = custom(records);
+    composed.attributes = compose_attributes(records.iter().map(|it| (it.home, &it.attributes, &it.times)), survivor);
+    composed
+}
+
+/// As [`compose`], of attributes alone, each with the home and the times of its record.
+pub fn compose_attributes<'a>(
+    records: impl Iterator<Item = (CustomerId, &'a CustomerAttributes, &'a FieldTimes)>,
+    survivor: CustomerId,
+) -> CustomerAttributes {
+    let records: Vec<_> = records.collect();
+    let text = |field, get: fn(&CustomerAttributes) -> &String| {
+        let said = records.iter().map(|(home, it, times)| (*home, times.of(field), Some(get(it).clone())));
+        last_of(said.map(|(home, at, text)| (home, at, text.filter(|text| !text.is_empty())))).unwrap_or_default()
+    };
+    let kinds = records.iter().map(|(home, it, times)| (*home, times.of(Field::Kind), Some(it.kind)));
+    let regions = records.iter().map(|(home, it, times)| (*home, times.of(Field::Region), it.region.clone()));
+    let own = records.iter().find(|(home, ..)| *home == survivor).map(|(_, attributes, _)| *attributes);
+    CustomerAttributes {
+        kind: last_of(kinds).unwrap_or_default(),
+        owner: text(Field::Owner, |it| &it.owner),
+        region: last_of(regions),
+        department: text(Field::Department, |it| &it.department),
+        language: text(Field::Language, |it| &it.language),
+        acquisition_channel: text(Field::AcquisitionChannel, |it| &it.acquisition_channel),
+        consents: own.map(|own| own.consents.clone()).unwrap_or_default(),
+        objections: own.map(|own| own.objections.clone()).unwrap_or_default(),
+    }
+}
+
+fn last<T>(records: &[Record], field: Field, get: impl Fn(&Record) -> Option<T>) -> Option<T> {
+    last_of(records.iter().map(|record| (record.home, record.times.of(field), get(record))))
+}
+
+/// Of what records say, what was said last; of equals what is there, and of the lowest home. That a field was emptied is said too.
+fn last_of<T>(said: impl Iterator<Item = (CustomerId, i64, Option<T>)>) -> Option<T> {
+    said.max_by_key(|(home, at, value)| (*at, value.is_some(), Reverse(*home))).and_then(|(_, _, value)| value)
+}
+
+fn custom(records: &[Record]) -> CustomValues {
+    let mut by_age: Vec<&Record> = records.iter().collect();
+    by_age.sort_unstable_by_key(|record| (record.times.of(Field::Custom), Reverse(record.home)));
+    by_age.into_iter().flat_map(|record| record.person.custom.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn record(home: u32) -> Record {
+        Record {
+            home: CustomerId(home),
+            identities: Vec::new(),
+            person: Person::default(),
+            attributes: CustomerAttributes::default(),
+            times: FieldTimes::default(),
+            created_at: Instant::from_micros(1),
+            updated_at: Instant::from_micros(1),
+            revision: 1,
+            restricted_at: None,
+            wrapped_key: Vec::new(),
+            is_new: false,
+            is_changed: false,
+        }
+    }
+
+    fn saying(phone: Option<&str>, language: &str) -> CustomerPatch {
+        let person = Person { phone: phone.map(str::to_owned), ..Person::default() };
+        let attributes = CustomerAttributes { language: language.to_owned(), ..CustomerAttributes::default() };
+        CustomerPatch { identities: Vec::new(), person, attributes: Some(attributes) }
+    }
+
+    #[test]
+    fn of_every_field_what_was_said_last_holds() {
+        let (mut one, mut other) = (record(1), record(2));
+        one.merge(&saying(Some("1"), "en"), &[], Instant::from_micros(10));
+        other.merge(&saying(Some("2"), ""), &[], Instant::from_micros(20));
+        one.merge(&saying(None, "fr"), &[], Instant::from_micros(30));
+        let composed = compose(&[one.clone(), other.clone()], one.home);
+        assert_eq!((composed.person.phone.as_deref(), composed.attributes.language.as_str()), (Some("2"), "fr"));
+        assert_eq!(compose(&[other, one.clone()], one.home), composed);
+    }
+
+    #[test]
+    fn a_field_that_was_emptied_stays_empty_and_the_others_keep_theirs() {
+        let (mut one, mut other) = (record(1), record(2));
+        one.merge(&saying(Some("1"), "en"), &[], Instant::from_micros(10));
+        other.merge(&saying(Some("2"), "de"), &[], Instant::from_micros(20));
+        let composed = compose(&[one.clone(), other.clone()], one.home);
+        let wanted = Composed { person: Person::default(), ..composed.clone() };
+        one.absorb(&composed, (&wanted.person, &wanted.attributes), Instant::from_micros(30));
+        assert_eq!(compose(&[one, other.clone()], CustomerId(1)), wanted);
+        assert_eq!(other.person.phone.as_deref(), Some("2"));
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_records_does_not_show(
+            said in prop::collection::vec((0..4_u32, prop::option::of("[1-3]"), "[a-b]{0,1}", 1..50_i64), 1..12),
+            turn in 0..4_usize,
+        ) {
+            let mut records: Vec<_> = (1..=4).map(record).collect();
+            for (which, phone, language, at) in said {
+                records[which as usize].merge(&saying(phone.as_deref(), &language), &[], Instant::from_micros(at));
+            }
+            let composed = compose(&records, CustomerId(1));
+            records.rotate_left(turn);
+            prop_assert_eq!(compose(&records, CustomerId(1)), composed);
+        }
+
+        #[test]
+        fn times_survive_their_encoding(times in prop::array::uniform12(prop::sample::select(vec![0_i64, 5, 7])), updated in 5..8_i64) {
+            let updated = Instant::from_micros(updated);
+            let times = FieldTimes(times);
+            prop_assert_eq!(FieldTimes::decode(&times.encode(updated), updated), times);
+        }
+    }
+}

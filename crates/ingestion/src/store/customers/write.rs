@@ -1,0 +1,127 @@
+//! Writing customers, and what they are found by.
+
+use super::record::Record;
+use super::{KEYS_PER_QUERY, StoredCustomer, person_message, person_place, record_key};
+use crate::store::entities::contact;
+use crate::store::keys::TenantKeys;
+use crate::store::{attributes, conflicts};
+use prost::Message;
+use quintile_domain::ids::TenantId;
+use quintile_store::StoreError;
+use quintile_store::bulk::{Column, OnConflict, Target};
+use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
+
+const CUSTOMERS: Target = Target {
+    table: "customer",
+    columns: &[
+        "tenant_id",
+        "customer_id",
+        "attributes",
+        "sealed_person",
+        "created_at",
+        "updated_at",
+        "revision",
+        "said_at",
+    ],
+    key: &["tenant_id", "customer_id"],
+    on_conflict: OnConflict::Replace(&["attributes", "sealed_person", "updated_at", "revision", "said_at"]),
+};
+
+const KEYS: Target = Target {
+    table: "customer_key",
+    columns: &["tenant_id", "customer_id", "wrapped_key"],
+    key: &["tenant_id", "customer_id"],
+    on_conflict: OnConflict::Keep,
+};
+
+const CONTACTS: Target = Target {
+    table: "contact",
+    columns: &["tenant_id", "contact_hmac", "customer_id"],
+    key: &["tenant_id", "contact_hmac", "customer_id"],
+    on_conflict: OnConflict::Keep,
+};
+
+/// Writes the records of customers that are new or changed, with the hashes by which their contacts are found. Custom attributes that
+/// are not declared any more leave them here.
+pub async fn write(
+    transaction: &DatabaseTransaction,
+    tenant: TenantId,
+    keys: &TenantKeys,
+    customers: &mut [StoredCustomer],
+) -> Result<(), StoreError> {
+    forget_undeclared(transaction, tenant, customers).await?;
+    let records = customers.iter().flat_map(|customer| &customer.records).filter(|record| record.is_changed);
+    let mut records: Vec<&Record> = records.collect();
+    records.sort_unstable_by_key(|record| record.home);
+    let mut sealed = Vec::with_capacity(records.len());
+    for record in &records {
+        // The message is the format: fields may join it, and old ciphertext still opens.
+        let plain = person_message(record.home, &record.identities, &record.person).encode_to_vec();
+        sealed.push(record_key(tenant, keys, record)?.seal(&keys.entropy, &person_place(tenant, record.home), &plain));
+    }
+    let columns = vec![
+        Column::Int(vec![tenant.0; records.len()]),
+        Column::BigInt(records.iter().map(|record| record.home.as_i64()).collect()),
+        Column::Bytes(records.iter().map(|record| record.attributes.encode_to_vec()).collect()),
+        Column::Bytes(sealed),
+        Column::BigInt(records.iter().map(|record| record.created_at.micros()).collect()),
+        Column::BigInt(records.iter().map(|record| record.updated_at.micros()).collect()),
+        Column::BigInt(records.iter().map(|record| record.revision).collect()),
+        Column::Bytes(records.iter().map(|record| record.times.encode(record.updated_at)).collect()),
+    ];
+    CUSTOMERS.write(transaction, columns).await?;
+    let new = || records.iter().filter(|record| record.is_new);
+    let ids: Vec<_> = new().map(|record| record.home.as_i64()).collect();
+    let wrapped = new().map(|record| record.wrapped_key.clone()).collect();
+    let columns = vec![Column::Int(vec![tenant.0; ids.len()]), Column::BigInt(ids), Column::Bytes(wrapped)];
+    KEYS.write(transaction, columns).await?;
+    write_contacts(transaction, tenant, keys, customers).await?;
+    conflicts::note_shared_contacts(transaction, tenant, keys, customers).await
+}
+
+/// Takes the custom attributes that are not declared any more from customers that are about to change.
+pub async fn forget_undeclared(
+    transaction: &DatabaseTransaction,
+    tenant: TenantId,
+    customers: &mut [StoredCustomer],
+) -> Result<(), StoreError> {
+    if customers.iter().any(|customer| !customer.person.custom.is_empty()) {
+        // Read in the transaction: what was declared when they were checked may be gone, or newer than what this process knows.
+        let declared = attributes::declared(transaction, tenant).await?;
+        for customer in customers.iter_mut().filter(|customer| !customer.person.custom.is_empty()) {
+            customer.retain_custom(|key, value| declared.covers(key, value.class));
+        }
+    }
+    Ok(())
+}
+
+/// Writes the hashes by which the contacts of customers are found, those of all their records.
+async fn write_contacts(
+    transaction: &DatabaseTransaction,
+    tenant: TenantId,
+    keys: &TenantKeys,
+    customers: &[StoredCustomer],
+) -> Result<(), StoreError> {
+    let had_some = |customer: &&StoredCustomer| customer.records.iter().any(|record| record.revision > 1);
+    let changed: Vec<_> = customers.iter().filter(had_some).map(|customer| customer.id.as_i64()).collect();
+    for chunk in changed.chunks(KEYS_PER_QUERY) {
+        contact::Entity::delete_many()
+            .filter(contact::Column::TenantId.eq(tenant.0))
+            .filter(contact::Column::CustomerId.is_in(chunk.iter().copied()))
+            .exec(transaction)
+            .await?;
+    }
+    let mut rows = Vec::new();
+    for customer in customers {
+        for person in customer.records.iter().map(|record| &record.person) {
+            rows.extend(person.phone.iter().map(|phone| (keys.phone_hash(phone), customer.id.as_i64())));
+            rows.extend(person.email.iter().map(|email| (keys.email_hash(email), customer.id.as_i64())));
+        }
+    }
+    rows.sort_unstable();
+    rows.dedup();
+    let (hashes, ids): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+    let columns = vec![Column::Int(vec![tenant.0; ids.len()]), Column::Bytes(hashes), Column::BigInt(ids)];
+    CONTACTS.write(transaction, columns).await?;
+    Ok(())
+}
