@@ -49,6 +49,33 @@ pub fn resource_id(id: &str) -> Result<(), TextError> {
     if well_formed { Ok(()) } else { Err(TextError::NotAnId) }
 }
 
+/// The known name most like `name`, when at most a third of it would have to change.
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // A name this long is nobody's slip of the finger, and the distance costs its square.
+    if name.len() > 64 {
+        return None;
+    }
+    let tolerated = (name.len() / 3).clamp(1, 3);
+    let distances = known.into_iter().map(|known| (edit_distance(name, known), known));
+    distances.filter(|(distance, _)| *distance <= tolerated).min().map(|(_, nearest)| nearest)
+}
+
+/// Insertions, deletions and replacements that make `a` into `b`, letter case aside (Levenshtein).
+fn edit_distance(a: &str, b: &str) -> usize {
+    let mut previous: Vec<usize> = (0..=b.len()).collect();
+    for (row, left) in a.bytes().enumerate() {
+        let mut current = vec![row + 1];
+        for (column, right) in b.bytes().enumerate() {
+            let replaced = previous[column] + usize::from(!left.eq_ignore_ascii_case(&right));
+            let inserted = current[column] + 1;
+            let deleted = previous[column + 1] + 1;
+            current.push(replaced.min(inserted).min(deleted));
+        }
+        previous = current;
+    }
+    previous[b.len()]
+}
+
 // Unicode's Bidi_Control property: characters that can make a text read as another.
 fn is_bidi_control(c: char) -> bool {
     matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')

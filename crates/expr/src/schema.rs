@@ -1,5 +1,6 @@
 //! The fields that rules may name.
 
+use quintile_domain::names::nearest;
 use std::fmt;
 
 /// The type of a field.
@@ -151,17 +152,7 @@ impl Schema {
     /// The known name most like `name`, when at most a third of it would have to change.
     #[must_use]
     pub fn nearest(&self, name: &str) -> Option<&'static str> {
-        // A name this long is nobody's slip of the finger, and the distance costs its square.
-        if name.len() > 64 {
-            return None;
-        }
-        let tolerated = (name.len() / 3).clamp(1, 3);
-        self.fields
-            .iter()
-            .map(|field| (edit_distance(name, field.name), field.name))
-            .filter(|(distance, _)| *distance <= tolerated)
-            .min()
-            .map(|(_, nearest)| nearest)
+        nearest(name, self.fields.iter().map(|field| field.name))
     }
 }
 
@@ -170,22 +161,6 @@ fn is_spellable(name: &str) -> bool {
         let starts_well = part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
         starts_well && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !RESERVED.contains(&part)
     })
-}
-
-/// Insertions, deletions and replacements that make `a` into `b`, letter case aside (Levenshtein).
-fn edit_distance(a: &str, b: &str) -> usize {
-    let mut previous: Vec<usize> = (0..=b.len()).collect();
-    for (row, left) in a.bytes().enumerate() {
-        let mut current = vec![row + 1];
-        for (column, right) in b.bytes().enumerate() {
-            let replaced = previous[column] + usize::from(!left.eq_ignore_ascii_case(&right));
-            let inserted = current[column] + 1;
-            let deleted = previous[column + 1] + 1;
-            current.push(replaced.min(inserted).min(deleted));
-        }
-        previous = current;
-    }
-    previous[b.len()]
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use crate::config::{Config, ConfigFlags, Role, read_secret, reference};
 use crate::output::{self, Format};
 use crate::remote::{Identity, Session, connect, token};
 use crate::suite::{self, Suite};
-use crate::{access, demo, import, keys, privacy, profile, remote};
+use crate::{access, demo, generate, import, keys, privacy, profile, remote};
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 use quintile_proto::segmentation::segment_service_client::SegmentServiceClient;
@@ -44,8 +44,10 @@ enum Command {
     Migrate(MigrateArgs),
     /// Prints a token, for `authorization: Bearer ...`
     Token(TokenArgs),
-    /// Takes in a file through the public stream; run again after an interruption, it goes on
+    /// Takes in files through the public stream; run again after an interruption, it goes on
     Import(import::ImportArgs),
+    /// Makes files of customers who do not exist and their orders, to try things on at any size
+    Generate(generate::GenerateArgs),
     /// Customers
     #[command(subcommand)]
     Customer(CustomerCommand),
@@ -247,6 +249,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Import(args) => import::run(args).await,
+        Command::Generate(args) => generate::run(&args),
         Command::Customer(CustomerCommand::Show { customer, caller }) => {
             let (config, session) = caller.session().await?;
             profile::show(&config, &session, &customer, caller.output).await
@@ -387,11 +390,6 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         Some(Code::Unavailable | Code::DeadlineExceeded | Code::Unknown | Code::Cancelled) => EXIT_UNAVAILABLE,
         _ => EXIT_FAILURE,
     }
-}
-
-/// A path that a command takes as a file.
-pub fn readable(path: &PathBuf) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 #[cfg(test)]

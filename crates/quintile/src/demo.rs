@@ -1,13 +1,16 @@
 //! `quintile demo`: the main job from end to end, through the public RPCs.
 
-use crate::commands::{readable, start_logging};
+use crate::commands::start_logging;
 use crate::config::{Config, ConfigFlags, Role};
-use crate::import::{self, Imported, Mapping};
+use crate::fictitious;
+use crate::import::{self, Sending, Sent};
 use crate::output::{money, table, thousands};
 use crate::profile;
 use crate::remote::{Identity, Session, connect};
 use crate::suite::Suite;
-use anyhow::Context;
+use anyhow::{Context, bail};
+use quintile_import::{Batch, Place, ROWS_PER_BATCH};
+use quintile_proto::ingestion::{Row, row};
 use quintile_proto::lifecycle::GetFunnelRequest;
 use quintile_proto::lifecycle::stage_service_client::StageServiceClient;
 use quintile_proto::segmentation::label_service_client::LabelServiceClient;
@@ -16,7 +19,7 @@ use quintile_proto::segmentation::{
     GetLabelDistributionRequest, LabelDistribution, PreviewSegmentRequest, SegmentPreview,
 };
 use quintile_proto::types::Watermark;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant as Stopwatch};
 
 /// The instant that the demonstration stands at: the day after the log ends.
@@ -25,6 +28,8 @@ const AS_OF: &str = "1998-07-01T00:00:00Z";
 const LABEL_SET: &str = "labelSets/rfm-11";
 /// The segment that is counted.
 const EXPRESSION: &str = "rfm.r >= 4 && rfm.f >= 3 && net_revenue >= 200";
+/// The stream that carries it, into an empty store.
+const STREAM_ID: &str = "demo";
 /// How long to wait for the chain of services to catch up.
 const PATIENCE: Duration = Duration::from_mins(5);
 
@@ -49,20 +54,27 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
     config.set_port_base(0)?;
     "warn".clone_into(&mut config.log.filter);
     start_logging(&config)?;
-    let content = readable(&args.file)?;
+    let batches = batches(&args.file)?;
     say!("Starting ingestion, scoring, lifecycle, segmentation and access-control in {}.", config.data_dir.display());
     let suite = Suite::start(&config, &Role::ALL).await?;
-    let shown = show(&config, &content).await;
+    let shown = show(&config, batches).await;
     suite.stop().await?;
     shown?;
     print_next_steps(&config);
     Ok(())
 }
 
-async fn show(config: &Config, content: &[u8]) -> anyhow::Result<()> {
+async fn show(config: &Config, batches: Vec<Batch>) -> anyhow::Result<()> {
     let service = Session::begin(config, &Identity::of_role("service")).await?;
-    let rows = import::read(Mapping::Cdnow, content, true)?;
-    let imported = import::send(config, &service, &import::stream_id(content), rows).await?;
+    let sending = Sending {
+        stream_id: STREAM_ID,
+        total: batches.last().map_or(0, |batch| batch.done),
+        batches: batches.into_iter().map(Ok),
+        strict: false,
+        refused: &mut |_| Ok(()),
+        show: &|place| format!("line {}", place.line),
+    };
+    let (imported, _) = import::send(config, &service, sending).await?;
     print_import(&imported);
     let analyst = Session::begin(config, &Identity::of_role("analyst")).await?;
     let waited = Stopwatch::now();
@@ -79,10 +91,36 @@ async fn show(config: &Config, content: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn print_import(imported: &Imported) {
+/// The purchases of the log in batches, each customer's behind a customer who is made up.
+fn batches(file: &Path) -> anyhow::Result<Vec<Batch>> {
+    let (mut rows, mut last_customer) = (Vec::new(), None);
+    for row in import::cdnow(file)?.rows {
+        let (place, Ok(row)) = row? else { bail!("{} is not the CDNOW purchase log", file.display()) };
+        let customer = match &row.fact {
+            Some(row::Fact::Order(order)) => order.customer.as_ref().and_then(|customer| customer.id.clone()),
+            _ => None,
+        };
+        if let (Some(id), true) = (&customer, customer != last_customer) {
+            let customer = fictitious::customer("cdnow", id);
+            rows.push((place, Row { fact: Some(row::Fact::Customer(customer)) }));
+        }
+        last_customer = customer;
+        rows.push((place, row));
+    }
+    let batch = |(offset, rows): (usize, &[(Place, Row)])| Batch {
+        offset: offset as i64,
+        rows: rows.iter().map(|(_, row)| row.clone()).collect(),
+        places: rows.iter().map(|(place, _)| *place).collect(),
+        rejected: Vec::new(),
+        done: (offset * ROWS_PER_BATCH + rows.len()) as u64,
+    };
+    Ok(rows.chunks(ROWS_PER_BATCH).enumerate().map(batch).collect())
+}
+
+fn print_import(imported: &Sent) {
     say!(
         "Took in {} rows (customers and purchases) in {:.1} s: {} rows/s, every one on disk before it was acknowledged; {} rejected.",
-        thousands(imported.rows as u64),
+        thousands(imported.rows),
         imported.elapsed.as_secs_f64(),
         thousands(imported.rows_per_second()),
         imported.rejected

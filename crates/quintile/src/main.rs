@@ -13,6 +13,8 @@ mod commands;
 mod config;
 mod data_dir;
 mod demo;
+mod fictitious;
+mod generate;
 mod import;
 mod key_file;
 mod keys;

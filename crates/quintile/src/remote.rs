@@ -17,6 +17,8 @@ use tonic_health::pb::health_client::HealthClient;
 
 /// How long the token of one command is valid.
 const COMMAND_LIFETIME: Duration = Duration::from_hours(1);
+/// How long the token of a command is valid that may run for hours: the longest that there is.
+const LONG_LIFETIME: Duration = Duration::from_hours(12);
 
 /// Whose token to get.
 #[derive(Clone, Debug)]
@@ -85,7 +87,16 @@ pub struct Session {
 impl Session {
     /// A session as a role.
     pub async fn begin(config: &Config, identity: &Identity) -> anyhow::Result<Self> {
-        let token = token(config, identity, Some(COMMAND_LIFETIME)).await?;
+        Self::lasting(config, identity, COMMAND_LIFETIME).await
+    }
+
+    /// A session for what may take hours, such as a stream, which ends with its token.
+    pub async fn begin_long(config: &Config, identity: &Identity) -> anyhow::Result<Self> {
+        Self::lasting(config, identity, LONG_LIFETIME).await
+    }
+
+    async fn lasting(config: &Config, identity: &Identity, lifetime: Duration) -> anyhow::Result<Self> {
+        let token = token(config, identity, Some(lifetime)).await?;
         Ok(Self { authorization: format!("Bearer {token}").parse()? })
     }
 

@@ -1,0 +1,281 @@
+//! Sorting more than fits into memory: sorted runs in temporary files, merged as they are read.
+//!
+//! The files have no name once they are made, so that nothing is left of them, whatever becomes of the process.
+
+use crate::error::ImportError;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+/// The most runs that are merged at once; each needs a file and a buffer.
+const MAX_RUNS: usize = 128;
+/// The buffer of a run that is read.
+const RUN_BUFFER_BYTES: usize = 128 * 1024;
+
+/// Takes entries in any order.
+pub struct Sorter {
+    directory: PathBuf,
+    memory_bytes: usize,
+    buffer: Buffer,
+    runs: Vec<File>,
+    entries: u64,
+}
+
+/// Entries one behind the other, and where each is.
+#[derive(Default)]
+struct Buffer {
+    bytes: Vec<u8>,
+    spans: Vec<Span>,
+}
+
+#[derive(Clone, Copy)]
+struct Span {
+    start: usize,
+    key_end: usize,
+    end: usize,
+}
+
+/// An entry: sorted by its key, byte by byte.
+#[derive(Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    /// What it is sorted by.
+    pub key: Vec<u8>,
+    /// What goes with it.
+    pub value: Vec<u8>,
+}
+
+/// Gives entries in the order of their keys.
+pub struct Sorted {
+    left: Left,
+    entries: u64,
+}
+
+enum Left {
+    Memory { buffer: Buffer, next: usize },
+    Runs(Merge),
+}
+
+/// The next key of a run, the run, and the value.
+type Head = (Vec<u8>, usize, Vec<u8>);
+
+struct Merge {
+    runs: Vec<BufReader<File>>,
+    // Equal keys come in the order of their runs, which is that of their arrival.
+    heads: BinaryHeap<Reverse<Head>>,
+}
+
+impl Sorter {
+    /// A sorter that holds about so many bytes in memory, and the rest in a directory.
+    pub fn new(directory: &Path, memory_bytes: usize) -> Self {
+        Self { directory: directory.to_owned(), memory_bytes, buffer: Buffer::default(), runs: Vec::new(), entries: 0 }
+    }
+
+    /// Takes an entry.
+    pub fn push(&mut self, key: &[u8], value: &[u8]) -> Result<(), ImportError> {
+        self.buffer.push(key, value);
+        self.entries += 1;
+        if self.buffer.memory_bytes() >= self.memory_bytes { self.spill() } else { Ok(()) }
+    }
+
+    /// Whether nothing was taken.
+    pub const fn is_empty(&self) -> bool {
+        self.entries == 0
+    }
+
+    /// Ends the taking.
+    pub fn finish(mut self) -> Result<Sorted, ImportError> {
+        let entries = self.entries;
+        if self.runs.is_empty() {
+            self.buffer.sort();
+            return Ok(Sorted { left: Left::Memory { buffer: self.buffer, next: 0 }, entries });
+        }
+        self.spill()?;
+        let merge = Merge::new(self.runs).map_err(ImportError::Temporary)?;
+        Ok(Sorted { left: Left::Runs(merge), entries })
+    }
+
+    fn spill(&mut self) -> Result<(), ImportError> {
+        if self.buffer.spans.is_empty() {
+            return Ok(());
+        }
+        self.buffer.sort();
+        let buffer = &self.buffer;
+        let run = write_run(&self.directory, buffer.spans.iter().map(|span| Ok(buffer.entry(*span))));
+        self.runs.push(run.map_err(ImportError::Temporary)?);
+        self.buffer.bytes.clear();
+        self.buffer.spans.clear();
+        if self.runs.len() == MAX_RUNS {
+            let merged = self.merged().map_err(ImportError::Temporary)?;
+            self.runs.push(merged);
+        }
+        Ok(())
+    }
+
+    fn merged(&mut self) -> std::io::Result<File> {
+        let mut merge = Merge::new(std::mem::take(&mut self.runs))?;
+        let mut entries = std::iter::from_fn(|| merge.next().transpose());
+        write_run_of(&self.directory, &mut entries)
+    }
+}
+
+/// Writes sorted entries to a file without a name, and goes back to its beginning.
+fn write_run<'a>(
+    directory: &Path,
+    entries: impl Iterator<Item = std::io::Result<(&'a [u8], &'a [u8])>>,
+) -> std::io::Result<File> {
+    let mut writer = BufWriter::with_capacity(RUN_BUFFER_BYTES, tempfile::tempfile_in(directory)?);
+    for entry in entries {
+        let (key, value) = entry?;
+        write_entry(&mut writer, key, value)?;
+    }
+    rewound(writer)
+}
+
+fn write_run_of(directory: &Path, entries: &mut dyn Iterator<Item = std::io::Result<Entry>>) -> std::io::Result<File> {
+    let mut writer = BufWriter::with_capacity(RUN_BUFFER_BYTES, tempfile::tempfile_in(directory)?);
+    for entry in entries {
+        let entry = entry?;
+        write_entry(&mut writer, &entry.key, &entry.value)?;
+    }
+    rewound(writer)
+}
+
+fn write_entry(writer: &mut impl Write, key: &[u8], value: &[u8]) -> std::io::Result<()> {
+    writer.write_all(&(key.len() as u32).to_le_bytes())?;
+    writer.write_all(&(value.len() as u32).to_le_bytes())?;
+    writer.write_all(key)?;
+    writer.write_all(value)
+}
+
+fn rewound(writer: BufWriter<File>) -> std::io::Result<File> {
+    let mut file = writer.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+    file.rewind()?;
+    Ok(file)
+}
+
+impl Buffer {
+    fn push(&mut self, key: &[u8], value: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(key);
+        let key_end = self.bytes.len();
+        self.bytes.extend_from_slice(value);
+        self.spans.push(Span { start, key_end, end: self.bytes.len() });
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.bytes.len() + self.spans.len() * size_of::<Span>()
+    }
+
+    fn sort(&mut self) {
+        let bytes = &self.bytes;
+        self.spans.sort_by(|a, b| bytes[a.start..a.key_end].cmp(&bytes[b.start..b.key_end]));
+    }
+
+    fn entry(&self, span: Span) -> (&[u8], &[u8]) {
+        (&self.bytes[span.start..span.key_end], &self.bytes[span.key_end..span.end])
+    }
+}
+
+impl Merge {
+    fn new(runs: Vec<File>) -> std::io::Result<Self> {
+        let runs = runs.into_iter().map(|run| BufReader::with_capacity(RUN_BUFFER_BYTES, run)).collect();
+        let mut merge = Self { runs, heads: BinaryHeap::new() };
+        (0..merge.runs.len()).try_for_each(|run| merge.advance(run))?;
+        Ok(merge)
+    }
+
+    fn next(&mut self) -> std::io::Result<Option<Entry>> {
+        let Some(Reverse((key, run, value))) = self.heads.pop() else { return Ok(None) };
+        self.advance(run)?;
+        Ok(Some(Entry { key, value }))
+    }
+
+    /// Reads the next entry of a run.
+    fn advance(&mut self, run: usize) -> std::io::Result<()> {
+        let reader = &mut self.runs[run];
+        let mut lengths = [0; 8];
+        match reader.read(&mut lengths[..1])? {
+            0 => return Ok(()),
+            _ => reader.read_exact(&mut lengths[1..])?,
+        }
+        let length = |index| u32::from_le_bytes([0, 1, 2, 3].map(|byte: usize| lengths[index + byte])) as usize;
+        let (mut key, mut value) = (vec![0; length(0)], vec![0; length(4)]);
+        reader.read_exact(&mut key)?;
+        reader.read_exact(&mut value)?;
+        self.heads.push(Reverse((key, run, value)));
+        Ok(())
+    }
+}
+
+impl Sorted {
+    /// How many entries there were at first.
+    pub const fn count_at_first(&self) -> u64 {
+        self.entries
+    }
+}
+
+impl Iterator for Sorted {
+    type Item = Result<Entry, ImportError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match &mut self.left {
+            Left::Memory { buffer, next } => {
+                let (key, value) = buffer.entry(*buffer.spans.get(*next)?);
+                *next += 1;
+                Some(Ok(Entry { key: key.to_vec(), value: value.to_vec() }))
+            }
+            Left::Runs(merge) => merge.next().map_err(ImportError::Temporary).transpose(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers that look shuffled: 7919 has no factor in common with their count.
+    fn shuffled(count: u32) -> Vec<u32> {
+        (0..count).map(|index| (u64::from(index) * 7919 % u64::from(count)) as u32).collect()
+    }
+
+    fn sorted(numbers: &[u32], memory_bytes: usize) -> Vec<(u32, Vec<u8>)> {
+        let directory = tempfile::tempdir().unwrap();
+        let mut sorter = Sorter::new(directory.path(), memory_bytes);
+        for (place, number) in numbers.iter().enumerate() {
+            sorter.push(&number.to_be_bytes(), &place.to_be_bytes()).unwrap();
+        }
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "a temporary file has a name");
+        let key = |entry: &Entry| u32::from_be_bytes(entry.key.as_slice().try_into().unwrap());
+        sorter.finish().unwrap().map(|entry| entry.unwrap()).map(|entry| (key(&entry), entry.value)).collect()
+    }
+
+    #[test]
+    fn entries_come_sorted_whatever_fits_into_memory() {
+        let numbers = shuffled(10_000);
+        let expected: Vec<u32> = (0..10_000).collect();
+        // All of it, some runs, and so many runs that they are merged in between.
+        for memory_bytes in [usize::MAX, 64 * 1024, 256] {
+            let found = sorted(&numbers, memory_bytes);
+            assert_eq!(found.iter().map(|(number, _)| *number).collect::<Vec<_>>(), expected, "{memory_bytes}");
+            for (number, place) in found {
+                assert_eq!(numbers[usize::from_be_bytes(place.try_into().unwrap())], number);
+            }
+        }
+    }
+
+    #[test]
+    fn entries_with_the_same_key_come_in_the_order_of_their_arrival() {
+        let places: Vec<_> = (0_usize..1_000).map(|place| place.to_be_bytes().to_vec()).collect();
+        for memory_bytes in [usize::MAX, 1_024] {
+            let found = sorted(&[7; 1_000], memory_bytes);
+            assert_eq!(found.into_iter().map(|(_, place)| place).collect::<Vec<_>>(), places, "{memory_bytes}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_sorted_into_nothing() {
+        assert_eq!(sorted(&[], 16), []);
+    }
+}

@@ -1,0 +1,78 @@
+//! How far an import is: a bar on a terminal, a line now and then elsewhere.
+
+use crate::output::thousands;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::IsTerminal;
+use std::time::{Duration, Instant as Stopwatch};
+
+/// How often progress is told where there is no terminal.
+const PLAIN_PROGRESS: Duration = Duration::from_secs(2);
+
+/// The progress of one step of an import.
+pub struct Progress {
+    bar: ProgressBar,
+    what: &'static str,
+    begun: Stopwatch,
+    /// What was done when it was first told: an earlier run's part, which says nothing about this one's rate.
+    first: Option<u64>,
+    told: Stopwatch,
+    terminal: bool,
+}
+
+impl Progress {
+    /// A step: `what` is done to so many things.
+    pub fn new(what: &'static str) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(None, target);
+        if let Ok(style) = ProgressStyle::with_template("{bar:40} {percent}% {msg}, {eta} left") {
+            bar.set_style(style);
+        }
+        Self { bar, what, begun: Stopwatch::now(), first: None, told: Stopwatch::now(), terminal }
+    }
+
+    /// Tells how far it is: `done` of `total`, whatever they count, and how many things were done in this run.
+    pub fn at(&mut self, done: u64, total: u64, things: u64) {
+        if self.first.is_none() {
+            self.first = Some(done);
+            self.bar.set_length(total);
+            self.bar.set_position(done);
+            self.bar.reset_eta();
+        }
+        if self.terminal {
+            self.bar.set_length(total);
+            self.bar.set_position(done);
+            self.bar.set_message(self.rate(things));
+        } else if self.told.elapsed() >= PLAIN_PROGRESS {
+            self.told = Stopwatch::now();
+            let percent = done * 100 / total.max(1);
+            eprintln!("{percent} % {}, {} s left", self.rate(things), self.seconds_left(done, total));
+        }
+    }
+
+    fn rate(&self, things: u64) -> String {
+        let elapsed = self.begun.elapsed().as_secs_f64().max(f64::EPSILON);
+        let rate = (things as f64 / elapsed) as u64;
+        format!("{}: {}, {}/s", self.what, thousands(things), thousands(rate))
+    }
+
+    fn seconds_left(&self, done: u64, total: u64) -> u64 {
+        let elapsed = self.begun.elapsed().as_secs_f64();
+        let done_now = done.saturating_sub(self.first.unwrap_or_default());
+        (elapsed / done_now.max(1) as f64 * total.saturating_sub(done) as f64).ceil() as u64
+    }
+
+    /// Says something while it goes on.
+    pub fn say(&self, line: &str) {
+        if self.terminal {
+            self.bar.println(line);
+        } else {
+            eprintln!("{line}");
+        }
+    }
+
+    /// Ends the step.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
