@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import cdnow_witness as witness
-from support import facts, questions, quintile, waiting
+from support import facts, policies, questions, quintile, waiting
 from support.refusals import NOT_FOUND, Refusal
 
 CANARY = "Wrenfeather"
@@ -334,3 +334,32 @@ def the_dry_run_of_olist_comes_to_what_its_tables_say():
     assert reviewed["lines"] == len(reviews), "a line break in quotes is no line"
     assert reviewed["ranges"]["feedback.score"] == {"min": str(min(scores)), "max": str(max(scores))}
     assert [table["rejected"] for table in report["tables"]] == [0, 0, 0, 0]
+
+
+def online_retail_taken_in_conserves_every_penny(fresh):
+    """By the published totals: what was sold is the customers' gross revenue, and each cancellation counts or waits for a purchase."""
+    file = data_set("online_retail/online_retail.parquet")
+    admin = fresh.client("admin")
+    for instant in ("2005-01-01T00:00:00Z", "2011-12-10T00:00:00Z"):  # Ten years at a time at the most.
+        admin.call("ClockService/SetAsOf", {"as_of": instant})
+    admin.call("TenantService/CreateTenant", {"tenant_id": "retail", "tenant": {"base_currency": "GBP"}})
+    waiting.until(lambda: policies.is_known(fresh.client("admin", "retail")), "the tenant to be known", policies.FORCE_SECONDS)
+    done = subprocess.run(fresh.command("import", file, "--mapping", "online-retail", "--tenant", "retail", "-o", "json"),
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr
+    sent = json.loads(done.stdout)["sent"]
+    assert sent["rejected"] == 0 and sent["duplicates"] == 0, sent
+    client = fresh.client("service", "retail")
+    features = {}
+    for answer in client.start("FeatureService/WatchFeatures", [{}], seconds=300):
+        features |= {record.customer_id: record.features for record in answer.records}
+        if answer.HasField("watermark") and answer.watermark.facts_position >= sent["facts_position"]:
+            break
+    pence = lambda field: sum(m.units * 100 + m.nanos // 10_000_000 for m in (getattr(f, field) for f in features.values()))  # noqa: E731
+    assert sum(f.orders > 0 for f in features.values()) == 4_334
+    assert pence("gross_revenue") == 876_106_665
+    assert pence("refunded") + pence("unmatched_refunds") == 47_440_333
+    assert pence("net_revenue") == 876_106_665 - pence("refunded")
+    # Customer 12346 buys 74,215 pieces and gives them back.
+    name = questions.find(client, "12346", "online-retail")
+    assert questions.features(client, name).net_revenue.units == 0
