@@ -194,7 +194,7 @@ impl<'a> Intake<'a> {
             named.filter_map(|identity| self.owners.get(identity)).map(|owner| owner.customer).collect();
         known.sort_unstable();
         known.dedup();
-        let mut known = customers::load(self.transaction, self.tenant.id, self.keys, &known).await?;
+        let mut known = customers::load_to_change(self.transaction, self.tenant.id, self.keys, &known).await?;
         // What leaves with the change has no place among those that a customer may have.
         customers::forget_undeclared(self.transaction, self.tenant.id, &mut known).await?;
         self.customers = known.into_iter().map(|customer| (customer.id, customer)).collect();

@@ -19,7 +19,9 @@ use quintile_store::StoreError;
 use quintile_store::sealing::Key;
 use record::{FieldTimes, Record, compose, compose_attributes};
 use sea_orm::sea_query::{Condition, Expr};
-use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+};
 use std::collections::{HashMap, HashSet};
 
 /// Keys of one query: under the parameter limits of both databases.
@@ -206,30 +208,40 @@ pub async fn load(
 ) -> Result<Vec<StoredCustomer>, StoreError> {
     let mut customers = Vec::with_capacity(ids.len());
     for chunk in ids.chunks(KEYS_PER_QUERY) {
-        let rows = rows_of(connection, tenant, chunk).await?;
+        let rows = rows_of(tenant, chunk).all(connection).await?;
         customers.extend(open_all(connection, tenant, keys, rows).await?);
     }
     customers.sort_unstable_by_key(|customer| customer.id);
     Ok(customers)
 }
 
-/// The rows of customers that are there, those of everybody who was merged into them included.
-async fn rows_of(
-    connection: &impl ConnectionTrait,
+/// As [`load`], for whoever writes them back beside others: nobody else changes them until the transaction ends. `ids` are sorted, so that
+/// two who ask for the same never wait for each other.
+pub async fn load_to_change(
+    transaction: &DatabaseTransaction,
     tenant: TenantId,
+    keys: &TenantKeys,
     ids: &[CustomerId],
-) -> Result<Vec<customer::Model>, StoreError> {
+) -> Result<Vec<StoredCustomer>, StoreError> {
+    let mut customers = Vec::with_capacity(ids.len());
+    for chunk in ids.chunks(KEYS_PER_QUERY) {
+        // SQLite has one writer, and no such clause.
+        let rows = rows_of(tenant, chunk).lock_exclusive().all(transaction).await?;
+        customers.extend(open_all(transaction, tenant, keys, rows).await?);
+    }
+    Ok(customers)
+}
+
+/// The rows of customers that are there, by number, those of everybody who was merged into them included.
+fn rows_of(tenant: TenantId, ids: &[CustomerId]) -> Select<customer::Entity> {
     let ids = || ids.iter().map(|id| id.as_i64());
     let own =
         Condition::all().add(customer::Column::CustomerId.is_in(ids())).add(customer::Column::MergedInto.is_null());
-    let rows = customer::Entity::find()
+    customer::Entity::find()
         .filter(customer::Column::TenantId.eq(tenant.0))
         .filter(customer::Column::ErasedAt.is_null())
         .filter(Condition::any().add(own).add(customer::Column::MergedInto.is_in(ids())))
         .order_by_asc(customer::Column::CustomerId)
-        .all(connection)
-        .await?;
-    Ok(rows)
 }
 
 /// The customer that a row belongs to.
@@ -429,7 +441,7 @@ pub async fn attributes(
     let mut found = Vec::with_capacity(ids.len());
     for chunk in ids.chunks(KEYS_PER_QUERY) {
         let mut rows: HashMap<CustomerId, Vec<customer::Model>> = HashMap::with_capacity(chunk.len());
-        for row in rows_of(connection, tenant, chunk).await? {
+        for row in rows_of(tenant, chunk).all(connection).await? {
             rows.entry(survivor(&row)?).or_default().push(row);
         }
         for (id, rows) in rows {
