@@ -1,11 +1,12 @@
 """Every kind of fact: what it amounts to, how it waits for what it needs, and what becomes of rows that were refused."""
 import itertools
+import subprocess
 import uuid
 from datetime import timedelta
 
 import pytest
 
-from support import facts, policies, questions, waiting
+from support import facts, policies, questions, quintile, waiting
 from support.refusals import INVALID_ARGUMENT, NOT_FOUND
 
 EURO_DAY = (facts.AS_OF - timedelta(days=9)).date()
@@ -273,6 +274,35 @@ def a_refused_row_of_a_customer_out_of_reach_is_not_shown(shared, service, new):
     assert shown.known_customer == questions.find(service, new) and shown.order.customer.id == "****"
     refusal = ann.refused("IngestService/GetReject", {"name": reject.name}).must_be(NOT_FOUND, "NOT_FOUND")
     assert refusal.answer == ann.refused("IngestService/GetReject", absent).answer
+
+
+def the_operators_command_lists_shows_replays_and_drops_refused_rows(shared, service, new):
+    key = f"colour-{new}"
+    request = facts.batch(*(facts.customer(f"{new}-{n}", custom_attributes=[{"key": key, "text": "red"}]) for n in range(2)),
+                          facts.order(new, ""))
+    assert len(service.call("IngestService/IngestBatch", request).rejects) == 3
+    stream = ("--stream-id", request["request_id"])
+
+    def run(*arguments):
+        command = [quintile.binary(), "rejects", *arguments, "--data-dir", str(shared.data)]
+        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+
+    listed = run("list", *stream)
+    assert listed.stdout.count("rejects/") == 3 and "order.event_id" in listed.stdout, listed
+    broken = reject_with(service, request, "order.event_id")
+    assert '"eventId": ""' in run("show", broken).stdout
+    again = run("replay", broken)
+    assert (again.returncode, again.stdout) == (1, "0 taken in, 1 refused again\n"), again
+    assert run("drop", broken).stdout == "1 dropped\n"
+    shared.client("admin").call("AttributeService/CreateAttribute",
+                                {"attribute_id": key, "attribute": {"sensitivity": "SENSITIVITY_NONE"}})
+    waiting.until(lambda: run("replay", *stream).returncode == 0, "the attribute to be known everywhere")
+    assert run("show", broken).returncode == 3 and "rejects/" not in run("list", *stream).stdout
+
+
+def reject_with(client, request, field):
+    rejects = questions.everything(client, "IngestService/ListRejects", "rejects", page_size=1_000)
+    return next(each.name for each in rejects if each.stream_id == request["request_id"] and each.reject.field == field)
 
 
 MALFORMED = {

@@ -5,7 +5,7 @@ use crate::config::{Config, ConfigFlags, Role, read_secret, reference};
 use crate::output::{self, Format};
 use crate::remote::{Identity, Session, connect, token};
 use crate::suite::{self, Suite};
-use crate::{access, demo, generate, import, keys, privacy, profile, remote};
+use crate::{access, demo, generate, import, keys, privacy, profile, rejects, remote};
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 use quintile_proto::segmentation::segment_service_client::SegmentServiceClient;
@@ -54,6 +54,9 @@ enum Command {
     /// What people may ask of whoever holds their data
     #[command(subcommand)]
     Privacy(PrivacyCommand),
+    /// Rows that were refused
+    #[command(subcommand)]
+    Rejects(rejects::RejectsCommand),
     /// Segments
     #[command(subcommand)]
     Segments(SegmentsCommand),
@@ -258,6 +261,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
             let (config, session) = caller.session().await?;
             privacy::export(&config, &session, &customer, &out).await
         }
+        Command::Rejects(command) => rejects::run(command).await,
         Command::Segments(command) => segments(command).await,
         Command::Keys(command) => keys::run(command).await,
         Command::Access(command) => access::run(command).await,

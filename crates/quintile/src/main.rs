@@ -20,6 +20,7 @@ mod key_file;
 mod keys;
 mod privacy;
 mod profile;
+mod rejects;
 mod remote;
 mod suite;
 
