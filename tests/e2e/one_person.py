@@ -259,3 +259,127 @@ def an_erasure_takes_everybody_whom_the_customer_was_merged_with(fresh):
     assert {each.customer for each in erasures} == {first, second}
     admin.refused("CustomerService/LookupCustomer", {"email": "two@example.com"}).must_be(NOT_FOUND, "NOT_FOUND")
     assert questions.everything(admin, "IdentityService/ListMerges", "merges") == []
+
+
+def a_refused_row_leaves_no_identity_behind(admin, new):
+    questions.take_in(admin, person(f"{new}-1", display_name="Ann"), person(f"{new}-2", display_name="Bob"))
+    refused(admin, person(f"{new}-1", f"{new}-2", f"{new}-3"))
+    admin.refused("CustomerService/LookupCustomer", {"identity": facts.identity(f"{new}-3")}).must_be(NOT_FOUND, "NOT_FOUND")
+    many = [{"key": f"k{n}-{new}", "text": "x"} for n in range(33)]
+    refused(admin, person(f"{new}-1", f"{new}-4", custom_attributes=many))
+    admin.call("PrivacyService/EraseCustomer", {"name": questions.find(admin, f"{new}-1")})
+    questions.take_in(admin, *(facts.order(f"{new}-{n}", "o") for n in (1, 3, 4)))
+    assert len({questions.find(admin, f"{new}-{n}") for n in (1, 2, 3, 4)}) == 4
+
+
+def restriction_and_objection_by_a_merged_name_are_those_of_the_whole(admin, new):
+    questions.take_in(admin, person(f"{new}-1"), facts.order(f"{new}-1", "o"), person(f"{new}-2"))
+    first, second = questions.find(admin, f"{new}-1"), questions.find(admin, f"{new}-2")
+    questions.wait_for(admin, merge(admin, first, second).facts_position)
+    assert questions.scores(admin, first) and features(admin, second) == features(admin, first)
+    assert questions.everything(admin, "FactService/ListCustomerFacts", "facts", parent=second)
+    restricted = admin.call("PrivacyService/RestrictProcessing", {"name": second})
+    questions.wait_for(admin, restricted.facts_position)
+    admin.refused("ScoreService/GetScore", {"name": f"{first}/score"}).must_be(NOT_FOUND, "NOT_FOUND")
+    lifted = admin.call("PrivacyService/LiftRestriction", {"name": second})
+    questions.wait_for(admin, lifted.facts_position)
+    assert questions.scores(admin, first)
+    consenting = questions.save_segment(admin, f"consenting-{new}", 'consent.marketing == "given"')
+    for state, member in (("GIVEN", True), ("OBJECTED", False)):
+        admin.call("PrivacyService/SetConsent", {"name": second, "purpose": "PURPOSE_MARKETING", "state": f"CONSENT_STATE_{state}"})
+        questions.wait_for(admin, questions.take_in(admin, facts.order(f"{new}-1", state)).facts_position)
+        assert questions.is_member(admin, consenting, first) == member
+
+
+def a_contact_that_the_lower_of_two_gets_later_is_asked_about_too(admin, new):
+    email = f"{new}@example.com"
+    questions.take_in(admin, person(f"{new}-1", display_name="Ann"))
+    questions.take_in(admin, person(f"{new}-2", email=email))
+    questions.take_in(admin, person(f"{new}-1", email=email))
+    names = [questions.find(admin, f"{new}-{n}") for n in (1, 2)]
+    assert [reason_of(each) for each in conflicts_of(admin, *names)] == ["SAME_EMAIL"]
+
+
+def a_conflict_is_between_those_who_have_the_contact_also_after_an_unmerge(admin, new):
+    email = f"{new}@example.com"
+    questions.take_in(admin, person(f"{new}-1", display_name="Ann"))
+    questions.take_in(admin, person(f"{new}-2", email=email))
+    first, second = questions.find(admin, f"{new}-1"), questions.find(admin, f"{new}-2")
+    merged = merge(admin, first, second)
+    questions.take_in(admin, person(f"{new}-3", email=email))
+    third = questions.find(admin, f"{new}-3")
+    assert conflicts_of(admin, third)
+    unmerge(admin, merged)
+    assert [sorted(each.customers) for each in conflicts_of(admin, first, second, third)] == [sorted((second, third))]
+
+
+def what_was_parted_by_people_is_not_joined_again_by_the_next_import(admin, new):
+    questions.take_in(admin, facts.interaction(f"{new}-device", "visit"), person(f"{new}-crm", display_name="Ann"))
+    row = person(f"{new}-crm", f"{new}-device")
+    questions.take_in(admin, row)
+    name = questions.find(admin, f"{new}-crm")
+    assert questions.find(admin, f"{new}-device") == name
+    merges = questions.everything(admin, "IdentityService/ListMerges", "merges", page_size=1_000)
+    joined = next(each for each in merges if each.customer == name)
+    unmerge(admin, joined)
+    assert refused(admin, row).field == "customer.identities"
+    assert questions.find(admin, f"{new}-device") != questions.find(admin, f"{new}-crm")
+
+
+def what_is_said_again_is_what_was_said_last(admin, new):
+    questions.take_in(admin, person(f"{new}-1", phone="+8613800138011"))
+    questions.take_in(admin, person(f"{new}-2", phone="+8613800138012"))
+    first = questions.find(admin, f"{new}-1")
+    merge(admin, first, questions.find(admin, f"{new}-2"))
+    for who, phone in ((1, "+8613800138011"), (2, "+8613800138012"), (1, "+8613800138013"), (2, "+8613800138012")):
+        questions.take_in(admin, person(f"{new}-{who}", phone=phone))
+        assert get(admin, first).phone == phone
+
+
+def each_custom_attribute_has_its_own_time_and_home(admin, new):
+    plate, vip = f"plate-{new}", f"vip-{new}"
+    for key in (plate, vip):
+        admin.call("AttributeService/CreateAttribute", {"attribute_id": key, "attribute": {"sensitivity": "SENSITIVITY_NONE"}})
+    custom = lambda **values: {"custom_attributes": [{"key": f"{key}-{new}", "text": text} for key, text in values.items()]}  # noqa: E731
+    told = lambda name: {each.key: each.text for each in get(admin, name).custom_attributes}  # noqa: E731
+    questions.take_in(admin, person(f"{new}-1", **custom(plate="AAA1")))
+    questions.take_in(admin, person(f"{new}-2", **custom(plate="BBB2")))
+    first, second = questions.find(admin, f"{new}-1"), questions.find(admin, f"{new}-2")
+    merged = merge(admin, first, second)
+    questions.take_in(admin, person(f"{new}-1", **custom(vip="yes")))
+    assert told(first) == {plate: "BBB2", vip: "yes"}
+    update = {"customer": {"name": first} | custom(plate="BBB2", vip="very"), "update_mask": "customAttributes"}
+    admin.call("CustomerService/UpdateCustomer", update)
+    unmerge(admin, merged)
+    assert (told(first), told(second)) == ({plate: "AAA1", vip: "very"}, {plate: "BBB2"})
+
+
+def many_devices_join_their_persons_in_one_batch(admin, new):
+    count = 400
+    questions.take_in(admin, *(facts.interaction(f"{new}-d{n}", "visit") for n in range(count)))
+    questions.take_in(admin, *(person(f"{new}-p{n}", display_name=f"P{n}") for n in range(count)))
+    questions.take_in(admin, *(person(f"{new}-p{n}", f"{new}-d{n}") for n in range(count)))
+    for n in (0, 7, count - 1):
+        assert questions.find(admin, f"{new}-d{n}") == questions.find(admin, f"{new}-p{n}")
+
+
+def whoever_reads_no_identities_learns_none_by_taking_in(shared, admin, new):
+    engineer = shared.client("data-engineer")
+    questions.take_in(admin, person(new, phone="+8613800138021"), facts.interaction(new, "i", text="the truth"))
+    name = questions.find(admin, new)
+    for phone in ("+8613800138021", "+8613800138021"):
+        before = get(admin, name).etag
+        answer = engineer.call("IngestService/IngestBatch", facts.batch(person(new, phone=phone)))
+        assert (answer.applied, answer.duplicates) == (1, 0) and get(admin, name).etag != before
+    for guess in ("the truth", "a guess"):
+        answer = engineer.call("IngestService/IngestBatch", facts.batch(facts.interaction(new, "i", text=guess)))
+        assert (answer.applied, answer.duplicates, list(answer.rejects)) == (0, 1, [])
+    request = facts.batch(facts.order(new, ""))
+    engineer.call("IngestService/IngestBatch", request)
+    rejects = questions.everything(engineer, "IngestService/ListRejects", "rejects", page_size=1_000)
+    reject = next(each.name for each in rejects if each.stream_id == request["request_id"])
+    assert engineer.call("IngestService/GetReject", {"name": reject}).known_customer == ""
+    # The same request again stores nothing again.
+    engineer.call("IngestService/IngestBatch", request)
+    rejects = questions.everything(engineer, "IngestService/ListRejects", "rejects", page_size=1_000)
+    assert len([each for each in rejects if each.stream_id == request["request_id"]]) == 1

@@ -24,17 +24,30 @@ pub struct NumberForm {
 pub fn number(text: &str, form: NumberForm) -> Result<Decimal, Fault> {
     const NOT_A_NUMBER: Fault = "is not a number";
     let mut plain = String::with_capacity(text.len());
+    // Digits since the last thousands separator, once there was one: a decimal point that is taken for one would make cents hundreds.
+    let mut group: Option<usize> = None;
     for (index, character) in text.chars().enumerate() {
         match character {
-            '0'..='9' => plain.push(character),
+            '0'..='9' => {
+                plain.push(character);
+                if !plain.contains('.') {
+                    group = group.map(|digits| digits + 1);
+                }
+            }
             '-' if index == 0 => plain.push('-'),
             '+' if index == 0 => {}
             _ if character == form.decimal => plain.push('.'),
-            _ if Some(character) == form.thousands && !plain.contains('.') => {}
+            _ if Some(character) == form.thousands && !plain.contains('.') => {
+                let before = plain.trim_start_matches('-').len();
+                if before == 0 || group.map_or(before > 3, |digits| digits != 3) {
+                    return Err(NOT_A_NUMBER);
+                }
+                group = Some(0);
+            }
             _ => return Err(NOT_A_NUMBER),
         }
     }
-    if !plain.bytes().any(|byte| byte.is_ascii_digit()) {
+    if group.is_some_and(|digits| digits != 3) || !plain.bytes().any(|byte| byte.is_ascii_digit()) {
         return Err(NOT_A_NUMBER);
     }
     Decimal::from_str_exact(&plain).map_err(|_| "is not a number, or has more than 28 digits")
@@ -180,6 +193,11 @@ mod tests {
     fn numbers_are_read_as_the_source_writes_them() {
         assert_eq!(number("1.234.567,89", GERMAN).unwrap().to_string(), "1234567.89");
         assert_eq!(number("-0,5", GERMAN).unwrap().to_string(), "-0.5");
+        assert_eq!(number("-1.000", GERMAN).unwrap().to_string(), "-1000");
+        assert_eq!(number("1000,5", GERMAN).unwrap().to_string(), "1000.5");
+        for wrong in ["1.50", "1.5", "1.2.3", "1..000", ".500", "1000.000", "1.0000", "1.00,5", "-.500"] {
+            assert!(number(wrong, GERMAN).is_err(), "{wrong:?}");
+        }
         assert_eq!(number("+7", PLAIN).unwrap().to_string(), "7");
         for wrong in ["", "-", "1,5", "1e3", "12 ", "1.2.3", "NaN", "1_000", "٣"] {
             assert!(number(wrong, PLAIN).is_err(), "{wrong:?}");

@@ -371,6 +371,10 @@ async fn segments(command: SegmentsCommand) -> anyhow::Result<()> {
 pub fn explain(error: &anyhow::Error) -> String {
     let status = error.chain().find_map(|cause| cause.downcast_ref::<tonic::Status>());
     match status.map(|status| (status.code(), status.message())) {
+        // A server of ours says that it can't just now; the transport, that nobody is there.
+        Some((Code::Unavailable, message)) if status.is_some_and(|status| !status.details().is_empty()) => {
+            format!("{message}: try again")
+        }
         Some((Code::Unavailable, _)) => {
             "no server answers: start one with `quintile serve`, or name its --data-dir or --config".to_owned()
         }

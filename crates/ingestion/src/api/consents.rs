@@ -38,7 +38,7 @@ pub async fn set(
         if holds && consents::take_over(&mut customer.attributes, word.purpose, word.state) {
             customer.changed(now);
             customers::write(&transaction, caller.tenant().id, &keys, std::slice::from_mut(&mut customer)).await?;
-            service.touch(&transaction, caller, id).await?;
+            service.touch(&transaction, caller, customer.id).await?;
         }
         let answer = answer(&transaction, caller.tenant().id, &keys, &customer).await?;
         transaction.commit().await?;
@@ -46,7 +46,7 @@ pub async fn set(
         Ok::<_, StoreError>(answer)
     };
     let answer = change.await.map_err(|error| store_error(&error))?;
-    Ok(caller.view_of_reached([(id, &customer.attributes)]).respond(answer))
+    Ok(caller.view_of_reached([(customer.id, &customer.attributes)]).respond(answer))
 }
 
 /// What a customer consents and objects to.
@@ -61,7 +61,7 @@ pub async fn get(
     let history = consents::history(reader, caller.tenant().id, &keys, &customer, i64::MAX, MAX_HISTORY).await;
     let history = history.map_err(|error| store_error(&error))?;
     let answer = message(&customer, history.into_iter().map(|(_, event)| event).collect());
-    Ok(caller.view_of_reached([(id, &customer.attributes)]).respond(answer))
+    Ok(caller.view_of_reached([(customer.id, &customer.attributes)]).respond(answer))
 }
 
 async fn answer(

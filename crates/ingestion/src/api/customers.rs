@@ -91,7 +91,7 @@ impl Customers {
         let owners = identities::register(&transaction, tenant, &keys, &[newcomers]).await?;
         let owner = owners.get(patch.first_identity()).ok_or(StoreError::Sealed("an identity is gone"))?;
         let mut customer = StoredCustomer::new(tenant, &keys, owner.customer, patch.identities.clone(), now);
-        customer.merge(&patch, owner.home, &[], now);
+        customer.merge(&patch, owner.home, now);
         customer.is_made_so();
         if !request_id.is_empty() {
             idempotency::remember(&transaction, request, &customer.id.to_string(), now).await?;

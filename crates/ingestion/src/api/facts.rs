@@ -58,6 +58,7 @@ impl FactService for Facts {
         let query = format!("ListCustomerFacts {id} {}", kind as i32);
         let behind = page::begin(sealer, tenant.id, &query, &request.page_token, Place::newest(), place)?;
         let (keys, customer) = self.service.customer_of(&caller, id).await?;
+        let id = customer.id;
         let connection = self.service.runtime.database.reader();
         let read = async {
             let subjects = consents::subjects(connection, tenant.id, id).await?;

@@ -1,5 +1,6 @@
 //! Features.
 
+use crate::store::merges;
 use crate::{FACTS, FEATURES, Service, worker};
 use quintile_chain::progress::Watermark;
 use quintile_chain::{feed, store_error};
@@ -8,6 +9,7 @@ use quintile_domain::time::Instant;
 use quintile_proto::ingestion::feature_service_server::FeatureService;
 use quintile_proto::ingestion::{CustomerFeatures, GetFeaturesRequest, WatchFeaturesRequest};
 use quintile_proto::types::{CustomerRecord, WatchRecordsResponse};
+use quintile_rpc::policy::Tenant;
 use quintile_rpc::{Answer, AnswerStream, ApiError, Caller, convert};
 use quintile_store::{StoreError, feed as facts_feed, records};
 use tonic::{Request, Response, Status};
@@ -39,6 +41,26 @@ impl FeatureReads {
     }
 }
 
+impl FeatureReads {
+    /// The record computed now, of a customer or of the one that it was merged into.
+    async fn computed(
+        &self,
+        tenant: &Tenant,
+        customer: CustomerId,
+        now: Instant,
+    ) -> Result<Option<CustomerRecord>, StoreError> {
+        let reader = self.service.runtime.database.reader();
+        let mut computed = worker::compute(reader, tenant, &[customer], now).await?;
+        if computed.is_empty() {
+            let survivor = merges::survivor(reader, tenant.id, customer).await?;
+            if survivor != customer {
+                computed = worker::compute(reader, tenant, &[survivor], now).await?;
+            }
+        }
+        Ok(computed.pop().map(|derived| derived.record))
+    }
+}
+
 #[tonic::async_trait]
 impl FeatureService for FeatureReads {
     type WatchFeaturesStream = AnswerStream<WatchRecordsResponse>;
@@ -54,10 +76,11 @@ impl FeatureService for FeatureReads {
         let record = if let Some(record) = stored {
             record
         } else {
-            let computed = worker::compute(runtime.database.reader(), tenant, &[customer], now).await;
-            let computed = computed.map_err(|error| store_error(&error))?;
-            computed.into_iter().next().ok_or_else(ApiError::not_found)?.record
+            let computed = self.computed(tenant, customer, now).await.map_err(|error| store_error(&error))?;
+            computed.ok_or_else(ApiError::not_found)?
         };
+        let customer = CustomerId::try_from(record.customer_id).map_err(|_| ApiError::not_found())?;
+        let name = customer.part_name(PART);
         let view = caller.view_of(customer, &record.attributes.unwrap_or_default())?;
         let watermark = Some(watermark.to_message());
         Ok(view.respond(CustomerFeatures { name, features: record.features, watermark }))

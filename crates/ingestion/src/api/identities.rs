@@ -12,8 +12,8 @@ use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::time::Instant;
 use quintile_proto::ingestion::identity_service_server::IdentityService;
 use quintile_proto::ingestion::{
-    ConflictState, IdentityConflict, ListIdentityConflictsRequest, ListIdentityConflictsResponse, ListMergesRequest,
-    ListMergesResponse, Merge, MergeCause, MergeCustomersRequest, ResolveIdentityConflictRequest,
+    ConflictReason, ConflictState, IdentityConflict, ListIdentityConflictsRequest, ListIdentityConflictsResponse,
+    ListMergesRequest, ListMergesResponse, Merge, MergeCause, MergeCustomersRequest, ResolveIdentityConflictRequest,
     UnmergeCustomersRequest, UnmergeCustomersResponse,
 };
 use quintile_rpc::{Answer, ApiError, Caller, convert};
@@ -78,6 +78,8 @@ impl Identities {
         let (transaction, keys) = self.alone(tenant).await?;
         let now = self.service.clock.now();
         let Some(touched) = merges::unlink(&transaction, tenant, &keys, pair, now).await? else { return Ok(None) };
+        // Noted also where nobody had asked: a row that names both must not merge them again.
+        conflicts::note(&transaction, tenant, &[(pair, ConflictReason::Identities)].into(), now).await?;
         conflicts::decide(&transaction, tenant, pair, ConflictState::KeptApart, now).await?;
         self.publish(transaction, tenant, &touched).await.map(Some)
     }

@@ -80,6 +80,8 @@ impl Privacy {
         let id = convert::customer("name", name, None)?;
         caller.is_about(id.to_string());
         let (transaction, _, customer) = self.service.alone_with(caller, id).await?;
+        // Whom it was merged into, if it was.
+        let id = customer.id;
         let tenant = caller.tenant().id;
         let since = restricted.then(|| self.service.clock.now());
         let change = async {

@@ -8,7 +8,7 @@ use crate::store::keys::TenantKeys;
 use crate::store::{identities, rejects};
 use quintile_chain::{page, store_error};
 use quintile_domain::ids::TenantId;
-use quintile_domain::masking::Masked;
+use quintile_domain::masking::{Masked, Sensitivity};
 use quintile_domain::time::Instant;
 use quintile_proto::ingestion::{
     ListRejectsRequest, ListRejectsResponse, Reject, RejectedRow, Row, SourceIdentity, StoredReject, row,
@@ -61,7 +61,10 @@ pub async fn get(service: &Service, caller: &Caller, name: &str) -> Result<Respo
     };
     let found = find.await.map_err(|error| store_error(&error))?;
     let (reject, mut row, customer, declared) = found.ok_or_else(ApiError::not_found)?;
-    let known_customer = customer.as_ref().map(|customer| customer.id.to_string()).unwrap_or_default();
+    // Whom an identity belongs to is for those alone who read identities.
+    let may_know = caller.reads_in_clear(Sensitivity::Pseudonym);
+    let known_customer = customer.as_ref().filter(|_| may_know).map(|customer| customer.id.to_string());
+    let known_customer = known_customer.unwrap_or_default();
     if let Some(row::Fact::Customer(given)) = &mut row.fact {
         declared.confirm_classes(given);
         // Masked as the customer that it is about.

@@ -28,7 +28,8 @@ pub struct Event {
 }
 
 impl Event {
-    /// Checks what all facts have in common. `time` comes with the name of its field.
+    /// Checks what all facts have in common. `time` comes with the name of its field; `message` is what tells the fact from another with
+    /// the same id: without what its caller may not read, or sending it again would be a question whether a guess is right.
     pub fn check(
         message: &impl Message,
         customer: Option<&SourceIdentity>,

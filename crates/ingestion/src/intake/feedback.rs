@@ -33,7 +33,8 @@ impl FeedbackRow {
     /// Checks feedback.
     pub fn check(feedback: &Feedback, terms: &Terms) -> Result<Self, ApiError> {
         let time = ("feedback_time", feedback.feedback_time.as_ref());
-        let event = Event::check(feedback, feedback.customer.as_ref(), &feedback.event_id, time, terms)?;
+        let told_by = Feedback { text: None, ..feedback.clone() };
+        let event = Event::check(&told_by, feedback.customer.as_ref(), &feedback.event_id, time, terms)?;
         // A number that no kind has reads as unspecified, and is refused like it.
         let kind = FeedbackKind::try_from(feedback.kind).unwrap_or_default();
         if kind == FeedbackKind::Unspecified {

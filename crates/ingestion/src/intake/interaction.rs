@@ -33,7 +33,8 @@ impl InteractionRow {
     /// Checks an interaction.
     pub fn check(interaction: &Interaction, terms: &Terms) -> Result<Self, ApiError> {
         let time = ("interaction_time", interaction.interaction_time.as_ref());
-        let event = Event::check(interaction, interaction.customer.as_ref(), &interaction.event_id, time, terms)?;
+        let told_by = Interaction { text: None, ..interaction.clone() };
+        let event = Event::check(&told_by, interaction.customer.as_ref(), &interaction.event_id, time, terms)?;
         // A number that no kind has reads as unspecified, and is refused like it.
         let kind = InteractionKind::try_from(interaction.kind).unwrap_or_default();
         if kind == InteractionKind::Unspecified {

@@ -2,6 +2,7 @@
 
 use super::customers::StoredCustomer;
 use super::entities::{contact, customer, identity_conflict};
+use super::identities::Owner;
 use super::keys::TenantKeys;
 use super::merges::Pair;
 use quintile_domain::ids::{CustomerId, TenantId};
@@ -44,50 +45,105 @@ pub async fn note(
     Ok(())
 }
 
-/// Notes who has the telephone number or the e-mail address of one of these customers, who were just written: of many with the same one
-/// the lowest, so that a number that everybody gives makes no more pairs than customers.
+/// A record with a contact.
+struct Holder {
+    customer: CustomerId,
+    home: CustomerId,
+    reason: ConflictReason,
+    at: Instant,
+}
+
+/// Notes who has the telephone number or the e-mail address of one of these customers, who were just written: the lowest, or the highest
+/// beside the lowest, of many with the same one, so that a number that everybody gives makes no more pairs than customers.
 pub async fn note_shared_contacts(
     transaction: &DatabaseTransaction,
     tenant: TenantId,
     keys: &TenantKeys,
     customers: &[StoredCustomer],
 ) -> Result<(), StoreError> {
-    let mut holders: HashMap<Vec<u8>, (CustomerId, ConflictReason, Instant)> = HashMap::new();
+    let holders = holders(keys, customers);
     let mut pairs: BTreeMap<Pair, ConflictReason> = BTreeMap::new();
-    for customer in customers {
-        for record in customer.records().iter().filter(|record| record.is_changed) {
-            let phone = record.person.phone.iter().map(|phone| (keys.phone_hash(phone), ConflictReason::SamePhone));
-            let email = record.person.email.iter().map(|email| (keys.email_hash(email), ConflictReason::SameEmail));
-            for (hash, reason) in phone.chain(email) {
-                let (holder, ..) = *holders.entry(hash).or_insert((customer.id, reason, record.updated_at));
-                pairs.extend(Pair::of(holder, customer.id).map(|pair| (pair, reason)));
-            }
-        }
-    }
     let hashes: Vec<Vec<u8>> = holders.keys().cloned().collect();
     for chunk in hashes.chunks(KEYS_PER_QUERY) {
-        let lowest: Vec<(Vec<u8>, i64)> = contact::Entity::find()
+        let others: Vec<(Vec<u8>, i64, i64)> = contact::Entity::find()
             .select_only()
             .column(contact::Column::ContactHmac)
             .column_as(contact::Column::CustomerId.min(), "lowest")
+            .column_as(contact::Column::CustomerId.max(), "highest")
             .filter(contact::Column::TenantId.eq(tenant.0))
             .filter(contact::Column::ContactHmac.is_in(chunk.iter().cloned()))
             .group_by(contact::Column::ContactHmac)
             .into_tuple()
             .all(transaction)
             .await?;
-        for (hash, lowest) in lowest {
-            let lowest = CustomerId::try_from(lowest).map_err(|_| StoreError::Sealed("customer id"))?;
-            if let Some((holder, reason, _)) = holders.get(&hash) {
-                pairs.extend(Pair::of(lowest, *holder).map(|pair| (pair, *reason)));
+        for (hash, lowest, highest) in others {
+            for holder in holders.get(&hash).into_iter().flatten() {
+                let others = [lowest, highest].into_iter().filter_map(|id| CustomerId::try_from(id).ok());
+                let other = others.filter(|other| *other != holder.customer).min();
+                // By its home: taken apart, the two that have the contact are still asked about.
+                pairs.extend(other.and_then(|other| Pair::of(other, holder.home)).map(|pair| (pair, holder.reason)));
             }
         }
     }
-    let now = holders.values().map(|(_, _, at)| *at).max();
+    let now = holders.values().flatten().map(|holder| holder.at).max();
     match now {
         Some(now) if !pairs.is_empty() => note(transaction, tenant, &pairs, now).await,
         _ => Ok(()),
     }
+}
+
+/// Who has which contact among the records that were just written.
+fn holders(keys: &TenantKeys, customers: &[StoredCustomer]) -> HashMap<Vec<u8>, Vec<Holder>> {
+    let mut holders: HashMap<Vec<u8>, Vec<Holder>> = HashMap::new();
+    for customer in customers {
+        for record in customer.records().iter().filter(|record| record.is_changed) {
+            let phone = record.person.phone.iter().map(|phone| (keys.phone_hash(phone), ConflictReason::SamePhone));
+            let email = record.person.email.iter().map(|email| (keys.email_hash(email), ConflictReason::SameEmail));
+            for (hash, reason) in phone.chain(email) {
+                let holder = Holder { customer: customer.id, home: record.home, reason, at: record.updated_at };
+                holders.entry(hash).or_default().push(holder);
+            }
+        }
+    }
+    holders
+}
+
+/// Takes away what is not decided of these homes' contacts, which are about to be compared anew.
+pub async fn forget_shared_contacts(
+    transaction: &DatabaseTransaction,
+    tenant: TenantId,
+    homes: &[CustomerId],
+) -> Result<(), StoreError> {
+    for chunk in homes.chunks(KEYS_PER_QUERY) {
+        let ids = || chunk.iter().map(|home| home.as_i64());
+        let of_homes = Condition::any()
+            .add(identity_conflict::Column::LeftId.is_in(ids()))
+            .add(identity_conflict::Column::RightId.is_in(ids()));
+        identity_conflict::Entity::delete_many()
+            .filter(identity_conflict::Column::TenantId.eq(tenant.0))
+            .filter(identity_conflict::Column::State.eq(i32::from(ConflictState::Open)))
+            .filter(identity_conflict::Column::Reason.ne(i32::from(ConflictReason::Identities)))
+            .filter(of_homes)
+            .exec(transaction)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Whether it was decided of one of these pairs to keep them apart.
+pub async fn any_kept_apart(
+    connection: &impl ConnectionTrait,
+    tenant: TenantId,
+    pairs: &[(Owner, Owner)],
+) -> Result<bool, StoreError> {
+    for (one, other) in pairs {
+        let Some(pair) = Pair::of(one.home, other.home) else { continue };
+        let decided = get(connection, tenant, pair).await?;
+        if decided.is_some_and(|conflict| conflict.state == i32::from(ConflictState::KeptApart)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// One conflict.

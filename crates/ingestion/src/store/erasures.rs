@@ -103,7 +103,11 @@ fn is_about(row: &Row, customer: &StoredCustomer) -> bool {
     let Some(row::Fact::Customer(given)) = &row.fact else { return false };
     let phone = given.phone.as_deref().and_then(|phone| normal_phone(phone, "phone").ok());
     let email = given.email.as_deref().and_then(|email| normal_email(email, "email").ok());
-    (phone.is_some() && phone == customer.person.phone) || (email.is_some() && email == customer.person.email)
+    customer
+        .records()
+        .iter()
+        .map(|record| &record.person)
+        .any(|person| (phone.is_some() && phone == person.phone) || (email.is_some() && email == person.email))
 }
 
 /// Takes everything that is the customer's away, keeps its number from being given again, and notes the erasure. `rejects` were found

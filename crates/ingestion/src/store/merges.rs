@@ -1,10 +1,10 @@
 //! Merging customers and taking it back. A merge is a link between two founding identities; a customer is what is linked together, and
 //! bears the lowest number. So the order of merges does not show, and without a link everything is as if it had never been.
 
-use super::consents;
 use super::customers::{self, StoredCustomer};
 use super::entities::{contact, customer, customer_merge, subject};
 use super::keys::TenantKeys;
+use super::{conflicts, consents};
 use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::time::Instant;
 use quintile_proto::ingestion::MergeCause;
@@ -110,9 +110,11 @@ async fn regroup(
     let mut regrouped = customers::load(transaction, tenant, keys, &survivors).await?;
     for customer in &mut regrouped {
         consents::stand(transaction, tenant, customer).await?;
-        // Also where nothing else differs: an etag from before must not be good any more.
         customer.changed(now);
+        // Also where nothing else differs: an etag from before must not be good any more, and contacts are compared anew.
+        customer.rewrite(now);
     }
+    conflicts::forget_shared_contacts(transaction, tenant, &touched).await?;
     customers::write(transaction, tenant, keys, &mut regrouped).await?;
     Ok(touched.into_iter().map(|id| id.0).collect())
 }

@@ -9,12 +9,12 @@ use super::identities::{self, Owner};
 use super::keys::TenantKeys;
 use super::merges::{self, Pair};
 use super::privacy::{self, Hold};
-use super::rates::{self, ForeignFact, ForeignKind};
+use super::rates;
 use super::{conflicts, rejects, spend, streams};
 use crate::FACTS;
 use crate::intake::custom::{MAX_CUSTOM_ATTRIBUTES, too_many};
 use crate::intake::{self, CustomerPatch, Fact, Identity};
-use gathering::Gathering;
+use gathering::{Gathering, Joining};
 use quintile_domain::ids::CustomerId;
 use quintile_domain::time::Instant;
 use quintile_proto::ingestion::{ConflictReason, IngestResponse, MergeCause, Reject, Row};
@@ -202,17 +202,19 @@ impl<'a> Intake<'a> {
     }
 
     async fn take(&mut self, batch: Batch) -> Result<Outcome, StoreError> {
-        if let Some(outcome) = self.seen_before(&batch).await? {
-            return Ok(outcome);
-        }
+        let repeated = match self.seen_before(&batch).await? {
+            Seen::Never => false,
+            Seen::Before => true,
+            Seen::Settled(outcome) => return Ok(outcome),
+        };
         self.register_unknown(&batch.facts).await?;
         let mut tally = Tally { rejects: batch.rejects, ..Tally::default() };
         let mut kinds = Kinds::default();
         for (row, fact) in batch.facts {
             match fact {
-                Fact::Customer(patch) => match self.take_customer(&patch) {
-                    Ok(changed) if changed || batch.blind => tally.applied += 1,
-                    Ok(_) => tally.duplicates += 1,
+                Fact::Customer(patch) => match self.take_customer(&patch, batch.blind) {
+                    Ok(true) => tally.applied += 1,
+                    Ok(false) => tally.duplicates += 1,
                     Err(error) => tally.rejects.push(intake::reject(row, &error)),
                 },
                 Fact::Order(order) => kinds.orders.push((row, (self.owner(&order.event.customer)?, order))),
@@ -225,7 +227,10 @@ impl<'a> Intake<'a> {
         }
         self.take_kinds(kinds, &mut tally).await?;
         tally.rejects.sort_by_key(|reject| reject.row);
-        self.note_rejects(&batch.id, &batch.rows, &tally.rejects).await?;
+        // What was refused the first time is kept, or was seen to since.
+        if !repeated {
+            self.note_rejects(&batch.id, &batch.rows, &tally.rejects).await?;
+        }
         let response = IngestResponse {
             acked_offset: batch.id.next_offset(),
             applied: tally.applied as i64,
@@ -259,13 +264,6 @@ impl<'a> Intake<'a> {
     }
 
     async fn take_kinds(&mut self, kinds: Kinds, tally: &mut Tally) -> Result<(), StoreError> {
-        let foreign =
-            |kind, (owner, event, amount): (&Owner, _, _)| ForeignFact::of(kind, owner.subject_id, event, amount);
-        let orders = kinds.orders.iter().map(|(_, (owner, it))| (owner, &it.event, &it.amount));
-        let refunds = kinds.refunds.iter().map(|(_, (owner, it))| (owner, &it.event, &it.amount));
-        let orders = orders.filter_map(|it| foreign(ForeignKind::Order, it));
-        let foreign = orders.chain(refunds.filter_map(|it| foreign(ForeignKind::Refund, it))).collect();
-        rates::note(self.transaction, self.tenant.id, foreign).await?;
         self.take_events(kinds.orders, "order", tally).await?;
         self.take_events(kinds.refunds, "refund", tally).await?;
         self.take_events(kinds.interactions, "interaction", tally).await?;
@@ -290,6 +288,9 @@ impl<'a> Intake<'a> {
         }
         let (rows, events): (Vec<_>, Vec<_>) = events.into_iter().unzip();
         let written = facts::write(self.transaction, self.tenant.id, self.keys, &events).await?;
+        let taken_in = events.iter().enumerate().filter(|(place, _)| !written.conflicts.contains(place));
+        let foreign = taken_in.filter_map(|(_, (owner, event))| event.foreign(owner)).collect();
+        rates::note(self.transaction, self.tenant.id, foreign).await?;
         if written.applied > 0 {
             self.touched.extend(events.iter().map(|(owner, _)| owner.customer.0));
         }
@@ -297,21 +298,21 @@ impl<'a> Intake<'a> {
         Ok(())
     }
 
-    /// The outcome of a batch that is not to be taken in now.
-    async fn seen_before(&mut self, batch: &Batch) -> Result<Option<Outcome>, StoreError> {
+    /// What is known of a batch from before.
+    async fn seen_before(&mut self, batch: &Batch) -> Result<Seen, StoreError> {
         match &batch.id {
             BatchId::Request { request_id, body } => {
                 let request = self.request(request_id, body);
                 match idempotency::earlier_result(self.transaction, request).await {
                     // Taking it in again changes nothing, and tells what was a duplicate.
-                    Ok(_) => Ok(None),
-                    Err(StoreError::RequestConflict) => Ok(Some(Outcome::Conflict)),
+                    Ok(earlier) => Ok(if earlier.is_some() { Seen::Before } else { Seen::Never }),
+                    Err(StoreError::RequestConflict) => Ok(Seen::Settled(Outcome::Conflict)),
                     Err(error) => Err(error),
                 }
             }
             BatchId::Reject { reject_id } => {
                 let there = rejects::get(self.transaction, self.tenant.id, *reject_id).await?.is_some();
-                Ok((!there).then_some(Outcome::Gone))
+                Ok(if there { Seen::Never } else { Seen::Settled(Outcome::Gone) })
             }
             BatchId::Stream { stream_id, offset } => {
                 let expected = if let Some(expected) = self.streams.get(stream_id) {
@@ -322,9 +323,9 @@ impl<'a> Intake<'a> {
                 };
                 self.streams.insert(stream_id.clone(), expected);
                 Ok(match offset.cmp(&expected) {
-                    std::cmp::Ordering::Equal => None,
-                    std::cmp::Ordering::Greater => Some(Outcome::Gap { expected }),
-                    std::cmp::Ordering::Less => Some(Outcome::Acknowledged(IngestResponse {
+                    std::cmp::Ordering::Equal => Seen::Never,
+                    std::cmp::Ordering::Greater => Seen::Settled(Outcome::Gap { expected }),
+                    std::cmp::Ordering::Less => Seen::Settled(Outcome::Acknowledged(IngestResponse {
                         acked_offset: expected,
                         ..IngestResponse::default()
                     })),
@@ -356,23 +357,21 @@ impl<'a> Intake<'a> {
     /// Has those customers of whom nothing but facts is known join the one that a row names beside them.
     async fn join_anonymous(&mut self, batches: &[Batch]) -> Result<(), StoreError> {
         let (tenant, keys) = (self.tenant.id, self.keys);
+        let is_known = |customer: &StoredCustomer| customer.records().iter().any(|record| !record.is_anonymous());
+        let known = self.customers.values().filter(|customer| is_known(customer)).map(|customer| customer.id);
+        let mut joining = Joining::new(known);
         for patch in customer_rows(batches) {
-            let owners = self.owners_of(patch);
-            let is_known = |owner: &&Owner| {
-                let records = self.customers.get(&owner.customer).map(StoredCustomer::records).unwrap_or_default();
-                records.iter().any(|record| !record.is_anonymous())
-            };
-            if owners.len() < 2 || owners.iter().filter(is_known).count() > 1 {
-                continue;
+            let pairs = joining.pairs_of(&self.owners_of(patch));
+            if !conflicts::any_kept_apart(self.transaction, tenant, &pairs).await? {
+                joining.join(pairs);
             }
-            let main = owners.iter().find(is_known).unwrap_or(&owners[0]).home;
-            let pairs: Vec<Pair> = owners.iter().filter_map(|owner| Pair::of(main, owner.home)).collect();
-            let cause = MergeCause::BecameKnown;
-            self.touched |= merges::link(self.transaction, tenant, keys, &pairs, cause, self.now).await?;
-            // The next row may name them as well.
-            self.resolve(batches).await?;
         }
-        Ok(())
+        if joining.pairs.is_empty() {
+            return Ok(());
+        }
+        let cause = MergeCause::BecameKnown;
+        self.touched |= merges::link(self.transaction, tenant, keys, &joining.pairs, cause, self.now).await?;
+        self.resolve(batches).await
     }
 
     /// Gives identities that nobody knows yet to the customers that rows name them with, or makes customers of them.
@@ -381,14 +380,14 @@ impl<'a> Intake<'a> {
         // Customers first: they say which identities belong together.
         for (_, fact) in facts {
             if let Fact::Customer(patch) = fact {
-                let join = patch.identities.iter().find_map(|identity| self.owners.get(identity));
+                let owners = self.owners_of(patch);
                 let unknown = patch.identities.iter().filter(|identity| !self.owners.contains_key(*identity));
-                newcomers.gather(&unknown.collect::<Vec<_>>(), join);
+                newcomers.gather(&unknown.collect::<Vec<_>>(), &owners);
             }
         }
-        for (_, fact) in facts {
+        for (_, fact) in facts.iter().filter(|(_, fact)| !matches!(fact, Fact::Customer(_))) {
             let unknown = fact.identity().into_iter().filter(|identity| !self.owners.contains_key(*identity));
-            newcomers.gather(&unknown.collect::<Vec<_>>(), None);
+            newcomers.gather(&unknown.collect::<Vec<_>>(), &[]);
         }
         let registered = identities::register(self.transaction, self.tenant.id, self.keys, &newcomers.groups).await?;
         for group in newcomers.groups {
@@ -396,7 +395,12 @@ impl<'a> Intake<'a> {
                 return Err(StoreError::Sealed("an identity was registered and is gone"));
             };
             self.touched.insert(owner.customer.0);
-            if group.join.is_none() {
+            if group.join.is_some() {
+                // Whatever becomes of the row: what is registered stands in the record, by which it is shown and erased.
+                let customer = self.customers.get_mut(&owner.customer);
+                let customer = customer.ok_or(StoreError::Sealed("a customer was named and is gone"))?;
+                customer.join(&group.identities, owner.home, self.now);
+            } else {
                 let customer =
                     StoredCustomer::new(self.tenant.id, self.keys, owner.customer, group.identities, self.now);
                 self.customers.insert(owner.customer, customer);
@@ -406,15 +410,16 @@ impl<'a> Intake<'a> {
         Ok(())
     }
 
-    /// Takes over a customer. Returns whether anything is different now.
-    fn take_customer(&mut self, patch: &CustomerPatch) -> Result<bool, ApiError> {
+    /// Takes over a customer. Returns whether anything is different now. What is said blindly leaves the same traces whether it was known.
+    fn take_customer(&mut self, patch: &CustomerPatch, blind: bool) -> Result<bool, ApiError> {
         let conflict = || {
             let problem = "the identities belong to different customers: merge these, and replay the row";
             ApiError::failed_precondition(ErrorReason::BodyConflict, problem).within("customer.identities")
         };
         let owners = self.owners_of(patch);
         let owner = *owners.first().ok_or_else(conflict)?;
-        if owners.len() > 1 {
+        let everybody_is_known = patch.identities.iter().all(|identity| self.owners.contains_key(identity));
+        if owners.len() > 1 || !everybody_is_known {
             let others = owners.iter().filter_map(|other| Pair::of(owner.customer, other.customer));
             self.conflicts.extend(others.map(|pair| (pair, ConflictReason::Identities)));
             return Err(conflict());
@@ -425,16 +430,15 @@ impl<'a> Intake<'a> {
         if added > 0 && customer.person.custom.len() + added > MAX_CUSTOM_ATTRIBUTES {
             return Err(too_many().within("customer"));
         }
-        let of_home = |it: &&Identity| self.owners.get(*it).is_some_and(|other| other.home == owner.home);
-        let own: Vec<Identity> = patch.identities.iter().filter(of_home).cloned().collect();
-        let changed = customer.merge(patch, owner.home, &own, self.now);
-        if changed {
-            customer.is_made_so();
+        let changed = customer.merge(patch, owner.home, self.now);
+        if !changed && blind {
+            customer.touch(owner.home, self.now);
         }
-        if changed || fresh {
+        customer.is_made_so();
+        if changed || fresh || blind {
             self.touched.insert(owner.customer.0);
         }
-        Ok(changed || fresh)
+        Ok(changed || fresh || blind)
     }
 
     async fn remember(&mut self, id: &BatchId) -> Result<(), StoreError> {
@@ -480,6 +484,16 @@ impl<'a> Intake<'a> {
         }
         Ok(position)
     }
+}
+
+/// Whether a batch came before.
+enum Seen {
+    /// It did not.
+    Never,
+    /// It did; taking it in again tells what it is answered.
+    Before,
+    /// It is not to be taken in.
+    Settled(Outcome),
 }
 
 /// The customers among the rows of batches.

@@ -8,7 +8,7 @@ pub use write::{forget_undeclared, write};
 
 use super::entities::{contact, customer, customer_key};
 use super::keys::TenantKeys;
-use crate::intake::custom::{CustomValue, from_messages, messages};
+use crate::intake::custom::{CustomValue, CustomValues, from_messages, messages};
 use crate::intake::{CustomerPatch, Declared, Identity, Person};
 use prost::Message;
 use quintile_domain::ids::{CustomerId, TenantId};
@@ -90,15 +90,41 @@ impl StoredCustomer {
         &self.records
     }
 
-    /// Takes over what a patch by an identity of `home` says, and the identities that are of this home. Returns whether anything is
-    /// different now.
-    pub fn merge(&mut self, patch: &CustomerPatch, home: CustomerId, own: &[Identity], now: Instant) -> bool {
-        let place = self.records.iter().position(|record| record.home == home).unwrap_or_default();
-        let changed = self.records[place].merge(patch, own, now);
+    /// Takes over what a patch by an identity of `home` says. Returns whether anything is different now.
+    pub fn merge(&mut self, patch: &CustomerPatch, home: CustomerId, now: Instant) -> bool {
+        let composed = compose(&self.records, self.id);
+        let changed = self.record_of(home).merge(patch, &composed, now);
         if changed {
-            *self = Self::of(self.id, std::mem::take(&mut self.records));
+            self.recompose();
         }
         changed
+    }
+
+    /// Adds identities of a home.
+    pub fn join(&mut self, identities: &[Identity], home: CustomerId, now: Instant) {
+        self.record_of(home).join(identities, now);
+        self.recompose();
+    }
+
+    /// Notes a change of a home's record in which nothing may be different.
+    pub fn touch(&mut self, home: CustomerId, now: Instant) {
+        self.record_of(home).changed(now);
+    }
+
+    /// Has every record written again.
+    pub fn rewrite(&mut self, now: Instant) {
+        for record in &mut self.records {
+            record.changed(now);
+        }
+    }
+
+    fn record_of(&mut self, home: CustomerId) -> &mut Record {
+        let place = self.records.iter().position(|record| record.home == home).unwrap_or_default();
+        &mut self.records[place]
+    }
+
+    fn recompose(&mut self) {
+        *self = Self::of(self.id, std::mem::take(&mut self.records));
     }
 
     /// Takes over attributes, but for what the privacy service alone changes.
@@ -127,7 +153,7 @@ impl StoredCustomer {
         let own = &mut self.records[0];
         own.absorb(&composed, (&self.person, &self.attributes), now);
         own.changed(now);
-        *self = Self::of(self.id, std::mem::take(&mut self.records));
+        self.recompose();
     }
 
     /// Notes that what was made and changed within one transaction was made so.
@@ -142,7 +168,7 @@ impl StoredCustomer {
         for record in &mut self.records {
             record.person.custom.retain(|key, value| holds(key, value));
         }
-        *self = Self::of(self.id, std::mem::take(&mut self.records));
+        self.recompose();
     }
 
     /// The etag of this revision.
@@ -372,7 +398,8 @@ fn clear_attributes(rows: &[customer::Model]) -> Result<CustomerAttributes, Stor
     let mut said = Vec::with_capacity(rows.len());
     for row in rows {
         let home = CustomerId::try_from(row.customer_id).map_err(|_| StoreError::Sealed("customer id"))?;
-        let times = FieldTimes::decode(&row.said_at, Instant::from_micros(row.updated_at));
+        // Custom attributes are none of these.
+        let times = FieldTimes::decode(&row.said_at, Instant::from_micros(row.updated_at), &CustomValues::new());
         said.push((home, decode_attributes(&row.attributes)?, times));
     }
     let said = said.iter().map(|(home, attributes, times)| (*home, attributes, times));
@@ -484,6 +511,7 @@ fn open(
     let message = Customer::decode(plain.as_slice()).map_err(|_| StoreError::Sealed("customer"))?;
     let identities = message.identities.into_iter();
     let updated_at = Instant::from_micros(row.updated_at);
+    let custom = from_messages(message.custom_attributes);
     Ok(Record {
         home,
         identities: identities.map(|it| Identity { source: it.source, id: it.id.unwrap_or_default() }).collect(),
@@ -493,10 +521,10 @@ fn open(
             email: message.email,
             address: message.address,
             birth_date: message.birth_date,
-            custom: from_messages(message.custom_attributes),
+            custom: custom.clone(),
         },
         attributes: decode_attributes(&row.attributes)?,
-        times: FieldTimes::decode(&row.said_at, updated_at),
+        times: FieldTimes::decode(&row.said_at, updated_at, &custom),
         created_at: Instant::from_micros(row.created_at),
         updated_at,
         revision: row.revision,

@@ -1,11 +1,12 @@
 //! What is known of a person, from one founding identity each, and what several such records of one person come to together.
 
-use crate::intake::custom::CustomValues;
+use crate::intake::custom::{CustomValue, CustomValues};
 use crate::intake::{CustomerPatch, Identity, Person};
 use quintile_domain::ids::CustomerId;
 use quintile_domain::time::Instant;
 use quintile_proto::types::CustomerAttributes;
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 /// The fields of a record that are told apart when records are composed. Their numbers are places in [`FieldTimes`], and never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,15 +22,17 @@ enum Field {
     Department,
     Language,
     AcquisitionChannel,
-    Custom,
 }
 
 /// How many fields there are.
-const FIELDS: usize = 12;
+const FIELD_COUNT: usize = 11;
 
-/// When each field was last said, in microseconds of machine time; 0: never.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FieldTimes([i64; FIELDS]);
+/// When each field was last said, in microseconds of machine time; 0: never. Custom attributes by their keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct FieldTimes {
+    fields: [i64; FIELD_COUNT],
+    custom: BTreeMap<String, i64>,
+}
 
 /// What one founding identity's row holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,34 +69,48 @@ impl Record {
         self.times == FieldTimes::default()
     }
 
-    /// Takes over what a patch says, and identities that are of this home. Returns whether anything is different now.
-    pub fn merge(&mut self, patch: &CustomerPatch, own: &[Identity], now: Instant) -> bool {
-        let (before, identities) = (self.times, self.identities.len());
-        let given = &patch.person;
+    /// Takes over what a patch says, where the record or all records together say something else. Returns whether anything is different
+    /// now.
+    pub fn merge(&mut self, patch: &CustomerPatch, composed: &Composed, now: Instant) -> bool {
+        let before = self.times.clone();
+        let (given, whole) = (&patch.person, &composed.person);
         let at = now.micros();
-        let times = &mut self.times;
-        let person = &mut self.person;
-        times.say_some(Field::DisplayName, &mut person.display_name, given.display_name.as_ref(), at);
-        times.say_some(Field::Phone, &mut person.phone, given.phone.as_ref(), at);
-        times.say_some(Field::Email, &mut person.email, given.email.as_ref(), at);
-        times.say_some(Field::Address, &mut person.address, given.address.as_ref(), at);
-        times.say_some(Field::BirthDate, &mut person.birth_date, given.birth_date.as_ref(), at);
-        let mut custom = person.custom.clone();
-        custom.extend(given.custom.clone());
-        times.say(Field::Custom, &mut person.custom, &custom, at);
-        if let Some(given) = &patch.attributes {
-            self.say_attributes(given, at);
-        }
-        for identity in own {
-            if !self.identities.contains(identity) {
-                self.identities.push(identity.clone());
+        let (times, own) = (&mut self.times, &mut self.person);
+        times.say_some(
+            Field::DisplayName,
+            &mut own.display_name,
+            whole.display_name.as_ref(),
+            given.display_name.as_ref(),
+            at,
+        );
+        times.say_some(Field::Phone, &mut own.phone, whole.phone.as_ref(), given.phone.as_ref(), at);
+        times.say_some(Field::Email, &mut own.email, whole.email.as_ref(), given.email.as_ref(), at);
+        times.say_some(Field::Address, &mut own.address, whole.address.as_ref(), given.address.as_ref(), at);
+        times.say_some(Field::BirthDate, &mut own.birth_date, whole.birth_date.as_ref(), given.birth_date.as_ref(), at);
+        for (key, value) in &given.custom {
+            if own.custom.get(key) != Some(value) || whole.custom.get(key) != Some(value) {
+                own.custom.insert(key.clone(), value.clone());
+                times.custom.insert(key.clone(), at);
             }
         }
-        let changed = before != self.times || identities != self.identities.len();
+        if let Some(given) = &patch.attributes {
+            self.say_attributes(given, &composed.attributes, at);
+        }
+        let changed = before != self.times;
         if changed {
             self.changed(now);
         }
         changed
+    }
+
+    /// Adds identities of this home.
+    pub fn join(&mut self, identities: &[Identity], now: Instant) {
+        for identity in identities {
+            if !self.identities.contains(identity) {
+                self.identities.push(identity.clone());
+            }
+        }
+        self.changed(now);
     }
 
     /// Notes that the record has changed.
@@ -104,14 +121,15 @@ impl Record {
     }
 
     /// Takes over attributes, all but consents and objections.
-    fn say_attributes(&mut self, given: &CustomerAttributes, at: i64) {
+    fn say_attributes(&mut self, given: &CustomerAttributes, whole: &CustomerAttributes, at: i64) {
         let (times, own) = (&mut self.times, &mut self.attributes);
-        times.say(Field::Kind, &mut own.kind, &given.kind, at);
-        times.say(Field::Owner, &mut own.owner, &given.owner, at);
-        times.say(Field::Region, &mut own.region, &given.region, at);
-        times.say(Field::Department, &mut own.department, &given.department, at);
-        times.say(Field::Language, &mut own.language, &given.language, at);
-        times.say(Field::AcquisitionChannel, &mut own.acquisition_channel, &given.acquisition_channel, at);
+        times.say(Field::Kind, &mut own.kind, &whole.kind, &given.kind, at);
+        times.say(Field::Owner, &mut own.owner, &whole.owner, &given.owner, at);
+        times.say(Field::Region, &mut own.region, &whole.region, &given.region, at);
+        times.say(Field::Department, &mut own.department, &whole.department, &given.department, at);
+        times.say(Field::Language, &mut own.language, &whole.language, &given.language, at);
+        let (own_channel, channel) = (&mut own.acquisition_channel, &given.acquisition_channel);
+        times.say(Field::AcquisitionChannel, own_channel, &whole.acquisition_channel, channel, at);
     }
 
     /// Takes over where `wanted` differs from `composed`, which is what this record and others come to.
@@ -130,7 +148,11 @@ impl Record {
         times.absorb(Field::Email, &mut own.email, &composed.person.email, &person.email, at);
         times.absorb(Field::Address, &mut own.address, &composed.person.address, &person.address, at);
         times.absorb(Field::BirthDate, &mut own.birth_date, &composed.person.birth_date, &person.birth_date, at);
-        times.absorb(Field::Custom, &mut own.custom, &composed.person.custom, &person.custom, at);
+        for (key, value) in person.custom.iter().filter(|(key, value)| composed.person.custom.get(*key) != Some(*value))
+        {
+            own.custom.insert(key.clone(), value.clone());
+            times.custom.insert(key.clone(), at);
+        }
         let (own, whole) = (&mut self.attributes, &composed.attributes);
         times.absorb(Field::Kind, &mut own.kind, &whole.kind, &attributes.kind, at);
         times.absorb(Field::Owner, &mut own.owner, &whole.owner, &attributes.owner, at);
@@ -146,52 +168,58 @@ impl Record {
 
 impl FieldTimes {
     fn of(&self, field: Field) -> i64 {
-        self.0[field as usize]
+        self.fields[field as usize]
     }
 
-    fn say<T: Clone + PartialEq>(&mut self, field: Field, own: &mut T, given: &T, at: i64) {
-        if own != given {
+    fn say<T: Clone + PartialEq>(&mut self, field: Field, own: &mut T, composed: &T, given: &T, at: i64) {
+        if own != given || composed != given {
             own.clone_from(given);
-            self.0[field as usize] = at;
+            self.fields[field as usize] = at;
         }
     }
 
-    fn say_some<T: Clone + PartialEq>(&mut self, field: Field, own: &mut Option<T>, given: Option<&T>, at: i64) {
+    fn say_some<T: Clone + PartialEq>(
+        &mut self,
+        field: Field,
+        own: &mut Option<T>,
+        composed: Option<&T>,
+        given: Option<&T>,
+        at: i64,
+    ) {
         if given.is_some() {
-            self.say(field, own, &given.cloned(), at);
+            self.say(field, own, &composed.cloned(), &given.cloned(), at);
         }
     }
 
     fn absorb<T: Clone + PartialEq>(&mut self, field: Field, own: &mut T, composed: &T, wanted: &T, at: i64) {
         if composed != wanted {
             own.clone_from(wanted);
-            self.0[field as usize] = at;
+            self.fields[field as usize] = at;
         }
     }
 
-    /// The times as they are stored: nothing at all where every field that is there was said with the last change.
+    /// The times as they are stored: a few bytes where all that was ever said was said with the last change.
     pub fn encode(&self, updated_at: Instant) -> Vec<u8> {
-        if self.0.iter().all(|at| *at == 0 || *at == updated_at.micros()) {
-            // Which of them are 0 is what is said that tells.
-            return self.0.iter().map(|at| u8::from(*at != 0)).collect();
+        let last = updated_at.micros();
+        if self.fields.iter().all(|at| *at == 0 || *at == last) && self.custom.values().all(|at| *at == last) {
+            return self.fields.iter().map(|at| u8::from(*at != 0)).collect();
         }
-        self.0.iter().flat_map(|at| at.to_be_bytes()).collect()
+        // Numbers and texts always encode.
+        serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// The times that [`FieldTimes::encode`] wrote. What it did not write says that every field was said with the last change.
-    pub fn decode(encoded: &[u8], updated_at: Instant) -> Self {
-        let mut times = Self([updated_at.micros(); FIELDS]);
-        if encoded.len() == FIELDS {
-            for (time, said) in times.0.iter_mut().zip(encoded) {
-                *time *= i64::from(*said);
-            }
+    /// The times that [`FieldTimes::encode`] wrote of a record with these custom attributes. What it did not write was said with the last
+    /// change.
+    pub fn decode(encoded: &[u8], updated_at: Instant, custom: &CustomValues) -> Self {
+        if let Ok(times) = serde_json::from_slice(encoded) {
+            return times;
         }
-        if encoded.len() == 8 * FIELDS {
-            for (time, bytes) in times.0.iter_mut().zip(encoded.as_chunks::<8>().0) {
-                *time = i64::from_be_bytes(*bytes);
-            }
+        let last = updated_at.micros();
+        let mut fields = [last; FIELD_COUNT];
+        if encoded.len() == FIELD_COUNT {
+            fields = std::array::from_fn(|field| last * i64::from(encoded[field]));
         }
-        times
+        Self { fields, custom: custom.keys().map(|key| (key.clone(), last)).collect() }
     }
 }
 
@@ -256,10 +284,19 @@ fn last_of<T>(said: impl Iterator<Item = (CustomerId, i64, Option<T>)>) -> Optio
     said.max_by_key(|(home, at, value)| (*at, value.is_some(), Reverse(*home))).and_then(|(_, _, value)| value)
 }
 
+/// Of every custom attribute the value that was said last.
 fn custom(records: &[Record]) -> CustomValues {
-    let mut by_age: Vec<&Record> = records.iter().collect();
-    by_age.sort_unstable_by_key(|record| (record.times.of(Field::Custom), Reverse(record.home)));
-    by_age.into_iter().flat_map(|record| record.person.custom.clone()).collect()
+    let mut values: BTreeMap<&String, (i64, Reverse<CustomerId>, &CustomValue)> = BTreeMap::new();
+    for record in records {
+        for (key, value) in &record.person.custom {
+            let said = (record.times.custom.get(key).copied().unwrap_or_default(), Reverse(record.home));
+            let last = values.get(key).map(|(at, home, _)| (*at, *home));
+            if last.is_none_or(|last| last < said) {
+                values.insert(key, (said.0, said.1, value));
+            }
+        }
+    }
+    values.into_iter().map(|(key, (_, _, value))| (key.clone(), value.clone())).collect()
 }
 
 #[cfg(test)]
@@ -290,12 +327,18 @@ mod tests {
         CustomerPatch { identities: Vec::new(), person, attributes: Some(attributes) }
     }
 
+    /// Says something to a record that is alone.
+    fn say(record: &mut Record, patch: &CustomerPatch, at: Instant) {
+        let own = compose(std::slice::from_ref(record), record.home);
+        record.merge(patch, &own, at);
+    }
+
     #[test]
     fn of_every_field_what_was_said_last_holds() {
         let (mut one, mut other) = (record(1), record(2));
-        one.merge(&saying(Some("1"), "en"), &[], Instant::from_micros(10));
-        other.merge(&saying(Some("2"), ""), &[], Instant::from_micros(20));
-        one.merge(&saying(None, "fr"), &[], Instant::from_micros(30));
+        say(&mut one, &saying(Some("1"), "en"), Instant::from_micros(10));
+        say(&mut other, &saying(Some("2"), ""), Instant::from_micros(20));
+        say(&mut one, &saying(None, "fr"), Instant::from_micros(30));
         let composed = compose(&[one.clone(), other.clone()], one.home);
         assert_eq!((composed.person.phone.as_deref(), composed.attributes.language.as_str()), (Some("2"), "fr"));
         assert_eq!(compose(&[other, one.clone()], one.home), composed);
@@ -304,8 +347,8 @@ mod tests {
     #[test]
     fn a_field_that_was_emptied_stays_empty_and_the_others_keep_theirs() {
         let (mut one, mut other) = (record(1), record(2));
-        one.merge(&saying(Some("1"), "en"), &[], Instant::from_micros(10));
-        other.merge(&saying(Some("2"), "de"), &[], Instant::from_micros(20));
+        say(&mut one, &saying(Some("1"), "en"), Instant::from_micros(10));
+        say(&mut other, &saying(Some("2"), "de"), Instant::from_micros(20));
         let composed = compose(&[one.clone(), other.clone()], one.home);
         let wanted = Composed { person: Person::default(), ..composed.clone() };
         one.absorb(&composed, (&wanted.person, &wanted.attributes), Instant::from_micros(30));
@@ -321,7 +364,7 @@ mod tests {
         ) {
             let mut records: Vec<_> = (1..=4).map(record).collect();
             for (which, phone, language, at) in said {
-                records[which as usize].merge(&saying(phone.as_deref(), &language), &[], Instant::from_micros(at));
+                say(&mut records[which as usize], &saying(phone.as_deref(), &language), Instant::from_micros(at));
             }
             let composed = compose(&records, CustomerId(1));
             records.rotate_left(turn);
@@ -329,10 +372,12 @@ mod tests {
         }
 
         #[test]
-        fn times_survive_their_encoding(times in prop::array::uniform12(prop::sample::select(vec![0_i64, 5, 7])), updated in 5..8_i64) {
+        fn times_survive_their_encoding(fields in prop::array::uniform11(prop::sample::select(vec![0_i64, 5, 7])), plate in 5..8_i64, updated in 5..8_i64) {
             let updated = Instant::from_micros(updated);
-            let times = FieldTimes(times);
-            prop_assert_eq!(FieldTimes::decode(&times.encode(updated), updated), times);
+            let times = FieldTimes { fields, custom: BTreeMap::from([("plate".to_owned(), plate)]) };
+            let value = CustomValue { class: quintile_domain::masking::Sensitivity::None, text: "x".to_owned() };
+            let custom = CustomValues::from([("plate".to_owned(), value)]);
+            prop_assert_eq!(FieldTimes::decode(&times.encode(updated), updated, &custom), times);
         }
     }
 }

@@ -4,6 +4,7 @@ use super::StoredEvent;
 use crate::intake::{Amount, Event, FeedbackRow, InteractionRow, OrderRow, RefundRow};
 use crate::store::identities::Owner;
 use crate::store::keys::TenantKeys;
+use crate::store::rates::{ForeignFact, ForeignKind};
 use quintile_domain::ids::TenantId;
 use quintile_store::StoreError;
 use quintile_store::bulk::{Column, OnConflict, Target};
@@ -39,6 +40,10 @@ impl StoredEvent for OrderRow {
         &self.event
     }
 
+    fn foreign(&self, owner: &Owner) -> Option<ForeignFact> {
+        ForeignFact::of(ForeignKind::Order, owner.subject_id, &self.event, &self.amount)
+    }
+
     fn columns(rows: &[&(Owner, Self)], _tenant: TenantId, _keys: &TenantKeys) -> Vec<Column> {
         vec![
             Column::Text(rows.iter().map(|(_, order)| order.channel.clone()).collect()),
@@ -70,6 +75,10 @@ impl StoredEvent for RefundRow {
 
     fn event(&self) -> &Event {
         &self.event
+    }
+
+    fn foreign(&self, owner: &Owner) -> Option<ForeignFact> {
+        ForeignFact::of(ForeignKind::Refund, owner.subject_id, &self.event, &self.amount)
     }
 
     fn columns(rows: &[&(Owner, Self)], _tenant: TenantId, _keys: &TenantKeys) -> Vec<Column> {

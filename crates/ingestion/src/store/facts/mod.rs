@@ -11,6 +11,7 @@ pub use read::{Place, Reader};
 
 use super::identities::Owner;
 use super::keys::TenantKeys;
+use super::rates::ForeignFact;
 use crate::intake::Event;
 use quintile_domain::ids::TenantId;
 use quintile_store::StoreError;
@@ -32,6 +33,11 @@ pub trait StoredEvent: Sized {
 
     /// What it has in common with all others.
     fn event(&self) -> &Event;
+
+    /// Its entry among facts in other currencies. `None`: it is in the base currency, or no money.
+    fn foreign(&self, _owner: &Owner) -> Option<ForeignFact> {
+        None
+    }
 
     /// The columns of these rows that only this kind has, in the order of the table.
     fn columns(rows: &[&(Owner, Self)], tenant: TenantId, keys: &TenantKeys) -> Vec<Column>;
