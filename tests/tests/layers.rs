@@ -15,7 +15,7 @@ const BELOW_SERVICES: &[&str] = &["audit", "chain", "domain", "expr", "proto", "
 /// The only crates that know all services.
 const KNOW_EVERYTHING: [&str; 2] = ["quintile", "quintile-tests"];
 /// Every other crate, and which crates of the workspace it may depend on.
-const PLACES: [(&str, &[&str]); 12] = [
+const PLACES: [(&str, &[&str]); 13] = [
     ("domain", &[]),
     ("expr", &["domain"]),
     ("store", &["domain"]),
@@ -23,6 +23,7 @@ const PLACES: [(&str, &[&str]); 12] = [
     ("rpc", &["domain", "expr", "proto"]),
     ("audit", &["domain", "proto", "rpc", "store"]),
     ("chain", &["audit", "domain", "proto", "rpc", "store"]),
+    ("import", &["domain", "proto", "rpc"]),
     (SERVICES[0], BELOW_SERVICES),
     (SERVICES[1], BELOW_SERVICES),
     (SERVICES[2], BELOW_SERVICES),
@@ -30,7 +31,7 @@ const PLACES: [(&str, &[&str]); 12] = [
     (SERVICES[4], BELOW_SERVICES),
 ];
 /// Which foreign crates a crate does not know, by the beginnings of their names: the business itself has neither wire nor disk.
-const STRANGERS: [(&str, &[&str]); 8] = [
+const STRANGERS: [(&str, &[&str]); 9] = [
     ("domain", &["tonic", "prost", "sea-", "sqlx", "tokio"]),
     ("expr", &["tonic", "prost", "sea-", "sqlx", "tokio"]),
     ("store", &["tonic", "prost"]),
@@ -38,6 +39,7 @@ const STRANGERS: [(&str, &[&str]); 8] = [
     ("rpc", &["sea-", "sqlx"]),
     ("audit", &["sea-", "sqlx"]),
     ("chain", &["sea-", "sqlx"]),
+    ("import", &["tonic", "sea-", "sqlx", "tokio"]),
     ("quintile", &["sea-", "sqlx"]),
 ];
 /// Sources that name the database outside its places, and why. The list may only shrink.

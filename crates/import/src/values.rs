@@ -106,7 +106,7 @@ impl TimeForm {
             "unix-seconds" => Ok(Self::UnixSeconds),
             "unix-millis" => Ok(Self::UnixMillis),
             pattern if pattern.contains('%') => {
-                match strtime::format(pattern, &Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC)) {
+                match strtime::format(pattern, &Timestamp::MIN.to_zoned(TimeZone::UTC)) {
                     Ok(_) => Ok(Self::Pattern(pattern.to_owned())),
                     Err(_) => Err("must be a pattern of strptime, such as `%d/%m/%Y %H:%M`".to_owned()),
                 }
