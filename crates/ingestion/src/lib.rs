@@ -1,7 +1,7 @@
-//! Ingestion: takes in customers and orders, keeps one record per person, and publishes what each customer's facts amount to.
+//! Ingestion: takes in customers and what they do, finds out who is one person, and publishes what each customer's facts amount to.
 //!
 //! It alone holds what identifies a person, as ciphertext. It knows no scores, stages or segments. To add a fact kind, add its message
-//! to `Row`, its check to [`intake`], its table to `store`, and what follows from it to [`features`].
+//! to `Row`, its check to [`intake`], its table to `store::facts`, and what follows from it to [`features`].
 
 mod api;
 mod declarations;

@@ -194,7 +194,7 @@ pub async fn decide(
     Ok(changed.rows_affected == 1)
 }
 
-/// The home of a customer's number, whether it was merged or not, that is not erased.
+/// Whether there is a customer of this number that is not erased, merged into another or not.
 pub async fn is_there(connection: &impl ConnectionTrait, tenant: TenantId, id: CustomerId) -> Result<bool, StoreError> {
     let row = customer::Entity::find_by_id((tenant.0, id.as_i64())).one(connection).await?;
     Ok(row.is_some_and(|row| row.erased_at.is_none()))
