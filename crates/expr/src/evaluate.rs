@@ -3,8 +3,8 @@
 use crate::node::{Comparison, Node, Operand, Value};
 use std::cmp::Ordering;
 
-/// A row's value, borrowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A row's value, borrowed. Values of one type are ordered as rules order them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ValueRef<'a> {
     /// A whole number, or money in minor units.
     Int(i64),

@@ -4,14 +4,18 @@
 //! to `Row`, its check to [`intake`], its table to `store::facts`, and what follows from it to [`features`].
 
 mod api;
+mod backfill;
 mod declarations;
+mod defined_traits;
 mod erasing;
 pub mod features;
 mod intake;
 mod store;
+pub mod traits;
 mod worker;
 
 use declarations::Declarations;
+use defined_traits::DefinedTraits;
 use quintile_chain::context::{Peers, Runtime, ServiceContext, ServiceError};
 use quintile_domain::clock::MachineClock;
 use quintile_rpc::client::Credentials;
@@ -33,9 +37,10 @@ struct Service {
     runtime: Runtime,
     keys: KeyRing,
     declarations: Declarations,
+    traits: DefinedTraits,
     clock: MachineClock,
     lookups: api::lookups::Lookups,
-    /// Wakes the feature worker: new facts, or frozen time has moved.
+    /// Wakes the feature worker: new facts, frozen time has moved, or there is long work.
     wake: Arc<Notify>,
     /// Wakes the follow-up of erasures: there is a new one.
     erased: Arc<Notify>,
@@ -57,6 +62,7 @@ pub async fn serve(context: ServiceContext) -> Result<(), ServiceError> {
     let service = Service {
         keys: KeyRing::new(runtime.keys.clone(), context.entropy.clone()),
         declarations: Declarations::new(runtime.database.clone()),
+        traits: DefinedTraits::new(runtime.database.clone()),
         runtime: runtime.clone(),
         clock: context.shared.clock.clone(),
         lookups: api::lookups::Lookups::default(),

@@ -1,14 +1,17 @@
 //! The head of the chain: turns facts into features, when facts come and when time alone changes what they amount to.
 
-use crate::features::{self, Features, WINDOW_DAYS};
+use crate::backfill;
+use crate::defined_traits::DefinedTrait;
+use crate::features::{self, CustomerFacts, Features, WINDOW_DAYS};
 use crate::store::{customers, facts};
+use crate::traits::Amount;
 use crate::{FACTS, FEATURES, Service};
 use quintile_chain::context::WorkError;
 use quintile_chain::feed::{self, Changes, Derived, Removed, settled};
 use quintile_chain::progress::Watermark;
 use quintile_domain::ids::CustomerId;
 use quintile_domain::time::Instant;
-use quintile_proto::types::{ChannelActivity, CustomerRecord, Features as FeaturesMessage, WindowActivity};
+use quintile_proto::types::{ChannelActivity, CustomerRecord, Features as FeaturesMessage, TraitValue, WindowActivity};
 use quintile_rpc::convert;
 use quintile_rpc::policy::Tenant;
 use quintile_store::follower::{self, Place};
@@ -33,6 +36,10 @@ pub async fn run(service: Service, tenant: Arc<Tenant>) -> Result<(), WorkError>
     let mut worker = FeatureWorker { service, tenant, place, written: MachineInstant::now() };
     loop {
         worker.catch_up().await?;
+        if backfill::step(&worker).await? {
+            // Behind what is live, and without a pause.
+            continue;
+        }
         let wake = worker.service.wake.clone();
         tokio::select! {
             () = wake.notified() => {}
@@ -41,16 +48,17 @@ pub async fn run(service: Service, tenant: Arc<Tenant>) -> Result<(), WorkError>
     }
 }
 
-struct FeatureWorker {
-    service: Service,
-    tenant: Arc<Tenant>,
+/// The worker of one tenant.
+pub struct FeatureWorker {
+    pub service: Service,
+    pub tenant: Arc<Tenant>,
     place: Place,
     written: MachineInstant,
 }
 
 impl FeatureWorker {
     /// Begins a transaction, holding the worker's place.
-    async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {
+    pub async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {
         let transaction = self.service.runtime.database.begin().await?;
         follower::hold(&transaction, self.tenant.id, FEATURES, &self.place).await?;
         Ok(transaction)
@@ -119,13 +127,14 @@ impl FeatureWorker {
     /// Computes customers anew, and keeps those that are different. It reads outside the transaction that will write, which holds up
     /// everybody who brings facts: facts that come meanwhile have a later position and are computed with then, and that nobody else
     /// has written these records meanwhile is what the worker's place says.
-    async fn recompute(&self, customers: &[CustomerId], now: Instant) -> Result<Changes, StoreError> {
+    pub async fn recompute(&self, customers: &[CustomerId], now: Instant) -> Result<Changes, StoreError> {
         let reader = self.service.runtime.database.reader();
         let known = records::load(reader, self.tenant.id, customers).await?;
+        let traits = self.service.traits.of(&self.tenant).await?;
         let known: HashMap<CustomerId, _> = known.into_iter().map(|record| (record.customer, record)).collect();
         let mut changed = Vec::with_capacity(customers.len());
         let mut absent: HashSet<CustomerId> = customers.iter().copied().collect();
-        for derived in compute(reader, &self.tenant, customers, now).await? {
+        for derived in compute(reader, &self.tenant, &traits, customers, now).await? {
             let customer = CustomerId::try_from(derived.record.customer_id).ok();
             if let Some(customer) = customer {
                 absent.remove(&customer);
@@ -163,6 +172,7 @@ impl FeatureWorker {
 pub async fn compute(
     connection: &impl ConnectionTrait,
     tenant: &Tenant,
+    traits: &[DefinedTrait],
     customers: &[CustomerId],
     as_of: Instant,
 ) -> Result<Vec<Derived>, StoreError> {
@@ -172,11 +182,17 @@ pub async fn compute(
     for (customer, attributes) in attributes {
         let mut facts = facts.remove(&customer).unwrap_or_default();
         let features = features::compute(&mut facts, as_of, &tenant.zone);
-        let next_change = features.next_change;
+        let leaving = traits.iter().filter_map(|it| it.computed.next_change(&facts, as_of, &tenant.zone));
+        let next_change = features.next_change.into_iter().chain(leaving).min();
+        let features = FeaturesMessage {
+            traits: values(traits, &facts, tenant, as_of),
+            next_change_time: next_change.map(convert::timestamp),
+            ..message(features, tenant, as_of)
+        };
         let record = CustomerRecord {
             customer_id: customer.as_i64(),
             attributes: Some(attributes),
-            features: Some(message(features, tenant, as_of)),
+            features: Some(features),
             scores: None,
             stage: None,
         };
@@ -198,7 +214,7 @@ fn message(features: Features, tenant: &Tenant, as_of: Instant) -> FeaturesMessa
     });
     FeaturesMessage {
         as_of: Some(convert::timestamp(as_of)),
-        next_change_time: features.next_change.map(convert::timestamp),
+        next_change_time: None,
         first_order_time: features.first_order.map(convert::timestamp),
         last_order_time: features.last_order.map(convert::timestamp),
         orders: features.orders,
@@ -233,5 +249,24 @@ fn message(features: Features, tenant: &Tenant, as_of: Instant) -> FeaturesMessa
         open_complaints: features.cases.open_complaints,
         open_tickets: features.cases.open_tickets,
         facts_without_rate: features.facts_without_rate,
+        traits: Vec::new(),
     }
+}
+
+/// The values of traits. The facts are sorted.
+fn values(traits: &[DefinedTrait], facts: &CustomerFacts, tenant: &Tenant, as_of: Instant) -> Vec<TraitValue> {
+    let value = |defined: &DefinedTrait| {
+        let amount = defined.computed.amount(facts, as_of, &tenant.zone)?;
+        let sensitivity = defined.computed.class() as i32;
+        let mut value = TraitValue { key: defined.id.clone(), sensitivity, ..TraitValue::default() };
+        match amount {
+            Amount::Integer(integer) => value.integer = Some(integer),
+            Amount::Number(number) => value.number = Some(number),
+            Amount::Money(minor) => value.money = Some(convert::money(tenant.currency, minor)),
+            Amount::Text(text) => value.text = Some(text),
+            Amount::Time(instant) => value.time = Some(convert::timestamp(instant)),
+        }
+        Some(value)
+    };
+    traits.iter().filter_map(value).collect()
 }

@@ -30,6 +30,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .service_generator(Box::new(services::MaskedServices))
         // Messages and their oneofs get a `Debug` that shows no classified value.
         .skip_debug(messages.iter().map(|message| format!(".{}", message.full_name())))
+        // What is not ours has its documentation where it is published, with examples that are not Rust.
+        .disable_comments([".google"])
         .include_file("packages.rs");
     config.compile_fds(compiler.file_descriptor_set())?;
 

@@ -92,6 +92,12 @@ pub fn generate(pool: &DescriptorPool, messages: &[MessageDescriptor]) -> Result
     }
     let mut classified = HashMap::new();
     let mut source = String::from("// Generated from the contracts.\n");
+    // Long-running operations carry results without a classified field, packed: see the descriptor test.
+    for message in pool.all_messages().filter(|message| message.package_name() == "google.longrunning") {
+        if answered.contains(message.full_name()) {
+            source.push_str(&mask_impl(&message, &options, &mut classified)?);
+        }
+    }
     for message in messages {
         source.push_str(&debug_impl(message, &options)?);
         if answered.contains(message.full_name()) {
@@ -212,36 +218,44 @@ fn mask_field(field: &FieldDescriptor, options: &Options, known: &mut HashMap<St
     Ok(format!("        {each} {{\n            inner.mask(lens, forms, shown);\n        }}\n"))
 }
 
-/// Masks a text by the class that the field `holder` has at run time.
+/// Masks a field by the class that the field `holder` has at run time.
 fn mask_by_holder(field: &FieldDescriptor, holder: &str) -> Result<String, String> {
     let optional = field.supports_presence() && field.containing_oneof().is_none_or(|oneof| oneof.is_synthetic());
-    if !optional || field.kind() != Kind::String {
-        return Err(format!("{}: sensitivity_from is for an `optional` text", field.full_name()));
+    if !optional || field.is_list() {
+        return Err(format!("{}: sensitivity_from is for an `optional` field", field.full_name()));
     }
-    let name = field.name();
+    let (name, class) = (field.name(), format!("Sensitivity::of_number(self.{holder})"));
+    if field.kind() == Kind::String {
+        return Ok(format!("        forms.mask_text_of_declared({class}, &mut self.{name}, shown);\n"));
+    }
+    let known = masking_call(field, "class")?;
     Ok(format!(
-        "        forms.mask_text_of_declared(Sensitivity::of_number(self.{holder}), &mut self.{name}, shown);\n"
+        "        match {class} {{\n            Some(class) => {known},\n            None => self.{name} = None,\n        }}\n"
     ))
 }
 
 fn mask_classified(field: &FieldDescriptor, class: &str) -> Result<String, String> {
-    let (name, class) = (field.name(), rust_class(class));
+    Ok(format!("        {};\n", masking_call(field, &rust_class(class))?))
+}
+
+/// The call that brings a field into the form of a class.
+fn masking_call(field: &FieldDescriptor, class: &str) -> Result<String, String> {
+    let name = field.name();
     let optional = field.supports_presence() && field.containing_oneof().is_none_or(|oneof| oneof.is_synthetic());
     let arguments = format!("{class}, &mut self.{name}, shown");
-    let call = match field.kind() {
-        Kind::String if field.is_list() => format!("forms.mask_texts({arguments});"),
-        Kind::String if optional => format!("forms.mask_text({arguments});"),
+    Ok(match field.kind() {
+        Kind::String if field.is_list() => format!("forms.mask_texts({arguments})"),
+        Kind::String if optional => format!("forms.mask_text({arguments})"),
         Kind::Message(inner) if inner.full_name() == "google.type.Date" && optional => {
-            format!("forms.mask_date({arguments}, crate::parts::keep_date_part);")
+            format!("forms.mask_date({arguments}, crate::parts::keep_date_part)")
         }
         Kind::Message(inner) if inner.full_name() == "google.type.Money" && optional => {
-            format!("forms.mask_number({arguments}, crate::parts::floor_money);")
+            format!("forms.mask_number({arguments}, crate::parts::floor_money)")
         }
-        Kind::Int64 if optional => format!("forms.mask_number({arguments}, crate::parts::floor_int64);"),
-        _ if optional && field.cardinality() != Cardinality::Repeated => format!("forms.mask_value({arguments});"),
+        Kind::Int64 if optional => format!("forms.mask_number({arguments}, crate::parts::floor_int64)"),
+        _ if optional && field.cardinality() != Cardinality::Repeated => format!("forms.mask_value({arguments})"),
         _ => return Err(format!("{}: a classified field of an answer must be `optional`", field.full_name())),
-    };
-    Ok(format!("        {call}\n"))
+    })
 }
 
 fn debug_impl(message: &MessageDescriptor, options: &Options) -> Result<String, String> {
@@ -252,7 +266,7 @@ fn debug_impl(message: &MessageDescriptor, options: &Options) -> Result<String, 
         if field.containing_oneof().is_none_or(|oneof| oneof.is_synthetic()) {
             let shown = match hidden_as(&field, options)? {
                 Some(placeholder) => format!("&format_args!({placeholder:?})"),
-                None => format!("&self.{}", field.name()),
+                None => format!("&self.{}", rust_field(&field)),
             };
             write!(body, "\n            .field({:?}, {shown})", field.name()).map_err(|e| e.to_string())?;
         }
@@ -293,6 +307,12 @@ fn hidden_as(field: &FieldDescriptor, options: &Options) -> Result<Option<String
     } else {
         Some(format!("<{}>", class.trim_start_matches("SENSITIVITY_").to_lowercase()))
     })
+}
+
+/// A field's name in Rust, where `trait` needs an escape.
+fn rust_field(field: &FieldDescriptor) -> String {
+    let name = field.name();
+    if name == "trait" { format!("r#{name}") } else { name.to_owned() }
 }
 
 fn oneof_path(message: &MessageDescriptor, oneof: &OneofDescriptor) -> String {

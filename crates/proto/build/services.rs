@@ -94,8 +94,10 @@ impl tonic_build::Method for SideMethod<'_> {
     }
 
     fn request_response_name(&self, proto_path: &str, _compile_well_known_types: bool) -> (TokenStream, TokenStream) {
+        // `google.protobuf.Empty` is Rust's own unit.
         let path = |rust_type: &str| -> TokenStream {
-            format!("{proto_path}::{rust_type}").parse().expect("prost names types by Rust paths")
+            let path = if rust_type == "()" { rust_type.to_owned() } else { format!("{proto_path}::{rust_type}") };
+            path.parse().expect("prost names types by Rust paths")
         };
         let request = path(&self.method.input_type);
         let response = path(&self.method.output_type);

@@ -30,6 +30,9 @@ pub use quintile::lifecycle::v1 as lifecycle;
 pub use quintile::scoring::v1 as scoring;
 pub use quintile::segmentation::v1 as segmentation;
 
+/// Long work as Google's APIs have it, and the status that it can end with.
+pub use google::{longrunning, rpc as google_rpc};
+
 /// Money and dates as Google's APIs have them.
 pub use google::r#type as google_type;
 

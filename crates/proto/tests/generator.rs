@@ -19,10 +19,12 @@ fn generate(name: &str) -> Result<String, String> {
 }
 
 #[test]
-fn a_text_is_masked_by_the_class_that_the_field_beside_it_holds() {
+fn a_field_is_masked_by_the_class_that_the_field_beside_it_holds() {
     let source = generate("accepted").unwrap();
     let call = "forms.mask_text_of_declared(Sensitivity::of_number(self.class), &mut self.value, shown);";
     assert!(source.contains(call), "{source}");
+    let count = "match Sensitivity::of_number(self.class) {\n            Some(class) => forms.mask_number(class, &mut self.count, shown, crate::parts::floor_int64),\n            None => self.count = None,";
+    assert!(source.contains(count), "{source}");
     assert!(source.contains("\"<free_text>\"") && !source.contains("&self.value"), "{source}");
 }
 
@@ -33,8 +35,8 @@ fn a_class_can_t_be_taken_from_what_holds_none() {
         ("holder_of_a_number", "sensitivity_from names no field that holds one Sensitivity"),
         ("holder_of_many", "sensitivity_from names no field that holds one Sensitivity"),
         ("in_clear_in_logs", "the class that logs hide by is not NONE"),
-        ("always_there", "sensitivity_from is for an `optional` text"),
-        ("number", "sensitivity_from is for an `optional` text"),
+        ("always_there", "sensitivity_from is for an `optional` field"),
+        ("list", "sensitivity_from is for an `optional` field"),
     ] {
         let error = generate(name).unwrap_err();
         assert!(error.contains("quintile.refused.v1.Holder.value") && error.contains(problem), "{name}: {error}");

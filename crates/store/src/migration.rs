@@ -76,6 +76,22 @@ enum IdempotentRequest {
 }
 
 #[derive(DeriveIden)]
+enum Operation {
+    Table,
+    TenantId,
+    OperationId,
+    Verb,
+    Target,
+    Cancellable,
+    State,
+    Done,
+    Total,
+    Response,
+    CreatedAt,
+    UpdatedAt,
+}
+
+#[derive(DeriveIden)]
 enum WrappedKey {
     Table,
     TenantId,
@@ -197,6 +213,29 @@ pub async fn create_request_table(manager: &SchemaManager<'_>) -> std::result::R
                         .col(IdempotentRequest::Method)
                         .col(IdempotentRequest::RequestId),
                 )
+                .to_owned(),
+        )
+        .await
+}
+
+/// Makes the table of long-running operations: for services with RPCs that begin them.
+pub async fn create_operation_table(manager: &SchemaManager<'_>) -> std::result::Result<(), DbErr> {
+    manager
+        .create_table(
+            Table::create()
+                .table(Operation::Table)
+                .col(ColumnDef::new(Operation::TenantId).integer().not_null())
+                .col(ColumnDef::new(Operation::OperationId).big_integer().not_null())
+                .col(ColumnDef::new(Operation::Verb).text().not_null())
+                .col(ColumnDef::new(Operation::Target).text().not_null())
+                .col(ColumnDef::new(Operation::Cancellable).integer().not_null())
+                .col(ColumnDef::new(Operation::State).integer().not_null())
+                .col(ColumnDef::new(Operation::Done).big_integer().not_null())
+                .col(ColumnDef::new(Operation::Total).big_integer().not_null())
+                .col(ColumnDef::new(Operation::Response).binary().not_null())
+                .col(ColumnDef::new(Operation::CreatedAt).big_integer().not_null())
+                .col(ColumnDef::new(Operation::UpdatedAt).big_integer().not_null())
+                .primary_key(Index::create().col(Operation::TenantId).col(Operation::OperationId))
                 .to_owned(),
         )
         .await

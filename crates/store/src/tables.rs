@@ -198,3 +198,31 @@ pub mod audit_checkpoint {
 
     impl ActiveModelBehavior for ActiveModel {}
 }
+
+/// Long work that was asked for.
+pub mod operation {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "operation")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub tenant_id: i32,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub operation_id: i64,
+        pub verb: String,
+        pub target: String,
+        pub cancellable: i32,
+        pub state: i32,
+        pub done: i64,
+        pub total: i64,
+        pub response: Vec<u8>,
+        pub created_at: i64,
+        pub updated_at: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}

@@ -53,6 +53,7 @@ FIELDS = {
     "quintile.type.v1.Features.unmatched_refunds": AMOUNTS,
     "quintile.type.v1.Features.profit": AMOUNTS,
     "quintile.type.v1.Features.repeat_revenue": AMOUNTS,
+    **{f"quintile.type.v1.TraitValue.{kind}": AMOUNTS for kind in ("integer", "number", "money", "text", "time")},
     "quintile.type.v1.CustomerAttributes.region": PLACES,
     "quintile.type.v1.WindowActivity.revenue": AMOUNTS,
     "quintile.type.v1.WindowActivity.previous_revenue": AMOUNTS,

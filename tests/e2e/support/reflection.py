@@ -10,6 +10,10 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from support.refusals import Refusal
 
+# The published service that ours serve beside their own.
+OPERATIONS = "google.longrunning.Operations"
+# What operations carry packed, and so no contract imports.
+PACKED = "quintile.type.v1.OperationMetadata"
 CALL_SECONDS = 30
 STREAM_SECONDS = 600
 REFLECTION_VERSIONS = ("v1", "v1alpha")
@@ -96,10 +100,10 @@ class Api:
         self.channels = {port: open_channel(endpoint) for port, endpoint in endpoints.items()}
         self.services, files = {}, {}
         for port, channel in self.channels.items():
-            names = [name for name in services_on(channel, token) if name.startswith("quintile.")]
+            names = [name for name in services_on(channel, token) if name.startswith("quintile.") or name == OPERATIONS]
             self.services[port] = names
-            files |= files_on(channel, names, token)
-        pool = pool_of(files)
+            files |= files_on(channel, [*names, PACKED], token)
+        self.pool = pool = pool_of(files)
         self.methods = {}
         for port, names in self.services.items():
             for service in names:
@@ -120,6 +124,10 @@ class Api:
         method = copy.copy(self.method(name))
         method.port = port
         return method
+
+    def message(self, full_name):
+        """A message by its full name: what answers carry packed."""
+        return message_factory.GetMessageClass(self.pool.FindMessageTypeByName(full_name))
 
     def client(self, token):
         return Client(self, token)

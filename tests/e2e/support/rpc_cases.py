@@ -11,7 +11,8 @@ from typing import Callable
 
 import grpc
 
-from support import canaries, facts, oidc, questions, waiting
+from support import canaries, facts, oidc, questions, traits, waiting
+from support.reflection import OPERATIONS
 from support.refusals import NOT_FOUND, Refusal
 
 # Written down from security.md and the descriptions of the roles, not from the policy: the policy is held to it.
@@ -21,6 +22,7 @@ AUDITING = frozenset({"admin", "auditor"})
 DECLARERS = frozenset({"admin", "data-engineer"})
 FEEDS = frozenset({"admin", "service"})
 PIPELINES = FEEDS | {"data-engineer"}
+DEFINERS = PIPELINES | {"analyst"}
 CARE = frozenset({"admin", "service", "support"})
 SELLING = CARE | {"sales"}
 PERSONS_RIGHTS = frozenset({"admin", "support"})
@@ -212,6 +214,29 @@ def attribute(world):
     return {"name": world.client("admin").call("AttributeService/CreateAttribute", create_attribute(world)).name}
 
 
+def create_trait(world):
+    """A new trait; those of earlier cases make room."""
+    admin = world.client("admin")
+    earlier = [each for each in admin.call("TraitService/ListTraits").traits if each.name.startswith("traits/case-")]
+    for each in earlier[:-40]:
+        admin.call("TraitService/DeleteTrait", {"name": each.name})
+    return {"trait_id": f"case-{uuid.uuid4().hex}",
+            "trait": {"fact": "TRAIT_FACT_ORDER", "aggregate": "TRAIT_AGGREGATE_COUNT", "filter": "amount > 10"}}
+
+
+def operation(world):
+    """The operation of a new trait, ended."""
+    admin = world.client("admin")
+    begun = admin.call("TraitService/CreateTrait", create_trait(world))
+    return {"name": traits.done(admin, begun).name}
+
+
+def new_trait(world):
+    request = create_trait(world)
+    world.client("admin").call("TraitService/CreateTrait", request)
+    return {"name": f"traits/{request['trait_id']}"}
+
+
 def reject_of_a_case(world):
     """A new reject, of nobody."""
     request = facts.batch(facts.order(uuid.uuid4().hex, "e", amount={"units": 5}))
@@ -293,6 +318,15 @@ CASES = {
     f"{INGESTION}.AttributeService/GetAttribute": unary(EVERY_ROLE, attribute),
     f"{INGESTION}.AttributeService/ListAttributes": unary(EVERY_ROLE, lambda world: attribute(world) and {}),
     f"{INGESTION}.AttributeService/DeleteAttribute": unary(DECLARERS, attribute),
+    f"{INGESTION}.TraitService/CreateTrait": unary(DEFINERS, create_trait),
+    f"{INGESTION}.TraitService/GetTrait": unary(EVERY_ROLE, new_trait),
+    f"{INGESTION}.TraitService/ListTraits": unary(EVERY_ROLE),
+    f"{INGESTION}.TraitService/DeleteTrait": unary(DEFINERS, new_trait),
+    f"{OPERATIONS}/GetOperation": unary(DEFINERS, operation),
+    f"{OPERATIONS}/ListOperations": unary(DEFINERS),
+    f"{OPERATIONS}/WaitOperation": unary(DEFINERS, lambda world: operation(world) | {"timeout": "10s"}),
+    f"{OPERATIONS}/CancelOperation": unary(DEFINERS, operation),
+    f"{OPERATIONS}/DeleteOperation": unary(DEFINERS, operation),
     f"{SCORING}.ErasureService/GetErasureReceipt": unary(FEEDS, erased_and_through),
     f"{LIFECYCLE}.ErasureService/GetErasureReceipt": unary(FEEDS, erased_and_through),
     f"{SEGMENTATION}.ErasureService/GetErasureReceipt": unary(FEEDS, erased_and_through),

@@ -2,7 +2,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from support import canaries, facts, questions
+from support import canaries, facts, questions, traits
 from support.ingest_stream import connection
 
 SEGMENT_ID = "planted"
@@ -40,6 +40,16 @@ def plant_other_facts(admin):
     return answer
 
 
+def plant_traits(admin):
+    """A trait of every type of value, each of which reads money."""
+    of_money = "amount >= 0"
+    for trait_id, definition in {"integer": ("ORDER", "COUNT", "", of_money), "number": ("ORDER", "MEAN", "quantity", of_money),
+                                 "money": ("ORDER", "SUM", "amount"), "text": ("ORDER_LINE", "LAST", "product", of_money),
+                                 "time": ("ORDER", "MAX", "at", of_money)}.items():
+        operation = traits.define(admin, f"planted-{trait_id}", *definition)
+    traits.done(admin, operation)
+
+
 def populate(suite):
     """Plants the canary customer with orders, a live segment, an ingest stream, a reject and another customer."""
     admin = suite.client("admin")
@@ -59,6 +69,7 @@ def populate(suite):
         answer = stream.send(0, [*orders, facts.customer("bystander", display_name=canaries.NAME), refused])
     assert (answer.applied, len(answer.rejects)) == (4, 1), answer
     answer = plant_other_facts(admin)
+    plant_traits(admin)
     segment = admin.call("SegmentService/CreateSegment",
                          {"segment_id": SEGMENT_ID, "segment": {"expression": facts.TARGET}})
     questions.wait_for(admin, answer.facts_position)

@@ -55,7 +55,7 @@ mod tests {
     fn methods_of_the_contracts() -> BTreeSet<String> {
         quintile_proto::descriptor_pool()
             .services()
-            .filter(|service| service.full_name().starts_with("quintile."))
+            .filter(|service| publishing::is_served(service.full_name()))
             .flat_map(|service| {
                 let name = service.full_name().to_owned();
                 service.methods().map(|method| format!("{name}/{}", method.name())).collect::<Vec<_>>()

@@ -68,9 +68,14 @@ fn check_role(role: &RolePolicy, methods: &HashSet<String>) -> Result<(), ApiErr
     Ok(())
 }
 
+/// Whether a service of the contracts is one of the suite's: its own, or a published one that it serves.
+pub fn is_served(service: &str) -> bool {
+    service.starts_with("quintile.") || service == "google.longrunning.Operations"
+}
+
 fn every_method() -> HashSet<String> {
     let pool = quintile_proto::descriptor_pool();
-    let services = pool.services().filter(|service| service.full_name().starts_with("quintile."));
+    let services = pool.services().filter(|service| is_served(service.full_name()));
     let methods = services.flat_map(|service| {
         let name = service.full_name().to_owned();
         service.methods().map(|method| format!("{name}/{}", method.name())).collect::<Vec<_>>()

@@ -73,6 +73,12 @@ const LOOK_UP_CUSTOMERS: Methods = ("quintile.ingestion.v1.CustomerService", &["
 const CREATE_CUSTOMERS: Methods = ("quintile.ingestion.v1.CustomerService", &["CreateCustomer"]);
 const READ_ATTRIBUTES: Methods = ("quintile.ingestion.v1.AttributeService", &["GetAttribute", "ListAttributes"]);
 const DECLARE_ATTRIBUTES: Methods = ("quintile.ingestion.v1.AttributeService", &["CreateAttribute", "DeleteAttribute"]);
+const READ_TRAITS: Methods = ("quintile.ingestion.v1.TraitService", &["GetTrait", "ListTraits"]);
+const DEFINE_TRAITS: Methods = ("quintile.ingestion.v1.TraitService", &["CreateTrait", "DeleteTrait"]);
+const LONG_WORK: Methods = (
+    "google.longrunning.Operations",
+    &["GetOperation", "ListOperations", "WaitOperation", "CancelOperation", "DeleteOperation"],
+);
 const FEATURES: Methods = ("quintile.ingestion.v1.FeatureService", &["GetFeatures"]);
 const MERGES: Methods = (
     "quintile.ingestion.v1.IdentityService",
@@ -133,6 +139,7 @@ const READING: &[Methods] = &[
     KEYS,
     READ_CUSTOMERS,
     READ_ATTRIBUTES,
+    READ_TRAITS,
     FACTS,
     FEATURES,
     SCORE_MODELS,
@@ -155,6 +162,8 @@ const SERVING: &[Methods] = &[
     WAITING_FACTS,
     COMPANY_FACTS,
     MERGES,
+    DEFINE_TRAITS,
+    LONG_WORK,
     MAKE_SEGMENTS,
     READ_POLICY,
     REFRESH_ISSUERS,
@@ -246,11 +255,11 @@ const MARKETER: SeededRole = SeededRole {
     lookups_per_minute: 0,
 };
 
-/// Studies customers without knowing who they are, and makes segments. Looks nobody up: whoever finds a person by phone knows
+/// Studies customers without knowing who they are, and makes segments and traits. Looks nobody up: whoever finds a person by phone knows
 /// whose data it is. The feeds of the chain are not for people.
 const ANALYST: SeededRole = SeededRole {
     name: "analyst",
-    methods: MARKETER.methods,
+    methods: &[READING, &[COMPANY_FACTS, MAKE_SEGMENTS, DEFINE_TRAITS, LONG_WORK]],
     forms: NOBODY_IDENTIFIED,
     row_scope: "",
     lookups_per_minute: 0,
@@ -259,7 +268,11 @@ const ANALYST: SeededRole = SeededRole {
 /// Runs the pipelines: takes facts in and follows the feeds, without knowing who customers are.
 const DATA_ENGINEER: SeededRole = SeededRole {
     name: "data-engineer",
-    methods: &[READING, FEEDS, &[INGEST, REJECTS, WAITING_FACTS, COMPANY_FACTS, MAKE_SEGMENTS, DECLARE_ATTRIBUTES]],
+    methods: &[
+        READING,
+        FEEDS,
+        &[INGEST, REJECTS, WAITING_FACTS, COMPANY_FACTS, MAKE_SEGMENTS, DECLARE_ATTRIBUTES, DEFINE_TRAITS, LONG_WORK],
+    ],
     forms: NOBODY_IDENTIFIED,
     row_scope: "",
     lookups_per_minute: 0,

@@ -157,7 +157,9 @@ impl Export {
     /// What is derived and of one piece. A customer without features is out of everything derived: then nothing is missing.
     async fn add_derived(&mut self) -> Result<(), Stopped> {
         let (runtime, tenant, id) = (&self.service.runtime, self.caller.tenant().clone(), self.customer.id);
-        let computed = worker::compute(runtime.database.reader(), &tenant, &[id], runtime.business.now()).await;
+        let traits = stored(self.service.traits.of(&tenant).await)?;
+        let computed =
+            worker::compute(runtime.database.reader(), &tenant, &traits, &[id], runtime.business.now()).await;
         self.part.features = stored(computed)?.pop().and_then(|derived| derived.record.features);
         let (credentials, peers, caller) = (&self.service.credentials, &self.service.peers, &self.caller);
         let mut scores = ScoreServiceClient::new(peers.scoring.clone());

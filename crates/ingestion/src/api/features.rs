@@ -50,11 +50,12 @@ impl FeatureReads {
         now: Instant,
     ) -> Result<Option<CustomerRecord>, StoreError> {
         let reader = self.service.runtime.database.reader();
-        let mut computed = worker::compute(reader, tenant, &[customer], now).await?;
+        let traits = self.service.traits.of(tenant).await?;
+        let mut computed = worker::compute(reader, tenant, &traits, &[customer], now).await?;
         if computed.is_empty() {
             let survivor = merges::survivor(reader, tenant.id, customer).await?;
             if survivor != customer {
-                computed = worker::compute(reader, tenant, &[survivor], now).await?;
+                computed = worker::compute(reader, tenant, &traits, &[survivor], now).await?;
             }
         }
         Ok(computed.pop().map(|derived| derived.record))

@@ -13,10 +13,12 @@ mod ingest;
 pub mod lookups;
 mod privacy;
 mod rejects;
+mod traits;
 mod waiting;
 
 use crate::Service;
 use crate::intake::Terms;
+use quintile_chain::operations::LongWork;
 use quintile_domain::masking::Sensitivity;
 use quintile_proto::ingestion::attribute_service_server::{self, AttributeServiceServer};
 use quintile_proto::ingestion::clock_service_server::{self, ClockServiceServer};
@@ -26,6 +28,8 @@ use quintile_proto::ingestion::feature_service_server::{self, FeatureServiceServ
 use quintile_proto::ingestion::identity_service_server::{self, IdentityServiceServer};
 use quintile_proto::ingestion::ingest_service_server::{self, IngestServiceServer};
 use quintile_proto::ingestion::privacy_service_server::{self, PrivacyServiceServer};
+use quintile_proto::ingestion::trait_service_server::{self, TraitServiceServer};
+use quintile_proto::longrunning::operations_server::{self, OperationsServer};
 use quintile_rpc::Caller;
 use quintile_rpc::policy::Tenant;
 use quintile_store::StoreError;
@@ -58,6 +62,8 @@ pub fn routes(service: &Service) -> Routes {
         .add_service(FactServiceServer::new(facts::Facts { service: service.clone() }))
         .add_service(FeatureServiceServer::new(features::FeatureReads { service: service.clone() }))
         .add_service(PrivacyServiceServer::new(privacy::Privacy { service: service.clone() }))
+        .add_service(TraitServiceServer::new(traits::Traits { service: service.clone() }))
+        .add_service(OperationsServer::new(LongWork { runtime: service.runtime.clone() }))
         .add_service(ClockServiceServer::new(clock::Clock { service: service.clone() }))
 }
 
@@ -70,6 +76,8 @@ pub fn names() -> Vec<&'static str> {
         ingest_service_server::SERVICE_NAME,
         fact_service_server::SERVICE_NAME,
         feature_service_server::SERVICE_NAME,
+        trait_service_server::SERVICE_NAME,
+        operations_server::SERVICE_NAME,
         clock_service_server::SERVICE_NAME,
         privacy_service_server::SERVICE_NAME,
     ]

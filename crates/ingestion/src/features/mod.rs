@@ -5,6 +5,7 @@
 //! does in `next_change`.
 
 mod cases;
+mod facts;
 mod gaps;
 mod refunds;
 
@@ -14,6 +15,7 @@ use quintile_proto::ingestion::FeedbackKind;
 use std::collections::BTreeMap;
 
 pub use cases::CaseEvent;
+pub use facts::{CustomerFacts, FeedbackFact, InteractionFact, LineFact, OrderFact};
 pub use refunds::{Purchase, RefundFact, Settled, settle};
 
 /// The sliding windows, in local calendar days.
@@ -22,72 +24,6 @@ pub const WINDOW_DAYS: [i32; 3] = [30, 90, 365];
 const CHANNEL_DAYS: i32 = 365;
 /// The most gaps that are kept, newest last.
 const MAX_GAPS: usize = 1_000;
-
-/// An order, as far as features depend on it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OrderFact {
-    /// When it was bought.
-    pub at: Instant,
-    /// What it cost, in minor units of the base currency.
-    pub amount_minor: i64,
-    /// What was earned, in minor units of the base currency. `None`: not known.
-    pub profit_minor: Option<i64>,
-    /// The channel. Empty: not known.
-    pub channel: String,
-    /// What was paid in each category that a line names, in minor units of the base currency.
-    pub categories: Vec<(String, i64)>,
-}
-
-/// An interaction, as far as features depend on it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InteractionFact {
-    /// When.
-    pub at: Instant,
-    /// The number of its kind.
-    pub kind: i32,
-    /// The channel. Empty: not known.
-    pub channel: String,
-    /// What it says of a ticket or a complaint.
-    pub case: Option<CaseEvent>,
-}
-
-/// Feedback, as far as features depend on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FeedbackFact {
-    /// When.
-    pub at: Instant,
-    /// The scale.
-    pub kind: FeedbackKind,
-    /// The score. `None`: not applicable.
-    pub score: Option<i64>,
-}
-
-/// The facts of one customer, in the tenant's base currency, in any order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CustomerFacts {
-    /// The orders.
-    pub orders: Vec<OrderFact>,
-    /// The refunds.
-    pub refunds: Vec<RefundFact>,
-    /// The interactions.
-    pub interactions: Vec<InteractionFact>,
-    /// The feedback.
-    pub feedback: Vec<FeedbackFact>,
-    /// Facts that are not among these, because no exchange rate is there.
-    pub without_rate: i64,
-}
-
-impl CustomerFacts {
-    /// Brings every kind into one order, and breaks every tie by content, so that the order of arrival can't show.
-    fn sort(&mut self) {
-        self.orders.sort_unstable_by(|a, b| {
-            let key = |it: &OrderFact| (it.at, it.amount_minor, it.profit_minor);
-            key(a).cmp(&key(b)).then_with(|| (&a.channel, &a.categories).cmp(&(&b.channel, &b.categories)))
-        });
-        self.interactions.sort_unstable_by(|a, b| (a.at, a.kind, &a.channel).cmp(&(b.at, b.kind, &b.channel)));
-        self.feedback.sort_unstable_by_key(|feedback| (feedback.at, feedback.kind as i32, feedback.score));
-    }
-}
 
 /// What happened in one window `[as_of - days, as_of)` and in the one before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -279,9 +215,10 @@ fn last_two<T>(facts: &[T], at: fn(&T) -> Instant, previous_start: Instant, star
 
 fn categories(orders: &[OrderFact]) -> (i64, String) {
     let mut revenue: BTreeMap<&str, i64> = BTreeMap::new();
-    for (category, amount) in orders.iter().flat_map(|order| &order.categories) {
-        let total = revenue.entry(category).or_default();
-        *total = total.saturating_add(*amount);
+    let lines = orders.iter().flat_map(|order| &order.lines);
+    for line in lines.filter(|line| !line.category.is_empty()) {
+        let total = revenue.entry(&line.category).or_default();
+        *total = total.saturating_add(line.amount_minor.unwrap_or_default());
     }
     let top = revenue.iter().max_by_key(|(name, revenue)| (**revenue, std::cmp::Reverse(**name)));
     (revenue.len() as i64, top.map(|(name, _)| (*name).to_owned()).unwrap_or_default())
@@ -340,7 +277,7 @@ fn first_from<T>(facts: &[T], at: fn(&T) -> Instant, start: Instant) -> Option<I
 }
 
 /// The first instant after `as_of` at which a window of `days` no longer holds `at`.
-fn leaves_window(at: Instant, days: i32, as_of: Instant, zone: &TimeZone) -> Instant {
+pub fn leaves_window(at: Instant, days: i32, as_of: Instant, zone: &TimeZone) -> Instant {
     let plain = zone.days_after(at, days).plus_micros(1);
     if plain > as_of && zone.days_before(plain, days) > at && zone.days_before(plain.plus_micros(-1), days) <= at {
         return plain;

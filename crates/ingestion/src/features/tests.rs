@@ -10,6 +10,10 @@ fn order(text: &str, amount_minor: i64) -> OrderFact {
     OrderFact { at: at(text), amount_minor, channel: "online".to_owned(), ..OrderFact::default() }
 }
 
+fn line(category: &str, paid: i64) -> LineFact {
+    LineFact { category: category.to_owned(), amount_minor: Some(paid), ..LineFact::default() }
+}
+
 fn refund(text: &str, id: &str, amount_minor: i64, purchase: Purchase) -> RefundFact {
     RefundFact { at: at(text), subject_id: 1, id: ("shop".to_owned(), id.to_owned()), amount_minor, purchase }
 }
@@ -20,7 +24,7 @@ fn purchase(id: &str, order: &OrderFact) -> Purchase {
 }
 
 fn interaction(text: &str, channel: &str, case: Option<CaseEvent>) -> InteractionFact {
-    InteractionFact { at: at(text), kind: 1, channel: channel.to_owned(), case }
+    InteractionFact { at: at(text), kind: 1, channel: channel.to_owned(), about: String::new(), case }
 }
 
 fn case(complaint: bool, id: &str, resolved: bool) -> CaseEvent {
@@ -126,7 +130,7 @@ fn a_refund_lessens_the_revenue_of_the_window_in_which_it_was_given() {
 #[test]
 fn categories_count_by_revenue_and_ties_go_to_the_first_by_name() {
     let in_categories = |text: &str, categories: &[(&str, i64)]| OrderFact {
-        categories: categories.iter().map(|(name, paid)| ((*name).to_owned(), *paid)).collect(),
+        lines: categories.iter().map(|(category, paid)| line(category, *paid)).collect(),
         ..order(text, 100)
     };
     let orders = [
@@ -179,7 +183,13 @@ fn a_case_is_open_until_it_is_resolved_and_again_when_it_is_opened_again() {
 
 #[test]
 fn scales_of_feedback_are_not_mixed_and_not_applicable_is_not_zero() {
-    let given = |text: &str, kind, score| FeedbackFact { at: at(text), kind, score };
+    let given = |text: &str, kind, score| FeedbackFact {
+        at: at(text),
+        kind,
+        score,
+        channel: String::new(),
+        about: String::new(),
+    };
     let feedback = vec![
         given("2024-01-01T00:00:00Z", FeedbackKind::Csat, Some(2)),
         given("2024-01-02T00:00:00Z", FeedbackKind::Csat, Some(5)),
@@ -205,7 +215,7 @@ fn any_order() -> impl Strategy<Value = OrderFact> {
         amount_minor,
         profit_minor: tea.then_some(amount_minor / 2),
         channel: ["", "store", "online"][channel].to_owned(),
-        categories: vec![(if tea { "tea" } else { "books" }.to_owned(), amount_minor)],
+        lines: vec![line(if tea { "tea" } else { "books" }, amount_minor)],
     })
 }
 
@@ -232,12 +242,15 @@ prop_compose! {
             at: after(hours),
             kind: 10,
             channel: ["", "store", "online"][channel].to_owned(),
+            about: String::new(),
             case: resolved.map(|resolved| case(true, "c", resolved)),
         });
         let feedback = feedback.into_iter().map(|(hours, nps, score)| FeedbackFact {
             at: after(hours),
             kind: if nps { FeedbackKind::Nps } else { FeedbackKind::Csat },
             score,
+            channel: String::new(),
+            about: String::new(),
         });
         let (refunds, interactions, feedback) = (refunds.collect(), interactions.collect(), feedback.collect());
         CustomerFacts { orders, refunds, interactions, feedback, without_rate: 0 }

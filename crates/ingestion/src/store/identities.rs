@@ -1,7 +1,7 @@
 //! Who is who: identities to subjects, subjects to customers, and numbers for new ones.
 
 use super::customers::StoredCustomer;
-use super::entities::{identity, subject};
+use super::entities::{counter, identity, subject};
 use super::keys::TenantKeys;
 use crate::intake::Identity;
 use quintile_domain::ids::{CustomerId, TenantId};
@@ -12,6 +12,9 @@ use std::collections::HashMap;
 
 /// Keys of one query: under the parameter limits of both databases.
 const KEYS_PER_QUERY: usize = 500;
+
+/// The counter of subjects.
+const SUBJECT_NUMBERS: &str = "subject";
 
 const IDENTITIES: Target = Target {
     table: "identity",
@@ -111,7 +114,7 @@ pub async fn register(
     if count == 0 {
         return Ok(HashMap::new());
     }
-    let mut next = reserve(transaction, tenant, "subject", count).await?;
+    let mut next = reserve(transaction, tenant, SUBJECT_NUMBERS, count).await?;
     let mut owners = HashMap::with_capacity(newcomers.len());
     let (mut hashes, mut subjects) = (Vec::new(), Vec::new());
     for group in newcomers {
@@ -162,4 +165,10 @@ pub async fn reserve(
     let row = row.ok_or_else(|| sea_orm::DbErr::RecordNotFound("counter".to_owned()))?;
     let last: i64 = row.try_get("", "last_id")?;
     Ok(last - count + 1)
+}
+
+/// The highest number of a subject so far, and so of a customer; 0 for none.
+pub async fn last_number(connection: &impl ConnectionTrait, tenant: TenantId) -> Result<i64, StoreError> {
+    let row = counter::Entity::find_by_id((tenant.0, SUBJECT_NUMBERS.to_owned())).one(connection).await?;
+    Ok(row.map_or(0, |row| row.last_id))
 }

@@ -5,6 +5,7 @@ use sea_orm_migration::prelude::*;
 
 mod facts;
 mod merges;
+mod traits;
 
 /// All migrations.
 pub struct Migrator;
@@ -20,6 +21,7 @@ impl MigratorTrait for Migrator {
             Box::new(M0005Attributes),
             Box::new(facts::M0006AllFacts),
             Box::new(merges::M0007Merges),
+            Box::new(traits::M0008Traits),
         ]
     }
 }
@@ -125,6 +127,14 @@ enum Id {
     RightId,
     Cause,
     DecidedAt,
+    TraitDefinition,
+    TraitId,
+    Fact,
+    Aggregate,
+    Value,
+    Filter,
+    WindowDays,
+    Complete,
 }
 
 fn integer(id: Id) -> ColumnDef {

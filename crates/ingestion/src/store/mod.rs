@@ -18,4 +18,5 @@ pub mod rejects;
 pub mod rewrite;
 pub mod spend;
 pub mod streams;
+pub mod traits;
 pub mod waiting;

@@ -159,6 +159,10 @@ fn code_name(code: Code) -> &'static str {
     }
 }
 
+/// Methods of contracts that are not ours, and so declare nothing, and that change something.
+const PUBLISHED_CHANGES: [&str; 2] =
+    ["/google.longrunning.Operations/CancelOperation", "/google.longrunning.Operations/DeleteOperation"];
+
 fn method_traits(pool: &DescriptorPool) -> HashMap<String, MethodTraits> {
     let option = |name: &str| pool.get_extension_by_name(&format!("quintile.type.v1.{name}"));
     let (Some(audited_change), Some(sensitivity)) = (option("audited_change"), option("sensitivity")) else {
@@ -169,7 +173,8 @@ fn method_traits(pool: &DescriptorPool) -> HashMap<String, MethodTraits> {
         let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
         let mut classes = Vec::new();
         classes_of(&method.output(), &sensitivity, &mut classes, &mut HashSet::new());
-        let changes = method.options().get_extension(&audited_change).as_bool().unwrap_or(false);
+        let declared = method.options().get_extension(&audited_change).as_bool().unwrap_or(false);
+        let changes = declared || PUBLISHED_CHANGES.contains(&path.as_str());
         (path, MethodTraits { streams: method.is_server_streaming(), changes, classes })
     };
     methods.map(traits).collect()
@@ -207,5 +212,6 @@ mod tests {
         let feed = &traits["/quintile.scoring.v1.ScoreService/WatchScores"];
         assert!(feed.streams && feed.classes.contains(&Sensitivity::Financial));
         assert!(traits["/quintile.lifecycle.v1.StageService/GetFunnel"].classes.is_empty());
+        assert!(PUBLISHED_CHANGES.iter().all(|path| traits[*path].changes));
     }
 }

@@ -1,7 +1,9 @@
 //! Facts as features need them: of whole customers, in the tenant's base currency.
 
 use super::{KEYS_PER_QUERY, by_keys};
-use crate::features::{CaseEvent, CustomerFacts, FeedbackFact, InteractionFact, OrderFact, Purchase, RefundFact};
+use crate::features::{
+    CaseEvent, CustomerFacts, FeedbackFact, InteractionFact, LineFact, OrderFact, Purchase, RefundFact,
+};
 use crate::store::entities::feedback_fact::{self, Column as Feedback};
 use crate::store::entities::interaction_fact::{self, Column as Interaction};
 use crate::store::entities::{order_fact, refund_fact, subject};
@@ -9,6 +11,7 @@ use crate::store::rates::{self, Rates};
 use prost::Message;
 use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::time::Instant;
+use quintile_proto::google_type::Money;
 use quintile_proto::ingestion::{CaseState, FeedbackKind, InteractionKind, OrderLine};
 use quintile_rpc::convert;
 use quintile_rpc::policy::Tenant;
@@ -77,6 +80,9 @@ type Purchases = HashMap<super::Key, NamedPurchase>;
 /// Subject, instant, amount, channel, currency, profit and lines of an order.
 type StoredOrder = (i64, i64, i64, String, i32, Option<i64>, Vec<u8>);
 
+/// Subject, instant, kind, score, channel, and what it is about.
+type StoredFeedback = (i64, i64, i32, Option<i64>, String, String);
+
 /// What lies in the tables, in the currencies that it came in.
 #[derive(Default)]
 struct Stored {
@@ -84,8 +90,7 @@ struct Stored {
     refunds: Vec<refund_fact::Model>,
     /// Subject, instant, kind, channel, source, what it is about, and case state.
     interactions: Vec<(i64, i64, i32, String, String, String, i32)>,
-    /// Subject, instant, kind and score.
-    feedback: Vec<(i64, i64, i32, Option<i64>)>,
+    feedback: Vec<StoredFeedback>,
 }
 
 impl Stored {
@@ -122,9 +127,10 @@ impl Stored {
             .all(connection)
             .await?;
         self.interactions.extend(interactions);
-        let feedback: Vec<(i64, i64, i32, Option<i64>)> = feedback_fact::Entity::find()
+        let feedback: Vec<StoredFeedback> = feedback_fact::Entity::find()
             .select_only()
             .columns([Feedback::SubjectId, Feedback::OccurredAt, Feedback::Kind, Feedback::Score])
+            .columns([Feedback::Channel, Feedback::About])
             .filter(Feedback::TenantId.eq(tenant.0))
             .filter(Feedback::SubjectId.is_in(subjects.iter().copied()))
             .into_tuple()
@@ -192,8 +198,8 @@ impl Stored {
                 continue;
             };
             let profit_minor = profit.and_then(base);
-            let categories = categories(&lines, |minor| base(minor).unwrap_or_default(), currency, tenant)?;
-            facts.orders.push(OrderFact { at, amount_minor, profit_minor, channel, categories });
+            let lines = order_lines(&lines, base, currency, tenant)?;
+            facts.orders.push(OrderFact { at, amount_minor, profit_minor, channel, lines });
         }
         for refund in self.refunds {
             let facts = facts.entry(owners.of(refund.subject_id)?).or_default();
@@ -203,37 +209,37 @@ impl Stored {
             }
         }
         for (subject, at, kind, channel, source, about, state) in self.interactions {
-            let case = case(kind, state, source, about);
-            let interaction = InteractionFact { at: Instant::from_micros(at), kind, channel, case };
+            let case = case(kind, state, source, &about);
+            let interaction = InteractionFact { at: Instant::from_micros(at), kind, channel, about, case };
             facts.entry(owners.of(subject)?).or_default().interactions.push(interaction);
         }
-        for (subject, at, kind, score) in self.feedback {
+        for (subject, at, kind, score, channel, about) in self.feedback {
             let kind = FeedbackKind::try_from(kind).unwrap_or_default();
-            let feedback = FeedbackFact { at: Instant::from_micros(at), kind, score };
+            let feedback = FeedbackFact { at: Instant::from_micros(at), kind, score, channel, about };
             facts.entry(owners.of(subject)?).or_default().feedback.push(feedback);
         }
         Ok(())
     }
 }
 
-/// What an order's lines say of categories: for each that is named, what was paid in it, in minor units of the base currency.
-fn categories(
+/// The lines of an order, in the base currency.
+fn order_lines(
     encoded: &[u8],
-    base: impl Fn(i64) -> i64,
+    base: impl Fn(i64) -> Option<i64>,
     currency: i32,
     tenant: &Tenant,
-) -> Result<Vec<(String, i64)>, StoreError> {
-    let mut categories = Vec::new();
+) -> Result<Vec<LineFact>, StoreError> {
+    let currency = rates::currency(currency, tenant.currency);
+    let minor = |money: Option<Money>| convert::sent_minor(money.as_ref(), currency).and_then(&base);
+    let mut lines = Vec::new();
     let mut rest = encoded;
     while !rest.is_empty() {
         let line = OrderLine::decode_length_delimited(&mut rest).map_err(|_| StoreError::Sealed("order lines"))?;
-        if !line.category.is_empty() {
-            let currency = rates::currency(currency, tenant.currency);
-            let paid = convert::sent_minor(line.amount.as_ref(), currency).unwrap_or_default();
-            categories.push((line.category, base(paid)));
-        }
+        let (amount_minor, cost_minor) = (minor(line.amount), minor(line.cost));
+        let OrderLine { product, category, quantity, .. } = line;
+        lines.push(LineFact { product, category, quantity, amount_minor, cost_minor });
     }
-    Ok(categories)
+    Ok(lines)
 }
 
 /// A refund in the base currency: at the rate of its purchase, if that is of the same currency, so that all of a purchase given back is
@@ -272,12 +278,12 @@ fn refund_fact(
 }
 
 /// What an interaction says of a ticket or a complaint.
-fn case(kind: i32, state: i32, source: String, about: String) -> Option<CaseEvent> {
+fn case(kind: i32, state: i32, source: String, about: &str) -> Option<CaseEvent> {
     let resolved = match CaseState::try_from(state).ok()? {
         CaseState::Opened => false,
         CaseState::Resolved => true,
         CaseState::Unspecified => return None,
     };
     let complaint = kind == i32::from(InteractionKind::Complaint);
-    Some(CaseEvent { complaint, id: (source, about), resolved })
+    Some(CaseEvent { complaint, id: (source, about.to_owned()), resolved })
 }
