@@ -2,7 +2,7 @@
 
     python3 tests/postgres.py run -- CMD...
 
-Makes a server in a new temporary directory (trust on loopback and on a unix socket, a free port, fsync off), sets
+Makes a server in a new temporary directory (trust on loopback and on a unix socket, a free port, fsync off unless --durable), sets
 QUINTILE_TEST_POSTGRES_URL for CMD, runs CMD, and exits with CMD's code. Whatever happens (Ctrl-C and SIGTERM too) the
 server that was started is stopped and its directory is gone afterwards. Where PostgreSQL is not installed, root installs
 Debian's package; anybody else is told to. PostgreSQL refuses to run as root, so root's server runs as the user `postgres`.
@@ -83,11 +83,18 @@ def free_port():
         return probe.getsockname()[1]
 
 
+# A test's data is thrown away with its server, and need not outlive a power cut.
+FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "256MB", "max_wal_size": "2GB"}
+# What is measured is durable, on a server that has been given a quarter of an ordinary machine's memory.
+DURABLE = {"shared_buffers": "4GB", "max_wal_size": "16GB", "checkpoint_timeout": "15min", "wal_compression": "on"}
+
+
 class Server:
     """A server in a directory of its own. `stop` may be called at any time, and more than once."""
 
-    def __init__(self, programs):
+    def __init__(self, programs, settings):
         self.programs = programs
+        self.settings = settings
         # Short, and under /tmp: a unix socket's path has about 100 characters at most, and `postgres` must get in.
         self.directory = Path(tempfile.mkdtemp(prefix="quintile-pg-", dir="/tmp"))
         self.data = self.directory / "data"
@@ -131,8 +138,7 @@ class Server:
 
     def start_on_port(self):
         settings = {"listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": self.directory,
-                    "max_connections": MAX_CONNECTIONS, "fsync": "off", "synchronous_commit": "off",
-                    "full_page_writes": "off", "shared_buffers": "256MB", "max_wal_size": "2GB"}
+                    "max_connections": MAX_CONNECTIONS} | self.settings
         options = " ".join(f"-c {key}={value}" for key, value in settings.items())
         # `-l` and not a pipe: the server keeps its output open for as long as it lives.
         self.run(self.programs / "pg_ctl", "start", "-D", self.data, "-l", self.log, "-w", "-t", START_SECONDS,
@@ -175,7 +181,7 @@ def end_on(number, _frame):
     raise Ended(number)
 
 
-def run(command):
+def run(command, settings):
     programs = find_programs()
     if programs is None:
         install()
@@ -186,7 +192,7 @@ def run(command):
     try:
         for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(each, end_on)
-        server = Server(programs)
+        server = Server(programs, settings)
         server.start()
         return run_command(command, server.url)
     except Ended as ended:
@@ -202,13 +208,14 @@ def main():
     parser = argparse.ArgumentParser(description="Run a command with a PostgreSQL of its own.")
     actions = parser.add_subparsers(dest="action", required=True)
     runner = actions.add_parser("run", help="run CMD with QUINTILE_TEST_POSTGRES_URL set")
+    runner.add_argument("--durable", action="store_true", help="as a server in use: for measurements")
     runner.add_argument("command", nargs=argparse.REMAINDER, metavar="-- CMD...")
     options = parser.parse_args()
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not command:
         parser.error("what shall be run? postgres.py run -- CMD...")
     try:
-        return run(command)
+        return run(command, DURABLE if options.durable else FAST)
     except (Trouble, subprocess.TimeoutExpired) as trouble:
         print(f"postgres.py: {trouble}", file=sys.stderr)
         return 1

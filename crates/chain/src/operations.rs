@@ -21,7 +21,7 @@ use tonic::{Code, Request};
 /// The query that page tokens of operations belong to.
 const LIST_OPERATIONS: &str = "ListOperations";
 /// The longest that one call waits.
-const MAX_WAIT: Duration = Duration::from_secs(60);
+const MAX_WAIT: Duration = Duration::from_mins(1);
 /// How often a waiting call looks.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -198,10 +198,10 @@ mod tests {
     #[test]
     fn progress_is_told_in_whole_percent() {
         let table = [(0, 0, 0), (0, 3, 0), (1, 3, 33), (2, 3, 66), (3, 3, 100), (i64::MAX, i64::MAX, 100), (9, 3, 100)];
-        for (done, total, percent) in table {
-            assert_eq!(super::percent(&operation(State::Open, done, total)), percent, "{done} of {total}");
+        for (done, total, expected) in table {
+            assert_eq!(percent(&operation(State::Open, done, total)), expected, "{done} of {total}");
         }
-        assert_eq!(super::percent(&operation(State::Succeeded, 0, 0)), 100);
+        assert_eq!(percent(&operation(State::Succeeded, 0, 0)), 100);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Brings traits to customers, and takes them away: goes through all customers in parts, each in a transaction that also says how far it got.
 
 use crate::FEATURES;
+use crate::defined_traits::DefinedTrait;
 use crate::store::traits;
 use crate::worker::FeatureWorker;
+use futures::stream::{self, StreamExt};
 use prost::Message;
 use quintile_chain::context::WorkError;
 use quintile_chain::feed;
@@ -13,13 +15,16 @@ use quintile_domain::time::Instant;
 use quintile_proto::ingestion::Trait;
 use quintile_store::operations::{self, Operation, State, Work};
 use quintile_store::{DatabaseTransaction, StoreError};
+use std::pin::pin;
 
 /// The RPC that defines a trait, and whose operation brings it to customers.
 pub const CREATE: &str = "CreateTrait";
 /// The RPC that takes a trait back, and whose operation takes it from customers.
 pub const DELETE: &str = "DeleteTrait";
-/// Customers of one part: what is live waits no longer than one of these takes.
-const CUSTOMERS_PER_STEP: i64 = 2_000;
+/// Customers of one part, which is one transaction.
+const CUSTOMERS_PER_PART: i64 = 2_500;
+/// Parts of one step: what is live waits no longer than one step takes.
+const PARTS_PER_STEP: i64 = 8;
 
 /// Begins to bring a trait to customers, or to take it from them, up to the number `last`.
 pub async fn begin(
@@ -53,29 +58,65 @@ pub async fn step(worker: &FeatureWorker) -> Result<bool, WorkError> {
         transaction.commit().await.map_err(StoreError::from)?;
         return Ok(true);
     }
-    let done = operation.total.min(operation.done.saturating_add(CUSTOMERS_PER_STEP));
-    let customers: Vec<_> = (operation.done + 1..=done).filter_map(|id| CustomerId::try_from(id).ok()).collect();
-    let changed = worker.recompute(&customers, service.runtime.business.now()).await?;
-    let transaction = worker.begin().await?;
-    feed::publish(&transaction, tenant, FEATURES, changed).await?;
-    if !operations::advance(&transaction, tenant, &operation, done, machine_now).await? {
-        // Somebody wants its end: the next step sees to it.
-        transaction.rollback().await.map_err(StoreError::from)?;
-        return Ok(true);
+    go_on(worker, operation, defined).await
+}
+
+/// Goes through the next customers.
+async fn go_on(
+    worker: &FeatureWorker,
+    mut operation: Operation,
+    defined: Option<&DefinedTrait>,
+) -> Result<bool, WorkError> {
+    let (service, tenant) = (&worker.service, worker.tenant.id);
+    let until = operation.total.min(operation.done.saturating_add(PARTS_PER_STEP * CUSTOMERS_PER_PART));
+    let ends: Vec<i64> = (operation.done..until)
+        .step_by(CUSTOMERS_PER_PART as usize)
+        .map(|done| until.min(done + CUSTOMERS_PER_PART))
+        .collect();
+    let firsts = std::iter::once(operation.done).chain(ends.iter().copied());
+    let customers =
+        |(done, end): (i64, &i64)| (done + 1..=*end).filter_map(|id| CustomerId::try_from(id).ok()).collect();
+    let parts = firsts.zip(&ends).map(customers).collect();
+    let mut computed = pin!(worker.computed(parts, service.runtime.business.now()).zip(stream::iter(ends)));
+    while let Some((changed, done)) = computed.next().await {
+        let machine_now = service.clock.now();
+        let transaction = worker.begin().await?;
+        feed::publish(&transaction, tenant, FEATURES, changed?).await?;
+        if !operations::advance(&transaction, tenant, &operation, done, machine_now).await? {
+            // Somebody wants its end: the next step sees to it.
+            transaction.rollback().await.map_err(StoreError::from)?;
+            return Ok(true);
+        }
+        operation.done = done;
+        transaction.commit().await.map_err(StoreError::from)?;
+        service.runtime.progress.of(tenant).raise(Watermark::default());
     }
-    if done == operation.total {
-        let response = match defined {
-            Some(defined) if operation.verb == CREATE => {
-                traits::complete(&transaction, tenant, &defined.id, operation.created_at).await?;
-                packed("quintile.ingestion.v1.Trait", &Trait { complete: true, ..defined.message() })
-            }
-            _ => packed("google.protobuf.Empty", &()),
-        };
-        operations::end(&transaction, tenant, operation.id, Some(response.encode_to_vec()), machine_now).await?;
+    if operation.done == operation.total {
+        complete(worker, &operation, defined).await?;
     }
-    transaction.commit().await.map_err(StoreError::from)?;
-    service.runtime.progress.of(tenant).raise(Watermark::default());
     Ok(true)
+}
+
+/// Ends an operation that has gone through all customers, unless somebody wanted its end before.
+async fn complete(
+    worker: &FeatureWorker,
+    operation: &Operation,
+    defined: Option<&DefinedTrait>,
+) -> Result<(), StoreError> {
+    let (tenant, machine_now) = (worker.tenant.id, worker.service.clock.now());
+    let transaction = worker.begin().await?;
+    if !operations::advance(&transaction, tenant, operation, operation.total, machine_now).await? {
+        return Ok(transaction.rollback().await?);
+    }
+    let response = match defined {
+        Some(defined) if operation.verb == CREATE => {
+            traits::complete(&transaction, tenant, &defined.id, operation.created_at).await?;
+            packed("quintile.ingestion.v1.Trait", &Trait { complete: true, ..defined.message() })
+        }
+        _ => packed("google.protobuf.Empty", &()),
+    };
+    operations::end(&transaction, tenant, operation.id, Some(response.encode_to_vec()), machine_now).await?;
+    Ok(transaction.commit().await?)
 }
 
 fn trait_id(operation: &Operation) -> &str {

@@ -6,6 +6,7 @@ use crate::features::{self, CustomerFacts, Features, WINDOW_DAYS};
 use crate::store::{customers, facts};
 use crate::traits::Amount;
 use crate::{FACTS, FEATURES, Service};
+use futures::stream::{self, Stream, StreamExt};
 use quintile_chain::context::WorkError;
 use quintile_chain::feed::{self, Changes, Derived, Removed, settled};
 use quintile_chain::progress::Watermark;
@@ -18,12 +19,15 @@ use quintile_store::follower::{self, Place};
 use quintile_store::{DatabaseTransaction, StoreError, feed as facts_feed, records};
 use sea_orm::ConnectionTrait;
 use std::collections::{HashMap, HashSet};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant as MachineInstant;
 
 /// Customers that one transaction recomputes.
 const CUSTOMERS_PER_COMMIT: usize = 5_000;
+/// Parts that are read and computed while the one before them is written.
+const PARTS_AHEAD: usize = 2;
 /// How often time is looked at: what it changes is seen well within a second.
 const TICK: Duration = Duration::from_millis(100);
 /// How often the watermark is written down while nothing but time moves.
@@ -75,7 +79,7 @@ impl FeatureWorker {
                     .await?;
             if !touched.is_empty() {
                 let customers: Vec<_> = touched.iter().map(CustomerId).collect();
-                self.recompute_all(&customers, now, last).await?;
+                self.recompute_all(customers, now, last).await?;
                 continue;
             }
             while self.tick(now).await? {}
@@ -90,13 +94,19 @@ impl FeatureWorker {
     }
 
     /// Recomputes customers, and notes with the last of them that the facts up to `position` are in.
-    async fn recompute_all(&mut self, customers: &[CustomerId], now: Instant, position: i64) -> Result<(), WorkError> {
-        let mut chunks = customers.chunks(CUSTOMERS_PER_COMMIT).peekable();
-        while let Some(chunk) = chunks.next() {
-            let changed = self.recompute(chunk, now).await?;
+    async fn recompute_all(
+        &mut self,
+        customers: Vec<CustomerId>,
+        now: Instant,
+        position: i64,
+    ) -> Result<(), WorkError> {
+        let parts: Vec<_> = customers.chunks(CUSTOMERS_PER_COMMIT).map(<[CustomerId]>::to_vec).collect();
+        let last = parts.len() - 1;
+        let mut computed = pin!(self.computed(parts, now).enumerate());
+        while let Some((part, changed)) = computed.next().await {
             let transaction = self.begin().await?;
-            feed::publish(&transaction, self.tenant.id, FEATURES, changed).await?;
-            if chunks.peek().is_none() {
+            feed::publish(&transaction, self.tenant.id, FEATURES, changed?).await?;
+            if part == last {
                 let place = Place { cursor: FACTS.to_owned(), facts_position: position, ..self.place.clone() };
                 follower::advance(&transaction, self.tenant.id, FEATURES, &self.place, &place).await?;
                 self.place = place;
@@ -105,6 +115,21 @@ impl FeatureWorker {
             self.service.runtime.progress.of(self.tenant.id).raise(Watermark::default());
         }
         Ok(())
+    }
+
+    /// What is different of customers, part by part and in order. While one part is written, those behind it are read and computed.
+    pub fn computed(
+        &self,
+        parts: Vec<Vec<CustomerId>>,
+        now: Instant,
+    ) -> impl Stream<Item = Result<Changes, StoreError>> + use<> {
+        let (service, tenant) = (self.service.clone(), self.tenant.clone());
+        let begin = move |customers: Vec<CustomerId>| {
+            let (service, tenant) = (service.clone(), tenant.clone());
+            let reading = tokio::spawn(async move { recompute(&service, &tenant, &customers, now).await });
+            async move { reading.await.unwrap_or(Err(StoreError::Stopped)) }
+        };
+        stream::iter(parts).map(begin).buffered(PARTS_AHEAD)
     }
 
     /// Recomputes some of what time has changed. Returns whether there may be more.
@@ -116,41 +141,12 @@ impl FeatureWorker {
         }
         let mut customers: Vec<_> = due.iter().map(|record| record.customer).collect();
         customers.sort_unstable();
-        let changed = self.recompute(&customers, now).await?;
+        let changed = recompute(&self.service, &self.tenant, &customers, now).await?;
         let transaction = self.begin().await?;
         feed::publish(&transaction, self.tenant.id, FEATURES, changed).await?;
         transaction.commit().await.map_err(StoreError::from)?;
         runtime.progress.of(self.tenant.id).raise(Watermark::default());
         Ok(true)
-    }
-
-    /// Computes customers anew, and keeps those that are different. It reads outside the transaction that will write, which holds up
-    /// everybody who brings facts: facts that come meanwhile have a later position and are computed with then, and that nobody else
-    /// has written these records meanwhile is what the worker's place says.
-    pub async fn recompute(&self, customers: &[CustomerId], now: Instant) -> Result<Changes, StoreError> {
-        let reader = self.service.runtime.database.reader();
-        let known = records::load(reader, self.tenant.id, customers).await?;
-        let traits = self.service.traits.of(&self.tenant).await?;
-        let known: HashMap<CustomerId, _> = known.into_iter().map(|record| (record.customer, record)).collect();
-        let mut changed = Vec::with_capacity(customers.len());
-        let mut absent: HashSet<CustomerId> = customers.iter().copied().collect();
-        for derived in compute(reader, &self.tenant, &traits, customers, now).await? {
-            let customer = CustomerId::try_from(derived.record.customer_id).ok();
-            if let Some(customer) = customer {
-                absent.remove(&customer);
-            }
-            let before = customer.and_then(|customer| known.get(&customer)).filter(|known| !known.is_tombstone());
-            let before = before.map(feed::decode).transpose()?;
-            if before.is_none_or(|before| settled(before) != settled(derived.record.clone())) {
-                changed.push(derived);
-            }
-        }
-        let mut absent: Vec<_> = absent.into_iter().collect();
-        absent.sort_unstable();
-        let erased = customers::erased(reader, self.tenant.id, &absent).await?;
-        let removed = absent.into_iter().map(|customer| Removed { customer, erased: erased.contains(&customer) });
-        let removed = removed.filter(|removed| removed.is_news(known.get(&removed.customer))).collect();
-        Ok(Changes { changed, removed })
     }
 
     async fn write_watermark(&mut self, now: Instant) -> Result<(), StoreError> {
@@ -166,6 +162,40 @@ impl FeatureWorker {
         (self.place, self.written) = (place, MachineInstant::now());
         Ok(())
     }
+}
+
+/// Computes customers anew, and keeps those that are different. It reads outside the transaction that will write, which holds up
+/// everybody who brings facts: facts that come meanwhile have a later position and are computed with then, and that nobody else
+/// has written these records meanwhile is what the worker's place says.
+async fn recompute(
+    service: &Service,
+    tenant: &Tenant,
+    customers: &[CustomerId],
+    now: Instant,
+) -> Result<Changes, StoreError> {
+    let reader = service.runtime.database.reader();
+    let traits = service.traits.of(tenant).await?;
+    let known = records::load(reader, tenant.id, customers).await?;
+    let known: HashMap<CustomerId, _> = known.into_iter().map(|record| (record.customer, record)).collect();
+    let mut changed = Vec::with_capacity(customers.len());
+    let mut absent: HashSet<CustomerId> = customers.iter().copied().collect();
+    for derived in compute(reader, tenant, &traits, customers, now).await? {
+        let customer = CustomerId::try_from(derived.record.customer_id).ok();
+        if let Some(customer) = customer {
+            absent.remove(&customer);
+        }
+        let before = customer.and_then(|customer| known.get(&customer)).filter(|known| !known.is_tombstone());
+        let before = before.map(feed::decode).transpose()?;
+        if before.is_none_or(|before| settled(before) != settled(derived.record.clone())) {
+            changed.push(derived);
+        }
+    }
+    let mut absent: Vec<_> = absent.into_iter().collect();
+    absent.sort_unstable();
+    let erased = customers::erased(reader, tenant.id, &absent).await?;
+    let removed = absent.into_iter().map(|customer| Removed { customer, erased: erased.contains(&customer) });
+    let removed = removed.filter(|removed| removed.is_news(known.get(&removed.customer))).collect();
+    Ok(Changes { changed, removed })
 }
 
 /// The records of customers as of an instant, from their facts: none of a customer who is not processed.

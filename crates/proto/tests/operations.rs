@@ -20,7 +20,8 @@ fn carried(pool: &DescriptorPool, method: &MethodDescriptor) -> [MessageDescript
         let package = method.parent_service().package_name().to_owned();
         let beside = pool.get_message_by_name(&format!("{package}.{name}"));
         let found = beside.or_else(|| pool.get_message_by_name(&name));
-        found.unwrap_or_else(|| panic!("{}: {field} names no message", method.full_name()))
+        assert!(found.is_some(), "{}: {field} names no message", method.full_name());
+        found.unwrap()
     })
 }
 

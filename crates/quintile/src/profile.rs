@@ -3,8 +3,11 @@
 use crate::config::{Config, Role};
 use crate::output::{self, Format};
 use crate::remote::{Session, connect};
+use prost_types::Timestamp;
+use quintile_domain::time::Instant;
 use quintile_proto::segmentation::profile_service_client::ProfileServiceClient;
 use quintile_proto::segmentation::{GetProfileRequest, Profile};
+use quintile_proto::types::TraitValue;
 
 /// Gets a customer's profile.
 pub async fn get(config: &Config, session: &Session, customer: &str) -> anyhow::Result<Profile> {
@@ -27,6 +30,19 @@ pub async fn show(config: &Config, session: &Session, customer: &str, format: Fo
     Ok(())
 }
 
+/// A trait with its value, `-` where it is not for the reader.
+fn trait_value(value: &TraitValue) -> String {
+    let instant = |time: &Timestamp| Instant::from_parts(time.seconds, time.nanos).ok();
+    let shown = [
+        value.integer.map(|integer| integer.to_string()),
+        value.number.map(|number| number.to_string()),
+        value.money.as_ref().map(|money| output::money(Some(money))),
+        value.text.clone(),
+        value.time.as_ref().and_then(instant).map(|instant| instant.to_string()),
+    ];
+    format!("{} {}", value.key, shown.into_iter().flatten().next().unwrap_or("-".to_owned()))
+}
+
 /// The lines of a profile: what it is, and the value as the reader may see it.
 pub fn lines(profile: &Profile) -> Vec<(&'static str, String)> {
     let text = |text: Option<&String>| text.map_or("-".to_owned(), Clone::clone);
@@ -46,12 +62,15 @@ pub fn lines(profile: &Profile) -> Vec<(&'static str, String)> {
     }
     if let Some(features) = &profile.features {
         let last = features.last_order_time.as_ref();
-        let last = last.and_then(|last| quintile_domain::time::Instant::from_parts(last.seconds, last.nanos).ok());
+        let last = last.and_then(|last| Instant::from_parts(last.seconds, last.nanos).ok());
         lines.extend([
             ("orders", features.orders.to_string()),
             ("revenue", output::money(features.net_revenue.as_ref())),
             ("last order", last.map_or("-".to_owned(), |last| last.to_string())),
         ]);
+        if !features.traits.is_empty() {
+            lines.push(("traits", features.traits.iter().map(trait_value).collect::<Vec<_>>().join(", ")));
+        }
     }
     if let Some(scores) = &profile.scores {
         lines.push(("RFM", format!("{}-{}-{}", scores.recency, scores.frequency, scores.monetary)));

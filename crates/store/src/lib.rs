@@ -15,6 +15,7 @@ pub mod idempotency;
 pub mod keys;
 pub mod lease;
 pub mod migration;
+pub mod numbers;
 pub mod operations;
 pub mod records;
 pub mod sealing;

@@ -1,6 +1,7 @@
 //! The customer records that a service publishes: one row per customer, its body opaque here.
 
 use crate::bulk::{Column, OnConflict, Target};
+use crate::numbers::Numbers;
 use crate::tables::customer_record;
 use crate::{Database, Result};
 use quintile_domain::ids::{CustomerId, TenantId};
@@ -9,9 +10,6 @@ use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
     QuerySelect,
 };
-
-/// Keys of one query: under the parameter limits of both databases.
-const KEYS_PER_QUERY: usize = 500;
 
 /// One customer's record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,16 +66,19 @@ pub async fn load(
     tenant: TenantId,
     customers: &[CustomerId],
 ) -> Result<Vec<Record>> {
-    let mut records = Vec::with_capacity(customers.len());
-    for keys in customers.chunks(KEYS_PER_QUERY) {
+    let mut wanted: Vec<i64> = customers.iter().map(|customer| customer.as_i64()).collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    let mut records = Vec::with_capacity(wanted.len());
+    for numbers in Numbers::queries(&wanted) {
         let rows = customer_record::Entity::find()
             .filter(customer_record::Column::TenantId.eq(tenant.0))
-            .filter(customer_record::Column::CustomerId.is_in(keys.iter().map(|customer| customer.as_i64())))
-            .order_by_asc(customer_record::Column::CustomerId)
+            .filter(numbers.contain(customer_record::Column::CustomerId))
             .all(connection)
             .await?;
         records.extend(rows.into_iter().filter_map(from_row));
     }
+    records.sort_unstable_by_key(|record| record.customer);
     Ok(records)
 }
 

@@ -93,7 +93,8 @@ def found_in_text(text, hidden):
 def found_in_message(message, hidden):
     """The canaries in an answer: in its bytes, in each of its texts, and in its dates."""
     found = found_in_bytes(message.SerializeToString(), hidden)
-    document = json_format.MessageToDict(message, preserving_proto_field_name=True)
+    pool = message.DESCRIPTOR.file.pool  # Which knows what operations carry packed.
+    document = json_format.MessageToDict(message, preserving_proto_field_name=True, descriptor_pool=pool)
     for text in texts_in(document):
         found += found_in_text(text, hidden)
     if hidden.birth_date:

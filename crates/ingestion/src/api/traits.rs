@@ -2,7 +2,7 @@
 
 use crate::Service;
 use crate::backfill::{self, CREATE, DELETE};
-use crate::defined_traits::MAX_TRAITS;
+use crate::defined_traits::{DefinedTrait, MAX_TRAITS};
 use crate::store::identities;
 use crate::store::privacy::{self, Hold};
 use crate::store::traits::{self, StoredTrait};
@@ -167,7 +167,7 @@ impl TraitService for Traits {
             Some(last) if listed.len() == size => sealer.seal(tenant.id, LIST_TRAITS.as_bytes(), last.id.as_bytes()),
             _ => String::new(),
         };
-        let traits = listed.into_iter().map(|defined| defined.message()).collect();
+        let traits = listed.into_iter().map(DefinedTrait::message).collect();
         Ok(caller.respond(ListTraitsResponse { traits, next_page_token }))
     }
 

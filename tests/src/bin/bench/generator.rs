@@ -4,6 +4,7 @@ use prost::Message;
 use quintile_proto::google_type::{Date, Money};
 use quintile_proto::ingestion::{Customer, Order, OrderLine, SourceIdentity};
 use quintile_proto::types::{CustomerAttributes, CustomerKind};
+use sha2::{Digest, Sha256};
 
 /// The business time of every measurement.
 pub const AS_OF: &str = "2026-01-01T00:00:00Z";
@@ -103,6 +104,41 @@ impl Orders {
     }
 }
 
+/// An order as the service keeps it: in the base currency, with no profit said.
+pub struct StoredOrder {
+    /// The subject.
+    pub subject_id: i64,
+    /// The id in its source.
+    pub event_id: String,
+    /// The hash of its body.
+    pub body_hash: Vec<u8>,
+    /// When, in microseconds.
+    pub occurred_at: i64,
+    /// The channel.
+    pub channel: String,
+    /// What it cost, in cents.
+    pub amount_minor: i64,
+    /// The encoded lines.
+    pub lines: Vec<u8>,
+}
+
+impl StoredOrder {
+    /// The order at a place of the arrival.
+    pub fn new(orders: &Orders, place: usize) -> Self {
+        let (customer, order) = orders.at(place);
+        Self {
+            // Customers came one identity each, in this order, so this is what the service gave them.
+            subject_id: i64::from(customer) + 1,
+            body_hash: Sha256::digest(order.encode_to_vec())[..16].to_vec(),
+            occurred_at: occurred_at(&order),
+            amount_minor: amount_minor(&order),
+            lines: stored_lines(&order),
+            event_id: order.event_id,
+            channel: order.channel,
+        }
+    }
+}
+
 fn order(customer: u32, number: u32) -> Order {
     let mut random = Random::new(SEED ^ (u64::from(number) << 20));
     let seconds = AS_OF_SECONDS - 1 - random.below(TWO_YEARS_SECONDS) as i64;
@@ -131,17 +167,17 @@ fn order(customer: u32, number: u32) -> Order {
 }
 
 /// When an order happened, in microseconds.
-pub fn occurred_at(order: &Order) -> i64 {
+fn occurred_at(order: &Order) -> i64 {
     order.order_time.as_ref().map_or(0, |time| time.seconds * 1_000_000)
 }
 
 /// What an order cost, in cents.
-pub fn amount_minor(order: &Order) -> i64 {
+fn amount_minor(order: &Order) -> i64 {
     order.amount.as_ref().map_or(0, |money| money.units * 100 + i64::from(money.nanos / 10_000_000))
 }
 
 /// The lines as they are stored.
-pub fn stored_lines(order: &Order) -> Vec<u8> {
+fn stored_lines(order: &Order) -> Vec<u8> {
     order.lines.iter().flat_map(Message::encode_length_delimited_to_vec).collect()
 }
 

@@ -10,9 +10,11 @@ mod echo;
 mod generator;
 mod ingest;
 mod load;
-mod p1s;
+mod p1;
+mod p2;
 mod p6;
 mod p6a;
+mod peer_postgres;
 mod peer_sqlite;
 mod report;
 mod server;
@@ -22,7 +24,7 @@ use alloc_counter::AllocCounter;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use report::Report;
-use stage::{Scale, Stage};
+use stage::{Scale, Stage, Store};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -48,6 +50,9 @@ struct Arguments {
     /// How long each side of a comparison of calls is measured
     #[arg(long, default_value = "9")]
     seconds: u64,
+    /// A PostgreSQL server to measure on, and to make databases on
+    #[arg(long, env = "QUINTILE_TEST_POSTGRES_URL")]
+    postgres: Option<String>,
     /// Where the report is kept; rows of other scales in it stay
     #[arg(default_value = "target/bench/report.json")]
     report: PathBuf,
@@ -63,17 +68,21 @@ enum Part {
 /// The rows of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Row {
+    P1,
     P1s,
+    P2,
     P6,
     P6a,
 }
 
 impl Row {
-    const ALL: [Self; 3] = [Self::P1s, Self::P6, Self::P6a];
+    const ALL: [Self; 5] = [Self::P1, Self::P1s, Self::P2, Self::P6, Self::P6a];
 
     async fn measure(self, stage: &Stage, report: &mut Report) -> anyhow::Result<()> {
         match self {
-            Self::P1s => p1s::measure(stage, report).await,
+            Self::P1 => p1::measure(stage, report, Store::Postgres).await,
+            Self::P1s => p1::measure(stage, report, Store::Sqlite).await,
+            Self::P2 => p2::measure(stage, report).await,
             Self::P6 => p6::measure(stage, report).await,
             Self::P6a => p6a::measure(stage, report),
         }
@@ -91,7 +100,7 @@ async fn main() -> anyhow::Result<()> {
     // Beside the report: a temporary folder of the system's may be memory, and an acknowledgement is about disks.
     let work = tempfile::tempdir_in(folder)?;
     let call_time = Duration::from_secs(arguments.seconds);
-    let stage = Stage::new(arguments.quintile, work.path().to_owned(), arguments.scale, call_time);
+    let stage = Stage::new(arguments.quintile, work.path().to_owned(), arguments.postgres, arguments.scale, call_time);
     let rows = if arguments.rows.is_empty() { Row::ALL.to_vec() } else { arguments.rows };
     let mut report = Report::new(arguments.report.clone());
     for row in rows {

@@ -9,7 +9,7 @@ use crate::ingest;
 use crate::load::{Call, Calls};
 use crate::report::{Measurement, Report, Target};
 use crate::server::Server;
-use crate::stage::Stage;
+use crate::stage::{Stage, Store};
 use bytes::Bytes;
 use prost::Message;
 use quintile_proto::ingestion::{Row, row};
@@ -79,13 +79,13 @@ pub async fn measure(stage: &Stage, report: &mut Report) -> anyhow::Result<()> {
         compare(stage, &server, read, &[], report).await?;
     }
     compare(stage, &server, &PROFILE, &[&CUSTOMER, &FEATURES, &SCORE, &STAGE], report).await?;
-    server.remove().await
+    stage.remove(Store::Sqlite, "p6", server).await
 }
 
 /// A server with customers and orders that is through with all of them.
 async fn with_orders(stage: &Stage) -> anyhow::Result<Server> {
     let orders = stage.orders(Arrival::SortedByCustomer);
-    let server = stage.server_with_customers("p6").await?;
+    let server = stage.server_with_customers(Store::Sqlite, "p6").await?;
     let batches = ingest::encode("orders", orders.len(), ROWS_PER_BATCH, |place| Row {
         fact: Some(row::Fact::Order(orders.at(place).1)),
     });

@@ -1,9 +1,7 @@
 //! What ingest on SQLite is compared with: prepared multi-row inserts into the same table, in the same order, with the same commits.
 
-use crate::generator::{self, Orders};
+use crate::generator::{self, Orders, StoredOrder};
 use anyhow::Context;
-use prost::Message;
-use sha2::{Digest, Sha256};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 use std::path::Path;
@@ -17,32 +15,6 @@ const TABLE: &str = "CREATE TABLE order_fact (tenant_id integer NOT NULL, subjec
      source text NOT NULL, event_id text NOT NULL, body_hash blob NOT NULL, occurred_at bigint NOT NULL, \
      channel text NOT NULL, amount_minor bigint NOT NULL, lines blob NOT NULL, currency integer NOT NULL, profit_minor bigint, \
      PRIMARY KEY (tenant_id, subject_id, source, event_id)) WITHOUT ROWID";
-
-struct StoredOrder {
-    subject_id: i64,
-    event_id: String,
-    body_hash: Vec<u8>,
-    occurred_at: i64,
-    channel: String,
-    amount_minor: i64,
-    lines: Vec<u8>,
-}
-
-impl StoredOrder {
-    fn new(orders: &Orders, place: usize) -> Self {
-        let (customer, order) = orders.at(place);
-        Self {
-            // Customers came one identity each, in this order, so this is what the service gave them.
-            subject_id: i64::from(customer) + 1,
-            body_hash: Sha256::digest(order.encode_to_vec())[..16].to_vec(),
-            occurred_at: generator::occurred_at(&order),
-            amount_minor: generator::amount_minor(&order),
-            lines: generator::stored_lines(&order),
-            event_id: order.event_id,
-            channel: order.channel,
-        }
-    }
-}
 
 /// Writes the orders into a new file, in commits of these sizes. Returns the time of the writing alone: the values of each commit are
 /// made before its clock starts.

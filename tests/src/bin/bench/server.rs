@@ -35,13 +35,15 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts all services on the embedded store in a folder, and waits until they answer.
-    pub async fn start(quintile: &Path, folder: PathBuf) -> anyhow::Result<Self> {
+    /// Starts all services in a folder, on the embedded store or on the database at a URL, and waits until they answer.
+    pub async fn start(quintile: &Path, folder: PathBuf, database: Option<&str>) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&folder)?;
         let log = std::fs::File::create(folder.join("server.log"))?;
-        let mut process = Command::new(quintile)
+        let mut command = Command::new(quintile);
+        let mut process = command
             .args(["serve", "--port-base", "0", "--as-of", crate::generator::AS_OF, "--data-dir"])
             .arg(&folder)
+            .args(database.into_iter().flat_map(|url| ["--database-url", url]))
             .env("QUINTILE_LOG__FILTER", "warn")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -53,6 +55,16 @@ impl Server {
         let service = token(quintile, &folder, "service").await?;
         let analyst = token(quintile, &folder, "analyst").await?;
         Ok(Self { process, folder, endpoints, service, analyst })
+    }
+
+    /// The folder that it was started in.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The number of its process.
+    pub fn id(&self) -> anyhow::Result<u32> {
+        self.process.id().context("the server has ended")
     }
 
     /// A new connection to a service.
@@ -102,18 +114,12 @@ impl Server {
 
     /// Stops the server in order. Returns its folder.
     pub async fn stop(mut self) -> anyhow::Result<PathBuf> {
-        let id = self.process.id().context("the server has ended")?;
+        let id = self.id()?;
         let told = Command::new("sh").args(["-c", &format!("kill -TERM {id}")]).status().await?;
         anyhow::ensure!(told.success(), "the server can't be told to stop");
         let ended = tokio::time::timeout(START, self.process.wait()).await.context("the server does not stop")??;
         anyhow::ensure!(ended.success(), "the server ended with {ended}: {}", log_of(&self.folder));
         Ok(self.folder.clone())
-    }
-
-    /// Stops the server and removes what it wrote.
-    pub async fn remove(self) -> anyhow::Result<()> {
-        let folder = self.stop().await?;
-        Ok(std::fs::remove_dir_all(folder)?)
     }
 }
 

@@ -18,13 +18,14 @@ use quintile_domain::time::Instant;
 use quintile_proto::ingestion::{Customer, SourceIdentity};
 use quintile_proto::types::{CustomerAttributes, CustomerKind};
 use quintile_store::StoreError;
+use quintile_store::numbers::Numbers;
 use quintile_store::sealing::Key;
 use record::{FieldTimes, Record, compose, compose_attributes};
 use sea_orm::sea_query::{Condition, Expr};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
 };
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Keys of one query: under the parameter limits of both databases.
 const KEYS_PER_QUERY: usize = 500;
@@ -233,8 +234,8 @@ pub async fn load(
     ids: &[CustomerId],
 ) -> Result<Vec<StoredCustomer>, StoreError> {
     let mut customers = Vec::with_capacity(ids.len());
-    for chunk in ids.chunks(KEYS_PER_QUERY) {
-        let rows = rows_of(tenant, chunk).all(connection).await?;
+    for numbers in lists(ids) {
+        let rows = rows_of(tenant, &numbers).all(connection).await?;
         customers.extend(open_all(connection, tenant, keys, rows).await?);
     }
     customers.sort_unstable_by_key(|customer| customer.id);
@@ -250,29 +251,33 @@ pub async fn load_to_change(
     ids: &[CustomerId],
 ) -> Result<Vec<StoredCustomer>, StoreError> {
     let mut customers = Vec::with_capacity(ids.len());
-    for chunk in ids.chunks(KEYS_PER_QUERY) {
+    for numbers in lists(ids) {
         // SQLite has one writer, and no such clause.
-        let rows = rows_of(tenant, chunk).lock_exclusive().all(transaction).await?;
+        let rows = rows_of(tenant, &numbers).lock_exclusive().all(transaction).await?;
         customers.extend(open_all(transaction, tenant, keys, rows).await?);
     }
     Ok(customers)
 }
 
 /// The rows of customers that are there, by number, those of everybody who was merged into them included.
-fn rows_of(tenant: TenantId, ids: &[CustomerId]) -> Select<customer::Entity> {
-    let ids = || ids.iter().map(|id| id.as_i64());
+fn rows_of(tenant: TenantId, numbers: &Numbers) -> Select<customer::Entity> {
     let own =
-        Condition::all().add(customer::Column::CustomerId.is_in(ids())).add(customer::Column::MergedInto.is_null());
+        Condition::all().add(numbers.contain(customer::Column::CustomerId)).add(customer::Column::MergedInto.is_null());
     customer::Entity::find()
         .filter(customer::Column::TenantId.eq(tenant.0))
         .filter(customer::Column::ErasedAt.is_null())
-        .filter(Condition::any().add(own).add(customer::Column::MergedInto.is_in(ids())))
+        .filter(Condition::any().add(own).add(numbers.contain(customer::Column::MergedInto)))
         .order_by_asc(customer::Column::CustomerId)
+}
+
+/// These customers in lists of bounded length.
+fn lists(ids: &[CustomerId]) -> impl Iterator<Item = Numbers> {
+    ids.chunks(KEYS_PER_QUERY).map(|chunk| Numbers::List(chunk.iter().map(|id| id.as_i64()).collect()))
 }
 
 /// The customer that a row belongs to.
 fn survivor(row: &customer::Model) -> Result<CustomerId, StoreError> {
-    CustomerId::try_from(row.merged_into.unwrap_or(row.customer_id)).map_err(|_| StoreError::Sealed("customer id"))
+    number(row.merged_into.unwrap_or(row.customer_id))
 }
 
 /// Opens the rows of customers, with their keys in one query more.
@@ -313,21 +318,28 @@ pub async fn get(
     Ok(load(connection, tenant, keys, &[survivor(&row)?]).await?.pop())
 }
 
+fn clear_row(row: &customer::Model) -> ClearRow {
+    let (attributes, said_at) = (row.attributes.clone(), row.said_at.clone());
+    (row.customer_id, row.merged_into, attributes, row.restricted_at, said_at, row.updated_at)
+}
+
 /// What the rows of one customer say in clear.
-fn clear_attributes(rows: &[customer::Model]) -> Result<CustomerAttributes, StoreError> {
-    let first = rows.first().ok_or(StoreError::Sealed("a customer without a row"))?;
-    if rows.len() == 1 {
-        return decode_attributes(&first.attributes);
+fn clear_attributes(id: CustomerId, rows: &[ClearRow]) -> Result<CustomerAttributes, StoreError> {
+    if let [(_, _, attributes, ..)] = rows {
+        return decode_attributes(attributes);
     }
     let mut said = Vec::with_capacity(rows.len());
-    for row in rows {
-        let home = CustomerId::try_from(row.customer_id).map_err(|_| StoreError::Sealed("customer id"))?;
+    for (home, _, attributes, _, said_at, updated_at) in rows {
         // Custom attributes are none of these.
-        let times = FieldTimes::decode(&row.said_at, Instant::from_micros(row.updated_at), &CustomValues::new());
-        said.push((home, decode_attributes(&row.attributes)?, times));
+        let times = FieldTimes::decode(said_at, Instant::from_micros(*updated_at), &CustomValues::new());
+        said.push((number(*home)?, decode_attributes(attributes)?, times));
     }
     let said = said.iter().map(|(home, attributes, times)| (*home, attributes, times));
-    Ok(compose_attributes(said, survivor(first)?))
+    Ok(compose_attributes(said, id))
+}
+
+fn number(id: i64) -> Result<CustomerId, StoreError> {
+    CustomerId::try_from(id).map_err(|_| StoreError::Sealed("customer id"))
 }
 
 fn decode_attributes(encoded: &[u8]) -> Result<CustomerAttributes, StoreError> {
@@ -382,22 +394,33 @@ pub async fn restrict(
     Ok(changed.rows_affected > 0)
 }
 
+/// What is in clear of a customer's row: customer, survivor, attributes, since when restricted, when said and when updated.
+type ClearRow = (i64, Option<i64>, Vec<u8>, Option<i64>, Vec<u8>, i64);
+
 /// The attributes, which are in clear, of those of these customers that are processed: neither erased nor restricted, nor merged into
-/// another.
+/// another. By number.
 pub async fn attributes(
     connection: &impl ConnectionTrait,
     tenant: TenantId,
     ids: &[CustomerId],
 ) -> Result<Vec<(CustomerId, CustomerAttributes)>, StoreError> {
-    let mut found = Vec::with_capacity(ids.len());
-    for chunk in ids.chunks(KEYS_PER_QUERY) {
-        let mut rows: HashMap<CustomerId, Vec<customer::Model>> = HashMap::with_capacity(chunk.len());
-        for row in rows_of(tenant, chunk).all(connection).await? {
-            rows.entry(survivor(&row)?).or_default().push(row);
+    let mut wanted: Vec<i64> = ids.iter().map(|id| id.as_i64()).collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    let mut found = Vec::with_capacity(wanted.len());
+    for numbers in Numbers::queries(&wanted) {
+        let clear = rows_of(tenant, &numbers)
+            .select_only()
+            .columns([customer::Column::CustomerId, customer::Column::MergedInto, customer::Column::Attributes])
+            .columns([customer::Column::RestrictedAt, customer::Column::SaidAt, customer::Column::UpdatedAt]);
+        let mut rows: BTreeMap<i64, Vec<ClearRow>> = BTreeMap::new();
+        for row in clear.into_tuple::<ClearRow>().all(connection).await? {
+            rows.entry(row.1.unwrap_or(row.0)).or_default().push(row);
         }
         for (id, rows) in rows {
-            if rows.iter().all(|row| row.restricted_at.is_none()) {
-                found.push((id, clear_attributes(&rows)?));
+            if rows.iter().all(|(_, _, _, restricted_at, _, _)| restricted_at.is_none()) {
+                let id = number(id)?;
+                found.push((id, clear_attributes(id, &rows)?));
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Customers page by page.
 
-use super::{KEYS_PER_QUERY, StoredCustomer, clear_attributes, open_all};
+use super::{KEYS_PER_QUERY, StoredCustomer, clear_attributes, clear_row, number, open_all};
 use crate::store::entities::customer;
 use crate::store::keys::TenantKeys;
 use quintile_domain::ids::TenantId;
@@ -51,12 +51,13 @@ pub async fn page(
             page.more = true;
             break;
         }
-        page.last = Some(row.customer_id);
+        let id = row.customer_id;
+        page.last = Some(id);
         found += 1;
         // Before the rows are opened: what nobody will see stays sealed.
-        let rows: Vec<_> =
-            std::iter::once(row).chain(merged.remove(&page.last.unwrap_or_default()).unwrap_or_default()).collect();
-        if reaches.is_none_or(|reaches| clear_attributes(&rows).is_ok_and(|attributes| reaches(&attributes))) {
+        let rows: Vec<_> = std::iter::once(row).chain(merged.remove(&id).unwrap_or_default()).collect();
+        let attributes = || clear_attributes(number(id)?, &rows.iter().map(clear_row).collect::<Vec<_>>());
+        if reaches.is_none_or(|reaches| attributes().is_ok_and(|attributes| reaches(&attributes))) {
             within_reach.extend(rows);
         } else {
             found -= 1;

@@ -16,6 +16,7 @@ use quintile_proto::ingestion::{CaseState, FeedbackKind, InteractionKind, OrderL
 use quintile_rpc::convert;
 use quintile_rpc::policy::Tenant;
 use quintile_store::StoreError;
+use quintile_store::numbers::Numbers;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect};
 use std::collections::{HashMap, HashSet};
 
@@ -26,15 +27,19 @@ pub async fn of_customers(
     customers: &[CustomerId],
 ) -> Result<HashMap<CustomerId, CustomerFacts>, StoreError> {
     let mut facts = HashMap::with_capacity(customers.len());
-    for chunk in customers.chunks(KEYS_PER_QUERY) {
+    let mut wanted: Vec<i64> = customers.iter().map(|id| id.as_i64()).collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    for numbers in Numbers::queries(&wanted) {
         let links = subject::Entity::find()
             .filter(subject::Column::TenantId.eq(tenant.id.0))
-            .filter(subject::Column::CustomerId.is_in(chunk.iter().map(|id| id.as_i64())))
+            .filter(numbers.contain(subject::Column::CustomerId))
             .all(connection)
             .await?;
+        let mut subjects: Vec<i64> = links.iter().map(|link| link.subject_id).collect();
+        subjects.sort_unstable();
         let mut stored = Stored::default();
-        for subjects in links.chunks(KEYS_PER_QUERY) {
-            let subjects: Vec<i64> = subjects.iter().map(|link| link.subject_id).collect();
+        for subjects in Numbers::queries(&subjects) {
             stored.read(connection, tenant.id, &subjects).await?;
         }
         let owners = Owners::new(&links)?;
@@ -98,7 +103,7 @@ impl Stored {
         &mut self,
         connection: &impl ConnectionTrait,
         tenant: TenantId,
-        subjects: &[i64],
+        subjects: &Numbers,
     ) -> Result<(), StoreError> {
         let orders: Vec<StoredOrder> = order_fact::Entity::find()
             .select_only()
@@ -106,14 +111,14 @@ impl Stored {
             .columns([order_fact::Column::Channel, order_fact::Column::Currency, order_fact::Column::ProfitMinor])
             .column(order_fact::Column::Lines)
             .filter(order_fact::Column::TenantId.eq(tenant.0))
-            .filter(order_fact::Column::SubjectId.is_in(subjects.iter().copied()))
+            .filter(subjects.contain(order_fact::Column::SubjectId))
             .into_tuple()
             .all(connection)
             .await?;
         self.orders.extend(orders);
         let refunds = refund_fact::Entity::find()
             .filter(refund_fact::Column::TenantId.eq(tenant.0))
-            .filter(refund_fact::Column::SubjectId.is_in(subjects.iter().copied()))
+            .filter(subjects.contain(refund_fact::Column::SubjectId))
             .all(connection)
             .await?;
         self.refunds.extend(refunds);
@@ -122,7 +127,7 @@ impl Stored {
             .columns([Interaction::SubjectId, Interaction::OccurredAt, Interaction::Kind, Interaction::Channel])
             .columns([Interaction::Source, Interaction::About, Interaction::CaseState])
             .filter(Interaction::TenantId.eq(tenant.0))
-            .filter(Interaction::SubjectId.is_in(subjects.iter().copied()))
+            .filter(subjects.contain(Interaction::SubjectId))
             .into_tuple()
             .all(connection)
             .await?;
@@ -132,7 +137,7 @@ impl Stored {
             .columns([Feedback::SubjectId, Feedback::OccurredAt, Feedback::Kind, Feedback::Score])
             .columns([Feedback::Channel, Feedback::About])
             .filter(Feedback::TenantId.eq(tenant.0))
-            .filter(Feedback::SubjectId.is_in(subjects.iter().copied()))
+            .filter(subjects.contain(Feedback::SubjectId))
             .into_tuple()
             .all(connection)
             .await?;
