@@ -28,6 +28,10 @@ use tokio::time::Instant as MachineInstant;
 const CUSTOMERS_PER_COMMIT: usize = 5_000;
 /// Parts that are read and computed while the one before them is written.
 const PARTS_AHEAD: usize = 2;
+/// From how many customers at once on facts come in bulk. What is live comes by the hundred.
+const BULK_CUSTOMERS: usize = 2_000;
+/// The longest that derived work waits for facts that come in bulk.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 /// How often time is looked at: what it changes is seen well within a second.
 const TICK: Duration = Duration::from_millis(100);
 /// How often the watermark is written down while nothing but time moves.
@@ -79,7 +83,11 @@ impl FeatureWorker {
                     .await?;
             if !touched.is_empty() {
                 let customers: Vec<_> = touched.iter().map(CustomerId).collect();
+                let (many, begun) = (customers.len() >= BULK_CUSTOMERS, MachineInstant::now());
                 self.recompute_all(customers, now, last).await?;
+                if many {
+                    self.give_way(begun.elapsed()).await?;
+                }
                 continue;
             }
             while self.tick(now).await? {}
@@ -91,6 +99,23 @@ impl FeatureWorker {
             }
             return Ok(());
         }
+    }
+
+    /// After work that took so long, leaves the machine to those who bring facts for twice as long, or until they bring no more: a customer
+    /// whose facts come in a thousand batches is then recomputed a few times and not a thousand.
+    async fn give_way(&self, took: Duration) -> Result<(), WorkError> {
+        let until = MachineInstant::now() + (2 * took).min(LONGEST_PAUSE);
+        let reader = self.service.runtime.database.reader();
+        let mut position = facts_feed::head(reader, self.tenant.id, FACTS).await?;
+        while MachineInstant::now() < until {
+            tokio::time::sleep(TICK).await;
+            let head = facts_feed::head(reader, self.tenant.id, FACTS).await?;
+            if head == position {
+                break;
+            }
+            position = head;
+        }
+        Ok(())
     }
 
     /// Recomputes customers, and notes with the last of them that the facts up to `position` are in.

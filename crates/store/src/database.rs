@@ -1,6 +1,6 @@
 //! Opening a service's database: one SQLite file, or one schema of a PostgreSQL database.
 
-use crate::{Result, StoreError};
+use crate::{Result, StoreError, statistics};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode, SqlxPostgresConnector,
     SqlxSqliteConnector, TransactionOptions, TransactionTrait,
@@ -84,6 +84,7 @@ impl Database {
         // `schema` is a service's own name, never a client's word.
         transaction.execute_unprepared(&format!("CREATE SCHEMA IF NOT EXISTS {schema}")).await?;
         transaction.commit().await?;
+        tokio::spawn(statistics::keep(connection.clone()));
         Ok(Self { writer: connection.clone(), reader: connection })
     }
 

@@ -19,6 +19,7 @@ pub mod numbers;
 pub mod operations;
 pub mod records;
 pub mod sealing;
+mod statistics;
 mod tables;
 
 pub use database::{Database, DatabaseUrl};

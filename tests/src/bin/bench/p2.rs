@@ -17,6 +17,8 @@ use tokio::process::Command;
 
 const ID: &str = "P2";
 const NAME: &str = "p2";
+/// The end of the files' history: before the business time of the server.
+const UNTIL: &str = "2025-12-31T00:00:00Z";
 
 /// Measures the row.
 pub async fn measure(stage: &Stage, report: &mut Report) -> anyhow::Result<()> {
@@ -39,10 +41,17 @@ pub async fn measure(stage: &Stage, report: &mut Report) -> anyhow::Result<()> {
     let what = "files to labels and segments, in the order of arrival";
     report.add(seconds(stage, what, begun.elapsed(), Some(15 * 60)))?;
     report.add(seconds(stage, "of that, until everything is acknowledged", taken_in, None))?;
-    report.add(seconds(stage, "features of everybody built anew", rebuilt(&server).await?, Some(120)))?;
     let peak = peak_mebibytes(server.id()?)?;
-    let target = Some(Target::AtMost(8_192.0));
-    report.add(Measurement { target, ..plain(stage, "the most memory of all services together", peak, "MiB") })?;
+    report.add(memory(stage, "the most memory of all services together", peak, 8_192))?;
+    let server = stage.with_ingestion_alone(Store::Postgres, NAME, server).await?;
+    report.add(seconds(
+        stage,
+        "features of everybody built anew, by ingestion alone",
+        rebuilt(&server).await?,
+        Some(120),
+    ))?;
+    let peak = peak_mebibytes(server.id()?)?;
+    report.add(memory(stage, "the most memory of ingestion meanwhile", peak, 2_048))?;
     stage.remove(Store::Postgres, NAME, server).await?;
     Ok(std::fs::remove_dir_all(files)?)
 }
@@ -54,6 +63,10 @@ fn plain(stage: &Stage, what: &str, ours: f64, unit: &'static str) -> Measuremen
 fn seconds(stage: &Stage, what: &str, took: Duration, most: Option<u32>) -> Measurement {
     let target = most.map(|most| Target::AtMost(f64::from(most)));
     Measurement { target, ..plain(stage, what, took.as_secs_f64(), "s") }
+}
+
+fn memory(stage: &Stage, what: &str, mebibytes: f64, most: u32) -> Measurement {
+    Measurement { target: Some(Target::AtMost(f64::from(most))), ..plain(stage, what, mebibytes, "MiB") }
 }
 
 async fn run(stage: &Stage, arguments: &[&str]) -> anyhow::Result<()> {

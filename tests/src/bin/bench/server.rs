@@ -19,6 +19,9 @@ use tonic::{Code, Request, Status};
 
 /// How long a server may take to start: migrations of empty databases, or the reading of what is there.
 const START: Duration = Duration::from_mins(5);
+/// The services that may be left out, as settings name them, and where they then are.
+const ELSEWHERE: [&str; 3] = ["SCORING", "LIFECYCLE", "SEGMENTATION"];
+const NOWHERE: &str = "http://127.0.0.1:1";
 const POLL: Duration = Duration::from_millis(50);
 /// HTTP/2 windows, as the servers have them.
 pub const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
@@ -37,6 +40,20 @@ pub struct Server {
 impl Server {
     /// Starts all services in a folder, on the embedded store or on the database at a URL, and waits until they answer.
     pub async fn start(quintile: &Path, folder: PathBuf, database: Option<&str>) -> anyhow::Result<Self> {
+        Self::start_with(quintile, folder, database, &[]).await
+    }
+
+    /// Starts ingestion without those that follow it, and access-control, where all of them were started before.
+    pub async fn start_ingestion(quintile: &Path, folder: PathBuf, database: Option<&str>) -> anyhow::Result<Self> {
+        Self::start_with(quintile, folder, database, &["--role", "ingestion", "--role", "access-control"]).await
+    }
+
+    async fn start_with(
+        quintile: &Path,
+        folder: PathBuf,
+        database: Option<&str>,
+        roles: &[&str],
+    ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&folder)?;
         let log = std::fs::File::create(folder.join("server.log"))?;
         let mut command = Command::new(quintile);
@@ -44,6 +61,8 @@ impl Server {
             .args(["serve", "--port-base", "0", "--as-of", crate::generator::AS_OF, "--data-dir"])
             .arg(&folder)
             .args(database.into_iter().flat_map(|url| ["--database-url", url]))
+            .args(roles)
+            .envs(ELSEWHERE.map(|peer| (format!("QUINTILE_PEERS__{peer}"), NOWHERE)))
             .env("QUINTILE_LOG__FILTER", "warn")
             .stdin(Stdio::null())
             .stdout(Stdio::null())

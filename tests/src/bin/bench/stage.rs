@@ -124,6 +124,16 @@ impl Stage {
         Server::start(&self.quintile, self.path_on(store, name), database.as_deref()).await
     }
 
+    /// The same data under ingestion alone.
+    pub async fn with_ingestion_alone(&self, store: Store, name: &str, server: Server) -> anyhow::Result<Server> {
+        let folder = server.stop().await?;
+        let database = match store {
+            Store::Sqlite => None,
+            Store::Postgres => Some(self.database_url(name)?),
+        };
+        Server::start_ingestion(&self.quintile, folder, database.as_deref()).await
+    }
+
     /// A server with nothing in it.
     pub async fn empty_server(&self, store: Store, name: &str) -> anyhow::Result<Server> {
         if store == Store::Postgres {

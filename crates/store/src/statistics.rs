@@ -1,0 +1,44 @@
+//! Keeps the statistics of PostgreSQL's planner up with tables that grow fast.
+//!
+//! Autovacuum looks once a minute. Until then the planner knows nothing of a table that a bulk load has just filled, takes a tenant for one
+//! of two hundred, and reads all of the tenant's rows for every five hundred that a query names; and a plan that was made while the table
+//! was small is kept for as long as its connection.
+
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement};
+use std::time::Duration;
+
+/// How often the sizes of tables are looked at.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Tables of this schema that are four times as large as the planner knows. Small ones are left alone: any plan is good for them.
+const OUTGROWN: &str = "SELECT relname::text AS name FROM pg_class \
+     WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema()) AND relkind = 'r' \
+     AND pg_relation_size(oid) > greatest(131072, 4 * 8192 * relpages::bigint)";
+
+/// Has tables analyzed that have outgrown what is known of them, until the connections are closed.
+pub async fn keep(connection: DatabaseConnection) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        match analyze_outgrown(&connection).await {
+            Ok(()) => {}
+            Err(error) if connection.ping().await.is_err() => {
+                tracing::debug!(%error, "statistics are not kept while the database is away");
+                if connection.get_postgres_connection_pool().is_closed() {
+                    return;
+                }
+            }
+            // Plans are slower without; nothing is wrong.
+            Err(error) => tracing::warn!(%error, "statistics are not kept"),
+        }
+    }
+}
+
+async fn analyze_outgrown(connection: &DatabaseConnection) -> Result<(), DbErr> {
+    let outgrown = Statement::from_string(DbBackend::Postgres, OUTGROWN);
+    for row in connection.query_all_raw(outgrown).await? {
+        let name: String = row.try_get("", "name")?;
+        // A table of ours, whose name needs no quotes; another replica may be at it.
+        connection.execute_unprepared(&format!("ANALYZE (SKIP_LOCKED) {name}")).await?;
+    }
+    Ok(())
+}
