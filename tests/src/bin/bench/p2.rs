@@ -17,8 +17,6 @@ use tokio::process::Command;
 
 const ID: &str = "P2";
 const NAME: &str = "p2";
-/// The end of the files' history: before the business time of the server.
-const UNTIL: &str = "2025-12-31T00:00:00Z";
 
 /// Measures the row.
 pub async fn measure(stage: &Stage, report: &mut Report) -> anyhow::Result<()> {
