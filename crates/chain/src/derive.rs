@@ -11,7 +11,7 @@ use quintile_proto::types::{CustomerRecord, WatchRecordsResponse};
 use quintile_rpc::caller::View;
 use quintile_rpc::policy::Tenant;
 use quintile_rpc::{ApiError, Caller, convert};
-use quintile_store::{follower, records};
+use quintile_store::{failpoint, follower, records};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tonic::{Status, Streaming};
@@ -78,7 +78,9 @@ impl<L: Link> Worker for Deriver<L> {
         let removed = removed.into_iter();
         let removed = removed.filter(|removed| removed.is_news(known.get(&removed.customer.as_i64()))).collect();
         feed::publish(&transaction, self.tenant.id, L::FEED, Changes { changed, removed }).await?;
+        failpoint::reach(L::FEED, "before_commit").await;
         step.commit(transaction).await?;
+        failpoint::reach(L::FEED, "after_commit").await;
         Ok(())
     }
 

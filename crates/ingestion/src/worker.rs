@@ -16,7 +16,7 @@ use quintile_proto::types::{ChannelActivity, CustomerRecord, Features as Feature
 use quintile_rpc::convert;
 use quintile_rpc::policy::Tenant;
 use quintile_store::follower::{self, Place};
-use quintile_store::{DatabaseTransaction, StoreError, feed as facts_feed, records};
+use quintile_store::{DatabaseTransaction, StoreError, failpoint, feed as facts_feed, records};
 use sea_orm::ConnectionTrait;
 use std::collections::{HashMap, HashSet};
 use std::pin::pin;
@@ -129,14 +129,17 @@ impl FeatureWorker {
         let last = parts.len() - 1;
         let mut computed = pin!(self.computed(parts, now).enumerate());
         while let Some((part, changed)) = computed.next().await {
+            failpoint::reach(FEATURES, "before_begin").await;
             let transaction = self.begin().await?;
             feed::publish(&transaction, self.tenant.id, FEATURES, changed?).await?;
+            failpoint::reach(FEATURES, "before_commit").await;
             if part == last {
                 let place = Place { cursor: FACTS.to_owned(), facts_position: position, ..self.place.clone() };
                 follower::advance(&transaction, self.tenant.id, FEATURES, &self.place, &place).await?;
                 self.place = place;
             }
             transaction.commit().await.map_err(StoreError::from)?;
+            failpoint::reach(FEATURES, "after_commit").await;
             self.service.runtime.progress.of(self.tenant.id).raise(Watermark::default());
         }
         Ok(())

@@ -31,6 +31,8 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    #[cfg(feature = "failpoints")]
+    let _failpoints = quintile_store::failpoint::from_environment();
     let command = commands::Cli::parse();
     // One provider of cryptography for everything; nobody else has installed one before the first line of main.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());

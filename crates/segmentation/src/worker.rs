@@ -17,7 +17,7 @@ use quintile_proto::segmentation::MembershipCause;
 use quintile_proto::types::CustomerRecord;
 use quintile_rpc::policy::Tenant;
 use quintile_store::records::{self, Record};
-use quintile_store::{StoreError, follower};
+use quintile_store::{StoreError, failpoint, follower};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -163,8 +163,10 @@ impl Worker for Keeper {
         records::write(&transaction, self.tenant.id, rows).await?;
         memberships::erase(&transaction, self.tenant.id, &erased).await?;
         memberships::append(&transaction, self.tenant.id, &changes).await?;
+        failpoint::reach(RECORDS, "before_commit").await;
         // Memory follows the database, never the other way round.
         step.commit(transaction).await?;
+        failpoint::reach(RECORDS, "after_commit").await;
         let mut population = self.population.population.write();
         for (entry, changes) in &compared {
             population.take(entry, self.tenant.currency, changes).map_err(|error| refused(&error))?;

@@ -1,6 +1,6 @@
 //! Group commit: work that arrives while a transaction runs goes together into the next one.
 
-use crate::{Result, StoreError};
+use crate::{Result, StoreError, failpoint};
 use std::future::Future;
 use tokio::sync::{mpsc, oneshot};
 
@@ -70,7 +70,9 @@ where
 {
     let (work, waiting): (Vec<_>, Vec<_>) =
         group.into_iter().map(|submission| (submission.work, submission.done)).unzip();
-    match commit(work).await {
+    let committed = commit(work).await;
+    failpoint::reach("committer", "before_answers").await;
+    match committed {
         // Whoever no longer waits for the outcome does not want it.
         Ok(outcomes) => waiting.into_iter().zip(outcomes).for_each(|(done, outcome)| drop(done.send(Ok(outcome)))),
         Err(error) => {

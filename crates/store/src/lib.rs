@@ -9,6 +9,7 @@ pub mod audit;
 pub mod bulk;
 pub mod committer;
 pub mod database;
+pub mod failpoint;
 pub mod feed;
 pub mod follower;
 pub mod idempotency;

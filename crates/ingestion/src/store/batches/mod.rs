@@ -26,7 +26,7 @@ use quintile_proto::types::ErrorReason;
 use quintile_rpc::ApiError;
 use quintile_rpc::policy::Tenant;
 use quintile_store::idempotency::{self, Request};
-use quintile_store::{Database, StoreError, feed};
+use quintile_store::{Database, StoreError, failpoint, feed};
 use roaring::RoaringBitmap;
 use sea_orm::DatabaseTransaction;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -67,6 +67,7 @@ pub async fn take_in(
         outcomes.push(intake.take(batch).await?);
     }
     let position = intake.finish().await?;
+    failpoint::reach("committer", "before_commit").await;
     transaction.commit().await?;
     for outcome in &mut outcomes {
         if let Outcome::Acknowledged(response) = outcome {
