@@ -1,6 +1,6 @@
 //! Group commit: work that arrives while a transaction runs goes together into the next one.
 
-use crate::{Result, StoreError, failpoint};
+use crate::{Result, StoreError};
 use std::future::Future;
 use tokio::sync::{mpsc, oneshot};
 
@@ -70,9 +70,7 @@ where
 {
     let (work, waiting): (Vec<_>, Vec<_>) =
         group.into_iter().map(|submission| (submission.work, submission.done)).unzip();
-    let committed = commit(work).await;
-    failpoint::reach("committer", "before_answers").await;
-    match committed {
+    match commit(work).await {
         // Whoever no longer waits for the outcome does not want it.
         Ok(outcomes) => waiting.into_iter().zip(outcomes).for_each(|(done, outcome)| drop(done.send(Ok(outcome)))),
         Err(error) => {

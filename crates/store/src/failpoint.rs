@@ -1,7 +1,7 @@
 //! Failpoints: places at which a test has a task stand still, to kill or to stop the process there, or has it panic.
 //!
 //! They are there with the feature `failpoints` alone, which nothing that is released has. The variable `FAILPOINTS` says what
-//! happens where, as the crate `fail` reads it: with `committer::before_commit=1*return` the first task that reaches that place
+//! happens where, as the crate `fail` reads it: with `intake::before_commit=1*return` the first task that reaches that place
 //! stands still for ever, with `return(500)` for so many milliseconds, and with `panic` it panics. `3*off->1*return` leaves the first
 //! three alone.
 

@@ -93,19 +93,18 @@ class Quintile:
 
     # -- the process ------------------------------------------------------------------------------------------------
 
-    def start(self):
-        """Starts the suite, and returns when all five services answer that they serve."""
+    def start(self, failpoints="", seconds=START_SECONDS):
+        """Starts the suite, and returns when all five services answer that they serve. `failpoints` is what FAILPOINTS says."""
         endpoints = self.data / "endpoints.json"
         endpoints.unlink(missing_ok=True)  # One of an earlier run, perhaps a killed one.
         command = [binary(), "serve", "--data-dir", str(self.data), "--port-base", "0"]
         command += ["--as-of", self.as_of] if self.as_of else []
         command += ["--database-url", self.database_url] if self.database_url else []
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            cwd=self.home, start_new_session=True)
-        waiting.until(lambda: self.read_endpoints(endpoints), lambda: f"{endpoints}; the log:\n{self.log_tail()}",
-                      START_SECONDS)
-        waiting.until(self.serves, "five services to be SERVING", START_SECONDS)
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.home,
+                                            start_new_session=True, env=os.environ | {"FAILPOINTS": failpoints})
+        waiting.until(lambda: self.read_endpoints(endpoints) and self.serves(),
+                      lambda: f"five services to be SERVING; the log:\n{self.log_tail()}", seconds)
         return self
 
     def read_endpoints(self, path):
@@ -142,6 +141,10 @@ class Quintile:
             self.process.kill()
             self.process.wait(STOP_SECONDS)
             self.process = None
+
+    def has_logged(self, words):
+        """Whether the log says this, of any run of the process."""
+        return words in self.log.read_text(errors="replace")
 
     def log_tail(self):
         return self.log.read_text(errors="replace")[-4000:] if self.log.exists() else ""

@@ -67,8 +67,9 @@ pub async fn take_in(
         outcomes.push(intake.take(batch).await?);
     }
     let position = intake.finish().await?;
-    failpoint::reach("committer", "before_commit").await;
+    failpoint::reach("intake", "before_commit").await;
     transaction.commit().await?;
+    failpoint::reach("intake", "before_answers").await;
     for outcome in &mut outcomes {
         if let Outcome::Acknowledged(response) = outcome {
             response.facts_position = position;
