@@ -81,6 +81,7 @@ impl ServiceAudit {
 fn store_error(error: &StoreError) -> ApiError {
     match error {
         StoreError::Sealed(problem) => ApiError::internal((*problem).to_owned()),
+        StoreError::Full => ApiError::disk_full(),
         other => ApiError::unavailable(other.to_string()),
     }
 }

@@ -27,6 +27,8 @@ pub fn store_error(error: &StoreError) -> ApiError {
             "the request id came before with another body: take a new one",
         ),
         StoreError::Sealed(problem) => ApiError::internal(format!("sealed data does not open: {problem}")),
+        StoreError::Full => ApiError::disk_full(),
+        StoreError::Panicked => ApiError::internal(error.to_string()),
         StoreError::Database(_) | StoreError::Fenced | StoreError::Stopped | StoreError::Configuration(_) => {
             ApiError::unavailable(error.to_string())
         }

@@ -15,6 +15,8 @@ use tonic_types::{ErrorDetails, StatusExt};
 const DOMAIN: &str = "quintile";
 /// When a caller that was turned away may come again.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
+/// The same, where somebody has to make room first.
+const DISK_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// An error as a client will see it, and what the logs should know besides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,6 +127,11 @@ impl ApiError {
     /// The caller has used up what it may have, until then.
     pub fn quota(message: impl Into<String>, retry_after: Duration) -> Self {
         Self { retry_after, ..Self::new(Code::ResourceExhausted, ErrorReason::Overloaded, message) }
+    }
+
+    /// The database has no room left on its disk, and nothing was written.
+    pub fn disk_full() -> Self {
+        Self::quota("the database's disk is full: try again when there is room", DISK_RETRY_AFTER)
     }
 
     /// The deadline has passed.

@@ -1,7 +1,9 @@
 //! Group commit: work that arrives while a transaction runs goes together into the next one.
 
 use crate::{Result, StoreError};
+use futures::FutureExt;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use tokio::sync::{mpsc, oneshot};
 
 /// Work that waits for its commit. Beyond it, those who bring more wait.
@@ -70,15 +72,27 @@ where
 {
     let (work, waiting): (Vec<_>, Vec<_>) =
         group.into_iter().map(|submission| (submission.work, submission.done)).unzip();
-    match commit(work).await {
+    let committed = AssertUnwindSafe(async { commit(work).await }).catch_unwind().await;
+    match committed.unwrap_or(Err(StoreError::Panicked)) {
         // Whoever no longer waits for the outcome does not want it.
         Ok(outcomes) => waiting.into_iter().zip(outcomes).for_each(|(done, outcome)| drop(done.send(Ok(outcome)))),
         Err(error) => {
             tracing::error!(%error, "a group commit failed");
+            let alone = waiting.len() == 1;
             for done in waiting {
-                drop(done.send(Err(StoreError::Configuration(error.to_string()))));
+                drop(done.send(Err(told(&error, alone))));
             }
         }
+    }
+}
+
+/// The error of a commit, as each of those who shared it is told.
+fn told(error: &StoreError, alone: bool) -> StoreError {
+    match error {
+        StoreError::Full => StoreError::Full,
+        // Of several that came together nobody knows which made it panic: the others succeed when they come again.
+        StoreError::Panicked if alone => StoreError::Panicked,
+        other => StoreError::Configuration(other.to_string()),
     }
 }
 

@@ -5,8 +5,11 @@ use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode, SqlxPostgresConnector,
     SqlxSqliteConnector, TransactionOptions, TransactionTrait,
 };
+use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -127,7 +130,10 @@ async fn connect_sqlite_writer(options: &SqliteConnectOptions) -> Result<SqliteP
     let end = Instant::now() + BUSY_TIMEOUT;
     loop {
         // One writer, or writers would wait for each other by polling.
-        let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(Duration::from_mins(1));
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(Duration::from_mins(1))
+            .after_release(|connection, _| Box::pin(is_free(connection)));
         match pool.connect_with(options.clone()).await {
             // Of two that turn a new file's log on, SQLite refuses one at once, whatever its busy timeout.
             Err(sqlx::Error::Database(error)) if is_busy(error.as_ref()) && Instant::now() < end => {
@@ -138,7 +144,90 @@ async fn connect_sqlite_writer(options: &SqliteConnectOptions) -> Result<SqliteP
     }
 }
 
+/// Whether a connection that comes back may be used again. A full disk makes SQLite end a transaction by itself, and what then fails
+/// to roll back is open for the driver still: what came next would go into it, and be acknowledged without ever being committed.
+async fn is_free(connection: &mut SqliteConnection) -> std::result::Result<bool, sqlx::Error> {
+    if connection.is_in_transaction() {
+        // Its rollback may be under way; what is asked behind that is answered behind it.
+        connection.ping().await?;
+    }
+    Ok(!connection.is_in_transaction())
+}
+
+/// Whether a database failed for want of room on its disk.
+pub(crate) fn is_full(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    // SQLITE_FULL, and PostgreSQL's disk_full.
+    matches!(code.as_deref(), Some("13" | "53100"))
+}
+
 fn is_busy(error: &dyn sqlx::error::DatabaseError) -> bool {
     // The extended codes of SQLITE_BUSY have it in their low byte.
     error.code().and_then(|code| code.parse::<i32>().ok()).is_some_and(|code| code & 0xff == 5)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::StoreError;
+    use sea_orm::{DbErr, RuntimeErr};
+    use sqlx::error::{DatabaseError, ErrorKind};
+    use std::borrow::Cow;
+    use std::fmt;
+    use std::sync::Arc;
+
+    /// What a database answers with this code.
+    #[derive(Debug)]
+    struct Refused(&'static str);
+
+    impl fmt::Display for Refused {
+        fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+            out.write_str(self.0)
+        }
+    }
+
+    impl std::error::Error for Refused {}
+
+    impl DatabaseError for Refused {
+        fn message(&self) -> &str {
+            self.0
+        }
+
+        fn code(&self) -> Option<Cow<'_, str>> {
+            Some(self.0.into())
+        }
+
+        fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn as_error_mut(&mut self) -> &mut (dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn into_error(self: Box<Self>) -> Box<dyn std::error::Error + Send + Sync + 'static> {
+            self
+        }
+
+        fn kind(&self) -> ErrorKind {
+            ErrorKind::Other
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_told_from_other_failures_however_it_comes() {
+        // SQLITE_FULL and disk_full; SQLITE_BUSY, cannot_connect_now and too_many_connections.
+        for (code, is_full) in [("13", true), ("53100", true), ("5", false), ("57P03", false), ("53300", false)] {
+            let cause = || sqlx::Error::Database(Box::new(Refused(code)));
+            let runtime = || RuntimeErr::SqlxError(Arc::new(cause()));
+            let ways: [StoreError; 4] = [
+                cause().into(),
+                DbErr::Conn(runtime()).into(),
+                DbErr::Exec(runtime()).into(),
+                DbErr::Query(runtime()).into(),
+            ];
+            for error in ways {
+                assert_eq!(matches!(error, StoreError::Full), is_full, "{code}: {error:?}");
+            }
+        }
+    }
 }

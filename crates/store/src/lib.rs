@@ -33,7 +33,10 @@ use thiserror::Error;
 pub enum StoreError {
     /// The database refused, or is not there. The text is for logs, never for clients.
     #[error("database: {0}")]
-    Database(#[from] sea_orm::DbErr),
+    Database(sea_orm::DbErr),
+    /// The database has no room left on its disk.
+    #[error("the database's disk is full")]
+    Full,
     /// Another worker has moved the cursor: this one's work is void.
     #[error("another worker has gone on from this cursor")]
     Fenced,
@@ -46,13 +49,35 @@ pub enum StoreError {
     /// The group commit has ended: the service is shutting down.
     #[error("the committer has stopped")]
     Stopped,
+    /// What was to be committed made the committer panic. The log has its place.
+    #[error("a commit panicked")]
+    Panicked,
     /// The database URL, a master key or a file beside them is not usable.
     #[error("{0}")]
     Configuration(String),
 }
 
+impl From<sea_orm::DbErr> for StoreError {
+    fn from(error: sea_orm::DbErr) -> Self {
+        use sea_orm::{DbErr, RuntimeErr};
+        match &error {
+            DbErr::Conn(RuntimeErr::SqlxError(cause))
+            | DbErr::Exec(RuntimeErr::SqlxError(cause))
+            | DbErr::Query(RuntimeErr::SqlxError(cause))
+                if database::is_full(cause) =>
+            {
+                Self::Full
+            }
+            _ => Self::Database(error),
+        }
+    }
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
+        if database::is_full(&error) {
+            return Self::Full;
+        }
         Self::Database(sea_orm::DbErr::Custom(error.to_string()))
     }
 }

@@ -86,6 +86,7 @@ class Quintile:
         self.log = self.home / "serve.log"
         self.database_url = database_url
         self.as_of = as_of
+        self.within = ()  # What a command of ours is begun with, to run in a namespace of a test's own.
         self.process = None
         self.endpoints = {}
         self.open_apis = []
@@ -97,7 +98,7 @@ class Quintile:
         """Starts the suite, and returns when all five services answer that they serve. `failpoints` is what FAILPOINTS says."""
         endpoints = self.data / "endpoints.json"
         endpoints.unlink(missing_ok=True)  # One of an earlier run, perhaps a killed one.
-        command = [binary(), "serve", "--data-dir", str(self.data), "--port-base", "0"]
+        command = self.command("serve", "--port-base", "0")
         command += ["--as-of", self.as_of] if self.as_of else []
         command += ["--database-url", self.database_url] if self.database_url else []
         with open(self.log, "ab") as log:
@@ -162,7 +163,7 @@ class Quintile:
     # -- its command ------------------------------------------------------------------------------------------------
 
     def command(self, *arguments):
-        return [binary(), arguments[0], "--data-dir", str(self.data), *map(str, arguments[1:])]
+        return [*self.within, binary(), arguments[0], "--data-dir", str(self.data), *map(str, arguments[1:])]
 
     def run(self, *arguments, seconds=COMMAND_SECONDS):
         """Standard output of a command of the binary, which has to succeed."""

@@ -3,6 +3,7 @@ import contextlib
 
 from support import facts, questions, waiting
 from support.ingest_stream import connection
+from support.refusals import NOT_FOUND, Refusal
 from support.watching import Watcher, watch
 
 READY_SECONDS = 30
@@ -22,8 +23,12 @@ def cents(number, customer):
 
 
 def progress(client, stream_id):
-    """The next batch that a stream expects."""
-    return client.call("IngestService/GetIngestStream", {"name": f"ingestStreams/{stream_id}"}).acked_offset
+    """The next batch that a stream expects; 0 before its first."""
+    try:
+        return client.call("IngestService/GetIngestStream", {"name": f"ingestStreams/{stream_id}"}).acked_offset
+    except Refusal as refusal:
+        assert refusal.code == NOT_FOUND, refusal
+        return 0
 
 
 def assert_all_is_there_once(client, batches):
@@ -52,7 +57,7 @@ def finish(client, stream_id, first, batches):
             assert (answer.acked_offset, list(answer.rejects)) == (max(number + 1, resumed), []), answer
             assert (answer.applied, answer.duplicates) == ((0, 0) if number < resumed else (CUSTOMERS, 0)), answer
     # The same facts by another stream: each has had its one effect.
-    with connection(client, f"{stream_id}-again") as stream:
+    with connection(client, f"{stream_id}-again-{batches}") as stream:
         answer = stream.send(0, [row for number in range(batches) for row in batch(number)])
         assert (answer.applied, answer.duplicates) == (0, CUSTOMERS * batches), answer
     questions.wait_for(client, answer.facts_position)

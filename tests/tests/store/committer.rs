@@ -16,6 +16,10 @@ on_both_databases! {
 
 /// Work of some rows. One of no rows makes its group fail.
 type Rows = usize;
+/// Work that makes its group panic.
+const PANICS: Rows = 13;
+/// Work for which the disk has no room.
+const FILLS: Rows = 14;
 
 /// A committer that waits for a permit before every group, and what it has committed.
 struct Gated {
@@ -39,7 +43,8 @@ impl Gated {
                     if group.contains(&0) {
                         return Err(StoreError::Configuration("as the test has it".to_owned()));
                     }
-                    Ok(group)
+                    assert!(!group.contains(&PANICS), "as the test has it");
+                    if group.contains(&FILLS) { Err(StoreError::Full) } else { Ok(group) }
                 }
             },
         );
@@ -134,18 +139,31 @@ async fn whoever_brings_work_to_a_full_queue_waits() {
 }
 
 #[tokio::test]
-async fn a_committer_that_has_stopped_says_so() {
-    let committer: Committer<Rows, Rows> = Committer::start(
-        10,
-        |rows| *rows,
-        |group: Vec<Rows>| async move {
-            assert!(group.is_empty(), "as the test has it");
-            Ok(group)
-        },
-    );
-    let outcome = tokio::time::timeout(LIMIT, committer.submit(1).await.unwrap().outcome()).await.unwrap();
-    assert!(matches!(outcome, Err(StoreError::Stopped)), "{outcome:?}");
-    eventually("the queue closes", || async { matches!(committer.submit(1).await, Err(StoreError::Stopped)) }).await;
+async fn a_commit_that_panics_fails_those_who_share_it_and_later_work_goes_on() {
+    let gated = Gated::start(100);
+    let first = gated.occupy().await;
+    let sharing = gated.submit_all(&[4, PANICS, 5]).await;
+    gated.open();
+    assert_eq!(first.outcome().await.unwrap(), 1);
+    // Nobody knows which of them it was: each is to come again.
+    for outcome in outcomes(sharing).await {
+        assert!(matches!(outcome, Err(StoreError::Configuration(_))), "{outcome:?}");
+    }
+    let alone = outcomes(gated.submit_all(&[PANICS]).await).await;
+    assert!(matches!(alone[..], [Err(StoreError::Panicked)]), "{alone:?}");
+    assert!(outcomes(gated.submit_all(&[4, 5]).await).await.iter().all(Result::is_ok));
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_to_everybody_of_the_group() {
+    let gated = Gated::start(100);
+    let first = gated.occupy().await;
+    let sharing = gated.submit_all(&[4, FILLS]).await;
+    gated.open();
+    assert_eq!(first.outcome().await.unwrap(), 1);
+    for outcome in outcomes(sharing).await {
+        assert!(matches!(outcome, Err(StoreError::Full)), "{outcome:?}");
+    }
 }
 
 /// A committer of customers into the store. The customer 0 makes its group fail, at its end.

@@ -2,9 +2,10 @@
 
 use futures::future::join_all;
 use quintile_domain::ids::CustomerId;
-use quintile_store::{feed, records};
+use quintile_store::{StoreError, feed, records};
 use quintile_tests::{FEED, TENANT, TestStore, commit, cut_off_after, logged, on_both_databases, publish};
 use roaring::RoaringBitmap;
+use sea_orm::ConnectionTrait;
 
 /// How often work is cut off: each time one poll later, until it ends by itself, and again from the first.
 const ROUNDS: u32 = 100;
@@ -46,6 +47,26 @@ async fn a_failed_statement_fails_its_transaction_and_no_other(store: TestStore)
     transaction.rollback().await.unwrap();
     assert_eq!(commit(&store.database, &[(2, Vec::new())]).await.unwrap(), 1);
     assert_eq!(records::get(&store.database, TENANT, CustomerId(1)).await.unwrap(), None);
+}
+
+/// SQLite ends a transaction by itself when there is no room, in whole or in part, and its driver does not notice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_committed_after_the_disk_was_full_is_there() {
+    quintile_tests::on(quintile_tests::Backend::Sqlite, async |store: TestStore| {
+        let witness = store.open_again().await;
+        for round in 1..=6 {
+            // No page more than there are: as on a full disk.
+            store.database.writer().execute_unprepared("PRAGMA max_page_count = 1").await.unwrap();
+            let rows: Vec<_> = (0..round).map(|row| (100 + row, vec![1; 1 << 20])).collect();
+            let refused = commit(&store.database, &rows).await;
+            assert!(matches!(refused, Err(StoreError::Full)), "{refused:?}");
+            store.database.writer().execute_unprepared("PRAGMA max_page_count = 1000000").await.unwrap();
+            let seq = commit(&store.database, &[(round, b"acknowledged".to_vec())]).await.unwrap();
+            assert_eq!(feed::head(witness.reader(), TENANT, FEED).await.unwrap(), seq);
+            assert_eq!(records::count(&witness, TENANT).await.unwrap(), u64::from(round));
+        }
+    })
+    .await;
 }
 
 /// Guards against a connection that goes back to its pool in the middle of a transaction: the next one would end in it, answer

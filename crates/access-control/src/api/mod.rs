@@ -26,9 +26,11 @@ pub fn store_error(error: StoreError) -> ApiError {
     match error {
         StoreError::Database(error) => ApiError::unavailable(error.to_string()),
         error @ (StoreError::Fenced | StoreError::Stopped) => ApiError::unavailable(error.to_string()),
-        error @ (StoreError::RequestConflict | StoreError::Sealed(_) | StoreError::Configuration(_)) => {
-            ApiError::internal(error.to_string())
-        }
+        StoreError::Full => ApiError::disk_full(),
+        error @ (StoreError::RequestConflict
+        | StoreError::Sealed(_)
+        | StoreError::Panicked
+        | StoreError::Configuration(_)) => ApiError::internal(error.to_string()),
     }
 }
 
