@@ -144,6 +144,11 @@ class Server:
         self.run(self.programs / "pg_ctl", "start", "-D", self.data, "-l", self.log, "-w", "-t", START_SECONDS,
                  "-o", options, seconds=START_SECONDS + 10)
 
+    def crash(self):
+        """Ends the server in the middle of what it does; `start_on_port` starts it again."""
+        self.run(self.programs / "pg_ctl", "stop", "-D", self.data, "-m", "immediate", "-w", "-t", STOP_SECONDS,
+                 seconds=STOP_SECONDS + 10)
+
     def stop(self):
         if (self.data / "postmaster.pid").exists():
             for mode in ("fast", "immediate"):

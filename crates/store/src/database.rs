@@ -19,6 +19,8 @@ use tokio::time::Instant;
 const READERS: u32 = 8;
 /// How long to wait for a lock or a free connection.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long PostgreSQL keeps a transaction, and its locks, of a process that says nothing: it may be stopped, or cut off from us.
+const TRANSACTION_IDLE: &str = "20s";
 /// How long a new SQLite file that another process is making is left alone.
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
@@ -77,7 +79,7 @@ impl Database {
         let options = PgConnectOptions::from_str(url)
             .map_err(|_| StoreError::Configuration("database_url is not a postgres URL".to_owned()))?
             .application_name("quintile")
-            .options([("search_path", schema)]);
+            .options([("search_path", schema), ("idle_in_transaction_session_timeout", TRANSACTION_IDLE)]);
         let pool =
             PgPoolOptions::new().max_connections(readers).acquire_timeout(BUSY_TIMEOUT).connect_with(options).await?;
         let connection = SqlxPostgresConnector::from_sqlx_postgres_pool(pool);

@@ -1,6 +1,7 @@
 """The binary started by configuration file: with TLS, or one process per role."""
 import contextlib
 import json
+import os
 import subprocess
 
 from support import waiting
@@ -17,11 +18,12 @@ def toml(sections):
 
 
 @contextlib.contextmanager
-def serving(home, config, *arguments, name="serve"):
-    """A `quintile serve` by a configuration file, gone afterwards."""
+def serving(home, config, *arguments, name="serve", failpoints=""):
+    """A `quintile serve` by a configuration file, gone afterwards. `failpoints` is what FAILPOINTS says."""
     with open(home / f"{name}.log", "ab") as log:
         process = subprocess.Popen([binary(), "serve", "--config", str(config), *arguments], stdin=subprocess.DEVNULL,
-                                   stdout=log, stderr=log, cwd=home, start_new_session=True)
+                                   stdout=log, stderr=log, cwd=home, start_new_session=True,
+                                   env=os.environ | {"FAILPOINTS": failpoints})
     try:
         yield process
     finally:
