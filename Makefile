@@ -9,6 +9,10 @@ DENY := $(TOOLS)/bin/cargo-deny
 BUF_VERSION := 1.75.0
 DENY_VERSION := 0.20.2
 
+# What tests are built with, and nothing else: places at which they have the process stand still. Whatever is built for a test is built
+# of the whole workspace, or what others need of a dependency would have it built twice.
+FAILPOINTS := quintile/failpoints
+
 # Where the demonstration leaves its data, and the instant that it stands at.
 DATA ?= quintile-demo
 AS_OF ?= 1998-07-01T00:00:00Z
@@ -30,9 +34,9 @@ run: ## Serves what the demonstration left, on the default ports
 	$(CARGO_TARGET_DIR)/release/quintile serve --data-dir $(DATA) --as-of $(AS_OF)
 
 test: $(PYTHON) $(BUF) chart ## Runs every test, on SQLite and on a PostgreSQL of its own
-	cargo build --locked --package quintile
+	cargo build --locked --workspace --all-targets --features $(FAILPOINTS)
 	QUINTILE_BIN=$(CARGO_TARGET_DIR)/debug/quintile QUINTILE_BUF=$(BUF) \
-	python3 tests/postgres.py run -- sh -c 'cargo test --workspace --locked && $(PYTHON) -m pytest tests/e2e'
+	python3 tests/postgres.py run -- sh -c 'cargo test --workspace --locked --features $(FAILPOINTS) && $(PYTHON) -m pytest tests/e2e'
 
 check: format lint ## The quick loop: format, lints, types
 
