@@ -6,6 +6,7 @@ use sea_orm::{
     SqlxSqliteConnector, TransactionOptions, TransactionTrait,
 };
 use sqlx::Connection;
+use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
@@ -158,12 +159,12 @@ async fn is_free(connection: &mut SqliteConnection) -> std::result::Result<bool,
 
 /// Whether a database failed for want of room on its disk.
 pub(crate) fn is_full(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
+    let code = error.as_database_error().and_then(DatabaseError::code);
     // SQLITE_FULL, and PostgreSQL's disk_full.
     matches!(code.as_deref(), Some("13" | "53100"))
 }
 
-fn is_busy(error: &dyn sqlx::error::DatabaseError) -> bool {
+fn is_busy(error: &dyn DatabaseError) -> bool {
     // The extended codes of SQLITE_BUSY have it in their low byte.
     error.code().and_then(|code| code.parse::<i32>().ok()).is_some_and(|code| code & 0xff == 5)
 }
