@@ -79,7 +79,7 @@ def a_database_that_is_stopped_hard_loses_nothing_and_the_suite_goes_on(suite, s
 
     server.start_on_port()
     waiting.until(lambda: is_taken_in(admin, late | {"rows": sales.batch(0)}), "the suite to go on", sales.READY_SECONDS)
-    resumed = sales.progress(admin, STREAM)
+    resumed = sales.assert_what_is_stored_is_there_once(admin, STREAM)
     # The last batch may have been committed and not acknowledged.
     assert sender.acked <= resumed <= sender.acked + 1
     batches = resumed + 2

@@ -40,6 +40,7 @@ def a_full_disk_is_told_and_gone_on_from_when_there_is_room():
         says_full(refusal)
         batches = again + 2
         filler.unlink()
+        assert sales.assert_what_is_stored_is_there_once(admin, STREAM) == again
         sales.finish(admin, STREAM, again, batches)
         sales.assert_all_is_there_once(admin, batches)
         suite.kill()

@@ -46,7 +46,9 @@ def lose_a_stream(suite, point):
     acked = heard.responses[-1].acked_offset
     assert acked == (sent - 1 if point in (NOT_COMMITTED, NOT_ANSWERED) else sent)
     admin = kill_and_start(suite)
-    assert sales.progress(admin, STREAM) == (sent - 1 if point == NOT_COMMITTED else sent)
+    # What comes later would make up for what was lost, since it touches the same customers.
+    stored = sales.assert_what_is_stored_is_there_once(admin, STREAM)
+    assert stored == (sent - 1 if point == NOT_COMMITTED else sent)
     sales.finish(admin, STREAM, acked - 1, BATCHES)
     sales.assert_all_is_there_once(admin, BATCHES)
     listeners.assert_nothing_was_missed(admin, BATCHES, segment.name)

@@ -100,6 +100,7 @@ def send_whatever_happens(client, stream_id, batches):
                 refusals.append(refusal)
                 assert len(refusals) < 10, refusals
         questions.wait_for(client, answer.facts_position)
+        assert questions.preview(client, f"orders == {number + 1}").customers == sales.CUSTOMERS
     return refusals
 
 

@@ -47,6 +47,14 @@ def assert_all_is_there_once(client, batches):
     assert questions.preview(client, f"orders == {batches}").customers == CUSTOMERS
 
 
+def assert_what_is_stored_is_there_once(client, stream_id):
+    """What a stream has, has come through to the end of the chain before anything else comes. Returns how many batches that are."""
+    state = client.call("IngestService/GetIngestStream", {"name": f"ingestStreams/{stream_id}"})
+    questions.wait_for(client, state.facts_position)
+    assert_all_is_there_once(client, state.acked_offset)
+    return state.acked_offset
+
+
 def finish(client, stream_id, first, batches):
     """Sends batches from `first` on. What the stream has already is answered and not applied; the others are, once. Returns when the
     end of the chain has taken them in."""
