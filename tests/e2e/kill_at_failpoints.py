@@ -9,23 +9,24 @@ from support import facts, questions, quintile, sales, waiting
 from support.refusals import Refusal
 
 STREAM, BATCHES = "sales", 4
-AT_ONCE = 5  # Suites that are killed side by side: on PostgreSQL each then waits for the leases of the killed process.
+AT_ONCE = 6  # Suites that are killed side by side: on PostgreSQL each then waits for the leases of the killed process.
 NOT_COMMITTED, NOT_ANSWERED = "intake::before_commit", "intake::before_answers"
 WORKERS = [f"{feed}::{place}" for feed in ("features", "scores", "stages", "records") for place in ("before_commit", "after_commit")]
 
 
-def side_by_side(scenario, backend, points):
-    """Runs a scenario for every point, each on a suite of its own, and tells of every failure."""
-    def run(point):
+def side_by_side(backend, scenarios):
+    """Runs each scenario at its point, on a suite of its own, and tells of every failure."""
+    def run(case):
+        scenario, point = case
         with quintile.suite(backend, started=False) as suite:
             try:
                 # Nothing is there when the point is passed for the first time.
                 scenario(suite.start(failpoints=f"{point}=1*off->1*return"), point)
             except Exception as problem:  # noqa: BLE001 - each is told, with its point.
-                return f"{point}: {problem!r}\n{suite.log_tail()}"
+                return f"{scenario.__name__} at {point}: {problem!r}\n{suite.log_tail()}"
         return None
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        problems = [problem for problem in pool.map(run, points) if problem]
+        problems = [problem for problem in pool.map(run, scenarios) if problem]
     assert not problems, "\n\n".join(problems)
 
 
@@ -82,8 +83,5 @@ def lose_a_request(suite, point):
 
 
 def killed_at_any_step_of_the_chain_a_suite_loses_and_doubles_nothing(backend):
-    side_by_side(lose_a_stream, backend, [NOT_COMMITTED, NOT_ANSWERED, *WORKERS])
-
-
-def a_request_that_was_cut_off_by_a_kill_has_one_effect_however_often_it_is_repeated(backend):
-    side_by_side(lose_a_request, backend, [NOT_COMMITTED, NOT_ANSWERED])
+    at_commit = (NOT_COMMITTED, NOT_ANSWERED)
+    side_by_side(backend, [*((lose_a_stream, point) for point in (*at_commit, *WORKERS)), *((lose_a_request, point) for point in at_commit)])
