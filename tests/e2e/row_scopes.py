@@ -146,6 +146,17 @@ def lists_end_and_name_all_whom_a_role_reaches_and_nobody_else(town, role, page_
     assert in_order(labelled) == expected
 
 
+@pytest.mark.parametrize("role", ["marketer", "scoped"])
+def an_export_and_the_records_are_of_those_whom_a_role_reaches_and_name_nobody_else(town, role):
+    client, expected = town.clients[role], in_order(reached(town, role))
+    assert [customer.name for customer in questions.exported(client, "CUSTOMER")] == expected
+    orders = {(fact.customer, fact.order.event_id) for fact in questions.exported(client, "ORDER")}
+    assert orders == {(town.names[each], f"{each}-{n}") for each in REACHED[role] for n in range(len(CUSTOMERS[each][2]))}
+    for page_size in (1, 2, 1000):
+        records = questions.everything(client, "StageService/ListRecords", "records", page_size=page_size)
+        assert [f"customers/{record.customer_id}" for record in records] == expected
+
+
 def is_buyer(town, name):
     customer = next(customer for customer, known in town.names.items() if known == name)
     return bool(CUSTOMERS[customer][2])

@@ -5,6 +5,7 @@ from support import waiting
 
 # The fields that requests need besides; a page of one item gives a token where there are two.
 BESIDES = {"SegmentService/ListMembers": {"parent": "segments/planted"}, "CheckpointService/ListCheckpoints": {"service": "scoring"},
+           "ExportService/ExportRows": {"kind": "EXPORT_KIND_CUSTOMER"},
            "FactService/ListWaitingFacts": {"reason": "WAITING_REASON_NO_PURCHASE"}}
 PAGE_TOKEN, CURSOR = "page_token", "cursor"
 

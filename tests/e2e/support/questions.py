@@ -105,3 +105,20 @@ def without_watermark(message):
     copy.CopyFrom(message)
     copy.ClearField("watermark")
     return copy.SerializeToString(deterministic=True)
+
+
+def export_pages(client, kind, cursor="", seconds=waiting.SECONDS):
+    """All pages of an export of a kind such as `ORDER`, of which the last says that it is."""
+    pages = list(client.start("ExportService/ExportRows", [{"kind": f"EXPORT_KIND_{kind}", "cursor": cursor}], seconds=seconds))
+    assert [page.complete for page in pages] == [False] * (len(pages) - 1) + [True], pages[-1:]
+    return pages
+
+
+def rows_of(page):
+    """The rows of a page of an export, whatever kind they are of."""
+    return [*page.customers, *page.facts, *page.acquisition_spend, *page.exchange_rates]
+
+
+def exported(client, kind, cursor=""):
+    """All rows of a kind."""
+    return [row for page in export_pages(client, kind, cursor) for row in rows_of(page)]

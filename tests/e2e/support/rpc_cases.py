@@ -266,6 +266,15 @@ def conflict(world):
     return next(each.name for each in conflicts if name in each.customers)
 
 
+EXPORT_KINDS = ("CUSTOMER", "ORDER", "REFUND", "INTERACTION", "FEEDBACK", "ACQUISITION_SPEND", "EXCHANGE_RATE")
+
+
+def export_rows(_world, client, method):
+    """All rows of every kind."""
+    return [answer for kind in EXPORT_KINDS for answer in read_stream(
+        client.start(method, [{"kind": f"EXPORT_KIND_{kind}"}], seconds=waiting.SECONDS), lambda answer: answer.complete)]
+
+
 def of_customer(part):
     """A request by the name of a part of the canary customer."""
     return lambda world: {"name": f"{world.customer}{part}"}
@@ -284,6 +293,7 @@ CASES = {
     f"{INGESTION}.CustomerService/ListCustomers": unary(EVERY_ROLE),
     f"{INGESTION}.CustomerService/LookupCustomer": unary(
         CARE, lambda _world: {"identity": facts.identity(canaries.SOURCE_ID)}),
+    f"{INGESTION}.ExportService/ExportRows": Case(ANALYSIS, export_rows),
     f"{INGESTION}.FeatureService/GetFeatures": unary(EVERY_ROLE, of_customer("/features")),
     f"{INGESTION}.FeatureService/WatchFeatures": watch(PIPELINES, lambda answer: answer.records),
     f"{INGESTION}.IngestService/Ingest": Case(PIPELINES, ingest),
@@ -340,6 +350,7 @@ CASES = {
     f"{SCORING}.ScoreService/WatchScores": watch(PIPELINES, lambda answer: answer.records),
     f"{LIFECYCLE}.StageService/GetStage": unary(EVERY_ROLE, of_customer("/stage")),
     f"{LIFECYCLE}.StageService/GetFunnel": unary(EVERY_ROLE),
+    f"{LIFECYCLE}.StageService/ListRecords": unary(ANALYSIS),
     f"{LIFECYCLE}.StageService/WatchStages": watch(PIPELINES, lambda answer: answer.records),
     f"{SEGMENTATION}.LabelService/GetLabelSet": unary(EVERY_ROLE, lambda _world: {"name": "labelSets/rfm-11"}),
     f"{SEGMENTATION}.LabelService/GetLabelDistribution": unary(EVERY_ROLE, lambda _world: {"name": "labelSets/rfm-11"}),

@@ -87,6 +87,7 @@ const MERGES: Methods = (
 const FACTS: Methods = ("quintile.ingestion.v1.FactService", &["ListCustomerFacts"]);
 const WAITING_FACTS: Methods = ("quintile.ingestion.v1.FactService", &["ListWaitingFacts"]);
 const COMPANY_FACTS: Methods = ("quintile.ingestion.v1.FactService", &["ListExchangeRates", "ListAcquisitionSpend"]);
+const EXPORT: Methods = ("quintile.ingestion.v1.ExportService", &["ExportRows"]);
 const INGEST: Methods = ("quintile.ingestion.v1.IngestService", &["Ingest", "IngestBatch", "GetIngestStream"]);
 const REJECTS: Methods =
     ("quintile.ingestion.v1.IngestService", &["ListRejects", "GetReject", "ReplayReject", "DeleteReject"]);
@@ -103,6 +104,7 @@ const MAKE_SEGMENTS: Methods = (
 );
 const FEATURE_FEED: Methods = ("quintile.ingestion.v1.FeatureService", &["WatchFeatures"]);
 const SCORE_FEED: Methods = ("quintile.scoring.v1.ScoreService", &["WatchScores"]);
+const RECORDS: Methods = ("quintile.lifecycle.v1.StageService", &["ListRecords"]);
 const STAGE_FEED: Methods = ("quintile.lifecycle.v1.StageService", &["WatchStages"]);
 const PRINCIPALS: Methods = (
     "quintile.access.v1.PrincipalService",
@@ -161,6 +163,8 @@ const SERVING: &[Methods] = &[
     REJECTS,
     WAITING_FACTS,
     COMPANY_FACTS,
+    EXPORT,
+    RECORDS,
     MERGES,
     DEFINE_TRAITS,
     LONG_WORK,
@@ -249,7 +253,7 @@ const SALES: SeededRole = SeededRole {
 /// Addresses those who agreed to be addressed, without knowing who they are.
 const MARKETER: SeededRole = SeededRole {
     name: "marketer",
-    methods: &[READING, &[COMPANY_FACTS, MAKE_SEGMENTS]],
+    methods: &[READING, &[COMPANY_FACTS, EXPORT, RECORDS, MAKE_SEGMENTS]],
     forms: NOBODY_IDENTIFIED,
     row_scope: CONSENTING,
     lookups_per_minute: 0,
@@ -259,7 +263,7 @@ const MARKETER: SeededRole = SeededRole {
 /// whose data it is. The feeds of the chain are not for people.
 const ANALYST: SeededRole = SeededRole {
     name: "analyst",
-    methods: &[READING, &[COMPANY_FACTS, MAKE_SEGMENTS, DEFINE_TRAITS, LONG_WORK]],
+    methods: &[READING, &[COMPANY_FACTS, EXPORT, RECORDS, MAKE_SEGMENTS, DEFINE_TRAITS, LONG_WORK]],
     forms: NOBODY_IDENTIFIED,
     row_scope: "",
     lookups_per_minute: 0,
@@ -271,7 +275,18 @@ const DATA_ENGINEER: SeededRole = SeededRole {
     methods: &[
         READING,
         FEEDS,
-        &[INGEST, REJECTS, WAITING_FACTS, COMPANY_FACTS, MAKE_SEGMENTS, DECLARE_ATTRIBUTES, DEFINE_TRAITS, LONG_WORK],
+        &[
+            INGEST,
+            REJECTS,
+            WAITING_FACTS,
+            COMPANY_FACTS,
+            EXPORT,
+            RECORDS,
+            MAKE_SEGMENTS,
+            DECLARE_ATTRIBUTES,
+            DEFINE_TRAITS,
+            LONG_WORK,
+        ],
     ],
     forms: NOBODY_IDENTIFIED,
     row_scope: "",

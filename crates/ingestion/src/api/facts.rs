@@ -6,10 +6,9 @@ use crate::store::facts::{Place, Reader};
 use crate::store::{consents, identities, rates, spend};
 use quintile_chain::{page, store_error};
 use quintile_domain::ids::TenantId;
-use quintile_domain::money::ExchangeRate as Rate;
 use quintile_proto::ingestion::fact_service_server::FactService;
 use quintile_proto::ingestion::{
-    ExchangeRate, FactKind, ListAcquisitionSpendRequest, ListAcquisitionSpendResponse, ListCustomerFactsRequest,
+    FactKind, ListAcquisitionSpendRequest, ListAcquisitionSpendResponse, ListCustomerFactsRequest,
     ListCustomerFactsResponse, ListExchangeRatesRequest, ListExchangeRatesResponse, ListWaitingFactsRequest,
     ListWaitingFactsResponse,
 };
@@ -96,12 +95,8 @@ impl FactService for Facts {
         let rows = rows.map_err(|error| store_error(&error))?;
         let last = rows.last().filter(|_| rows.len() as u64 == size);
         let next_page_token = last.map(|row| token(sealer, tenant, LIST_RATES, &(row.currency, row.day)));
-        let exchange_rates = rows.into_iter().map(|row| ExchangeRate {
-            currency_code: rates::currency(row.currency, caller.tenant().currency).code().to_owned(),
-            date: Some(convert::date(row.day)),
-            rate: Rate::from_nanos(row.rate_nanos).map(|rate| rate.to_string()).unwrap_or_default(),
-        });
-        let (exchange_rates, next_page_token) = (exchange_rates.collect(), next_page_token.unwrap_or_default());
+        let exchange_rates = rows.iter().map(|row| rates::message(row, caller.tenant().currency)).collect();
+        let next_page_token = next_page_token.unwrap_or_default();
         Ok(caller.respond(ListExchangeRatesResponse { exchange_rates, next_page_token }))
     }
 

@@ -13,6 +13,7 @@ mod ingest;
 pub mod lookups;
 mod privacy;
 mod rejects;
+mod rows;
 mod traits;
 mod waiting;
 
@@ -23,6 +24,7 @@ use quintile_domain::masking::Sensitivity;
 use quintile_proto::ingestion::attribute_service_server::{self, AttributeServiceServer};
 use quintile_proto::ingestion::clock_service_server::{self, ClockServiceServer};
 use quintile_proto::ingestion::customer_service_server::{self, CustomerServiceServer};
+use quintile_proto::ingestion::export_service_server::{self, ExportServiceServer};
 use quintile_proto::ingestion::fact_service_server::{self, FactServiceServer};
 use quintile_proto::ingestion::feature_service_server::{self, FeatureServiceServer};
 use quintile_proto::ingestion::identity_service_server::{self, IdentityServiceServer};
@@ -60,6 +62,7 @@ pub fn routes(service: &Service) -> Routes {
         .add_service(IdentityServiceServer::new(identities::Identities { service: service.clone() }))
         .add_service(ingest.max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(FactServiceServer::new(facts::Facts { service: service.clone() }))
+        .add_service(ExportServiceServer::new(rows::Rows { service: service.clone() }))
         .add_service(FeatureServiceServer::new(features::FeatureReads { service: service.clone() }))
         .add_service(PrivacyServiceServer::new(privacy::Privacy { service: service.clone() }))
         .add_service(TraitServiceServer::new(traits::Traits { service: service.clone() }))
@@ -75,6 +78,7 @@ pub fn names() -> Vec<&'static str> {
         identity_service_server::SERVICE_NAME,
         ingest_service_server::SERVICE_NAME,
         fact_service_server::SERVICE_NAME,
+        export_service_server::SERVICE_NAME,
         feature_service_server::SERVICE_NAME,
         trait_service_server::SERVICE_NAME,
         operations_server::SERVICE_NAME,

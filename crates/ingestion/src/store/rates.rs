@@ -6,6 +6,8 @@ use crate::intake::{Amount, Event, RateRow};
 use quintile_domain::ids::TenantId;
 use quintile_domain::money::{Currency, ExchangeRate};
 use quintile_domain::time::TimeZone;
+use quintile_proto::ingestion;
+use quintile_rpc::convert;
 use quintile_store::StoreError;
 use quintile_store::bulk::{Column, OnConflict, Target};
 use roaring::RoaringBitmap;
@@ -192,4 +194,13 @@ pub async fn page(
         .all(connection)
         .await?;
     Ok(rows)
+}
+
+/// The message of a rate, as it came in.
+pub fn message(row: &exchange_rate::Model, base: Currency) -> ingestion::ExchangeRate {
+    ingestion::ExchangeRate {
+        currency_code: currency(row.currency, base).code().to_owned(),
+        date: Some(convert::date(row.day)),
+        rate: ExchangeRate::from_nanos(row.rate_nanos).map(|rate| rate.to_string()).unwrap_or_default(),
+    }
 }

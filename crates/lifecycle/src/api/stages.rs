@@ -4,13 +4,14 @@ use crate::stages::Stage;
 use crate::worker::StageLink;
 use quintile_chain::context::Runtime;
 use quintile_chain::derive::{self, Current, Link};
-use quintile_chain::{feed, store_error};
+use quintile_chain::{feed, page, store_error};
 use quintile_proto::lifecycle::stage_service_server::StageService;
 use quintile_proto::lifecycle::{
-    CustomerStage, Funnel, GetFunnelRequest, GetStageRequest, StageCount, WatchStagesRequest,
+    CustomerStage, Funnel, GetFunnelRequest, GetStageRequest, ListRecordsRequest, ListRecordsResponse, StageCount,
+    WatchStagesRequest,
 };
 use quintile_proto::types::WatchRecordsResponse;
-use quintile_rpc::{Answer, AnswerStream, Caller, convert};
+use quintile_rpc::{Answer, AnswerStream, ApiError, Caller, convert};
 use quintile_store::records;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
@@ -19,6 +20,8 @@ use tonic::{Request, Response, Status};
 const PART: &str = "stage";
 /// Records that the funnel reads at once.
 const SCAN_RECORDS: u64 = 5_000;
+/// The query that page tokens of records belong to.
+const LIST_RECORDS: &str = "ListRecords";
 
 /// The handlers.
 pub struct Stages {
@@ -69,6 +72,31 @@ impl StageService for Stages {
             .map(|stage| StageCount { stage: stage as i32, customers: counts[stage as usize] })
             .collect();
         Ok(caller.respond(Funnel { stages, watermark: Some(watermark.to_message()) }))
+    }
+
+    async fn list_records(&self, request: Request<ListRecordsRequest>) -> Answer<ListRecordsResponse> {
+        let caller = Caller::of(&request)?;
+        let tenant = caller.tenant();
+        let size = convert::page_size(request.get_ref().page_size, 100, 1_000)?;
+        let sealer = &self.runtime.sealer;
+        let after = page::begin_behind(sealer, tenant.id, LIST_RECORDS, &request.get_ref().page_token)?;
+        let after = u32::try_from(after).map_err(|_| ApiError::invalid_token("page_token"))?;
+        let watermark = self.runtime.progress.of(tenant.id).watermark();
+        let rows = records::scan(&self.runtime.database, tenant.id, after, size).await;
+        let rows = rows.map_err(|error| store_error(&error))?;
+        let (full, last) = (rows.len() as u64 == size, rows.last().map(|row| row.customer.as_i64()));
+        let next_page_token = page::next_behind(sealer, tenant.id, LIST_RECORDS, full, last);
+        let as_of = self.runtime.business.now();
+        let mut records = Vec::with_capacity(rows.len());
+        for row in rows.iter().filter(|row| !row.is_tombstone()) {
+            let mut record = feed::decode(row).map_err(|error| store_error(&error))?;
+            if caller.reaches(record.attributes.get_or_insert_default()) {
+                self.link.derive(tenant, &mut record, as_of);
+                records.push(record);
+            }
+        }
+        let view = feed::view_of(&caller, &records);
+        Ok(view.respond(ListRecordsResponse { records, next_page_token, watermark: Some(watermark.to_message()) }))
     }
 
     async fn watch_stages(

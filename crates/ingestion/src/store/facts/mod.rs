@@ -5,9 +5,11 @@
 mod events;
 mod load;
 mod read;
+mod scan;
 
 pub use load::of_customers;
 pub use read::{Place, Reader};
+pub use scan::Scan;
 
 use super::identities::Owner;
 use super::keys::TenantKeys;

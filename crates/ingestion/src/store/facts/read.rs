@@ -167,7 +167,7 @@ impl Reader<'_> {
     }
 
     /// The message of an order, as it came in.
-    fn order(&self, row: order_fact::Model) -> Result<Order, StoreError> {
+    pub(super) fn order(&self, row: order_fact::Model) -> Result<Order, StoreError> {
         let mut lines = Vec::new();
         let mut encoded = row.lines.as_slice();
         while !encoded.is_empty() {
@@ -186,7 +186,7 @@ impl Reader<'_> {
     }
 
     /// The message of a refund, as it came in.
-    fn refund(&self, row: refund_fact::Model) -> Refund {
+    pub(super) fn refund(&self, row: refund_fact::Model) -> Refund {
         Refund {
             customer: Some(self.identity(row.subject_id, row.source)),
             event_id: row.event_id,
@@ -196,7 +196,8 @@ impl Reader<'_> {
         }
     }
 
-    fn interaction(&self, row: interaction_fact::Model) -> Result<Interaction, StoreError> {
+    /// The message of an interaction, as it came in.
+    pub(super) fn interaction(&self, row: interaction_fact::Model) -> Result<Interaction, StoreError> {
         let key = (row.subject_id, row.source.as_str(), row.event_id.as_str());
         let text = open_text("interaction_fact", self.tenant.id, self.keys, key, &row.sealed_text)?;
         Ok(Interaction {
@@ -211,7 +212,8 @@ impl Reader<'_> {
         })
     }
 
-    fn feedback(&self, row: feedback_fact::Model) -> Result<Feedback, StoreError> {
+    /// The message of feedback, as it came in.
+    pub(super) fn feedback(&self, row: feedback_fact::Model) -> Result<Feedback, StoreError> {
         let key = (row.subject_id, row.source.as_str(), row.event_id.as_str());
         let text = open_text("feedback_fact", self.tenant.id, self.keys, key, &row.sealed_text)?;
         Ok(Feedback {
