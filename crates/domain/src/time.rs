@@ -160,7 +160,12 @@ impl TimeZone {
 
 /// A calendar day in days since 1970-01-01. `None`: there is no such day, or it is not within 1970 and 9999.
 pub fn day_number(year: i16, month: i8, day: i8) -> Option<i32> {
-    let date = Date::new(year, month, day).ok().filter(|date| date.year() >= 1970)?;
+    days_since_1970(year, month, day).filter(|_| year >= 1970)
+}
+
+/// As [`day_number`], for days that may lie before, such as those of birth.
+pub fn days_since_1970(year: i16, month: i8, day: i8) -> Option<i32> {
+    let date = Date::new(year, month, day).ok()?;
     date.since(EPOCH_DAY).ok().map(|span| span.get_days())
 }
 

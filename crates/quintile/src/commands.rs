@@ -5,7 +5,7 @@ use crate::config::{Config, ConfigFlags, Role, read_secret, reference};
 use crate::output::{self, Format};
 use crate::remote::{Identity, Session, connect, token};
 use crate::suite::{self, Suite};
-use crate::{access, demo, generate, import, keys, privacy, profile, rejects, remote};
+use crate::{access, demo, export, generate, import, keys, privacy, profile, rejects, remote};
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 use quintile_proto::segmentation::segment_service_client::SegmentServiceClient;
@@ -46,6 +46,8 @@ enum Command {
     Token(TokenArgs),
     /// Takes in files through the public stream; run again after an interruption, it goes on
     Import(import::ImportArgs),
+    /// Writes everything that was taken in, and what follows from it, to Parquet files, as far as the caller may see it
+    Export(export::ExportArgs),
     /// Makes files of customers who do not exist and their orders, to try things on at any size
     Generate(generate::GenerateArgs),
     /// Customers
@@ -158,10 +160,13 @@ impl CallerArgs {
     /// The configuration, and a session by it.
     pub async fn session(&self) -> anyhow::Result<(Config, Session)> {
         let config = Config::load(&self.config)?;
-        let identity =
-            Identity { role: self.role.clone(), subject: self.as_subject.clone(), tenant: self.tenant.clone() };
-        let session = Session::begin(&config, &identity).await?;
+        let session = Session::begin(&config, &self.identity()).await?;
         Ok((config, session))
+    }
+
+    /// Whose token the command asks for.
+    pub fn identity(&self) -> Identity {
+        Identity { role: self.role.clone(), subject: self.as_subject.clone(), tenant: self.tenant.clone() }
     }
 }
 
@@ -252,6 +257,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Import(args) => import::run(args).await,
+        Command::Export(args) => export::run(args).await,
         Command::Generate(args) => generate::run(&args),
         Command::Customer(CustomerCommand::Show { customer, caller }) => {
             let (config, session) = caller.session().await?;

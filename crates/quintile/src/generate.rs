@@ -4,17 +4,14 @@
 //! each from a customer with a weight of its own; held in memory are the weights and one row group.
 
 use crate::output::thousands;
+use crate::parquet_file::{self, Column, Values, write_group};
 use anyhow::{Context, ensure};
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int32Type, Int64Type};
-use parquet::file::properties::WriterProperties;
-use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
-use parquet::schema::parser::parse_message_type;
+use parquet::data_type::ByteArray;
+use parquet::file::writer::SerializedFileWriter;
 use quintile_domain::time::Instant;
 use quintile_import::Sorter;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// Rows of a row group.
 const ROWS_PER_GROUP: usize = 100_000;
@@ -183,52 +180,13 @@ fn customer_id(customer: u32) -> String {
     format!("customer-{customer:08}")
 }
 
-/// The values of one column.
-enum Column {
-    Text(Vec<ByteArray>),
-    Int32(Vec<i32>),
-    Int64(Vec<i64>),
-}
-
-impl Column {
-    fn write<W: std::io::Write + Send>(&self, group: &mut SerializedRowGroupWriter<'_, W>) -> anyhow::Result<()> {
-        match self {
-            Self::Text(values) => write_values::<ByteArrayType, W>(group, values),
-            Self::Int32(values) => write_values::<Int32Type, W>(group, values),
-            Self::Int64(values) => write_values::<Int64Type, W>(group, values),
-        }
-    }
-}
-
-fn write_values<T: DataType, W: std::io::Write + Send>(
-    group: &mut SerializedRowGroupWriter<'_, W>,
-    values: &[T::T],
-) -> anyhow::Result<()> {
-    let mut column = group.next_column()?.context("the schema has fewer columns than are written")?;
-    column.typed::<T>().write_batch(values, None, None)?;
-    Ok(column.close()?)
-}
-
 fn writer(file: &Path, schema: &str) -> anyhow::Result<SerializedFileWriter<File>> {
     let opened = File::create(file).with_context(|| format!("cannot write {}", file.display()))?;
-    let compression = Compression::ZSTD(ZstdLevel::try_new(1)?);
-    let properties = WriterProperties::builder()
-        .set_compression(compression)
-        // A version of a library is no part of what is generated.
-        .set_created_by("quintile generate".to_owned())
-        .build();
-    Ok(SerializedFileWriter::new(opened, Arc::new(parse_message_type(schema)?), Arc::new(properties))?)
-}
-
-fn write_group(writer: &mut SerializedFileWriter<File>, columns: &[Column]) -> anyhow::Result<()> {
-    let mut group = writer.next_row_group()?;
-    columns.iter().try_for_each(|column| column.write(&mut group))?;
-    group.close()?;
-    Ok(())
+    parquet_file::begin(opened, schema, "quintile generate")
 }
 
 fn texts<T>(things: &[T], text: impl Fn(&T) -> String) -> Column {
-    Column::Text(things.iter().map(|thing| ByteArray::from(text(thing).into_bytes())).collect())
+    Values::Text(things.iter().map(|thing| ByteArray::from(text(thing).into_bytes())).collect()).into()
 }
 
 fn write_customers(load: &Load, file: &Path) -> anyhow::Result<()> {
@@ -257,7 +215,8 @@ fn write_customers(load: &Load, file: &Path) -> anyhow::Result<()> {
                 let mut random = random(customer, 1);
                 format!("{}, {} {}, London", random.below(500) + 1, random.pick(&STREET), random.below(200) + 1)
             }),
-            Column::Int32(group.iter().map(|customer| youngest - random(customer, 2).below(24_000) as i32).collect()),
+            Values::Int32(group.iter().map(|customer| youngest - random(customer, 2).below(24_000) as i32).collect())
+                .into(),
             texts(group, |customer| random(customer, 3).pick(&REGIONS).to_owned()),
             texts(group, |customer| random(customer, 4).pick(&ACQUISITION).to_owned()),
         ];
@@ -315,13 +274,13 @@ fn write_order_group(
     let columns = [
         texts(group, |order| customer_id(order.customer)),
         texts(group, |order| format!("order-{:010}", order.number)),
-        Column::Int64(group.iter().map(|order| order.micros as i64).collect()),
+        Values::Int64(group.iter().map(|order| order.micros as i64).collect()).into(),
         texts(group, |order| random(order, 0).pick(&CHANNELS).to_owned()),
-        Column::Int64(group.iter().map(|order| 500 + random(order, 1).below(19_500) as i64).collect()),
+        Values::Int64(group.iter().map(|order| 500 + random(order, 1).below(19_500) as i64).collect()).into(),
         texts(group, |order| format!("sku-{:05}", random(order, 2).below(20_000))),
         // A product is always of the same category.
         texts(group, |order| CATEGORIES[(random(order, 2).below(20_000) % 8) as usize].to_owned()),
-        Column::Int32(group.iter().map(|order| 1 + random(order, 3).below(3) as i32).collect()),
+        Values::Int32(group.iter().map(|order| 1 + random(order, 3).below(3) as i32).collect()).into(),
     ];
     group.clear();
     write_group(writer, &columns)

@@ -1,16 +1,15 @@
 //! `quintile import`: files through the public stream, in batches that the server acknowledges, resumable at any of them.
 
 mod printing;
-mod progress;
 mod sending;
 
 pub use sending::{Sending, Sent, send};
 
 use crate::config::{Config, ConfigFlags};
 use crate::output::{Format, thousands};
+use crate::progress::Progress;
 use crate::remote::{Identity, Session};
 use anyhow::{Context, bail};
-use progress::Progress;
 use quintile_import::reject::RejectFile;
 use quintile_import::report::Report;
 use quintile_import::{

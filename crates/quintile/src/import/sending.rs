@@ -1,7 +1,7 @@
 //! Batches through the public stream, from where it stands.
 
-use super::progress::Progress;
 use crate::config::{Config, Role};
+use crate::progress::Progress;
 use crate::remote::{Session, connect};
 use anyhow::{Context, bail};
 use futures::channel::mpsc;

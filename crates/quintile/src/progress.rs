@@ -1,4 +1,4 @@
-//! How far an import is: a bar on a terminal, a line now and then elsewhere.
+//! How far something is that takes long: a bar on a terminal, a line now and then elsewhere.
 
 use crate::output::thousands;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant as Stopwatch};
 /// How often progress is told where there is no terminal.
 const PLAIN_PROGRESS: Duration = Duration::from_secs(2);
 
-/// The progress of one step of an import.
+/// The progress of one step.
 pub struct Progress {
     bar: ProgressBar,
-    what: &'static str,
+    what: String,
     begun: Stopwatch,
     /// What was done when it was first told: an earlier run's part, which says nothing about this one's rate.
     first: Option<u64>,
@@ -21,14 +21,23 @@ pub struct Progress {
 
 impl Progress {
     /// A step: `what` is done to so many things.
-    pub fn new(what: &'static str) -> Self {
+    pub fn new(what: &str) -> Self {
+        Self::with_template(what, "{bar:40} {percent}% {msg}, {eta} left")
+    }
+
+    /// A step of which nobody knows how much it is.
+    pub fn without_end(what: &str) -> Self {
+        Self::with_template(what, "{spinner} {msg}")
+    }
+
+    fn with_template(what: &str, template: &str) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(None, target);
-        if let Ok(style) = ProgressStyle::with_template("{bar:40} {percent}% {msg}, {eta} left") {
+        if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        Self { bar, what, begun: Stopwatch::now(), first: None, told: Stopwatch::now(), terminal }
+        Self { bar, what: what.to_owned(), begun: Stopwatch::now(), first: None, told: Stopwatch::now(), terminal }
     }
 
     /// Tells how far it is: `done` of `total`, whatever they count, and how many things were done in this run.
@@ -47,6 +56,17 @@ impl Progress {
             self.told = Stopwatch::now();
             let percent = done * 100 / total.max(1);
             eprintln!("{percent} % {}, {} s left", self.rate(things), self.seconds_left(done, total));
+        }
+    }
+
+    /// Tells how many things were done, of a step without an end.
+    pub fn count(&mut self, things: u64) {
+        if self.terminal {
+            self.bar.set_message(self.rate(things));
+            self.bar.tick();
+        } else if self.told.elapsed() >= PLAIN_PROGRESS {
+            self.told = Stopwatch::now();
+            eprintln!("{}", self.rate(things));
         }
     }
 
