@@ -22,7 +22,7 @@ const RECORDS_PER_PAGE: i32 = 500;
 const SEGMENTS_PER_PAGE: i32 = 1_000;
 /// Members of a page.
 const MEMBERS_PER_PAGE: i32 = 10_000;
-/// The largest page of records that is read.
+/// The largest page that is read.
 const MAX_PAGE_BYTES: usize = 64 * 1024 * 1024;
 /// Times that a server is asked again which answers no more, and how long it is left alone before each.
 const TRIES: u32 = 60;
@@ -90,7 +90,8 @@ impl Server {
         take: &mut impl FnMut(ExportRowsResponse) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let request = ExportRowsRequest { kind: kind.into(), cursor: cursor.clone() };
-        let mut client = ExportServiceClient::new(connect(&self.config, Role::Ingestion)?);
+        let client = ExportServiceClient::new(connect(&self.config, Role::Ingestion)?);
+        let mut client = client.max_decoding_message_size(MAX_PAGE_BYTES);
         let mut pages = client.export_rows(self.session.request(request)).await?.into_inner();
         while let Some(page) = pages.message().await? {
             self.went_well();

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 /// Rows of a row group.
 const ROWS_PER_GROUP: u64 = 100_000;
 /// Bytes of a row group, about, before they are compressed: what is held in memory.
-const BYTES_PER_GROUP: usize = 64 * 1024 * 1024;
+const BYTES_PER_GROUP: usize = 32 * 1024 * 1024;
 /// The bytes of an amount of money: 23 digits.
 const MONEY_BYTES: usize = 10;
 
