@@ -1,47 +1,22 @@
-"""`quintile export` and the RPCs that it is made of: everything that was sent comes out, once, as its caller may see it."""
+"""`quintile export` and the RPCs that it is made of: everything that was sent comes out, as its caller may see it."""
 import json
 import re
 import subprocess
-from collections import Counter
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 
-import grpc
 import pyarrow.parquet as parquet
 import pytest
 
-import cdnow_witness as witness
-from support import canaries, facts, going_on, policies, questions, quintile, tokens, waiting
+from support import canaries, facts, going_on, policies, questions, quintile, waiting
+from support.exports import FILES, export, rows, run
 from support.reflection import authorization
-from support.refusals import INVALID_ARGUMENT, PERMISSION_DENIED, UNAUTHENTICATED, Refusal
+from support.refusals import INVALID_ARGUMENT, PERMISSION_DENIED, Refusal
 from support.world import populate
 
-FILES = ("customers", "orders", "order_lines", "refunds", "interactions", "feedback", "acquisition_spend", "exchange_rates",
-         "records", "memberships")
 KINDS = ("CUSTOMER", "ORDER", "REFUND", "INTERACTION", "FEEDBACK", "ACQUISITION_SPEND", "EXCHANGE_RATE")
 DAY = date(1998, 6, 1)
 EXIT_FAILURE, EXIT_USAGE, EXIT_DENIED, EXIT_UNAVAILABLE = 1, 2, 4, 5
-
-
-def command(suite, out, *arguments):
-    return suite.command("export", "--out", out, *arguments)
-
-
-def run(suite, out, *arguments):
-    return subprocess.run(command(suite, out, *arguments), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          timeout=quintile.IMPORT_SECONDS)
-
-
-def export(suite, out, *arguments):
-    """{file: its rows}, of an export that has to succeed."""
-    done = run(suite, out, *arguments)
-    assert done.returncode == 0, done.stderr
-    assert not list(out.glob("*.part")), "a file that is not whole was left"
-    return {path.stem: rows(path) for path in out.glob("*.parquet")}
-
-
-def rows(path):
-    return parquet.read_table(path).to_pylist()
 
 
 def without(row, *columns):
@@ -372,6 +347,22 @@ def assert_cursor_refused(refusal):
     assert [violation.field for violation in refusal.bad_request.field_violations] == ["cursor"]
 
 
+def a_cursor_is_as_long_as_the_key_of_the_row_before_it_whoevers_row_comes_next(shared):
+    """By its length a cursor must not tell of a row that its reader does not reach."""
+    admin = shared.client("admin")
+    admin.call("TenantService/CreateTenant", {"tenant_id": "lengths"})
+    client = shared.client("admin", "lengths")
+    waiting.until(lambda: policies.is_known(client) and served(client), "the tenant to be served", policies.FORCE_SECONDS)
+    questions.take_in(client, facts.order("mine", "e"))
+    consent = {"name": questions.find(client, "mine"), "purpose": "PURPOSE_MARKETING", "state": "CONSENT_STATE_GIVEN"}
+    client.call("PrivacyService/SetConsent", consent)
+    marketer = shared.client("marketer", "lengths")
+    before = questions.export_pages(marketer, "ORDER")
+    questions.take_in(client, facts.order("stranger", "e" * 256))
+    after = questions.export_pages(marketer, "ORDER")
+    assert [len(page.cursor) for page in before] == [len(page.cursor) for page in after] and before[0].cursor
+
+
 def the_command_says_what_is_wrong_and_leaves_what_is_there(world, tmp_path):
     suite, out = world.suite, tmp_path / "out"
     assert run(suite, out, "--only", "order").returncode == EXIT_USAGE
@@ -413,138 +404,3 @@ def no_server_is_a_failure_of_its_own(tmp_path):
     (tmp_path / "endpoints.json").write_text(json.dumps({port: "http://127.0.0.1:9" for port in quintile.PORTS}))
     done = subprocess.run(arguments, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
     assert done.returncode == EXIT_UNAVAILABLE and not (tmp_path / "out").exists(), done.stderr
-
-
-# -- interruptions -------------------------------------------------------------------------------------------------------------
-
-SAID = 4_000  # Letters of a text: more of them than fit into what is sent ahead of a slow reader.
-TALKS = 5_000
-
-
-@pytest.fixture(scope="module")
-def talk(backend):
-    """A tenant with some 20 MB of interactions of one customer, who bought as often."""
-    with quintile.suite(backend) as suite:
-        admin = suite.client("admin")
-        for begin in range(0, TALKS, 1_000):
-            numbers = range(begin, begin + 1_000)
-            questions.take_in(admin, *(facts.interaction("ann", f"i{n}", text=f"{n} " + "x" * SAID) for n in numbers))
-            questions.take_in(admin, *(facts.order("ann", f"o{n}", cents=n) for n in numbers))
-        yield suite
-
-
-def events_of(pages, kind="interaction"):
-    return [getattr(fact, kind).event_id for page in pages for fact in page.facts]
-
-
-def pages_are_of_a_mebibyte_at_most_and_each_cursor_goes_on_behind_its_page(talk):
-    admin = talk.client("admin")
-    pages = questions.export_pages(admin, "INTERACTION")
-    assert all(page.ByteSize() < 1.1 * 2**20 for page in pages) and len(pages) > TALKS * SAID // 2**20
-    whole = events_of(pages)
-    assert sorted(whole) == sorted(f"i{n}" for n in range(TALKS))
-    read = 0
-    for place, page in enumerate(pages[:-1]):
-        read += len(page.facts)
-        if place not in (0, len(pages) // 2, len(pages) - 2):
-            continue
-        behind = questions.export_pages(admin, "INTERACTION", page.cursor)
-        assert events_of(behind) == whole[read:]
-        assert behind[-1].complete and behind[-1].cursor == ""
-
-
-def a_cursor_is_as_long_as_the_key_of_the_row_before_it_whoevers_row_comes_next(shared):
-    """By its length a cursor must not tell of a row that its reader does not reach."""
-    admin = shared.client("admin")
-    admin.call("TenantService/CreateTenant", {"tenant_id": "lengths"})
-    client = shared.client("admin", "lengths")
-    waiting.until(lambda: policies.is_known(client) and served(client), "the tenant to be served", policies.FORCE_SECONDS)
-    questions.take_in(client, facts.order("mine", "e"))
-    consent = {"name": questions.find(client, "mine"), "purpose": "PURPOSE_MARKETING", "state": "CONSENT_STATE_GIVEN"}
-    client.call("PrivacyService/SetConsent", consent)
-    marketer = shared.client("marketer", "lengths")
-    before = questions.export_pages(marketer, "ORDER")
-    questions.take_in(client, facts.order("stranger", "e" * 256))
-    after = questions.export_pages(marketer, "ORDER")
-    assert [len(page.cursor) for page in before] == [len(page.cursor) for page in after] and before[0].cursor
-
-
-def a_slow_reader_whose_token_is_revoked_goes_on_with_another_from_its_cursor(talk):
-    admin = talk.client("admin")
-    token = policies.token_of(talk, "admin", "slow")
-    call = talk.api().client(token).start("ExportService/ExportRows", [{"kind": "EXPORT_KIND_INTERACTION"}], seconds=waiting.SECONDS)
-    pages = [next(call)]
-    admin.call("RevocationService/CreateRevocation", {"revocation": {"token_id": tokens.parts(token)[1]["jti"]}})
-    other = lambda: talk.api().client(policies.token_of(talk, "admin", "slow"))  # noqa: E731
-    waiting.until(lambda: is_refused(talk.api().client(token)), "the token to be refused")
-    with pytest.raises(grpc.RpcError) as ended:
-        for page in call:
-            pages.append(page)
-    assert ended.value.code() == UNAUTHENTICATED and not pages[-1].complete
-    pages += questions.export_pages(other(), "INTERACTION", pages[-1].cursor)
-    assert Counter(events_of(pages)) == Counter(f"i{n}" for n in range(TALKS))
-
-
-def is_refused(client):
-    try:
-        client.call("ClockService/GetAsOf")
-        return False
-    except Refusal as refusal:
-        return refusal.code == UNAUTHENTICATED
-
-
-def an_export_that_is_killed_keeps_what_is_whole_and_goes_on(demo, tmp_path):
-    out, log = tmp_path / "out", tmp_path / "export.log"
-    with open(log, "wb") as stream:
-        process = subprocess.Popen(command(demo.suite, out), stdin=subprocess.DEVNULL, stdout=stream, stderr=stream)
-        try:
-            waiting.until((out / "orders.parquet.part").exists, "the orders to be begun", interval=0.001)
-        finally:
-            process.kill()
-            process.wait(quintile.STOP_SECONDS)
-    assert not (out / "orders.parquet").exists(), "the export was over before it was killed: this run tells nothing"
-    made = (out / "customers.parquet").stat()
-    done = run(demo.suite, out)
-    assert done.returncode == 0 and "going on with the export of" in done.stderr, done.stderr
-    assert "customers.parquet: 23,570 rows, from before" in done.stderr and "orders.parquet: 69,659 rows" in done.stdout
-    again = (out / "customers.parquet").stat()
-    assert (again.st_ino, again.st_mtime_ns) == (made.st_ino, made.st_mtime_ns)
-    assert {path.stem for path in out.iterdir()} == {*FILES, "export"}
-    assert_is_cdnow(out)
-    # It is over now: the same command makes all of it anew.
-    done = run(demo.suite, out, "--only", "customers")
-    assert done.returncode == 0 and "going on" not in done.stderr
-    assert (out / "customers.parquet").stat().st_ino != made.st_ino
-
-
-def assert_is_cdnow(out):
-    """Every purchase of the log is there once, and every cent."""
-    with open(quintile.cdnow(), encoding="ascii") as stream:
-        purchases = witness.read_purchases(stream)
-    orders = rows(out / "orders.parquet")
-    bought = Counter((order["source_customer_id"], order["order_time"].date(), order["amount"]) for order in orders)
-    assert bought == Counter((who, day, Decimal(cents) / 100) for who, lines in purchases.items() for day, cents in lines)
-    assert len({(order["source_customer_id"], order["event_id"]) for order in orders}) == len(orders)
-    total = sum(cents for lines in purchases.values() for _, cents in lines)
-    records = rows(out / "records.parquet")
-    assert sum(record["net_revenue"] for record in records) == Decimal(total) / 100 == sum(order["amount"] for order in orders)
-    assert len(records) == len(purchases)
-
-
-def a_server_that_is_killed_and_started_again_is_asked_for_the_rest(fresh, tmp_path):
-    position = fresh.import_cdnow(quintile.cdnow())
-    questions.wait_for(fresh.client("admin"), position, facts.AS_OF)
-    out, log = tmp_path / "out", tmp_path / "export.log"
-    with open(log, "wb") as stream:
-        process = subprocess.Popen(command(fresh, out), stdin=subprocess.DEVNULL, stdout=stream, stderr=stream)
-        try:
-            waiting.until((out / "orders.parquet.part").exists, "the orders to be begun", interval=0.001)
-            fresh.kill()
-            assert process.poll() is None and not (out / "orders.parquet").exists(), "the export was over: this run tells nothing"
-            fresh.start()
-            assert process.wait(quintile.IMPORT_SECONDS) == 0, log.read_text()
-        finally:
-            process.kill()
-            process.wait(quintile.STOP_SECONDS)
-    assert "asking again" in log.read_text()
-    assert_is_cdnow(out)
