@@ -377,7 +377,7 @@ def the_command_says_what_is_wrong_and_leaves_what_is_there(world, tmp_path):
     assert run(suite, out, "--only", "orders").returncode == EXIT_FAILURE
     # Neither are the files of one role replaced by those of another, nor those of a tenant.
     done = run(suite, out, "--only", "refunds", "--as", "analyst")
-    assert done.returncode == EXIT_FAILURE and "as admin" in done.stderr, done.stderr
+    assert done.returncode == EXIT_FAILURE and "made as admin of the tenant default" in done.stderr, done.stderr
     assert "orders" in export(suite, out, "--as", "analyst", "--force")
     assert json.loads((out / "export.json").read_text())["role"] == "analyst"
     file = tmp_path / "file"

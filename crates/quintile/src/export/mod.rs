@@ -84,24 +84,21 @@ pub async fn run(args: ExportArgs) -> anyhow::Result<()> {
     if folder.goes_on {
         eprintln!("going on with the export of {}, which was interrupted; --force begins anew", folder.note.begun());
     }
-    let (mut made, mut denied) = (0, None);
+    let (mut made, mut denied) = (Vec::new(), None);
     for step in STEPS {
         let files: Vec<FileKind> = step.files().into_iter().filter(|file| wanted(file)).collect();
         let told = |file: &FileKind| Some((file.name(), folder.rows_of(&file.name())?));
         if let Some(whole) = files.iter().map(told).collect::<Option<Vec<_>>>() {
-            for (name, rows) in whole {
-                eprintln!("{name}: {} rows, from before", thousands(rows));
+            for (name, rows) in &whole {
+                eprintln!("{name}: {} rows, from before", thousands(*rows));
             }
-            made += files.len();
+            made.extend(whole);
             continue;
         }
         match step.write(&mut server, &folder, &files).await {
             Ok(written) => {
                 folder.finished(&written)?;
-                made += written.len();
-                for (name, rows) in written.iter().filter(|_| args.caller.output == Format::Table) {
-                    say!("{name}: {} rows", thousands(*rows));
-                }
+                made.extend(written);
             }
             // What was asked for by name is missed; of everything, a role has what it may have.
             Err(error) if args.only.is_empty() && is(&error, Code::PermissionDenied) => {
@@ -113,13 +110,19 @@ pub async fn run(args: ExportArgs) -> anyhow::Result<()> {
             Err(error) => return Err(error),
         }
     }
-    if let (0, Some(error)) = (made, denied) {
+    if let Some(error) = denied.filter(|_| made.is_empty()) {
         return Err(error);
     }
     folder.end(clock.now())?;
     match args.caller.output {
         Format::Json => say!("{}", serde_json::to_string_pretty(&folder.note)?),
-        Format::Table => say!("{made} files in {}", args.out.display()),
+        // Not before: whoever reads no further ends the command with the first line.
+        Format::Table => {
+            for (name, rows) in &made {
+                say!("{name}: {} rows", thousands(*rows));
+            }
+            say!("{} files in {}", made.len(), args.out.display());
+        }
     }
     Ok(())
 }

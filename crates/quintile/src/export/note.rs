@@ -70,10 +70,9 @@ impl Folder {
         if let Some(note) = &earlier {
             ensure!(
                 note.is_of(identity),
-                "{} holds an export of {} as {}: name another folder, or replace it by --force",
+                "the files in {} were made as {}: name another folder, or replace them by --force",
                 path.display(),
-                note.tenant,
-                note.role
+                note.whose()
             );
         }
         let is_ours = |file: &String| earlier.as_ref().is_some_and(|note| note.made.contains(file));
@@ -150,6 +149,12 @@ impl Note {
 
     fn is_of(&self, identity: &Identity) -> bool {
         (&self.tenant, &self.role, &self.subject) == (&identity.tenant, &identity.role, &identity.subject)
+    }
+
+    /// Whose it is, for people.
+    fn whose(&self) -> String {
+        let subject = if self.subject.is_empty() { String::new() } else { format!(" by {}", self.subject) };
+        format!("{}{subject} of the tenant {}", self.role, self.tenant)
     }
 
     /// When the export was begun.
