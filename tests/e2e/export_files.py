@@ -8,7 +8,7 @@ from decimal import Decimal
 import pyarrow.parquet as parquet
 import pytest
 
-from support import canaries, facts, going_on, policies, questions, quintile, waiting
+from support import canaries, facts, going_on, policies, questions, quintile, traits, waiting
 from support.exports import FILES, export, rows, run
 from support.reflection import authorization
 from support.refusals import INVALID_ARGUMENT, PERMISSION_DENIED, Refusal
@@ -67,6 +67,9 @@ def shop(shared):
     pair = {"customer": questions.find(admin, "ann"), "other": questions.find(admin, "ann", "till")}
     position = max(position, admin.call("IdentityService/MergeCustomers", pair).facts_position)
     questions.save_segment(admin, "buyers", "orders >= 1")
+    for trait in (("pages", "INTERACTION", "COUNT"), ("paid", "ORDER", "SUM", "amount"), ("about", "INTERACTION", "LAST", "about"),
+                  ("last-seen", "INTERACTION", "MAX", "at")):
+        traits.done(admin, traits.define(admin, *trait))
     questions.wait_for(admin, position)
     return shared
 
@@ -192,6 +195,9 @@ def records_and_memberships_say_what_the_services_say(shop, exported, numbers):
             Decimal(facts.cents_of(window.revenue)) / 100 for window in features.windows]
         scores = tuple(score or None for score in questions.scores(admin, name))
         assert (record["rfm_r"], record["rfm_f"], record["rfm_m"]) == scores
+        held = json.loads(record["traits"])
+        assert held == {key: f"{value // 100}.{value % 100:02}" if key == "paid" else value
+                        for key, value in traits.values(admin, name).items()} and {"pages", "about", "last-seen"} <= held.keys()
         assert record["stage"] == questions.stage(admin, name).lower()
         mine = [each for each in exported["memberships"] if each["customer"] == record["customer"]]
         label = questions.labels(admin)[questions.label(admin, name)].split("/")

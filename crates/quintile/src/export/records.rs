@@ -1,8 +1,10 @@
 //! What follows from the facts of each customer, as rows of a file.
 
-use super::rows::word;
+use super::rows::{json_text, word};
 use super::table::{Cell, Row};
-use quintile_proto::types::{CustomerRecord, Features, WindowActivity};
+use quintile_domain::money::Currency;
+use quintile_proto::google_type::Money;
+use quintile_proto::types::{CustomerRecord, Features, TraitValue, WindowActivity};
 use quintile_rpc::convert::sent_instant;
 use serde_json::{Map, Value};
 
@@ -131,5 +133,64 @@ fn habits(features: &Features) -> Row {
         ("complaints", Cell::Int64(Some(features.complaints))),
         ("open_complaints", Cell::Int64(Some(features.open_complaints))),
         ("open_tickets", Cell::Int64(Some(features.open_tickets))),
+        ("traits", Cell::text(Value::from(traits(features)).to_string())),
     ]
+}
+
+/// The tenant's own traits, by key. One that is hidden from the reader is null.
+fn traits(features: &Features) -> Map<String, Value> {
+    features.traits.iter().map(|held| (held.key.clone(), trait_value(held))).collect()
+}
+
+fn trait_value(held: &TraitValue) -> Value {
+    if let Some(integer) = held.integer {
+        Value::from(integer)
+    } else if let Some(number) = held.number {
+        Value::from(number)
+    } else if let Some(money) = &held.money {
+        // As text: a number of JSON is a floating-point number to most who read it.
+        Value::from(decimal(money))
+    } else if let Some(instant) = sent_instant(held.time.as_ref()) {
+        Value::from(instant.to_string())
+    } else {
+        json_text(held.text.as_ref())
+    }
+}
+
+/// An amount as a decimal such as `-12.50`.
+fn decimal(money: &Money) -> String {
+    let sign = if money.units < 0 || money.nanos < 0 { "-" } else { "" };
+    let digits = Currency::from_code(&money.currency_code).map_or(9, Currency::minor_digits) as usize;
+    let fraction = &format!("{:09}", money.nanos.unsigned_abs())[..digits];
+    let point = if fraction.is_empty() { "" } else { "." };
+    format!("{sign}{}{point}{fraction}", money.units.unsigned_abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_amount_has_the_decimals_of_its_currency() {
+        let amount = |code: &str, units, nanos| decimal(&Money { currency_code: code.to_owned(), units, nanos });
+        assert_eq!(amount("USD", -12, -500_000_000), "-12.50");
+        assert_eq!(amount("USD", 0, -10_000_000), "-0.01");
+        assert_eq!(amount("JPY", 7, 0), "7");
+        assert_eq!(amount("KWD", 1, 234_000_000), "1.234");
+    }
+
+    #[test]
+    fn a_trait_is_its_value_and_null_where_it_is_hidden() {
+        let held = TraitValue { key: "x".to_owned(), ..TraitValue::default() };
+        let values = [
+            (TraitValue { integer: Some(0), ..held.clone() }, Value::from(0)),
+            (TraitValue { number: Some(1.5), ..held.clone() }, Value::from(1.5)),
+            (TraitValue { text: Some("tea".to_owned()), ..held.clone() }, Value::from("tea")),
+            (TraitValue { text: Some("****".to_owned()), ..held.clone() }, Value::Null),
+            (held, Value::Null),
+        ];
+        for (held, expected) in values {
+            assert_eq!(trait_value(&held), expected, "{held:?}");
+        }
+    }
 }

@@ -28,7 +28,7 @@ pub fn word(name: &str, prefix: &str) -> Cell {
 }
 
 /// A text as JSON has it: what is hidden from the reader is null.
-fn json_text(text: Option<&String>) -> Value {
+pub fn json_text(text: Option<&String>) -> Value {
     match Cell::shown(text.cloned()) {
         Cell::Text(Some(text)) => Value::String(text),
         _ => Value::Null,
