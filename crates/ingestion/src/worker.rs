@@ -31,7 +31,7 @@ const PARTS_AHEAD: usize = 2;
 /// From how many customers at once on facts come in bulk. What is live comes by the hundred.
 const BULK_CUSTOMERS: usize = 2_000;
 /// The longest that derived work waits for facts that come in bulk.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// How often time is looked at: what it changes is seen well within a second.
 const TICK: Duration = Duration::from_millis(100);
 /// How often the watermark is written down while nothing but time moves.
@@ -101,10 +101,10 @@ impl FeatureWorker {
         }
     }
 
-    /// After work that took so long, leaves the machine to those who bring facts for twice as long, or until they bring no more: a customer
+    /// After work that took so long, leaves the machine to those who bring facts for three times as long, or until they bring no more: a customer
     /// whose facts come in a thousand batches is then recomputed a few times and not a thousand.
     async fn give_way(&self, took: Duration) -> Result<(), WorkError> {
-        let until = MachineInstant::now() + (2 * took).min(LONGEST_PAUSE);
+        let until = MachineInstant::now() + (3 * took).min(LONGEST_PAUSE);
         let reader = self.service.runtime.database.reader();
         let mut position = facts_feed::head(reader, self.tenant.id, FACTS).await?;
         while MachineInstant::now() < until {
