@@ -28,10 +28,11 @@ use tokio::time::Instant as MachineInstant;
 const CUSTOMERS_PER_COMMIT: usize = 5_000;
 /// Parts that are read and computed while the one before them is written.
 const PARTS_AHEAD: usize = 2;
-/// From how many customers at once on facts come in bulk. What is live comes by the hundred.
-const BULK_CUSTOMERS: usize = 2_000;
+/// From how many customers a second on facts come in bulk: above what is live, 2,000 orders a second. A rate and no count: what is live
+/// gathers too while a large round is computed, and must not look like bulk for that.
+const BULK_CUSTOMERS_PER_SECOND: f64 = 5_000.0;
 /// The longest that derived work waits for facts that come in bulk.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 /// How often time is looked at: what it changes is seen well within a second.
 const TICK: Duration = Duration::from_millis(100);
 /// How often the watermark is written down while nothing but time moves.
@@ -41,7 +42,8 @@ const WRITE_WATERMARK: Duration = Duration::from_secs(1);
 pub async fn run(service: Service, tenant: Arc<Tenant>) -> Result<(), WorkError> {
     let place = follower::place(service.runtime.database.reader(), tenant.id, FEATURES).await?;
     service.runtime.resume(&tenant, &place);
-    let mut worker = FeatureWorker { service, tenant, place, written: MachineInstant::now() };
+    let now = MachineInstant::now();
+    let mut worker = FeatureWorker { service, tenant, place, written: now, looked: now };
     loop {
         worker.catch_up().await?;
         if backfill::step(&worker).await? {
@@ -62,6 +64,8 @@ pub struct FeatureWorker {
     pub tenant: Arc<Tenant>,
     place: Place,
     written: MachineInstant,
+    /// When it last looked for facts.
+    looked: MachineInstant,
 }
 
 impl FeatureWorker {
@@ -78,15 +82,18 @@ impl FeatureWorker {
         loop {
             // Read before the facts: what is acknowledged later may be later than this.
             let now = runtime.business.now();
+            let since = self.looked.elapsed();
+            self.looked = MachineInstant::now();
             let (touched, last) =
                 facts_feed::touched_after(runtime.database.reader(), self.tenant.id, FACTS, self.place.facts_position)
                     .await?;
             if !touched.is_empty() {
                 let customers: Vec<_> = touched.iter().map(CustomerId).collect();
-                let (many, begun) = (customers.len() >= BULK_CUSTOMERS, MachineInstant::now());
+                let in_bulk = customers.len() as f64 > BULK_CUSTOMERS_PER_SECOND * since.max(TICK).as_secs_f64();
                 self.recompute_all(customers, now, last).await?;
-                if many {
-                    self.give_way(begun.elapsed()).await?;
+                // A short round holds nobody up.
+                if in_bulk && self.looked.elapsed() > TICK {
+                    self.give_way(self.looked.elapsed()).await?;
                 }
                 continue;
             }
@@ -101,8 +108,8 @@ impl FeatureWorker {
         }
     }
 
-    /// After work that took so long, leaves the machine to those who bring facts for three times as long, or until they bring no more: a customer
-    /// whose facts come in a thousand batches is then recomputed a few times and not a thousand.
+    /// After work that took so long, leaves the machine to those who bring facts for three times as long, or until they bring no more: a
+    /// customer whose facts come in a thousand batches is then recomputed a few times and not a thousand.
     async fn give_way(&self, took: Duration) -> Result<(), WorkError> {
         let until = MachineInstant::now() + (3 * took).min(LONGEST_PAUSE);
         let reader = self.service.runtime.database.reader();
