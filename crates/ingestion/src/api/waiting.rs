@@ -112,7 +112,7 @@ impl Listing<'_> {
             let mut waiting: Vec<(Key, i64)> = Vec::new();
             for facts in facts::of_customers(connection, self.tenant, &owners).await?.values_mut() {
                 facts.orders.sort_unstable_by_key(|order| order.at);
-                let settled = settle(&facts.orders, &mut facts.refunds, now).into_iter();
+                let settled = settle(facts.opening.ledger(), &facts.orders, &mut facts.refunds, now).into_iter();
                 let left = settled.filter(|it| it.waiting_minor > 0 && subjects.contains(&it.subject_id));
                 waiting.extend(left.map(|it| ((it.subject_id, it.id.0, it.id.1), it.waiting_minor)));
             }

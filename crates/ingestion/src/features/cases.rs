@@ -25,10 +25,15 @@ pub struct Cases {
     pub open_tickets: i64,
 }
 
-/// Counts cases. What was said last of a case holds; of two words at one instant, that it is resolved.
-pub fn count<'a>(events: impl Iterator<Item = (Instant, &'a CaseEvent)>) -> Cases {
-    // By what the case is: when and what was said last.
-    let mut last: BTreeMap<_, (Instant, bool)> = BTreeMap::new();
+/// What was said last of each case, by what it is: whether a complaint, its source, and what it is called there; when, and whether it was
+/// resolved.
+pub type LastWords = BTreeMap<(bool, (String, String)), (Instant, bool)>;
+
+/// Counts cases. What was said last of a case holds; of two words at one instant, that it is resolved. `earlier` is what was said before
+/// the events.
+pub fn count<'a>(earlier: &'a LastWords, events: impl Iterator<Item = (Instant, &'a CaseEvent)>) -> Cases {
+    let mut last: BTreeMap<_, (Instant, bool)> =
+        earlier.iter().map(|((complaint, id), word)| ((*complaint, id), *word)).collect();
     for (at, event) in events {
         let entry = last.entry((event.complaint, &event.id)).or_insert((at, event.resolved));
         *entry = (*entry).max((at, event.resolved));

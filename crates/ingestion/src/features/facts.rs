@@ -1,6 +1,6 @@
 //! The facts of a customer, as features and traits need them.
 
-use super::{CaseEvent, RefundFact};
+use super::{CaseEvent, Opening, RefundFact};
 use quintile_domain::time::Instant;
 use quintile_proto::ingestion::FeedbackKind;
 
@@ -77,6 +77,8 @@ pub struct CustomerFacts {
     pub feedback: Vec<FeedbackFact>,
     /// Facts that are not among these, because no exchange rate is there.
     pub without_rate: i64,
+    /// What facts that are kept no longer amount to.
+    pub opening: Opening,
 }
 
 impl CustomerFacts {

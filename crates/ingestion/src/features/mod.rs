@@ -6,7 +6,9 @@
 
 mod cases;
 mod facts;
+mod fold;
 mod gaps;
+mod opening;
 mod refunds;
 
 use quintile_domain::money::mean_minor;
@@ -14,8 +16,10 @@ use quintile_domain::time::{Instant, TimeZone};
 use quintile_proto::ingestion::FeedbackKind;
 use std::collections::BTreeMap;
 
-pub use cases::CaseEvent;
+pub use cases::{CaseEvent, LastWords};
 pub use facts::{CustomerFacts, FeedbackFact, InteractionFact, LineFact, OrderFact};
+pub use fold::{Folded, OldFacts, fold};
+pub use opening::{Ledger, Opening, mark};
 pub use refunds::{Purchase, RefundFact, Settled, settle};
 
 /// The sliding windows, in local calendar days.
@@ -120,24 +124,29 @@ impl Features {
 /// The features of a customer with these facts, as of an instant. Facts at or after it do not count yet.
 pub fn compute(facts: &mut CustomerFacts, as_of: Instant, zone: &TimeZone) -> Features {
     facts.sort();
-    let settled = settle(&facts.orders, &mut facts.refunds, as_of);
+    let opening = &facts.opening;
+    let settled = settle(opening.ledger(), &facts.orders, &mut facts.refunds, as_of);
     let orders = &facts.orders[..facts.orders.partition_point(|order| order.at < as_of)];
     let interactions = &facts.interactions[..facts.interactions.partition_point(|it| it.at < as_of)];
     let feedback = &facts.feedback[..facts.feedback.partition_point(|it| it.at < as_of)];
-    let (purchase_days, repeat_revenue_minor, gap_days) = days(orders, zone);
+    let (purchase_days, repeat_revenue_minor, gap_days) = days(opening, orders, zone);
     let (channels, primary_channel) = channels(orders, interactions, as_of, zone);
-    let (category_count, top_category) = categories(orders);
-    let profits = orders.iter().filter_map(|order| order.profit_minor);
+    let (category_count, top_category) = categories(opening, orders);
+    let profits = opening.profit_minor.into_iter().chain(orders.iter().filter_map(|order| order.profit_minor));
+    let counted = settled.iter().map(|refund| refund.counted_minor);
+    let waiting = settled.iter().map(|refund| refund.waiting_minor);
+    let csat = feedback.iter().filter(|it| it.kind == FeedbackKind::Csat).filter_map(|it| it.score);
+    let nps = feedback.iter().filter(|it| it.kind == FeedbackKind::Nps).filter_map(|it| Some((it.at, it.score?)));
     Features {
-        first_order: orders.first().map(|order| order.at),
-        last_order: orders.last().map(|order| order.at),
-        orders: orders.len() as i64,
+        first_order: opening.first_order.into_iter().chain(orders.first().map(|order| order.at)).min(),
+        last_order: opening.last_order.max(orders.last().map(|order| order.at)),
+        orders: opening.orders + orders.len() as i64,
         purchase_days,
-        gross_revenue_minor: sum(orders.iter().map(|order| order.amount_minor)),
-        refunds: settled.len() as i64,
-        refunded_minor: sum(settled.iter().map(|refund| refund.counted_minor)),
-        unmatched_refunds_minor: sum(settled.iter().map(|refund| refund.waiting_minor)),
-        profit_minor: profits.clone().next().map(|_| sum(profits)),
+        gross_revenue_minor: sum(opening.gross_minor, orders.iter().map(|order| order.amount_minor)),
+        refunds: opening.refunds + settled.len() as i64,
+        refunded_minor: sum(opening.ledger().returned_minor, counted),
+        unmatched_refunds_minor: sum(opening.unmatched_minor(), waiting),
+        profit_minor: profits.clone().next().map(|_| sum(0, profits)),
         repeat_revenue_minor,
         windows: WINDOW_DAYS.map(|days| window(orders, &settled, interactions, as_of, days, zone)),
         channels,
@@ -145,38 +154,40 @@ pub fn compute(facts: &mut CustomerFacts, as_of: Instant, zone: &TimeZone) -> Fe
         category_count,
         top_category,
         gap_days,
-        interactions: interactions.len() as i64,
-        last_interaction: interactions.last().map(|interaction| interaction.at),
-        feedback_count: feedback.len() as i64,
-        csat_mean: mean(feedback.iter().filter(|it| it.kind == FeedbackKind::Csat).filter_map(|it| it.score)),
-        last_nps: feedback.iter().filter(|it| it.kind == FeedbackKind::Nps).filter_map(|it| it.score).next_back(),
-        cases: cases::count(interactions.iter().filter_map(|it| Some((it.at, it.case.as_ref()?)))),
+        interactions: opening.interactions + interactions.len() as i64,
+        last_interaction: opening.last_interaction.max(interactions.last().map(|interaction| interaction.at)),
+        feedback_count: opening.feedback + feedback.len() as i64,
+        csat_mean: mean((opening.csat_sum, opening.csat_count), csat),
+        last_nps: opening.nps.into_iter().chain(nps).max().map(|(_, score)| score),
+        cases: cases::count(&opening.cases, interactions.iter().filter_map(|it| Some((it.at, it.case.as_ref()?)))),
         facts_without_rate: facts.without_rate,
         next_change: next_change(facts, &settled, as_of, zone),
     }
 }
 
 // Saturating: a customer whose lifetime revenue exceeds an i64 of cents is a fault upstream, not a reason to stop.
-fn sum(amounts: impl Iterator<Item = i64>) -> i64 {
-    amounts.fold(0, i64::saturating_add)
+fn sum(from: i64, amounts: impl Iterator<Item = i64>) -> i64 {
+    amounts.fold(from, i64::saturating_add)
 }
 
-fn mean(values: impl Iterator<Item = i64>) -> Option<f64> {
-    let (total, count) = values.fold((0, 0), |(total, count), value| (total + value, count + 1));
-    (count > 0).then(|| total as f64 / f64::from(count))
+/// The mean of values and of others of which the total and the count are known.
+fn mean(others: (i64, i64), values: impl Iterator<Item = i64>) -> Option<f64> {
+    let (total, count) = values.fold(others, |(total, count), value| (total + value, count + 1));
+    (count > 0).then(|| total as f64 / count as f64)
 }
 
 /// Distinct purchase days, the revenue of all but the first, and the gaps between them.
-fn days(orders: &[OrderFact], zone: &TimeZone) -> (i64, i64, Vec<i32>) {
-    let mut by_day: Vec<(i32, i64)> =
-        orders.iter().map(|order| (zone.local_day(order.at), order.amount_minor)).collect();
+fn days(opening: &Opening, orders: &[OrderFact], zone: &TimeZone) -> (i64, i64, Vec<i32>) {
+    let by_day: Vec<(i32, i64)> = orders.iter().map(|order| (zone.local_day(order.at), order.amount_minor)).collect();
     // Sorted by instant they are not always sorted by local day: a zone may set its clock back over midnight.
-    by_day.sort_unstable();
-    let first = by_day.first().map(|(day, _)| *day);
-    let repeated = by_day.iter().filter(|(day, _)| Some(*day) != first);
-    let repeat_revenue = sum(repeated.map(|(_, amount)| *amount));
-    let mut days: Vec<i32> = by_day.into_iter().map(|(day, _)| day).collect();
+    let mut days: Vec<i32> = opening.days.iter().copied().chain(by_day.iter().map(|(day, _)| *day)).collect();
+    days.sort_unstable();
     days.dedup();
+    let first = days.first();
+    let repeated = by_day.iter().filter(|(day, _)| Some(day) != first);
+    let first_before = opening.first_day.filter(|(day, _)| Some(day) == first).map_or(0, |(_, revenue)| revenue);
+    let repeated_before = opening.gross_minor.saturating_sub(first_before);
+    let repeat_revenue = sum(repeated_before, repeated.map(|(_, amount)| *amount));
     (days.len() as i64, repeat_revenue, gaps::between(&days, MAX_GAPS))
 }
 
@@ -193,8 +204,8 @@ fn window(
     let (previous_refunds, refunds) = last_two(settled, |it| it.at, previous_start, start);
     let (previous_interactions, interactions) = last_two(interactions, |it| it.at, previous_start, start);
     let revenue = |orders: &[OrderFact], refunds: &[Settled]| {
-        let bought = sum(orders.iter().map(|order| order.amount_minor));
-        bought.saturating_sub(sum(refunds.iter().map(|refund| refund.counted_minor)))
+        let bought = sum(0, orders.iter().map(|order| order.amount_minor));
+        bought.saturating_sub(sum(0, refunds.iter().map(|refund| refund.counted_minor)))
     };
     Window {
         orders: orders.len() as i64,
@@ -213,8 +224,9 @@ fn last_two<T>(facts: &[T], at: fn(&T) -> Instant, previous_start: Instant, star
     (&facts[previous_from..from], &facts[from..])
 }
 
-fn categories(orders: &[OrderFact]) -> (i64, String) {
-    let mut revenue: BTreeMap<&str, i64> = BTreeMap::new();
+fn categories(opening: &Opening, orders: &[OrderFact]) -> (i64, String) {
+    let mut revenue: BTreeMap<&str, i64> =
+        opening.categories.iter().map(|(category, revenue)| (category.as_str(), *revenue)).collect();
     let lines = orders.iter().flat_map(|order| &order.lines);
     for line in lines.filter(|line| !line.category.is_empty()) {
         let total = revenue.entry(&line.category).or_default();

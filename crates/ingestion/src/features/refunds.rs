@@ -1,6 +1,6 @@
 //! Netting: how much of each refund counts. A refund takes back what its purchase amounts to, and never more.
 
-use super::OrderFact;
+use super::{Ledger, OrderFact};
 use quintile_domain::time::Instant;
 use std::collections::HashMap;
 
@@ -56,25 +56,26 @@ pub struct Settled {
 }
 
 /// Nets the refunds before `as_of` against `orders`, which are sorted by instant, in the order of their instants and ids. A refund counts up to
-/// what is left of its purchase, and of all that was bought until then; one that names no purchase, up to the latter alone. Sorts `refunds`.
-pub fn settle(orders: &[OrderFact], refunds: &mut [RefundFact], as_of: Instant) -> Vec<Settled> {
+/// what is left of its purchase, and of all that was bought until then; one that names no purchase, up to the latter alone. All of `opening`
+/// was before. Sorts `refunds`.
+pub fn settle(opening: Ledger, orders: &[OrderFact], refunds: &mut [RefundFact], as_of: Instant) -> Vec<Settled> {
     refunds.sort_unstable_by(|a, b| (a.at, &a.id, a.subject_id).cmp(&(b.at, &b.id, b.subject_id)));
     if refunds.is_empty() {
         return Vec::new();
     }
     let bought: Vec<i64> = orders
         .iter()
-        .scan(0_i64, |total, order| {
+        .scan(opening.bought_minor, |total, order| {
             *total = total.saturating_add(order.amount_minor);
             Some(*total)
         })
         .collect();
     let bought_until = |at: Instant| {
         let orders_until = orders.partition_point(|order| order.at <= at);
-        if orders_until == 0 { 0 } else { bought[orders_until - 1] }
+        if orders_until == 0 { opening.bought_minor } else { bought[orders_until - 1] }
     };
     let mut returned: HashMap<&PurchaseKey, i64> = HashMap::new();
-    let mut returned_in_all = 0_i64;
+    let mut returned_in_all = opening.returned_minor;
     let mut settled = Vec::with_capacity(refunds.len());
     for refund in refunds.iter().take_while(|refund| refund.at < as_of) {
         let left = match &refund.purchase {

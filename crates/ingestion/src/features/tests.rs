@@ -253,7 +253,7 @@ prop_compose! {
             about: String::new(),
         });
         let (refunds, interactions, feedback) = (refunds.collect(), interactions.collect(), feedback.collect());
-        CustomerFacts { orders, refunds, interactions, feedback, without_rate: 0 }
+        CustomerFacts { orders, refunds, interactions, feedback, ..CustomerFacts::default() }
     }
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::features::{FeedbackFact, InteractionFact, LineFact, OrderFact, Purchase, RefundFact};
+use crate::features::{FeedbackFact, InteractionFact, LineFact, Opening, OrderFact, Purchase, RefundFact};
 use proptest::prelude::*;
 use quintile_proto::ingestion::{FeedbackKind, InteractionKind};
 
@@ -69,6 +69,7 @@ fn facts() -> CustomerFacts {
             feedback("2024-01-04T00:00:00Z", FeedbackKind::Nps, None),
         ],
         without_rate: 0,
+        opening: Opening::default(),
     };
     facts.sort();
     facts
