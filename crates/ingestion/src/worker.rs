@@ -2,6 +2,7 @@
 
 use crate::backfill;
 use crate::defined_traits::DefinedTrait;
+use crate::dropping;
 use crate::features::{self, CustomerFacts, Features, WINDOW_DAYS};
 use crate::store::{customers, facts};
 use crate::traits::Amount;
@@ -46,7 +47,7 @@ pub async fn run(service: Service, tenant: Arc<Tenant>) -> Result<(), WorkError>
     let mut worker = FeatureWorker { service, tenant, place, written: now, looked: now };
     loop {
         worker.catch_up().await?;
-        if backfill::step(&worker).await? {
+        if backfill::step(&worker).await? || dropping::step(&worker).await? {
             // Behind what is live, and without a pause.
             continue;
         }

@@ -332,6 +332,9 @@ CASES = {
     f"{INGESTION}.TraitService/GetTrait": unary(EVERY_ROLE, new_trait),
     f"{INGESTION}.TraitService/ListTraits": unary(EVERY_ROLE),
     f"{INGESTION}.TraitService/DeleteTrait": unary(DEFINERS, new_trait),
+    f"{INGESTION}.RetentionService/GetRetention": unary(DEFINERS),
+    # For longer than any trait's window, or other cases that define one would be refused.
+    f"{INGESTION}.RetentionService/UpdateRetention": unary(DECLARERS, lambda _world: {"retention": {"feedback_days": 36_500}}),
     f"{OPERATIONS}/GetOperation": unary(DEFINERS, operation),
     f"{OPERATIONS}/ListOperations": unary(DEFINERS),
     f"{OPERATIONS}/WaitOperation": unary(DEFINERS, lambda world: operation(world) | {"timeout": "10s"}),

@@ -75,6 +75,8 @@ const READ_ATTRIBUTES: Methods = ("quintile.ingestion.v1.AttributeService", &["G
 const DECLARE_ATTRIBUTES: Methods = ("quintile.ingestion.v1.AttributeService", &["CreateAttribute", "DeleteAttribute"]);
 const READ_TRAITS: Methods = ("quintile.ingestion.v1.TraitService", &["GetTrait", "ListTraits"]);
 const DEFINE_TRAITS: Methods = ("quintile.ingestion.v1.TraitService", &["CreateTrait", "DeleteTrait"]);
+const READ_RETENTION: Methods = ("quintile.ingestion.v1.RetentionService", &["GetRetention"]);
+const UPDATE_RETENTION: Methods = ("quintile.ingestion.v1.RetentionService", &["UpdateRetention"]);
 const LONG_WORK: Methods = (
     "google.longrunning.Operations",
     &["GetOperation", "ListOperations", "WaitOperation", "CancelOperation", "DeleteOperation"],
@@ -167,6 +169,7 @@ const SERVING: &[Methods] = &[
     RECORDS,
     MERGES,
     DEFINE_TRAITS,
+    READ_RETENTION,
     LONG_WORK,
     MAKE_SEGMENTS,
     READ_POLICY,
@@ -191,6 +194,7 @@ const ADMIN: SeededRole = SeededRole {
             ),
             ("quintile.access.v1.TenantService", &["CreateTenant", "ListTenants"]),
             DECLARE_ATTRIBUTES,
+            UPDATE_RETENTION,
             PERSONS_RIGHTS,
             ERASURES,
             READ_AUDIT,
@@ -263,7 +267,7 @@ const MARKETER: SeededRole = SeededRole {
 /// whose data it is. The feeds of the chain are not for people.
 const ANALYST: SeededRole = SeededRole {
     name: "analyst",
-    methods: &[READING, &[COMPANY_FACTS, EXPORT, RECORDS, MAKE_SEGMENTS, DEFINE_TRAITS, LONG_WORK]],
+    methods: &[READING, &[COMPANY_FACTS, EXPORT, RECORDS, MAKE_SEGMENTS, DEFINE_TRAITS, READ_RETENTION, LONG_WORK]],
     forms: NOBODY_IDENTIFIED,
     row_scope: "",
     lookups_per_minute: 0,
@@ -285,6 +289,8 @@ const DATA_ENGINEER: SeededRole = SeededRole {
             MAKE_SEGMENTS,
             DECLARE_ATTRIBUTES,
             DEFINE_TRAITS,
+            READ_RETENTION,
+            UPDATE_RETENTION,
             LONG_WORK,
         ],
     ],

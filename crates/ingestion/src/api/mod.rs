@@ -13,6 +13,7 @@ mod ingest;
 pub mod lookups;
 mod privacy;
 mod rejects;
+mod retention;
 mod rows;
 mod traits;
 mod waiting;
@@ -30,6 +31,7 @@ use quintile_proto::ingestion::feature_service_server::{self, FeatureServiceServ
 use quintile_proto::ingestion::identity_service_server::{self, IdentityServiceServer};
 use quintile_proto::ingestion::ingest_service_server::{self, IngestServiceServer};
 use quintile_proto::ingestion::privacy_service_server::{self, PrivacyServiceServer};
+use quintile_proto::ingestion::retention_service_server::{self, RetentionServiceServer};
 use quintile_proto::ingestion::trait_service_server::{self, TraitServiceServer};
 use quintile_proto::longrunning::operations_server::{self, OperationsServer};
 use quintile_rpc::Caller;
@@ -65,6 +67,7 @@ pub fn routes(service: &Service) -> Routes {
         .add_service(ExportServiceServer::new(rows::Rows { service: service.clone() }))
         .add_service(FeatureServiceServer::new(features::FeatureReads { service: service.clone() }))
         .add_service(PrivacyServiceServer::new(privacy::Privacy { service: service.clone() }))
+        .add_service(RetentionServiceServer::new(retention::Retentions { service: service.clone() }))
         .add_service(TraitServiceServer::new(traits::Traits { service: service.clone() }))
         .add_service(OperationsServer::new(LongWork { runtime: service.runtime.clone() }))
         .add_service(ClockServiceServer::new(clock::Clock { service: service.clone() }))
@@ -80,6 +83,7 @@ pub fn names() -> Vec<&'static str> {
         fact_service_server::SERVICE_NAME,
         export_service_server::SERVICE_NAME,
         feature_service_server::SERVICE_NAME,
+        retention_service_server::SERVICE_NAME,
         trait_service_server::SERVICE_NAME,
         operations_server::SERVICE_NAME,
         clock_service_server::SERVICE_NAME,

@@ -1,5 +1,6 @@
 //! Traits.
 
+use super::retention;
 use crate::Service;
 use crate::backfill::{self, CREATE, DELETE};
 use crate::defined_traits::{DefinedTrait, MAX_TRAITS};
@@ -45,18 +46,23 @@ enum Begun {
     Taken,
     TooManyTraits,
     TooManyOperations,
+    /// Facts are kept for less than its window.
+    TooLong,
 }
 
 impl Begun {
     fn operation(self) -> Result<Operation, ApiError> {
-        let full = |problem: String| ApiError::failed_precondition(ErrorReason::FailedPrecondition, problem);
+        let refused = |problem: String| ApiError::failed_precondition(ErrorReason::FailedPrecondition, problem);
         match self {
             Self::Now(operation) | Self::Before(Some(operation)) => Ok(operation_message(&operation)),
             Self::Before(None) | Self::Absent => Err(ApiError::not_found()),
             Self::Stale => Err(ApiError::stale_etag()),
             Self::Taken => Err(ApiError::already_exists("a trait with this id")),
-            Self::TooManyTraits => Err(full(format!("there are {MAX_TRAITS} traits already"))),
-            Self::TooManyOperations => Err(full(format!("{MAX_OPEN} operations wait already: try again later"))),
+            Self::TooManyTraits => Err(refused(format!("there are {MAX_TRAITS} traits already"))),
+            Self::TooLong => {
+                Err(refused("facts of this kind are kept for less than this window: see RetentionService".to_owned()))
+            }
+            Self::TooManyOperations => Err(refused(format!("{MAX_OPEN} operations wait already: try again later"))),
         }
     }
 }
@@ -86,6 +92,10 @@ impl Traits {
         }
         if operations::count_open(&transaction, tenant).await? >= MAX_OPEN {
             return Ok(Begun::TooManyOperations);
+        }
+        let business_now = self.service.runtime.business.now();
+        if !retention::allows(&transaction, caller.tenant(), &stored.definition, business_now).await? {
+            return Ok(Begun::TooLong);
         }
         let now = self.service.clock.now();
         stored.created_at = now;

@@ -41,6 +41,13 @@ pub struct Folded {
     pub feedback: Vec<PurchaseKey>,
 }
 
+impl Folded {
+    /// Whether nothing is dropped.
+    pub fn is_empty(&self) -> bool {
+        [&self.orders, &self.refunds, &self.interactions, &self.feedback].into_iter().all(Vec::is_empty)
+    }
+}
+
 /// Folds old facts. `orders_before` is the horizon of orders and refunds.
 pub fn fold(old: OldFacts, orders_before: Instant, zone: &TimeZone) -> Folded {
     let money = Money { openings: &old.openings, before: orders_before, zone };

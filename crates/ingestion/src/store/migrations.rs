@@ -5,6 +5,7 @@ use sea_orm_migration::prelude::*;
 
 mod facts;
 mod merges;
+mod retention;
 mod traits;
 
 /// All migrations.
@@ -22,6 +23,7 @@ impl MigratorTrait for Migrator {
             Box::new(facts::M0006AllFacts),
             Box::new(merges::M0007Merges),
             Box::new(traits::M0008Traits),
+            Box::new(retention::M0009Retention),
         ]
     }
 }
@@ -135,6 +137,16 @@ enum Id {
     Filter,
     WindowDays,
     Complete,
+    Retention,
+    OrderDays,
+    InteractionDays,
+    FeedbackDays,
+    OrderHorizon,
+    InteractionHorizon,
+    FeedbackHorizon,
+    NextSubject,
+    OpeningBalance,
+    Body,
 }
 
 fn integer(id: Id) -> ColumnDef {

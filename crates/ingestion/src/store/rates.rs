@@ -1,6 +1,6 @@
 //! Exchange rates into the base currency, and which facts they are for.
 
-use super::entities::exchange_rate;
+use super::entities::{exchange_rate, foreign_fact};
 use super::facts::KEYS_PER_QUERY;
 use crate::intake::{Amount, Event, RateRow};
 use quintile_domain::ids::TenantId;
@@ -32,7 +32,7 @@ const FOREIGN: Target = Target {
 };
 
 /// What a fact in another currency is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ForeignKind {
     /// An order.
     Order = 1,
@@ -150,6 +150,20 @@ pub async fn note(
         Column::Text(facts.iter().map(|fact| fact.id.1.clone()).collect()),
     ];
     FOREIGN.write(transaction, columns).await?;
+    Ok(())
+}
+
+/// Takes notes of facts in other currencies back, which are dropped.
+pub async fn forget(
+    transaction: &DatabaseTransaction,
+    tenant: TenantId,
+    facts: &[ForeignFact],
+) -> Result<(), StoreError> {
+    for fact in facts {
+        let (source, event_id) = fact.id.clone();
+        let key = (tenant.0, fact.currency, fact.at, fact.subject_id, fact.kind as i32, source, event_id);
+        foreign_fact::Entity::delete_by_id(key).exec(transaction).await?;
+    }
     Ok(())
 }
 

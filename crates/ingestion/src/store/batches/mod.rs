@@ -13,10 +13,11 @@ use super::keys::TenantKeys;
 use super::merges::{self, Pair};
 use super::privacy::{self, Hold};
 use super::rates;
-use super::{conflicts, rejects, spend, streams};
+use super::{conflicts, rejects, retention, spend, streams};
 use crate::FACTS;
 use crate::intake::custom::{MAX_CUSTOM_ATTRIBUTES, too_many};
 use crate::intake::{self, CustomerPatch, Fact, Identity};
+use crate::retention::Horizons;
 use batch::Seen;
 use gathering::{Gathering, Joining};
 use quintile_domain::ids::CustomerId;
@@ -83,6 +84,8 @@ struct Intake<'a> {
     tenant: &'a Tenant,
     keys: &'a TenantKeys,
     now: Instant,
+    /// What is older is not taken in.
+    horizons: Horizons,
     owners: HashMap<Identity, Owner>,
     /// Customers that are new or changed.
     customers: BTreeMap<CustomerId, StoredCustomer>,
@@ -102,6 +105,7 @@ impl<'a> Intake<'a> {
             tenant,
             keys,
             now,
+            horizons: Horizons::default(),
             owners: HashMap::new(),
             customers: BTreeMap::new(),
             touched: RoaringBitmap::new(),
@@ -113,6 +117,8 @@ impl<'a> Intake<'a> {
 
     /// Finds everybody the batches speak of, in a few queries for all.
     async fn resolve(&mut self, batches: &[Batch]) -> Result<(), StoreError> {
+        // Behind the hold: whoever moves a horizon holds alone, so none moves before this is committed.
+        self.horizons = retention::get(self.transaction, self.tenant.id).await?.horizons;
         let mut identities: Vec<&Identity> = Vec::new();
         for (_, fact) in batches.iter().flat_map(|batch| &batch.facts) {
             match fact {
@@ -141,10 +147,12 @@ impl<'a> Intake<'a> {
             Seen::Before => true,
             Seen::Settled(outcome) => return Ok(outcome),
         };
-        self.register_unknown(&batch.facts).await?;
+        let (facts, too_old) = self.parted(batch.facts);
+        self.register_unknown(&facts).await?;
         let mut tally = Tally { rejects: batch.rejects, ..Tally::default() };
+        tally.rejects.extend(too_old);
         let mut kinds = Kinds::default();
-        for (row, fact) in batch.facts {
+        for (row, fact) in facts {
             match fact {
                 Fact::Customer(patch) => match self.take_customer(&patch, batch.blind) {
                     Ok(true) => tally.applied += 1,
@@ -174,6 +182,20 @@ impl<'a> Intake<'a> {
         };
         self.remember(&batch.id).await?;
         Ok(Outcome::Acknowledged(response))
+    }
+
+    /// The facts that can be taken in, and the rejects of those that are too old.
+    fn parted(&self, facts: Vec<(usize, Fact)>) -> (Vec<(usize, Fact)>, Vec<Reject>) {
+        let mut too_old = Vec::new();
+        let mut fit = facts;
+        fit.retain(|(row, fact)| {
+            let Some(field) = self.horizons.refuse(fact) else { return true };
+            let problem = "is older than facts of this kind are kept: see RetentionService";
+            let error = ApiError::failed_precondition(ErrorReason::TooOld, problem).within(field);
+            too_old.push(intake::reject(*row, &error));
+            false
+        });
+        (fit, too_old)
     }
 
     async fn note_rejects(&self, id: &BatchId, rows: &[Row], refused: &[Reject]) -> Result<(), StoreError> {

@@ -316,6 +316,54 @@ pub mod trait_definition {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
+/// For how long a tenant's facts are kept, and how far dropping them is.
+pub mod retention {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "retention")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub tenant_id: i32,
+        /// 0: for ever.
+        pub order_days: i32,
+        pub interaction_days: i32,
+        pub feedback_days: i32,
+        /// Facts before it are dropped, and refused.
+        pub order_horizon: Option<i64>,
+        pub interaction_horizon: Option<i64>,
+        pub feedback_horizon: Option<i64>,
+        /// From which subject on older facts may still be there. NULL: they are dropped.
+        pub next_subject: Option<i64>,
+        pub revision: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// What the facts of a subject that are kept no longer amount to.
+pub mod opening_balance {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "opening_balance")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub tenant_id: i32,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub subject_id: i64,
+        pub body: Vec<u8>,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
 /// The last number of each kind that was given.
 pub mod counter {
     use sea_orm::entity::prelude::*;

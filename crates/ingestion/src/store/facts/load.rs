@@ -2,11 +2,12 @@
 
 use super::{KEYS_PER_QUERY, by_keys};
 use crate::features::{
-    CaseEvent, CustomerFacts, FeedbackFact, InteractionFact, LineFact, OrderFact, Purchase, RefundFact,
+    CaseEvent, CustomerFacts, FeedbackFact, InteractionFact, LineFact, Opening, OrderFact, Purchase, RefundFact, mark,
 };
 use crate::store::entities::feedback_fact::{self, Column as Feedback};
 use crate::store::entities::interaction_fact::{self, Column as Interaction};
 use crate::store::entities::{order_fact, refund_fact, subject};
+use crate::store::openings;
 use crate::store::rates::{self, Rates};
 use prost::Message;
 use quintile_domain::ids::{CustomerId, TenantId};
@@ -18,7 +19,7 @@ use quintile_rpc::policy::Tenant;
 use quintile_store::StoreError;
 use quintile_store::numbers::Numbers;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// The facts of these customers, of all their subjects. A customer without facts is not among them.
 pub async fn of_customers(
@@ -38,26 +39,42 @@ pub async fn of_customers(
             .await?;
         let mut subjects: Vec<i64> = links.iter().map(|link| link.subject_id).collect();
         subjects.sort_unstable();
-        let mut stored = Stored::default();
-        for subjects in Numbers::queries(&subjects) {
-            stored.read(connection, tenant.id, &subjects).await?;
-        }
         let owners = Owners::new(&links)?;
-        let purchases = stored.purchases(connection, tenant.id, &owners).await?;
-        let rates = rates::load(connection, tenant.id, &stored.foreign_days(&purchases, tenant)).await?;
-        stored.hand_over(&mut facts, &owners, &purchases, &rates, tenant)?;
+        let mut bodies = openings::bodies(connection, tenant.id, &subjects).await?;
+        let (stored, purchases) = loop {
+            let mut stored = Stored::default();
+            for subjects in Numbers::queries(&subjects) {
+                stored.read(connection, tenant.id, &subjects).await?;
+            }
+            let purchases = stored.purchases(connection, tenant.id, &owners).await?;
+            // Facts that were dropped while others were read would count twice or not at all.
+            let since = openings::bodies(connection, tenant.id, &subjects).await?;
+            if std::mem::replace(&mut bodies, since) == bodies {
+                break (stored, purchases);
+            }
+        };
+        let context = Context {
+            rates: rates::load(connection, tenant.id, &stored.foreign_days(&purchases, tenant)).await?,
+            openings: openings::decoded(&bodies)?,
+            owners,
+            purchases,
+            tenant,
+        };
+        stored.hand_over(&mut facts, &context)?;
     }
     Ok(facts)
 }
 
 /// Which customer each subject belongs to, and back.
-struct Owners {
+pub(super) struct Owners {
     of: HashMap<i64, CustomerId>,
-    subjects: HashMap<CustomerId, Vec<i64>>,
+    /// The subjects of each customer.
+    pub subjects: HashMap<CustomerId, Vec<i64>>,
 }
 
 impl Owners {
-    fn new(links: &[subject::Model]) -> Result<Self, StoreError> {
+    /// By links.
+    pub fn new(links: &[subject::Model]) -> Result<Self, StoreError> {
         let mut owners = Self { of: HashMap::with_capacity(links.len()), subjects: HashMap::new() };
         for link in links {
             let customer = CustomerId::try_from(link.customer_id).map_err(|_| StoreError::Sealed("customer id"))?;
@@ -67,32 +84,42 @@ impl Owners {
         Ok(owners)
     }
 
-    fn of(&self, subject: i64) -> Result<CustomerId, StoreError> {
+    /// The customer of a subject.
+    pub fn of(&self, subject: i64) -> Result<CustomerId, StoreError> {
         self.of.get(&subject).copied().ok_or(StoreError::Sealed("a fact without a customer"))
     }
 }
 
+/// What facts mean in: whose they are, what they are converted by, and what is there besides.
+pub(super) struct Context<'a> {
+    pub owners: Owners,
+    pub purchases: Purchases,
+    pub rates: Rates,
+    pub openings: BTreeMap<i64, Opening>,
+    pub tenant: &'a Tenant,
+}
+
 /// An order that a refund names: whose it is, and what it says.
-struct NamedPurchase {
+pub(super) struct NamedPurchase {
     at: i64,
     amount_minor: i64,
     currency: i32,
 }
 
 /// Purchases that refunds name, by subject, source and event id.
-type Purchases = HashMap<super::Key, NamedPurchase>;
+pub(super) type Purchases = HashMap<super::Key, NamedPurchase>;
 
 /// Subject, instant, amount, channel, currency, profit and lines of an order.
-type StoredOrder = (i64, i64, i64, String, i32, Option<i64>, Vec<u8>);
+pub(super) type StoredOrder = (i64, i64, i64, String, i32, Option<i64>, Vec<u8>);
 
 /// Subject, instant, kind, score, channel, and what it is about.
 type StoredFeedback = (i64, i64, i32, Option<i64>, String, String);
 
 /// What lies in the tables, in the currencies that it came in.
 #[derive(Default)]
-struct Stored {
+pub(super) struct Stored {
     orders: Vec<StoredOrder>,
-    refunds: Vec<refund_fact::Model>,
+    pub refunds: Vec<refund_fact::Model>,
     /// Subject, instant, kind, channel, source, what it is about, and case state.
     interactions: Vec<(i64, i64, i32, String, String, String, i32)>,
     feedback: Vec<StoredFeedback>,
@@ -116,12 +143,7 @@ impl Stored {
             .all(connection)
             .await?;
         self.orders.extend(orders);
-        let refunds = refund_fact::Entity::find()
-            .filter(refund_fact::Column::TenantId.eq(tenant.0))
-            .filter(subjects.contain(refund_fact::Column::SubjectId))
-            .all(connection)
-            .await?;
-        self.refunds.extend(refunds);
+        self.refunds.extend(refunds_of(connection, tenant, subjects).await?);
         let interactions: Vec<(i64, i64, i32, String, String, String, i32)> = interaction_fact::Entity::find()
             .select_only()
             .columns([Interaction::SubjectId, Interaction::OccurredAt, Interaction::Kind, Interaction::Channel])
@@ -145,8 +167,21 @@ impl Stored {
         Ok(())
     }
 
+    /// Reads refunds alone, of subjects that are sorted.
+    pub async fn read_refunds(
+        &mut self,
+        connection: &impl ConnectionTrait,
+        tenant: TenantId,
+        subjects: &[i64],
+    ) -> Result<(), StoreError> {
+        for subjects in Numbers::queries(subjects) {
+            self.refunds.extend(refunds_of(connection, tenant, &subjects).await?);
+        }
+        Ok(())
+    }
+
     /// The orders that refunds name. After a merge they may hang on another subject of the same customer.
-    async fn purchases(
+    pub async fn purchases(
         &self,
         connection: &impl ConnectionTrait,
         tenant: TenantId,
@@ -174,7 +209,7 @@ impl Stored {
     }
 
     /// The currencies and local days whose rates are wanted.
-    fn foreign_days(&self, purchases: &Purchases, tenant: &Tenant) -> Vec<(i32, i32)> {
+    pub fn foreign_days(&self, purchases: &Purchases, tenant: &Tenant) -> Vec<(i32, i32)> {
         let orders = self.orders.iter().map(|order| (order.4, order.1));
         let refunds = self.refunds.iter().map(|refund| (refund.currency, refund.occurred_at));
         let purchases = purchases.values().map(|purchase| (purchase.currency, purchase.at));
@@ -189,26 +224,22 @@ impl Stored {
     fn hand_over(
         self,
         facts: &mut HashMap<CustomerId, CustomerFacts>,
-        owners: &Owners,
-        purchases: &Purchases,
-        rates: &Rates,
-        tenant: &Tenant,
+        context: &Context<'_>,
     ) -> Result<(), StoreError> {
-        for (subject, at, amount, channel, currency, profit, lines) in self.orders {
-            let facts = facts.entry(owners.of(subject)?).or_default();
-            let at = Instant::from_micros(at);
-            let base = |minor| rates.base(minor, currency, tenant.zone.local_day(at), tenant.currency);
-            let Some(amount_minor) = base(amount) else {
-                facts.without_rate += 1;
-                continue;
-            };
-            let profit_minor = profit.and_then(base);
-            let lines = order_lines(&lines, base, currency, tenant)?;
-            facts.orders.push(OrderFact { at, amount_minor, profit_minor, channel, lines });
+        let owners = &context.owners;
+        for (subject, opening) in &context.openings {
+            facts.entry(owners.of(*subject)?).or_default().opening.add(opening);
+        }
+        for order in self.orders {
+            let facts = facts.entry(owners.of(order.0)?).or_default();
+            match context.order(order)? {
+                Some(order) => facts.orders.push(order),
+                None => facts.without_rate += 1,
+            }
         }
         for refund in self.refunds {
             let facts = facts.entry(owners.of(refund.subject_id)?).or_default();
-            match refund_fact(refund, owners, purchases, rates, tenant)? {
+            match context.refund(refund)? {
                 Some(refund) => facts.refunds.push(refund),
                 None => facts.without_rate += 1,
             }
@@ -225,6 +256,18 @@ impl Stored {
         }
         Ok(())
     }
+}
+
+async fn refunds_of(
+    connection: &impl ConnectionTrait,
+    tenant: TenantId,
+    subjects: &Numbers,
+) -> Result<Vec<refund_fact::Model>, StoreError> {
+    Ok(refund_fact::Entity::find()
+        .filter(refund_fact::Column::TenantId.eq(tenant.0))
+        .filter(subjects.contain(refund_fact::Column::SubjectId))
+        .all(connection)
+        .await?)
 }
 
 /// The lines of an order, in the base currency.
@@ -247,43 +290,76 @@ fn order_lines(
     Ok(lines)
 }
 
-/// A refund in the base currency: at the rate of its purchase, if that is of the same currency, so that all of a purchase given back is
-/// all of it. `None`: it waits for a rate.
-fn refund_fact(
-    refund: refund_fact::Model,
-    owners: &Owners,
-    purchases: &Purchases,
-    rates: &Rates,
-    tenant: &Tenant,
-) -> Result<Option<RefundFact>, StoreError> {
-    let at = Instant::from_micros(refund.occurred_at);
-    let base = |minor, currency, at| rates.base(minor, currency, tenant.zone.local_day(at), tenant.currency);
-    let mut rate_of = at;
-    let mut purchase = Purchase::Any;
-    if !refund.order_event_id.is_empty() {
-        purchase = Purchase::Missing;
-        // The refund's own subject first, the others by their numbers.
-        let mut subjects = owners.subjects.get(&owners.of(refund.subject_id)?).cloned().unwrap_or_default();
+impl Context<'_> {
+    fn base(&self, minor: i64, currency: i32, at: Instant) -> Option<i64> {
+        self.rates.base(minor, currency, self.tenant.zone.local_day(at), self.tenant.currency)
+    }
+
+    /// An order in the base currency. `None`: it waits for a rate.
+    pub fn order(
+        &self,
+        (_, at, amount, channel, currency, profit, lines): StoredOrder,
+    ) -> Result<Option<OrderFact>, StoreError> {
+        let at = Instant::from_micros(at);
+        let base = |minor| self.base(minor, currency, at);
+        let Some(amount_minor) = base(amount) else { return Ok(None) };
+        let profit_minor = profit.and_then(base);
+        let lines = order_lines(&lines, base, currency, self.tenant)?;
+        Ok(Some(OrderFact { at, amount_minor, profit_minor, channel, lines }))
+    }
+
+    /// The subjects whose order a refund may be of: its own first, the others of the customer by their numbers.
+    fn subjects(&self, refund: &refund_fact::Model) -> Result<Vec<i64>, StoreError> {
+        let mut subjects = self.owners.subjects.get(&self.owners.of(refund.subject_id)?).cloned().unwrap_or_default();
         subjects.sort_unstable_by_key(|subject| (*subject != refund.subject_id, *subject));
+        Ok(subjects)
+    }
+
+    /// The order that a refund names, if it is there.
+    pub fn purchase(&self, refund: &refund_fact::Model) -> Result<Option<(&super::Key, &NamedPurchase)>, StoreError> {
+        if refund.order_event_id.is_empty() {
+            return Ok(None);
+        }
         let key = |subject| (subject, refund.source.clone(), refund.order_event_id.clone());
-        let named = subjects.into_iter().find_map(|subject| purchases.get_key_value(&key(subject)));
-        if let Some((key, order)) = named {
+        Ok(self.subjects(refund)?.into_iter().find_map(|subject| self.purchases.get_key_value(&key(subject))))
+    }
+
+    /// Whether the order that a refund names was dropped.
+    fn names_dropped(&self, refund: &refund_fact::Model) -> Result<bool, StoreError> {
+        if self.openings.is_empty() {
+            return Ok(false);
+        }
+        let mark = mark(&refund.source, &refund.order_event_id);
+        let dropped = |subject| self.openings.get(subject).is_some_and(|opening| opening.marks.contains(&mark));
+        Ok(self.subjects(refund)?.iter().any(dropped))
+    }
+
+    /// A refund in the base currency: at the rate of its purchase, if that is of the same currency, so that all of a purchase given back is
+    /// all of it. One of a purchase that was dropped is of none in particular. `None`: it waits for a rate.
+    pub fn refund(&self, refund: refund_fact::Model) -> Result<Option<RefundFact>, StoreError> {
+        let at = Instant::from_micros(refund.occurred_at);
+        let mut rate_of = at;
+        let mut purchase = Purchase::Any;
+        if let Some((key, order)) = self.purchase(&refund)? {
             let bought = Instant::from_micros(order.at);
             if order.currency == refund.currency {
                 rate_of = bought;
             }
-            if let Some(amount_minor) = base(order.amount_minor, order.currency, bought) {
-                purchase = Purchase::Known { key: key.clone(), at: bought, amount_minor };
-            }
+            purchase = match self.base(order.amount_minor, order.currency, bought) {
+                Some(amount_minor) => Purchase::Known { key: key.clone(), at: bought, amount_minor },
+                None => Purchase::Missing,
+            };
+        } else if !refund.order_event_id.is_empty() && !self.names_dropped(&refund)? {
+            purchase = Purchase::Missing;
         }
+        let amount_minor = self.base(refund.amount_minor, refund.currency, rate_of);
+        let (subject_id, id) = (refund.subject_id, (refund.source, refund.event_id));
+        Ok(amount_minor.map(|amount_minor| RefundFact { at, subject_id, id, amount_minor, purchase }))
     }
-    let amount_minor = base(refund.amount_minor, refund.currency, rate_of);
-    let id = (refund.source, refund.event_id);
-    Ok(amount_minor.map(|amount_minor| RefundFact { at, subject_id: refund.subject_id, id, amount_minor, purchase }))
 }
 
 /// What an interaction says of a ticket or a complaint.
-fn case(kind: i32, state: i32, source: String, about: &str) -> Option<CaseEvent> {
+pub(super) fn case(kind: i32, state: i32, source: String, about: &str) -> Option<CaseEvent> {
     let resolved = match CaseState::try_from(state).ok()? {
         CaseState::Opened => false,
         CaseState::Resolved => true,

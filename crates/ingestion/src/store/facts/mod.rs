@@ -4,10 +4,12 @@
 
 mod events;
 mod load;
+mod old;
 mod read;
 mod scan;
 
 pub use load::of_customers;
+pub use old::{drop_old, subjects_with_old};
 pub use read::{Place, Reader};
 pub use scan::Scan;
 
@@ -27,6 +29,9 @@ pub const KEYS_PER_QUERY: usize = 500;
 
 /// The tables of facts that hang on subjects.
 pub const TABLES: [&str; 4] = ["order_fact", "refund_fact", "interaction_fact", "feedback_fact"];
+
+/// The tables beside them: what is noted of facts in other currencies, and what facts that were dropped amount to.
+const BESIDE: [&str; 2] = ["foreign_fact", "opening_balance"];
 
 /// A fact of a customer on its way into its table.
 pub trait StoredEvent: Sized {
@@ -117,10 +122,10 @@ async fn hashes<E: StoredEvent>(
     Ok(found)
 }
 
-/// Takes all facts of these subjects away, up to [`KEYS_PER_QUERY`] of them. Returns how many rows that were.
+/// Takes all facts of these subjects away, and what is left of those that were dropped, up to [`KEYS_PER_QUERY`] of them. Returns how many rows that were.
 pub async fn delete(transaction: &DatabaseTransaction, tenant: TenantId, subjects: &[i64]) -> Result<u64, StoreError> {
     let mut removed = 0;
-    for table in TABLES.into_iter().chain(["foreign_fact"]) {
+    for table in TABLES.into_iter().chain(BESIDE) {
         let statement =
             of_subjects(transaction.get_database_backend(), &format!("DELETE FROM {table}"), tenant, subjects);
         removed += transaction.execute_raw(statement).await?.rows_affected();
@@ -128,10 +133,10 @@ pub async fn delete(transaction: &DatabaseTransaction, tenant: TenantId, subject
     Ok(removed)
 }
 
-/// How many facts of a subject there are, of every kind.
+/// How many facts of a subject there are, of every kind, and whether there is something left of those that were dropped.
 pub async fn count(connection: &impl ConnectionTrait, tenant: TenantId, subject: i64) -> Result<u64, StoreError> {
     let mut count = 0;
-    for table in TABLES.into_iter().chain(["foreign_fact"]) {
+    for table in TABLES.into_iter().chain(BESIDE) {
         let select = format!("SELECT count(*) AS facts FROM {table}");
         let statement = of_subjects(connection.get_database_backend(), &select, tenant, &[subject]);
         let row = connection.query_one_raw(statement).await?;
