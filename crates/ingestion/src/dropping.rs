@@ -10,7 +10,7 @@ use crate::store::privacy::{self, Hold};
 use crate::store::{facts, identities, retention};
 use crate::worker::FeatureWorker;
 use quintile_chain::context::WorkError;
-use quintile_store::{StoreError, feed};
+use quintile_store::{StoreError, failpoint, feed};
 
 /// Subjects of one step: what is live waits no longer than one step takes.
 const SUBJECTS_PER_STEP: i64 = 10_000;
@@ -75,5 +75,8 @@ async fn drop_part(worker: &FeatureWorker, subjects: &[i64], horizons: &Horizons
         let seq = feed::next_seq(&transaction, tenant.id, FACTS).await?;
         feed::publish(&transaction, tenant.id, FACTS, seq, &touched).await?;
     }
-    Ok(transaction.commit().await?)
+    failpoint::reach("retention", "before_commit").await;
+    transaction.commit().await?;
+    failpoint::reach("retention", "after_commit").await;
+    Ok(())
 }

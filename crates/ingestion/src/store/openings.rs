@@ -123,15 +123,14 @@ struct Case {
 impl Body {
     fn of(opening: &Opening) -> Self {
         let mut day_before = 0;
+        let cases = opening.cases.iter().map(|((complaint, (source, about)), (at, resolved))| Case {
+            complaint: *complaint,
+            source: source.clone(),
+            about: about.clone(),
+            at: at.micros(),
+            resolved: *resolved,
+        });
         let day_steps = opening.days.iter().map(|day| day - std::mem::replace(&mut day_before, *day)).collect();
-        let case =
-            |((complaint, (source, about)), (at, resolved)): (&(bool, (String, String)), &(Instant, bool))| Case {
-                complaint: *complaint,
-                source: source.clone(),
-                about: about.clone(),
-                at: at.micros(),
-                resolved: *resolved,
-            };
         Self {
             first_order: opening.first_order.map(Instant::micros),
             last_order: opening.last_order.map(Instant::micros),
@@ -152,7 +151,7 @@ impl Body {
             csat_count: opening.csat_count,
             nps_at: opening.nps.map(|(at, _)| at.micros()),
             nps_score: opening.nps.map_or(0, |(_, score)| score),
-            cases: opening.cases.iter().map(case).collect(),
+            cases: cases.collect(),
         }
     }
 

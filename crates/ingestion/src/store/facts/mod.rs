@@ -122,7 +122,8 @@ async fn hashes<E: StoredEvent>(
     Ok(found)
 }
 
-/// Takes all facts of these subjects away, and what is left of those that were dropped, up to [`KEYS_PER_QUERY`] of them. Returns how many rows that were.
+/// Takes all facts of these subjects away, and what is left of those that were dropped, up to [`KEYS_PER_QUERY`] of them. Returns how many
+/// rows that were.
 pub async fn delete(transaction: &DatabaseTransaction, tenant: TenantId, subjects: &[i64]) -> Result<u64, StoreError> {
     let mut removed = 0;
     for table in TABLES.into_iter().chain(BESIDE) {

@@ -20,6 +20,9 @@ use roaring::RoaringBitmap;
 use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect, Statement};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+/// Subject, source, event id, instant, kind, channel, what it is about, and case state.
+type OldInteraction = (i64, String, String, i64, i32, String, String, i32);
+
 /// The horizon of each of [`TABLES`].
 fn by_table(horizons: &Horizons) -> impl Iterator<Item = (&'static str, Instant)> {
     let horizons = [horizons.order, horizons.order, horizons.interaction, horizons.feedback];
@@ -193,7 +196,7 @@ impl Old {
     ) -> Result<(), StoreError> {
         for subjects in Numbers::queries(subjects) {
             // What was said stays sealed, and goes unread.
-            let rows: Vec<(i64, String, String, i64, i32, String, String, i32)> = interaction_fact::Entity::find()
+            let rows: Vec<OldInteraction> = interaction_fact::Entity::find()
                 .select_only()
                 .columns([Interaction::SubjectId, Interaction::Source, Interaction::EventId, Interaction::OccurredAt])
                 .columns([Interaction::Kind, Interaction::Channel, Interaction::About, Interaction::CaseState])
