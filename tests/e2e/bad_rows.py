@@ -123,11 +123,6 @@ BAD_ROWS = {
 }
 
 
-def reason_of(reject):
-    values = reject.DESCRIPTOR.fields_by_name["reason"].enum_type.values_by_number
-    return values[reject.reason].name.removeprefix("ERROR_REASON_")
-
-
 def echoed(message):
     """The canary's two halves, and the digits of the bad telephone number, in an answer."""
     data = message.SerializeToString()
@@ -141,7 +136,7 @@ def a_bad_row_rejects_that_row_only_and_its_value_is_never_echoed(shared, wrong)
     request = facts.batch(facts.order(good, "one"), row, facts.order(good, "two"))
     answer = client.call("IngestService/IngestBatch", request)
     assert (answer.applied, answer.duplicates, [reject.row for reject in answer.rejects]) == (2, 0, [1]), answer
-    assert reason_of(answer.rejects[0]) in reasons, answer
+    assert facts.reason_of(answer.rejects[0]) in reasons, answer
     assert answer.rejects[0].message and answer.rejects[0].field, answer
     assert echoed(answer) == []
     assert questions.features(client, questions.find(client, good)).orders == 2

@@ -93,7 +93,7 @@ def an_event_with_another_body_is_rejected_and_the_first_one_stays(service, new)
     answer = service.call("IngestService/IngestBatch", facts.batch(facts.order(new, "e", cents=770_077),
                                                                    facts.order(new, "other")))
     assert (answer.applied, answer.duplicates, [reject.row for reject in answer.rejects]) == (1, 0, [0])
-    assert reason_of(answer.rejects[0]) == "BODY_CONFLICT"
+    assert facts.reason_of(answer.rejects[0]) == "BODY_CONFLICT"
     assert b"7700" not in answer.SerializeToString()
     features = questions.features(service, questions.find(service, new))
     assert facts.cents_of(features.net_revenue) == 2_000
@@ -117,9 +117,3 @@ def a_repeated_request_id_takes_nothing_in_again(service, new):
 def a_request_id_that_is_no_uuid_is_refused(service, new, request_id):
     request = {"request_id": request_id, "rows": [facts.order(new, "e")]}
     service.refused("IngestService/IngestBatch", request).must_be(INVALID_ARGUMENT, "INVALID_FIELD")
-
-
-def reason_of(reject):
-    """The reason's name without the enum's prefix."""
-    values = reject.DESCRIPTOR.fields_by_name["reason"].enum_type.values_by_number
-    return values[reject.reason].name.removeprefix("ERROR_REASON_")

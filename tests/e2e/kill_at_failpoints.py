@@ -45,11 +45,12 @@ def lose_a_stream(suite, point):
         suite.process.kill()
         heard.until_ended()
     acked = heard.responses[-1].acked_offset
-    assert acked == (sent - 1 if point in (NOT_COMMITTED, NOT_ANSWERED) else sent)
+    # A worker may come to its point for the batch before, while the last one is on its way.
+    assert acked == sent - 1 or (point in WORKERS and acked == sent)
     admin = kill_and_start(suite)
     # What comes later would make up for what was lost, since it touches the same customers.
     stored = sales.assert_what_is_stored_is_there_once(admin, STREAM)
-    assert stored == (sent - 1 if point == NOT_COMMITTED else sent)
+    assert stored in {NOT_COMMITTED: [sent - 1], NOT_ANSWERED: [sent]}.get(point, range(acked, sent + 1))
     sales.finish(admin, STREAM, acked - 1, BATCHES)
     sales.assert_all_is_there_once(admin, BATCHES)
     listeners.assert_nothing_was_missed(admin, BATCHES, segment.name)

@@ -107,3 +107,9 @@ def day_of(timestamp):
     """The UTC day of a google.protobuf.Timestamp, which has to be a midnight."""
     assert timestamp.nanos == 0 and timestamp.seconds % 86400 == 0, timestamp
     return date(1970, 1, 1) + timedelta(days=timestamp.seconds // 86400)
+
+
+def reason_of(reject):
+    """The reason's name without the enum's prefix."""
+    values = reject.DESCRIPTOR.fields_by_name["reason"].enum_type.values_by_number
+    return values[reject.reason].name.removeprefix("ERROR_REASON_")
