@@ -1,13 +1,14 @@
 //! Who is who: identities to subjects, subjects to customers, and numbers for new ones.
 
 use super::customers::StoredCustomer;
-use super::entities::{counter, identity, subject};
+use super::entities::counter;
 use super::keys::TenantKeys;
 use crate::intake::Identity;
 use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_store::StoreError;
 use quintile_store::bulk::{Column, OnConflict, Target};
-use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, Statement};
+use sea_orm::sea_query::ArrayType;
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, Statement, Value};
 use std::collections::HashMap;
 
 /// Keys of one query: under the parameter limits of both databases.
@@ -51,32 +52,49 @@ pub async fn resolve(
     let mut by_hash: Vec<(Vec<u8>, &Identity)> =
         identities.iter().map(|identity| (keys.identity_hash(identity), *identity)).collect();
     by_hash.sort_unstable();
-    let mut subjects: HashMap<Vec<u8>, i64> = HashMap::with_capacity(by_hash.len());
-    for chunk in by_hash.chunks(KEYS_PER_QUERY) {
-        let rows = identity::Entity::find()
-            .filter(identity::Column::TenantId.eq(tenant.0))
-            .filter(identity::Column::IdentityHmac.is_in(chunk.iter().map(|(hash, _)| hash.clone())))
-            .all(connection)
-            .await?;
-        subjects.extend(rows.into_iter().map(|row| (row.identity_hmac, row.subject_id)));
-    }
-    let mut subject_ids: Vec<i64> = subjects.values().copied().collect();
-    subject_ids.sort_unstable();
-    let mut customers = HashMap::with_capacity(subject_ids.len());
-    for chunk in subject_ids.chunks(KEYS_PER_QUERY) {
-        let rows = subject::Entity::find()
-            .filter(subject::Column::TenantId.eq(tenant.0))
-            .filter(subject::Column::SubjectId.is_in(chunk.iter().copied()))
-            .all(connection)
-            .await?;
-        customers.extend(rows.into_iter().map(|row| (row.subject_id, (row.customer_id, row.home_id))));
-    }
-    let mut owners = HashMap::with_capacity(by_hash.len());
-    for (hash, identity) in by_hash {
-        let owner = subjects.get(&hash).and_then(|subject_id| Some((*subject_id, *customers.get(subject_id)?)));
-        if let Some((subject_id, (customer, home))) = owner {
-            let number = |id| CustomerId::try_from(id).map_err(|_| StoreError::Sealed("customer id"));
-            owners.insert(identity.clone(), Owner { subject_id, customer: number(customer)?, home: number(home)? });
+    let hashes: Vec<&Vec<u8>> = by_hash.iter().map(|(hash, _)| hash).collect();
+    let found = owners_of_hashes(connection, tenant, &hashes).await?;
+    let owner = |(hash, identity): (Vec<u8>, &Identity)| Some((identity.clone(), *found.get(&hash)?));
+    Ok(by_hash.into_iter().filter_map(owner).collect())
+}
+
+/// The owners of identities by their hashes: one query for all of them on PostgreSQL, lists of bounded length on SQLite.
+async fn owners_of_hashes(
+    connection: &impl ConnectionTrait,
+    tenant: TenantId,
+    hashes: &[&Vec<u8>],
+) -> Result<HashMap<Vec<u8>, Owner>, StoreError> {
+    let backend = connection.get_database_backend();
+    let per_query = if backend == DbBackend::Postgres { hashes.len().max(1) } else { KEYS_PER_QUERY };
+    let mut owners = HashMap::with_capacity(hashes.len());
+    for chunk in hashes.chunks(per_query) {
+        let blobs = chunk.iter().map(|hash| Value::from((*hash).clone()));
+        let (condition, values): (_, Vec<_>) = if backend == DbBackend::Postgres {
+            ("= ANY($2)".to_owned(), vec![Value::Array(ArrayType::Bytes, Some(Box::new(blobs.collect())))])
+        } else {
+            (
+                format!("IN ($2{})", (3..chunk.len() + 2).map(|place| format!(", ${place}")).collect::<String>()),
+                blobs.collect(),
+            )
+        };
+        let statement = Statement::from_sql_and_values(
+            backend,
+            format!(
+                "SELECT identity_hmac, subject_id, customer_id, home_id FROM identity \
+                 JOIN subject USING (tenant_id, subject_id) WHERE tenant_id = $1 AND identity_hmac {condition}"
+            ),
+            std::iter::once(Value::from(tenant.0)).chain(values),
+        );
+        for row in connection.query_all_raw(statement).await? {
+            let customer = |column| {
+                CustomerId::try_from(row.try_get::<i64>("", column)?).map_err(|_| StoreError::Sealed("customer id"))
+            };
+            let owner = Owner {
+                subject_id: row.try_get("", "subject_id")?,
+                customer: customer("customer_id")?,
+                home: customer("home_id")?,
+            };
+            owners.insert(row.try_get("", "identity_hmac")?, owner);
         }
     }
     Ok(owners)
