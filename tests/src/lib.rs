@@ -13,7 +13,7 @@ mod waiting;
 pub use backend::{Backend, SERVICE, TestStore, on};
 pub use cut_off::cut_off_after;
 pub use publishing::{FEED, TENANT, commit, logged, publish, record};
-pub use schema::{Migrator, VARIETY};
+pub use schema::{Migrator, OPTIMISTIC_FUNCTION, VARIETY};
 pub use waiting::{LIMIT, eventually};
 
 /// Makes a test of every named guarantee on either database: `sqlite::{guarantee}` and `postgres::{guarantee}`.

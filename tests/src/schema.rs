@@ -1,8 +1,9 @@
 //! The tables of the tests: those of the chassis, as services make them, and one with every type of column.
 
-use quintile_store::bulk::{OnConflict, Target};
+use quintile_store::bulk::{Kind, OnConflict, Target, optimistic_function};
 use quintile_store::migration::{create_chain_tables, create_request_table};
 use sea_orm_migration::prelude::*;
+use sea_orm_migration::sea_orm::DbBackend;
 
 /// Where bulk writes of every type go. It keeps rows that are there; a test that replaces says so itself.
 pub const VARIETY: Target = Target {
@@ -11,6 +12,9 @@ pub const VARIETY: Target = Target {
     key: &["tenant_id", "id"],
     on_conflict: OnConflict::Keep,
 };
+
+/// What writes to it optimistically on PostgreSQL.
+pub const OPTIMISTIC_FUNCTION: &str = "take_variety";
 
 /// All migrations of the tests' own service.
 pub struct Migrator;
@@ -72,6 +76,13 @@ impl MigrationTrait for M0002Variety {
             .col(ColumnDef::new(Variety::PlainBigInt).big_integer().not_null())
             .primary_key(Index::create().col(Variety::TenantId).col(Variety::Id))
             .to_owned();
-        manager.create_table(table).await
+        manager.create_table(table).await?;
+        if manager.get_database_backend() == DbBackend::Sqlite {
+            return Ok(());
+        }
+        let kinds = [Kind::Int, Kind::BigInt, Kind::NullableBigInt, Kind::Text, Kind::Bytes, Kind::Int, Kind::BigInt];
+        let columns: Vec<_> = VARIETY.columns.iter().copied().zip(kinds).collect();
+        let function = optimistic_function(OPTIMISTIC_FUNCTION, VARIETY.table, &columns);
+        manager.get_connection().execute_unprepared(&function).await.map(drop)
     }
 }

@@ -2,7 +2,7 @@
 
 use quintile_store::bulk::{Column, OnConflict, Target};
 use quintile_store::{Database, Result};
-use quintile_tests::{TestStore, VARIETY, on_both_databases};
+use quintile_tests::{OPTIMISTIC_FUNCTION, TestStore, VARIETY, on_both_databases};
 use sea_orm::{ConnectionTrait, Statement};
 
 on_both_databases! {
@@ -14,6 +14,9 @@ on_both_databases! {
     a_batch_that_breaks_a_rule_writes_nothing_at_all,
 }
 
+/// Both ways of keeping what is there.
+const KEEPING: [Target; 2] =
+    [VARIETY, Target { on_conflict: OnConflict::KeepOptimistically(OPTIMISTIC_FUNCTION), ..VARIETY }];
 const REPLACING: Target = Target { on_conflict: OnConflict::Replace(&["plain_text", "nullable_big_int"]), ..VARIETY };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,24 +93,32 @@ async fn all(database: &Database) -> Vec<Row> {
     read.collect()
 }
 
+async fn clear(database: &Database) {
+    database.writer().execute_unprepared("DELETE FROM variety").await.unwrap();
+}
+
 fn sorted(mut rows: Vec<Row>) -> Vec<Row> {
     rows.sort_unstable_by_key(|row| (row.tenant, row.id));
     rows
 }
 
 async fn every_value_comes_back_as_it_was_in_batches_of_every_size(store: TestStore) {
-    let mut expected = Vec::new();
-    for (tenant, size) in (1..).zip([1, 2, 127, 128, 129, 255, 256, 257, 1000]) {
-        let rows: Vec<_> = (0..size).map(|number| Row { tenant, ..awkward(number) }).collect();
-        assert_eq!(write(&store.database, VARIETY, &rows).await.unwrap(), size as u64, "{size} rows");
-        expected.extend(rows);
-        assert_eq!(all(&store.database).await, sorted(expected.clone()), "{size} rows");
+    for target in KEEPING {
+        clear(&store.database).await;
+        let mut expected = Vec::new();
+        for (tenant, size) in (1..).zip([1, 2, 127, 128, 129, 255, 256, 257, 1000]) {
+            let rows: Vec<_> = (0..size).map(|number| Row { tenant, ..awkward(number) }).collect();
+            assert_eq!(write(&store.database, target, &rows).await.unwrap(), size as u64, "{size} rows");
+            expected.extend(rows);
+            assert_eq!(all(&store.database).await, sorted(expected.clone()), "{size} rows");
+        }
     }
 }
 
 async fn an_empty_batch_writes_nothing(store: TestStore) {
-    assert_eq!(write(&store.database, VARIETY, &[]).await.unwrap(), 0);
-    assert_eq!(write(&store.database, REPLACING, &[]).await.unwrap(), 0);
+    for target in [KEEPING[0], KEEPING[1], REPLACING] {
+        assert_eq!(write(&store.database, target, &[]).await.unwrap(), 0);
+    }
     assert_eq!(all(&store.database).await, []);
 }
 
@@ -115,20 +126,26 @@ async fn a_batch_that_keeps_adds_the_new_rows_and_leaves_the_others(store: TestS
     let before: Vec<_> =
         (0..200).map(|number| Row { plain_text: "before".to_owned(), ..awkward(number * 2) }).collect();
     let after: Vec<_> = (0..300).map(awkward).collect();
-    assert_eq!(write(&store.database, VARIETY, &before).await.unwrap(), 200);
     let known: Vec<_> = before.iter().map(|row| row.id).collect();
     let new: Vec<_> = after.iter().filter(|row| !known.contains(&row.id)).cloned().collect();
-    assert_eq!(write(&store.database, VARIETY, &after).await.unwrap(), new.len() as u64);
-    assert_eq!(all(&store.database).await, sorted([before, new].concat()));
-    assert_eq!(write(&store.database, VARIETY, &after).await.unwrap(), 0);
+    for target in KEEPING {
+        clear(&store.database).await;
+        assert_eq!(write(&store.database, target, &before).await.unwrap(), 200);
+        assert_eq!(write(&store.database, target, &after).await.unwrap(), new.len() as u64);
+        assert_eq!(all(&store.database).await, sorted([before.clone(), new.clone()].concat()));
+        assert_eq!(write(&store.database, target, &after).await.unwrap(), 0);
+    }
 }
 
 async fn of_two_rows_with_one_key_the_first_is_kept(store: TestStore) {
     let first = awkward(5);
     let second = Row { plain_text: "second".to_owned(), ..first.clone() };
     let many = [vec![first.clone()], vec![second; 200]].concat();
-    assert_eq!(write(&store.database, VARIETY, &many).await.unwrap(), 1);
-    assert_eq!(all(&store.database).await, [first]);
+    for target in KEEPING {
+        clear(&store.database).await;
+        assert_eq!(write(&store.database, target, &many).await.unwrap(), 1);
+        assert_eq!(all(&store.database).await, std::slice::from_ref(&first));
+    }
 }
 
 async fn a_batch_that_replaces_takes_the_named_columns_alone(store: TestStore) {

@@ -72,10 +72,8 @@ async fn owners_of_hashes(
         let (condition, values): (_, Vec<_>) = if backend == DbBackend::Postgres {
             ("= ANY($2)".to_owned(), vec![Value::Array(ArrayType::Bytes, Some(Box::new(blobs.collect())))])
         } else {
-            (
-                format!("IN ($2{})", (3..chunk.len() + 2).map(|place| format!(", ${place}")).collect::<String>()),
-                blobs.collect(),
-            )
+            let places: Vec<String> = (2..chunk.len() + 2).map(|place| format!("${place}")).collect();
+            (format!("IN ({})", places.join(", ")), blobs.collect())
         };
         let statement = Statement::from_sql_and_values(
             backend,

@@ -7,6 +7,7 @@ mod facts;
 mod merges;
 mod retention;
 mod traits;
+mod writing;
 
 /// All migrations.
 pub struct Migrator;
@@ -24,6 +25,7 @@ impl MigratorTrait for Migrator {
             Box::new(merges::M0007Merges),
             Box::new(traits::M0008Traits),
             Box::new(retention::M0009Retention),
+            Box::new(writing::M0010WritingFacts),
         ]
     }
 }

@@ -33,7 +33,7 @@ impl StoredEvent for OrderRow {
             "profit_minor",
         ],
         key: KEY,
-        on_conflict: OnConflict::Keep,
+        on_conflict: OnConflict::KeepOptimistically("take_order_facts"),
     };
 
     fn event(&self) -> &Event {
@@ -70,7 +70,7 @@ impl StoredEvent for RefundRow {
             "order_event_id",
         ],
         key: KEY,
-        on_conflict: OnConflict::Keep,
+        on_conflict: OnConflict::KeepOptimistically("take_refund_facts"),
     };
 
     fn event(&self) -> &Event {
@@ -107,7 +107,7 @@ impl StoredEvent for InteractionRow {
             "sealed_text",
         ],
         key: KEY,
-        on_conflict: OnConflict::Keep,
+        on_conflict: OnConflict::KeepOptimistically("take_interaction_facts"),
     };
 
     fn event(&self) -> &Event {
@@ -144,7 +144,7 @@ impl StoredEvent for FeedbackRow {
             "sealed_text",
         ],
         key: KEY,
-        on_conflict: OnConflict::Keep,
+        on_conflict: OnConflict::KeepOptimistically("take_feedback_facts"),
     };
 
     fn event(&self) -> &Event {
