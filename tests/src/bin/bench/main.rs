@@ -12,6 +12,7 @@ mod ingest;
 mod load;
 mod p1;
 mod p2;
+mod p2w;
 mod p6;
 mod p6a;
 mod peer_postgres;
@@ -71,18 +72,20 @@ enum Row {
     P1,
     P1s,
     P2,
+    P2w,
     P6,
     P6a,
 }
 
 impl Row {
-    const ALL: [Self; 5] = [Self::P1, Self::P1s, Self::P2, Self::P6, Self::P6a];
+    const ALL: [Self; 6] = [Self::P1, Self::P1s, Self::P2, Self::P2w, Self::P6, Self::P6a];
 
     async fn measure(self, stage: &Stage, report: &mut Report) -> anyhow::Result<()> {
         match self {
             Self::P1 => p1::measure(stage, report, Store::Postgres).await,
             Self::P1s => p1::measure(stage, report, Store::Sqlite).await,
             Self::P2 => p2::measure(stage, report).await,
+            Self::P2w => p2w::measure(stage, report).await,
             Self::P6 => p6::measure(stage, report).await,
             Self::P6a => p6a::measure(stage, report),
         }
