@@ -182,6 +182,23 @@ def a_trait_is_read_as_what_it_reads_may_be_read(shared, admin, new):
         admin.call("TraitService/DeleteTrait", {"name": f"traits/{new[:20]}-{trait_id}"})
 
 
+def whether_a_hidden_trait_has_a_value_does_not_show(fresh):
+    admin = fresh.client("admin")
+    policies.publish(admin, policies.role_like(admin, "analyst", "no-money", forms={"FINANCIAL": {"form": "MASK_FORM_REDACTED"}}))
+    client = policies.client_of(fresh, "no-money")
+    # Two who differ in nothing but what they paid.
+    position = questions.take_in(admin, facts.order("much", "o", days=40, cents=150_000), facts.order("little", "o", days=40, cents=700),
+                                 facts.order("much", "p", days=9, cents=1_000), facts.order("little", "p", days=9, cents=1_000)).facts_position
+    traits.define(admin, "last-large", "ORDER", "LAST", "at", "amount >= 1000")
+    traits.done(admin, traits.define(admin, "large", "ORDER", "COUNT", "", "amount >= 1000", window_days=100))
+    questions.wait_for(admin, position)
+    much, little = (questions.find(admin, customer) for customer in ("much", "little"))
+    assert traits.values(admin, much) == {"last-large": facts.days_before(40), "large": 1}
+    assert traits.values(admin, little) == {"last-large": None, "large": 0}
+    seen = [client.call("FeatureService/GetFeatures", {"name": f"{name}/features"}).features for name in (much, little)]
+    assert seen[0] == seen[1] and [value.key for value in seen[0].traits] == ["large", "last-large"]
+
+
 def a_trait_is_defined_once_and_a_repeated_request_is_known(admin, new):
     request = {"trait_id": new, "trait": traits.definition("ORDER", "COUNT"), "request_id": str(uuid.uuid4())}
     begun = admin.call("TraitService/CreateTrait", request)

@@ -173,7 +173,8 @@ def what_is_older_than_the_horizon_is_refused_and_what_is_not_is_taken_in(fresh)
     wait_until_dropped(admin)
     rows = [facts.order("ann", "at", days=731), facts.order("ann", "before", order_time="1996-06-29T23:59:59.999999Z"),
             facts.refund("ann", "refund", days=732), facts.interaction("ann", "visit", days=2_000), facts.feedback("ann", "word", days=2_000)]
-    answer = admin.call("IngestService/IngestBatch", facts.batch(*rows))
+    request = facts.batch(*rows)
+    answer = admin.call("IngestService/IngestBatch", request)
     assert [(each.row, facts.reason_of(each), each.field) for each in answer.rejects] == [
         (1, "TOO_OLD", "order.order_time"), (2, "TOO_OLD", "refund.refund_time")], answer
     assert answer.applied == 3
@@ -184,6 +185,9 @@ def what_is_older_than_the_horizon_is_refused_and_what_is_not_is_taken_in(fresh)
     waiting.until(lambda: facts_of(admin, "ann") == {("interaction", "visit"), ("feedback", "word")}, "the order to go")
     again = admin.call("IngestService/IngestBatch", facts.batch(rows[0]))
     assert (again.applied, again.duplicates, len(again.rejects)) == (0, 0, 1), again
+    # The request that brought it is known: nothing that was taken in then is refused now.
+    repeated = admin.call("IngestService/IngestBatch", request)
+    assert (repeated.applied, repeated.duplicates, [each.row for each in repeated.rejects]) == (0, 5, []), repeated
     assert questions.features(admin, questions.find(admin, "ann")).orders == 1
 
 
@@ -216,6 +220,46 @@ def merged_parted_and_erased_customers_have_the_balances_of_their_identities(fre
     assert all(each.remaining == 0 for each in admin.call("PrivacyService/GetErasure", {"name": erasure.name}).receipts)
     questions.wait_for(admin, questions.take_in(admin, facts.order("c1", "after")).facts_position)
     assert questions.features(admin, questions.find(admin, "c1")).orders == 1
+
+
+def what_is_left_of_dropped_facts_is_given_to_the_person(fresh):
+    admin = fresh.client("admin")
+    lines = [{"product": "p", "category": category, "amount": facts.dollars(cents)} for category, cents in (("tea", 400), ("pots", 100))]
+    opened = {"kind": "INTERACTION_KIND_COMPLAINT", "case_state": "CASE_STATE_OPENED", "about": "case 7"}
+    rows = [facts.order("ann", "o1", days=2_000, cents=500, lines=lines, profit=facts.dollars(120)),
+            facts.order("ann", "o2", days=1_500, cents=900), facts.refund("ann", "r1", days=1_400, cents=950),
+            facts.interaction("ann", "i1", days=1_300, **opened), facts.feedback("ann", "f1", days=1_200, score=4),
+            facts.feedback("ann", "f2", days=1_100, kind="FEEDBACK_KIND_NPS", score=9), facts.order("ann", "new", days=3, cents=50)]
+    questions.wait_for(admin, questions.take_in(admin, *rows).facts_position)
+    name = questions.find(admin, "ann")
+    assert not given(admin, name).HasField("opening_balance")
+    keep(admin, **DAYS)
+    wait_until_dropped(admin)
+    admin.call("PrivacyService/RestrictProcessing", {"name": name})
+    export = given(admin, name)
+    held = export.opening_balance
+    assert (export.restricted, [order.event_id for order in export.orders]) == (True, ["new"])
+    assert (held.orders, held.refunds, held.interactions, held.feedback_count) == (2, 1, 1, 2)
+    moneys = (held.gross_revenue, held.profit, held.first_date_revenue, held.refunded, held.unmatched_refunds)
+    assert [facts.cents_of(money) for money in moneys] == [1_400, 120, 500, 950, 0]
+    assert {each.category: facts.cents_of(each.revenue) for each in held.categories} == {"tea": 400, "pots": 100}
+    assert (held.csat_count, held.csat_sum, held.last_nps) == (1, 4, 9)
+    assert [(each.complaint, each.source, each.about, each.resolved) for each in held.cases] == [(True, facts.SOURCE, "case 7", False)]
+    times = {"first_order_time": 2_000, "last_order_time": 1_500, "last_interaction_time": 1_300, "last_nps_time": 1_100}
+    for field, days in times.items():
+        assert getattr(held, field).ToJsonString() == facts.days_before(days), field
+    assert [facts.days_before(days)[:10] for days in (2_000, 1_500)] == [
+        f"{date.year:04}-{date.month:02}-{date.day:02}" for date in held.purchase_dates]
+
+
+def given(client, name):
+    """Everything that is held about a person, in one message."""
+    parts = list(client.start("PrivacyService/ExportPersonalData", [{"name": name}], seconds=waiting.SECONDS))
+    assert parts[-1].complete
+    whole = type(parts[0])()
+    for part in parts:
+        whole.MergeFrom(part)
+    return whole
 
 
 def killed_while_it_drops_a_suite_drops_the_rest_and_counts_nothing_twice(backend):

@@ -24,7 +24,7 @@ pub const DELETE: &str = "DeleteTrait";
 /// Customers of one part, which is one transaction.
 const CUSTOMERS_PER_PART: i64 = 2_500;
 /// Parts of one step: what is live waits no longer than one step takes.
-const PARTS_PER_STEP: i64 = 8;
+const PARTS_PER_STEP: i64 = 4;
 
 /// Begins to bring a trait to customers, or to take it from them, up to the number `last`.
 pub async fn begin(

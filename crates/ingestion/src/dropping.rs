@@ -11,11 +11,14 @@ use crate::store::{facts, identities, retention};
 use crate::worker::FeatureWorker;
 use quintile_chain::context::WorkError;
 use quintile_store::{StoreError, failpoint, feed};
+use std::collections::BTreeMap;
 
-/// Subjects of one step: what is live waits no longer than one step takes.
+/// Subjects that one step looks at.
 const SUBJECTS_PER_STEP: i64 = 10_000;
 /// Facts of one part, which is one transaction; those of one subject are not parted.
 const FACTS_PER_PART: i64 = 2_000;
+/// Parts of one step: what is live waits no longer than one step takes.
+const PARTS_PER_STEP: usize = 4;
 
 /// Moves the horizons, or drops the next facts. Returns whether there may be more to do.
 pub async fn step(worker: &FeatureWorker) -> Result<bool, WorkError> {
@@ -46,21 +49,31 @@ async fn go_on(worker: &FeatureWorker, horizons: &Horizons, next: i64) -> Result
     let last = identities::last_number(reader, tenant).await?;
     let end = last.min(next.saturating_add(SUBJECTS_PER_STEP - 1));
     let old = facts::subjects_with_old(reader, tenant, (next, end), horizons).await?;
-    let (mut part, mut size) = (Vec::new(), 0);
-    for (subject, facts) in old {
-        part.push(subject);
-        size += facts;
-        if size >= FACTS_PER_PART {
-            drop_part(worker, &part, horizons).await?;
-            (part, size) = (Vec::new(), 0);
-        }
-    }
-    if !part.is_empty() {
+    let mut parts = parts(old);
+    let left = parts.split_off(parts.len().min(PARTS_PER_STEP));
+    for part in parts {
         drop_part(worker, &part, horizons).await?;
     }
+    let next = left.first().and_then(|part| part.first().copied());
     let transaction = worker.begin().await?;
-    retention::pass(&transaction, tenant, (end < last).then_some(end + 1)).await?;
+    retention::pass(&transaction, tenant, next.or((end < last).then_some(end + 1))).await?;
     Ok(transaction.commit().await?)
+}
+
+/// Subjects with so many old facts each, in parts.
+fn parts(subjects: BTreeMap<i64, i64>) -> Vec<Vec<i64>> {
+    let (mut parts, mut size) = (Vec::new(), FACTS_PER_PART);
+    for (subject, facts) in subjects {
+        if size >= FACTS_PER_PART {
+            parts.push(Vec::new());
+            size = 0;
+        }
+        if let Some(part) = parts.last_mut() {
+            part.push(subject);
+        }
+        size += facts;
+    }
+    parts
 }
 
 /// Drops the old facts of the customers of some subjects.

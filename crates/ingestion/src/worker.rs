@@ -46,9 +46,10 @@ pub async fn run(service: Service, tenant: Arc<Tenant>) -> Result<(), WorkError>
     let now = MachineInstant::now();
     let mut worker = FeatureWorker { service, tenant, place, written: now, looked: now };
     loop {
-        worker.catch_up().await?;
-        if backfill::step(&worker).await? || dropping::step(&worker).await? {
-            // Behind what is live, and without a pause.
+        // In turns, a part each: neither facts that keep coming nor long work hold the others up.
+        let is_busy = worker.catch_up().await?;
+        let has_worked = backfill::step(&worker).await? || dropping::step(&worker).await?;
+        if is_busy || has_worked {
             continue;
         }
         let wake = worker.service.wake.clone();
@@ -77,36 +78,35 @@ impl FeatureWorker {
         Ok(transaction)
     }
 
-    /// Takes in all facts that are there and all that time has changed.
-    async fn catch_up(&mut self) -> Result<(), WorkError> {
+    /// Takes in the facts that are there and a part of what time has changed. Returns whether there may be more.
+    async fn catch_up(&mut self) -> Result<bool, WorkError> {
         let runtime = self.service.runtime.clone();
-        loop {
-            // Read before the facts: what is acknowledged later may be later than this.
-            let now = runtime.business.now();
-            let since = self.looked.elapsed();
-            self.looked = MachineInstant::now();
-            let (touched, last) =
-                facts_feed::touched_after(runtime.database.reader(), self.tenant.id, FACTS, self.place.facts_position)
-                    .await?;
-            if !touched.is_empty() {
-                let customers: Vec<_> = touched.iter().map(CustomerId).collect();
-                let in_bulk = customers.len() as f64 > BULK_CUSTOMERS_PER_SECOND * since.max(TICK).as_secs_f64();
-                self.recompute_all(customers, now, last).await?;
-                // A short round holds nobody up.
-                if in_bulk && self.looked.elapsed() > TICK {
-                    self.give_way(self.looked.elapsed()).await?;
-                }
-                continue;
+        // Read before the facts: what is acknowledged later may be later than this.
+        let now = runtime.business.now();
+        let since = self.looked.elapsed();
+        self.looked = MachineInstant::now();
+        let (touched, last) =
+            facts_feed::touched_after(runtime.database.reader(), self.tenant.id, FACTS, self.place.facts_position)
+                .await?;
+        if !touched.is_empty() {
+            let customers: Vec<_> = touched.iter().map(CustomerId).collect();
+            let in_bulk = customers.len() as f64 > BULK_CUSTOMERS_PER_SECOND * since.max(TICK).as_secs_f64();
+            self.recompute_all(customers, now, last).await?;
+            // A short round holds nobody up.
+            if in_bulk && self.looked.elapsed() > TICK {
+                self.give_way(self.looked.elapsed()).await?;
             }
-            while self.tick(now).await? {}
-            let watermark = Watermark { facts_position: self.place.facts_position, time: Some(now) };
-            self.write_watermark(now).await?;
-            let progress = runtime.progress.of(self.tenant.id);
-            if progress.watermark() != watermark {
-                progress.raise(watermark);
-            }
-            return Ok(());
         }
+        if self.tick(now).await? {
+            return Ok(true);
+        }
+        let watermark = Watermark { facts_position: self.place.facts_position, time: Some(now) };
+        self.write_watermark(now).await?;
+        let progress = runtime.progress.of(self.tenant.id);
+        if progress.watermark() != watermark {
+            progress.raise(watermark);
+        }
+        Ok(!touched.is_empty())
     }
 
     /// After work that took so long, leaves the machine to those who bring facts for three times as long, or until they bring no more: a
@@ -320,19 +320,20 @@ fn message(features: Features, tenant: &Tenant, as_of: Instant) -> FeaturesMessa
 }
 
 /// The values of traits. The facts are sorted.
+/// An entry of every trait: whether a customer has a value is for those alone who may see it.
 fn values(traits: &[DefinedTrait], facts: &CustomerFacts, tenant: &Tenant, as_of: Instant) -> Vec<TraitValue> {
     let value = |defined: &DefinedTrait| {
-        let amount = defined.computed.amount(facts, as_of, &tenant.zone)?;
         let sensitivity = defined.computed.class() as i32;
         let mut value = TraitValue { key: defined.id.clone(), sensitivity, ..TraitValue::default() };
-        match amount {
-            Amount::Integer(integer) => value.integer = Some(integer),
-            Amount::Number(number) => value.number = Some(number),
-            Amount::Money(minor) => value.money = Some(convert::money(tenant.currency, minor)),
-            Amount::Text(text) => value.text = Some(text),
-            Amount::Time(instant) => value.time = Some(convert::timestamp(instant)),
+        match defined.computed.amount(facts, as_of, &tenant.zone) {
+            Some(Amount::Integer(integer)) => value.integer = Some(integer),
+            Some(Amount::Number(number)) => value.number = Some(number),
+            Some(Amount::Money(minor)) => value.money = Some(convert::money(tenant.currency, minor)),
+            Some(Amount::Text(text)) => value.text = Some(text),
+            Some(Amount::Time(instant)) => value.time = Some(convert::timestamp(instant)),
+            None => {}
         }
-        Some(value)
+        value
     };
-    traits.iter().filter_map(value).collect()
+    traits.iter().map(value).collect()
 }

@@ -1,11 +1,13 @@
 //! Everything that is held about a person, in parts: from ingestion's own tables, then from the other services with the caller's
 //! own rights.
 
+use super::opening_balance;
+use crate::features::Opening;
 use crate::intake::Declared;
 use crate::store::customers::StoredCustomer;
 use crate::store::facts::{Place, Reader};
 use crate::store::keys::TenantKeys;
-use crate::store::{consents, erasures, identities};
+use crate::store::{consents, erasures, identities, openings};
 use crate::{Service, worker};
 use futures::SinkExt;
 use futures::channel::mpsc;
@@ -79,6 +81,7 @@ impl Export {
         self.part.restricted = self.customer.restricted_at.is_some();
         self.send_consents().await?;
         self.send_facts().await?;
+        self.add_opening_balance().await?;
         self.send_rejects().await?;
         self.add_derived().await?;
         self.send_membership_changes().await?;
@@ -136,6 +139,19 @@ impl Export {
                 self.send_if_large().await?;
             }
         }
+    }
+
+    async fn add_opening_balance(&mut self) -> Result<(), Stopped> {
+        let (reader, tenant) = (self.service.runtime.database.reader(), self.caller.tenant());
+        let subjects = stored(consents::subjects(reader, tenant.id, self.customer.id).await)?;
+        let bodies = stored(openings::bodies(reader, tenant.id, &subjects).await)?;
+        let balances = stored(openings::decoded(&bodies))?;
+        let mut whole = Opening::default();
+        for balance in balances.values() {
+            whole.add(balance);
+        }
+        self.part.opening_balance = (!balances.is_empty()).then(|| opening_balance::message(whole, tenant.currency));
+        self.send_if_large().await
     }
 
     async fn send_rejects(&mut self) -> Result<(), Stopped> {

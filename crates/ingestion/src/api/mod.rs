@@ -11,6 +11,7 @@ mod features;
 mod identities;
 mod ingest;
 pub mod lookups;
+mod opening_balance;
 mod privacy;
 mod rejects;
 mod retention;

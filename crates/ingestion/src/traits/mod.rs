@@ -106,13 +106,13 @@ impl Trait {
         }
     }
 
-    /// The earliest instant after `as_of` at which a fact that counts leaves the window. What begins to count is known elsewhere: a fact
-    /// is ahead for every feature. `facts` are sorted.
+    /// The earliest instant after `as_of` at which a fact leaves the window, whether it counts or not: the instant is shown to those who must
+    /// not learn what the filter reads. What begins to count is known elsewhere: a fact is ahead for every feature. `facts` are sorted.
     pub fn next_change(&self, facts: &CustomerFacts, as_of: Instant, zone: &TimeZone) -> Option<Instant> {
         if self.window_days == 0 {
             return None;
         }
-        let oldest = self.counted(facts, as_of, zone).next()?;
+        let oldest = self.in_window(facts, as_of, zone).next()?;
         Some(leaves_window(oldest.at(), self.window_days, as_of, zone))
     }
 
@@ -123,12 +123,22 @@ impl Trait {
         as_of: Instant,
         zone: &TimeZone,
     ) -> impl Iterator<Item = FactRow<'a>> + 'a {
+        self.in_window(facts, as_of, zone).filter(|row| self.matches(row))
+    }
+
+    /// The facts of its kind in the window.
+    fn in_window<'a>(
+        &'a self,
+        facts: &'a CustomerFacts,
+        as_of: Instant,
+        zone: &TimeZone,
+    ) -> impl Iterator<Item = FactRow<'a>> + 'a {
         let from = if self.window_days == 0 {
             Instant::from_micros(i64::MIN)
         } else {
             zone.days_before(as_of, self.window_days)
         };
-        rows(self.fact, facts, from, as_of).filter(|row| self.matches(row))
+        rows(self.fact, facts, from, as_of)
     }
 
     fn matches(&self, row: &FactRow<'_>) -> bool {

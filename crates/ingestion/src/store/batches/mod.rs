@@ -150,7 +150,12 @@ impl<'a> Intake<'a> {
         let (facts, too_old) = self.parted(batch.facts);
         self.register_unknown(&facts).await?;
         let mut tally = Tally { rejects: batch.rejects, ..Tally::default() };
-        tally.rejects.extend(too_old);
+        if repeated {
+            // They came before, and may have been taken in: the horizon has moved since.
+            tally.duplicates += too_old.len();
+        } else {
+            tally.rejects.extend(too_old);
+        }
         let mut kinds = Kinds::default();
         for (row, fact) in facts {
             match fact {
