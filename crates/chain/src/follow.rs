@@ -3,6 +3,7 @@
 use crate::context::{Runtime, WorkError};
 use crate::feed::Removed;
 use crate::progress::Watermark;
+use futures::FutureExt;
 use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::time::Instant;
 use quintile_proto::types::{CustomerRecord, WatchRecordsResponse};
@@ -119,33 +120,97 @@ async fn follow_stream<W: Worker>(
     place: &mut Place,
     worker: &mut W,
 ) -> Result<(), WorkError> {
-    let progress = runtime.progress.of(tenant);
-    let mut written = MachineInstant::now();
-    while let Some(message) = upstream.message().await? {
-        let next = Place { cursor: message.cursor, ..place.clone() };
-        let mut step = Step { runtime, tenant, feed, old: place.clone(), new: next };
+    let mut following = Following {
+        runtime,
+        tenant,
+        feed,
+        cursor: place.cursor.clone(),
+        place,
+        worker,
+        ahead: None,
+        written: MachineInstant::now(),
+    };
+    loop {
+        // In turns: neither what comes nor a midnight, at which many are due at once, holds the other up.
+        let message = match following.ahead {
+            None => Some(upstream.message().await?),
+            Some(_) => upstream.message().now_or_never().transpose()?,
+        };
+        match message {
+            Some(Some(message)) => following.take(message).await?,
+            Some(None) => return Ok(()),
+            None => {}
+        }
+        if let Some(time) = following.ahead {
+            following.tick(time).await?;
+        }
+    }
+}
+
+/// A worker on one stream.
+struct Following<'a, W> {
+    runtime: &'a Runtime,
+    tenant: TenantId,
+    feed: &'static str,
+    /// Behind the last message.
+    cursor: String,
+    /// What is written down.
+    place: &'a mut Place,
+    worker: &'a mut W,
+    /// The business time that upstream has reached, if the worker is not through with what changes by then.
+    ahead: Option<Instant>,
+    written: MachineInstant,
+}
+
+impl<'a, W: Worker> Following<'a, W> {
+    /// A step from what is written down to behind the last message.
+    fn step(&self) -> Step<'a> {
+        let new = Place { cursor: self.cursor.clone(), ..self.place.clone() };
+        Step { runtime: self.runtime, tenant: self.tenant, feed: self.feed, old: self.place.clone(), new }
+    }
+
+    /// Takes a message in, and tells that the facts up to its position are.
+    async fn take(&mut self, message: WatchRecordsResponse) -> Result<(), WorkError> {
+        self.cursor = message.cursor;
+        let mut step = self.step();
         let removed = removals(&message.removed_customer_ids, &message.erased_customer_ids)?;
         if !message.records.is_empty() || !removed.is_empty() {
-            worker.take(message.records, removed, &mut step).await?;
+            self.worker.take(message.records, removed, &mut step).await?;
         }
         if let Some(watermark) = message.watermark.as_ref().map(Watermark::from_message) {
-            if let Some(time) = watermark.time {
-                runtime.business.advance_to(time);
-                step.reach(time);
-                while worker.tick(time, &mut step).await? {}
-            }
             step.new.facts_position = watermark.facts_position;
-            // Facts are written down at once, time alone now and then: it can always be gone through again.
-            if step.new.facts_position != step.old.facts_position || written.elapsed() >= WRITE_WATERMARK {
+            if step.new.facts_position != step.old.facts_position {
                 let transaction = step.begin().await?;
                 step.commit(transaction).await?;
-                written = MachineInstant::now();
             }
-            progress.raise(watermark);
+            self.runtime.progress.of(self.tenant).raise(Watermark { time: None, ..watermark });
+            if let Some(time) = watermark.time {
+                self.runtime.business.advance_to(time);
+                self.ahead = Some(time);
+            }
         }
-        *place = step.old;
+        *self.place = step.old;
+        Ok(())
     }
-    Ok(())
+
+    /// Goes through a part of what changes by `time`, and tells of it with the last one.
+    async fn tick(&mut self, time: Instant) -> Result<(), WorkError> {
+        let mut step = self.step();
+        step.reach(time);
+        if !self.worker.tick(time, &mut step).await? {
+            self.ahead = None;
+            // Time alone is written down now and then: it can always be gone through again.
+            if self.written.elapsed() >= WRITE_WATERMARK {
+                let transaction = step.begin().await?;
+                step.commit(transaction).await?;
+                self.written = MachineInstant::now();
+            }
+            let watermark = Watermark { facts_position: step.old.facts_position, time: Some(time) };
+            self.runtime.progress.of(self.tenant).raise(watermark);
+        }
+        *self.place = step.old;
+        Ok(())
+    }
 }
 
 /// Who a message says is no more.
