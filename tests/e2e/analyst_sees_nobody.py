@@ -109,7 +109,9 @@ def those_who_may_see_everything_get_the_profile_whole(world, role):
     assert (customer.birth_date.year, customer.birth_date.month, customer.birth_date.day) == (1987, 3, 14)
     assert list(profile.missing_parts) == []
     assert world.segment in profile.segments and world.label in profile.labels
-    assert profile.features.orders == 3 and profile.scores.frequency == 3
+    # Three, and one of long ago that is kept no longer.
+    told = facts.expected([(10, 9_000), (20, 9_000), (30, 9_000), (1_000, 700)])
+    assert (profile.features.orders, profile.scores.frequency) == (told["orders"], told["f"])
 
 
 REFUSED = [

@@ -203,7 +203,7 @@ def an_export_holds_every_planted_value_for_an_administrator_and_masks_for_other
     assert [refund.event_id for part in parts for refund in part.refunds] == ["early-1", "early-0", "given"]
     assert [each.text for part in parts for each in (*part.interactions, *part.feedback)] == [canaries.SAID] * 2
     assert [reject.order.event_id for part in parts for reject in part.rejects] == ["refused"]
-    assert [part.features.orders for part in parts if part.HasField("features")] == [3]
+    assert [part.features.orders for part in parts if part.HasField("features")] == [4]
     assert sum(part.HasField("scores") for part in parts) == sum(part.HasField("stage") for part in parts) == 1
     assert [p for part in parts for p in part.labels] == [world.label]
     assert [p for part in parts for p in part.segments] == [world.segment]

@@ -48,6 +48,9 @@ FIELDS = {
     "quintile.ingestion.v1.Feedback.text": FOREIGN,
     "quintile.ingestion.v1.AcquisitionSpend.amount": AMOUNTS,
     "quintile.ingestion.v1.WaitingFact.waiting_amount": AMOUNTS,
+    **{f"quintile.ingestion.v1.OpeningBalance.{money}": AMOUNTS for money in (
+        "gross_revenue", "profit", "first_date_revenue", "refunded", "unmatched_refunds")},
+    "quintile.ingestion.v1.CategoryRevenue.revenue": AMOUNTS,
     "quintile.type.v1.Features.gross_revenue": AMOUNTS,
     "quintile.type.v1.Features.refunded": AMOUNTS,
     "quintile.type.v1.Features.unmatched_refunds": AMOUNTS,

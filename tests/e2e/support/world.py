@@ -2,7 +2,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from support import canaries, facts, questions, traits
+from support import canaries, facts, questions, traits, waiting
 from support.ingest_stream import connection
 
 SEGMENT_ID = "planted"
@@ -50,6 +50,15 @@ def plant_traits(admin):
     traits.done(admin, operation)
 
 
+def drop_what_is_old(admin):
+    """Of the canary too there are facts that are kept no longer, and an opening balance in their place."""
+    line = {"product": "teapot", "category": "kitchen", "quantity": 1, "amount": facts.dollars(700), "cost": facts.dollars(300)}
+    questions.take_in(admin, facts.order(canaries.SOURCE_ID, "long-ago", days=1_000, cents=700, lines=[line]),
+                      facts.refund(canaries.SOURCE_ID, "long-ago", days=990, cents=200))
+    admin.call("RetentionService/UpdateRetention", {"retention": {"order_days": 731}})
+    waiting.until(lambda: admin.call("RetentionService/GetRetention").complete, "old facts to be dropped")
+
+
 def populate(suite):
     """Plants the canary customer with orders, a live segment, an ingest stream, a reject and another customer."""
     admin = suite.client("admin")
@@ -69,6 +78,7 @@ def populate(suite):
         answer = stream.send(0, [*orders, facts.customer("bystander", display_name=canaries.NAME), refused])
     assert (answer.applied, len(answer.rejects)) == (4, 1), answer
     answer = plant_other_facts(admin)
+    drop_what_is_old(admin)
     plant_traits(admin)
     segment = admin.call("SegmentService/CreateSegment",
                          {"segment_id": SEGMENT_ID, "segment": {"expression": facts.TARGET}})
