@@ -48,8 +48,9 @@ pub async fn run(service: Service, tenant: Arc<Tenant>) -> Result<(), WorkError>
     loop {
         // In turns, a part each: neither facts that keep coming nor long work hold the others up.
         let is_busy = worker.catch_up().await?;
-        let has_worked = backfill::step(&worker).await? || dropping::step(&worker).await?;
-        if is_busy || has_worked {
+        let is_backfilling = backfill::step(&worker).await?;
+        let is_dropping = dropping::step(&worker).await?;
+        if is_busy || is_backfilling || is_dropping {
             continue;
         }
         let wake = worker.service.wake.clone();
@@ -319,8 +320,7 @@ fn message(features: Features, tenant: &Tenant, as_of: Instant) -> FeaturesMessa
     }
 }
 
-/// The values of traits. The facts are sorted.
-/// An entry of every trait: whether a customer has a value is for those alone who may see it.
+/// An entry of every trait: whether a customer has a value is for those alone who may see it. The facts are sorted.
 fn values(traits: &[DefinedTrait], facts: &CustomerFacts, tenant: &Tenant, as_of: Instant) -> Vec<TraitValue> {
     let value = |defined: &DefinedTrait| {
         let sensitivity = defined.computed.class() as i32;

@@ -137,12 +137,11 @@ impl Target {
     }
 }
 
-/// What PostgreSQL is asked to run once, before the first batch that is kept optimistically: it makes the function of this name, for a table and
-/// its columns.
+/// What PostgreSQL is asked to run once, before the first batch that is kept optimistically: it makes the function of this name, for a table
+/// and its columns.
 ///
-/// `ON CONFLICT` takes and gives a lock for every row, and writes to the log twice: half of what an insert costs. So the function inserts
-/// without it first, and with it where that meets a row that is there. What it meets is caught within: nothing of it is in the server's log,
-/// as it would be if a client caught it.
+/// `ON CONFLICT` takes and gives a lock for every row, and writes to the log twice. So the function inserts without it first, and with it where
+/// that meets a row that is there. What it meets is caught within: nothing of it is in the server's log, as it would be if a client caught it.
 pub fn optimistic_function(name: &str, table: &str, columns: &[(&str, Kind)]) -> String {
     let (names, kinds): (Vec<_>, Vec<_>) = columns.iter().copied().unzip();
     let types: Vec<_> = kinds.iter().map(|kind| format!("{}[]", kind.pg_type())).collect();
