@@ -69,10 +69,10 @@ impl<L: Link> Worker for Deriver<L> {
             let computed = record.features.as_ref().and_then(|features| convert::sent_instant(features.as_of.as_ref()));
             let as_of = step.reached().max(computed.unwrap_or_default());
             let next_change = self.link.derive(&self.tenant, &mut record, as_of);
-            let before = known.get(&record.customer_id).filter(|known| !known.is_tombstone());
-            let before = before.map(feed::decode).transpose()?;
+            let stored = known.get(&record.customer_id);
+            let before = stored.filter(|stored| !stored.is_tombstone()).map(feed::decode).transpose()?;
             if before.is_none_or(|before| settled(before) != settled(record.clone())) {
-                changed.push(Derived { record, next_change });
+                changed.push(Derived { record, next_change, is_new: stored.is_none() });
             }
         }
         let removed = removed.into_iter();
@@ -94,7 +94,7 @@ impl<L: Link> Worker for Deriver<L> {
         for row in &due {
             let mut record = feed::decode(row)?;
             let next_change = self.link.derive(&self.tenant, &mut record, to);
-            changed.push(Derived { record, next_change });
+            changed.push(Derived { record, next_change, is_new: false });
         }
         feed::publish(&transaction, self.tenant.id, L::FEED, Changes { changed, ..Changes::default() }).await?;
         step.commit_part(transaction).await?;

@@ -28,6 +28,8 @@ pub struct Derived {
     pub record: CustomerRecord,
     /// When it changes by itself. `None`: never.
     pub next_change: Option<Instant>,
+    /// Whether nothing is stored of the customer yet, not even that it is no more.
+    pub is_new: bool,
 }
 
 /// A customer that has left derived state.
@@ -67,19 +69,21 @@ pub async fn publish(
     }
     let seq = feed::next_seq(transaction, tenant, feed).await?;
     let mut touched = RoaringBitmap::new();
-    let mut rows = Vec::with_capacity(changes.changed.len() + changes.removed.len());
+    let (mut new, mut others) = (Vec::new(), Vec::with_capacity(changes.changed.len() + changes.removed.len()));
     for derived in changes.changed {
         let customer =
             CustomerId::try_from(derived.record.customer_id).map_err(|_| StoreError::Sealed("customer id"))?;
         touched.insert(customer.0);
         let (next_change, body) = (derived.next_change, derived.record.encode_to_vec());
+        let rows = if derived.is_new { &mut new } else { &mut others };
         rows.push(Record { customer, seq, next_change, body, erased: false });
     }
     for removed in changes.removed {
         touched.insert(removed.customer.0);
-        rows.push(Record::tombstone(removed.customer, seq, removed.erased));
+        others.push(Record::tombstone(removed.customer, seq, removed.erased));
     }
-    records::write(transaction, tenant, rows).await?;
+    records::insert(transaction, tenant, new).await?;
+    records::write(transaction, tenant, others).await?;
     feed::publish(transaction, tenant, feed, seq, &touched).await
 }
 

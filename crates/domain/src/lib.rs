@@ -12,4 +12,5 @@ pub mod midnight;
 pub mod money;
 pub mod names;
 pub mod phone;
+pub mod revenue;
 pub mod time;

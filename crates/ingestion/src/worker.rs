@@ -223,8 +223,9 @@ async fn recompute(
         }
         let before = customer.and_then(|customer| known.get(&customer)).filter(|known| !known.is_tombstone());
         let before = before.map(feed::decode).transpose()?;
+        let is_new = customer.is_none_or(|customer| !known.contains_key(&customer));
         if before.is_none_or(|before| settled(before) != settled(derived.record.clone())) {
-            changed.push(derived);
+            changed.push(Derived { is_new, ..derived });
         }
     }
     let mut absent: Vec<_> = absent.into_iter().collect();
@@ -248,7 +249,7 @@ pub async fn compute(
     let mut computed = Vec::with_capacity(attributes.len());
     for (customer, attributes) in attributes {
         let mut facts = facts.remove(&customer).unwrap_or_default();
-        let features = features::compute(&mut facts, as_of, &tenant.zone);
+        let features = features::compute(&mut facts, as_of, &tenant.zone, tenant.revenue);
         let leaving = traits.iter().filter_map(|it| it.computed.next_change(&facts, as_of, &tenant.zone));
         let next_change = features.next_change.into_iter().chain(leaving).min();
         let features = FeaturesMessage {
@@ -263,7 +264,7 @@ pub async fn compute(
             scores: None,
             stage: None,
         };
-        computed.push(Derived { record, next_change });
+        computed.push(Derived { record, next_change, is_new: false });
     }
     Ok(computed)
 }
@@ -287,6 +288,7 @@ fn message(features: Features, tenant: &Tenant, as_of: Instant) -> FeaturesMessa
         orders: features.orders,
         purchase_days: features.purchase_days,
         net_revenue: money(features.net_revenue_minor()),
+        revenue: money(features.revenue_minor),
         average_order_value: features.average_order_minor().and_then(money),
         windows: windows.collect(),
         gap_mean_days: features.gap_mean_days(),

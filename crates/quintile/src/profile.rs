@@ -65,7 +65,7 @@ pub fn lines(profile: &Profile) -> Vec<(&'static str, String)> {
         let last = last.and_then(|last| Instant::from_parts(last.seconds, last.nanos).ok());
         lines.extend([
             ("orders", features.orders.to_string()),
-            ("revenue", output::money(features.net_revenue.as_ref())),
+            ("revenue", output::money(features.revenue.as_ref())),
             ("last order", last.map_or("-".to_owned(), |last| last.to_string())),
         ]);
         if !features.traits.is_empty() {

@@ -5,8 +5,11 @@ use crate::trust::Trust;
 use quintile_domain::ids::TenantId;
 use quintile_domain::masking::PseudonymKey;
 use quintile_domain::money::Currency;
+use quintile_domain::revenue::RevenuePolicy;
 use quintile_domain::time::TimeZone;
-use quintile_proto::access::{PolicySnapshot, RolePolicy, Tenant as TenantMessage};
+use quintile_proto::access::{
+    PolicySnapshot, RevenuePolicy as RevenuePolicyMessage, RolePolicy, Tenant as TenantMessage,
+};
 use std::collections::HashMap;
 use std::sync::Arc;
 use thiserror::Error;
@@ -28,6 +31,8 @@ pub struct Tenant {
     pub zone: TimeZone,
     /// What its money is in.
     pub currency: Currency,
+    /// How refunds count in revenue.
+    pub revenue: RevenuePolicy,
     /// The key of its keyed hashes. `None`: not told to this service, and then nothing is hashed.
     pub pseudonyms: Option<PseudonymKey>,
 }
@@ -92,9 +97,19 @@ impl Tenant {
             id: TenantId(message.number),
             zone: TimeZone::from_name(&message.time_zone).map_err(|_| problem("unknown time zone"))?,
             currency: Currency::from_code(&message.base_currency).map_err(|_| problem("unknown currency"))?,
+            revenue: revenue_policy(message.revenue_policy()),
             pseudonyms: message.pseudonym_key.as_slice().try_into().ok().map(PseudonymKey::new),
             name,
         })
+    }
+}
+
+/// What a snapshot of a version that knew no policies means by it, too.
+fn revenue_policy(message: RevenuePolicyMessage) -> RevenuePolicy {
+    match message {
+        RevenuePolicyMessage::Gross => RevenuePolicy::Gross,
+        RevenuePolicyMessage::Unspecified | RevenuePolicyMessage::Net => RevenuePolicy::Net,
+        RevenuePolicyMessage::Netted => RevenuePolicy::Netted,
     }
 }
 

@@ -53,7 +53,7 @@ pub fn rfm_input(tenant: &Tenant, record: &CustomerRecord) -> RfmInput {
     RfmInput {
         last_order: convert::sent_instant(features.last_order_time.as_ref()),
         orders: features.orders,
-        net_revenue_minor: convert::sent_minor(features.net_revenue.as_ref(), tenant.currency).unwrap_or_default(),
+        revenue_minor: convert::sent_minor(features.revenue.as_ref(), tenant.currency).unwrap_or_default(),
     }
 }
 

@@ -49,6 +49,14 @@ pub enum FieldId {
     LastNps = 36,
     OpenComplaints = 37,
     OpenTickets = 38,
+    Revenue = 39,
+    AcquisitionCampaign = 40,
+    AcquiredAt = 41,
+    Country = 42,
+    Currency = 43,
+    Gender = 44,
+    IncomeBand = 45,
+    Household = 46,
 }
 
 /// What rules, access control and authors know of a field.
@@ -61,10 +69,10 @@ struct Definition {
 }
 
 const fn define(field: FieldId, name: &'static str, ty: Type, description: &'static str) -> Definition {
-    // Every amount of money is financial; of the rest, the region alone tells something about a person.
     let sensitivity = match (ty, field) {
         (Type::Money, _) => Sensitivity::Financial,
-        (_, FieldId::Region) => Sensitivity::Location,
+        (_, FieldId::Region | FieldId::Country) => Sensitivity::Location,
+        (_, FieldId::Gender | FieldId::IncomeBand | FieldId::Household) => Sensitivity::Demographic,
         _ => Sensitivity::None,
     };
     Definition { field, name, ty, sensitivity, description }
@@ -73,7 +81,7 @@ const fn define(field: FieldId, name: &'static str, ty: Type, description: &'sta
 const CONSENT: &str = "\"given\" or \"objected\"; missing: the customer has said neither";
 
 /// In the order of their ids, which start at 1 and leave no gap.
-const DEFINITIONS: [Definition; 38] = [
+const DEFINITIONS: [Definition; 46] = [
     define(FieldId::Recency, "rfm.r", Type::Int, "recency score, 1-5, 5 best; missing without orders"),
     define(FieldId::Frequency, "rfm.f", Type::Int, "frequency score, 1-5, 5 best; missing without orders"),
     define(FieldId::Monetary, "rfm.m", Type::Int, "monetary score, 1-5, 5 best; missing without orders"),
@@ -106,12 +114,7 @@ const DEFINITIONS: [Definition; 38] = [
     define(FieldId::Orders, "orders", Type::Int, "orders so far"),
     define(FieldId::PurchaseDays, "purchase_days", Type::Int, "distinct local calendar days with an order"),
     define(FieldId::NetRevenue, "net_revenue", Type::Money, "revenue so far, net of refunds"),
-    define(
-        FieldId::AverageOrderValue,
-        "average_order_value",
-        Type::Money,
-        "net revenue per order; missing without orders",
-    ),
+    define(FieldId::AverageOrderValue, "average_order_value", Type::Money, "revenue per order; missing without orders"),
     define(FieldId::Orders30, "orders_30", Type::Int, "orders of the last 30 days"),
     define(FieldId::Orders90, "orders_90", Type::Int, "orders of the last 90 days"),
     define(FieldId::Orders365, "orders_365", Type::Int, "orders of the last 365 days"),
@@ -142,6 +145,19 @@ const DEFINITIONS: [Definition; 38] = [
     ),
     define(FieldId::OpenComplaints, "open_complaints", Type::Int, "complaints that are not resolved"),
     define(FieldId::OpenTickets, "open_tickets", Type::Int, "support tickets that are not resolved"),
+    define(FieldId::Revenue, "revenue", Type::Money, "revenue so far, refunds counted by the tenant's policy"),
+    define(FieldId::AcquisitionCampaign, "acquisition_campaign", Type::Text, "the campaign by which the customer came"),
+    define(
+        FieldId::AcquiredAt,
+        "acquired_at",
+        Type::Instant,
+        "the beginning of the local day on which the customer came",
+    ),
+    define(FieldId::Country, "country", Type::Text, "country, as its two letters of ISO 3166-1"),
+    define(FieldId::Currency, "currency", Type::Text, "the currency that the customer pays in, such as \"EUR\""),
+    define(FieldId::Gender, "gender", Type::Text, "gender in the tenant's own words"),
+    define(FieldId::IncomeBand, "income_band", Type::Text, "band of the income in the tenant's own words"),
+    define(FieldId::Household, "household", Type::Text, "whom the customer lives with, in the tenant's own words"),
 ];
 
 impl FieldId {
@@ -163,6 +179,31 @@ impl FieldId {
     /// What rules call the field, such as `rfm.r`.
     pub const fn name(self) -> &'static str {
         self.definition().name
+    }
+
+    /// Whether it is an attribute of the customer: no purchase and no passing of time changes it.
+    pub const fn is_attribute(self) -> bool {
+        matches!(
+            self,
+            Self::Kind
+                | Self::Owner
+                | Self::Region
+                | Self::Department
+                | Self::Language
+                | Self::AcquisitionChannel
+                | Self::AcquisitionCampaign
+                | Self::AcquiredAt
+                | Self::Country
+                | Self::Currency
+                | Self::Gender
+                | Self::IncomeBand
+                | Self::Household
+                | Self::ConsentMarketing
+                | Self::ConsentProfiling
+                | Self::ConsentAnalytics
+                | Self::ConsentSupport
+                | Self::ConsentThirdParty
+        )
     }
 
     /// The type of the field's values.
@@ -236,7 +277,7 @@ mod tests {
             assert_eq!(FieldId::from_id(field.id()), Some(field));
         }
         assert_eq!(FieldId::from_id(0), None);
-        assert_eq!(FieldId::from_id(39), None);
+        assert_eq!(FieldId::from_id(47), None);
     }
 
     #[test]
@@ -255,10 +296,11 @@ mod tests {
     }
 
     #[test]
-    fn money_is_financial_the_region_is_a_location_and_the_rest_tells_nothing() {
+    fn money_places_and_circumstances_have_their_classes_and_the_rest_tells_nothing() {
         for field in FieldId::all() {
             let expected = match field {
-                FieldId::Region => Sensitivity::Location,
+                FieldId::Region | FieldId::Country => Sensitivity::Location,
+                FieldId::Gender | FieldId::IncomeBand | FieldId::Household => Sensitivity::Demographic,
                 _ if field.ty() == Type::Money => Sensitivity::Financial,
                 _ => Sensitivity::None,
             };

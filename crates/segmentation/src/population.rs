@@ -16,9 +16,8 @@ use quintile_domain::time::{Instant, TimeZone};
 use quintile_expr::{Node, Now, Operand, Row, Rule, Schema, ValueRef};
 use quintile_proto::segmentation::MembershipCause;
 use quintile_proto::types::CustomerRecord;
-use quintile_rpc::convert;
 use quintile_rpc::policy::Tenant;
-use quintile_rpc::scope::{self, Scope};
+use quintile_rpc::scope::Scope;
 use std::collections::HashMap;
 use std::sync::Arc;
 use thiserror::Error;
@@ -84,6 +83,7 @@ pub struct Population {
     engine: Engine,
     schema: Schema,
     zone: TimeZone,
+    currency: Currency,
     label_set: LabelSet,
     cells: CellMap,
     label_rules: Vec<Rule>,
@@ -105,9 +105,9 @@ impl Population {
             let source = format!("label == {:?}", label_set.id_at(index as u8));
             label_rules.push(Rule::parse(&source, &schema).map_err(|error| built_in(error.to_string()))?);
         }
-        let zone = tenant.zone.clone();
+        let (zone, currency) = (tenant.zone.clone(), tenant.currency);
         let (engine, as_of) = (Engine::new(), Instant::default());
-        Ok(Self { engine, schema, zone, label_set, cells, label_rules, segments: Vec::new(), as_of })
+        Ok(Self { engine, schema, zone, currency, label_set, cells, label_rules, segments: Vec::new(), as_of })
     }
 
     /// The fields that rules may use.
@@ -239,7 +239,7 @@ impl Population {
     }
 
     /// What taking in an entry changes, at the population's instant. Nothing is changed yet.
-    pub fn changes(&self, entry: &Entry, currency: Currency) -> Vec<Change> {
+    pub fn changes(&self, entry: &Entry) -> Vec<Change> {
         let Ok(customer_id) = u32::try_from(entry.record.customer_id) else { return Vec::new() };
         let no_segments = |_: &str| None;
         let before = self.engine.row(customer_id, &no_segments);
@@ -247,7 +247,8 @@ impl Population {
             Some(ValueRef::Text(label)) => Some(label.to_owned()),
             _ => None,
         });
-        let cause = Self::cause(before.as_ref().map(|row| row as &dyn Row), entry);
+        let customer = entry.customer(self.currency, &self.zone);
+        let cause = Self::cause(before.as_ref().map(|row| row as &dyn Row), &customer);
         let valid_at = entry.computed_at().max(self.as_of);
         let change =
             |parent: String, entered: bool, classes| Change { parent, customer_id, entered, valid_at, cause, classes };
@@ -259,7 +260,6 @@ impl Population {
         }
         let local_day = |micros: i64| self.zone.local_day(Instant::from_micros(micros));
         let now = Now::new(self.as_of.micros(), &local_day);
-        let customer = entry.customer(currency);
         let mut memberships = HashMap::new();
         for segment in &self.segments {
             let candidate = Candidate { customer: &customer, memberships: &memberships };
@@ -296,25 +296,17 @@ impl Population {
     }
 
     /// Time is the cause of what changes while every fact stays what it was.
-    fn cause(before: Option<&dyn Row>, entry: &Entry) -> MembershipCause {
+    fn cause(before: Option<&dyn Row>, customer: &Customer<'_>) -> MembershipCause {
         let Some(before) = before else { return MembershipCause::Record };
-        let features = entry.record.features.as_ref();
-        let last_order = features.and_then(|features| convert::sent_instant(features.last_order_time.as_ref()));
-        let orders = features.map_or(0, |features| features.orders);
-        let same_last = before.value(FieldId::LastOrderAt.id()) == last_order.map(|at| ValueRef::Instant(at.micros()));
-        let same_orders = before.value(FieldId::Orders.id()) == Some(ValueRef::Int(orders));
-        let attributes = entry.record.attributes.as_ref();
-        let same_attributes = scope::FIELDS.iter().all(|(field, _)| {
-            let text = attributes.and_then(|attributes| scope::attribute(attributes, *field));
-            before.value(*field) == text.filter(|text| !text.is_empty()).map(ValueRef::Text)
-        });
-        if same_last && same_orders && same_attributes { MembershipCause::Time } else { MembershipCause::Record }
+        let is_fact = |field: &FieldId| matches!(field, FieldId::LastOrderAt | FieldId::Orders) || field.is_attribute();
+        let is_same = |field: FieldId| before.value(field.id()) == customer.value(field);
+        if FieldId::all().filter(is_fact).all(is_same) { MembershipCause::Time } else { MembershipCause::Record }
     }
 
     /// Takes an entry in, with what [`Population::changes`] said of it.
-    pub fn take(&mut self, entry: &Entry, currency: Currency, changes: &[Change]) -> Result<(), PopulationError> {
+    pub fn take(&mut self, entry: &Entry, changes: &[Change]) -> Result<(), PopulationError> {
         let customer_id = u32::try_from(entry.record.customer_id).unwrap_or(0);
-        self.engine.apply(customer_id, Some(&entry.customer(currency)))?;
+        self.engine.apply(customer_id, Some(&entry.customer(self.currency, &self.zone)))?;
         self.note(changes);
         Ok(())
     }

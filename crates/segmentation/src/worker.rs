@@ -60,7 +60,7 @@ async fn load(runtime: &Runtime, tenant: &Tenant, as_of: Instant) -> Result<Popu
         population.reserve(after).map_err(|error| refused(&error))?;
         for row in page.iter().filter(|row| !row.is_tombstone()) {
             let entry = population.entry(feed::decode(row)?);
-            population.take(&entry, tenant.currency, &[]).map_err(|error| refused(&error))?;
+            population.take(&entry, &[]).map_err(|error| refused(&error))?;
         }
     }
     population.rebalance();
@@ -106,7 +106,7 @@ impl Keeper {
         entries
             .into_iter()
             .map(|entry| {
-                let changes = population.changes(&entry, self.tenant.currency);
+                let changes = population.changes(&entry);
                 (entry, changes)
             })
             .collect()
@@ -169,7 +169,7 @@ impl Worker for Keeper {
         failpoint::reach(RECORDS, "after_commit").await;
         let mut population = self.population.population.write();
         for (entry, changes) in &compared {
-            population.take(entry, self.tenant.currency, changes).map_err(|error| refused(&error))?;
+            population.take(entry, changes).map_err(|error| refused(&error))?;
         }
         for (removed, changes) in &leaving {
             population.remove_customer(removed.customer.0, changes).map_err(|error| refused(&error))?;

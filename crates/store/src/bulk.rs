@@ -43,6 +43,9 @@ pub enum OnConflict {
     Keep,
     /// The same, where hardly ever one is there. On PostgreSQL the [`optimistic_function`] of this name writes the batch.
     KeepOptimistically(&'static str),
+    /// None is there: the keys were never given before, or were just looked for by the only one who writes them. One that is there fails the
+    /// batch.
+    Never,
     /// These columns take the new values.
     Replace(&'static [&'static str]),
 }
@@ -123,6 +126,7 @@ impl Target {
 
     fn conflict_clause(&self) -> String {
         match self.on_conflict {
+            OnConflict::Never => String::new(),
             OnConflict::Keep | OnConflict::KeepOptimistically(_) => KEEP.to_owned(),
             OnConflict::Replace(columns) => {
                 let mut clause = format!("ON CONFLICT ({}) DO UPDATE SET ", self.key.join(", "));

@@ -15,6 +15,7 @@ ADDRESS = "北京市海淀区马甸冠城园7731号"
 BIRTH_DATE = {"year": 1987, "month": 3, "day": 14}
 SOURCE_ID = "canary-id-550917"
 REGION = "north"
+REFERRER = "partner-shop 8812-vorpal"
 CONSENT_SOURCE = "told us 7731-quokka"
 # A custom attribute, declared as free text.
 NOTE_KEY, NOTE = "canary-note", "asks for Mr Bandersnatch"
@@ -25,7 +26,9 @@ OWNER = "sales"
 
 CUSTOMER = {"identities": [{"source": "shop", "id": SOURCE_ID}], "display_name": NAME, "phone": PHONE, "email": EMAIL,
             "address": ADDRESS, "birth_date": BIRTH_DATE,
-            "attributes": {"kind": "CUSTOMER_KIND_CUSTOMER", "owner": OWNER, "region": REGION, "language": "zh"}}
+            "attributes": {"kind": "CUSTOMER_KIND_CUSTOMER", "owner": OWNER, "region": REGION, "language": "zh", "country": "CN",
+                           "referrer": REFERRER, "gender": "female", "income_band": "high", "household": "alone",
+                           "interests": ["tea", "kites"], "values": ["thrift"]}}
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Hidden:
 
 # Any part that would tell: the family name, the local part of the address, the last eight digits.
 FROM_ANALYSTS = Hidden(texts=(NAME, "Quillon", "Zephyrwick", "zephyrwick", EMAIL_LOCAL, "kestrel7731", "北京市海淀区", "冠城园", "7731号",
-                              SOURCE_ID, CONSENT_SOURCE, NOTE, "Bandersnatch", "jubjub"),
+                              SOURCE_ID, REFERRER, "vorpal", CONSENT_SOURCE, NOTE, "Bandersnatch", "jubjub"),
                        digits=(NATIONAL_PHONE[-8:], NATIONAL_PHONE[:7]), birth_date=True)
 # Support sees the name, and the others in part.
 FROM_SUPPORT = Hidden(texts=(EMAIL_LOCAL, "kestrel7731", "冠城园", "7731号"), digits=(NATIONAL_PHONE[-8:], NATIONAL_PHONE[:8]),

@@ -28,7 +28,7 @@ ADDRESS = row(CLEAR, CLEAR, PART, PART, HIDDEN, HIDDEN, HIDDEN, NEVER)
 A_BIRTH = row(CLEAR, CLEAR, YEAR, YEAR, YEAR, YEAR, YEAR, NEVER)
 FOREIGN = row(CLEAR, CLEAR, CLEAR, CLEAR, HIDDEN, HIDDEN, HIDDEN, NEVER)  # Ids of other systems, and what was written freely.
 AMOUNTS = row(CLEAR, CLEAR, CLEAR, CLEAR, CLEAR, CLEAR, CLEAR, NEVER)
-PLACES = AMOUNTS
+PLACES = CIRCUMSTANCES = AMOUNTS
 
 FIELDS = {
     "quintile.ingestion.v1.SourceIdentity.id": FOREIGN,
@@ -58,9 +58,13 @@ FIELDS = {
     "quintile.type.v1.Features.repeat_revenue": AMOUNTS,
     **{f"quintile.type.v1.TraitValue.{kind}": AMOUNTS for kind in ("integer", "number", "money", "text", "time")},
     "quintile.type.v1.CustomerAttributes.region": PLACES,
+    "quintile.type.v1.CustomerAttributes.country": PLACES,
+    "quintile.type.v1.CustomerAttributes.referrer": FOREIGN,
+    **{f"quintile.type.v1.CustomerAttributes.{it}": CIRCUMSTANCES for it in ("gender", "income_band", "household", "interests", "values")},
     "quintile.type.v1.WindowActivity.revenue": AMOUNTS,
     "quintile.type.v1.WindowActivity.previous_revenue": AMOUNTS,
     "quintile.type.v1.Features.net_revenue": AMOUNTS,
+    "quintile.type.v1.Features.revenue": AMOUNTS,
     "quintile.type.v1.Features.average_order_value": AMOUNTS,
     "quintile.scoring.v1.DimensionExplanation.input": AMOUNTS,
     "quintile.scoring.v1.DimensionExplanation.to_next_better": AMOUNTS,
@@ -127,7 +131,9 @@ def seen_of(message, customer, path="", mine=True, seen=None):
         place = f"{path}.{field.name}"
         if classified(field):
             if mine:
-                given = getattr(message, field.name) if message.HasField(field.name) else None
+                value = getattr(message, field.name)
+                is_there = len(value) > 0 if field.is_repeated else message.HasField(field.name)
+                given = (list(value) if field.is_repeated else value) if is_there else None
                 seen[place] = field.full_name, given
         elif field.message_type and ours(field.message_type):
             if field.is_repeated:

@@ -2,13 +2,13 @@
 
 use super::{in_force_error, operator, store_error};
 use crate::policy::in_force::InForce;
-use crate::store::{MAX_TENANTS, NewTenant};
+use crate::store::{MAX_TENANTS, NewTenant, Terms};
 use quintile_domain::entropy::Entropy;
 use quintile_domain::money::Currency;
 use quintile_domain::names;
 use quintile_domain::time::TimeZone;
 use quintile_proto::access::tenant_service_server::TenantService;
-use quintile_proto::access::{CreateTenantRequest, ListTenantsRequest, ListTenantsResponse, Tenant};
+use quintile_proto::access::{CreateTenantRequest, ListTenantsRequest, ListTenantsResponse, RevenuePolicy, Tenant};
 use quintile_proto::types::ErrorReason;
 use quintile_rpc::policy::DEFAULT_TENANT;
 use quintile_rpc::{Answer, ApiError, Caller};
@@ -30,7 +30,7 @@ impl TenantService for TenantApi {
         caller.is_about(format!("tenants/{}", request.get_ref().tenant_id));
         let order = Order::of(request.into_inner())?;
         let store = self.in_force.store();
-        let made = store.create_tenant(&order.id, &order.time_zone, order.currency.code(), &self.entropy).await;
+        let made = store.create_tenant(&order.id, &order.terms, &self.entropy).await;
         match made.map_err(store_error)? {
             NewTenant::Created(tenant) => {
                 self.in_force.refresh().await.map_err(in_force_error)?;
@@ -62,24 +62,31 @@ impl TenantService for TenantApi {
 /// A tenant that is asked for, checked.
 struct Order {
     id: String,
-    time_zone: String,
-    currency: Currency,
+    terms: Terms,
 }
 
 impl Order {
     fn of(request: CreateTenantRequest) -> Result<Self, ApiError> {
         names::resource_id(&request.tenant_id).map_err(|error| ApiError::invalid_text("tenant_id", error))?;
         let tenant = request.tenant.unwrap_or_default();
-        let time_zone = or_default(tenant.time_zone, "UTC");
-        TimeZone::from_name(&time_zone).map_err(|error| ApiError::invalid_time("tenant.time_zone", error))?;
-        let currency = Currency::from_code(&or_default(tenant.base_currency, "USD"))
-            .map_err(|error| ApiError::invalid_money("tenant.base_currency", error))?;
-        Ok(Self { id: request.tenant_id, time_zone, currency })
+        let mut terms = Terms::default();
+        if !tenant.time_zone.is_empty() {
+            TimeZone::from_name(&tenant.time_zone)
+                .map_err(|error| ApiError::invalid_time("tenant.time_zone", error))?;
+            terms.time_zone = tenant.time_zone;
+        }
+        if !tenant.base_currency.is_empty() {
+            Currency::from_code(&tenant.base_currency)
+                .map_err(|error| ApiError::invalid_money("tenant.base_currency", error))?;
+            terms.base_currency = tenant.base_currency;
+        }
+        match RevenuePolicy::try_from(tenant.revenue_policy) {
+            Ok(RevenuePolicy::Unspecified) => {}
+            Ok(policy) => terms.revenue_policy = policy,
+            Err(_) => return Err(ApiError::invalid_field("tenant.revenue_policy", "must be one of the policies")),
+        }
+        Ok(Self { id: request.tenant_id, terms })
     }
-}
-
-fn or_default(text: String, default: &str) -> String {
-    if text.is_empty() { default.to_owned() } else { text }
 }
 
 #[cfg(test)]
@@ -95,7 +102,8 @@ mod tests {
     #[test]
     fn what_a_tenant_does_not_say_is_utc_and_dollars() {
         let order = order("acme", "", "").unwrap();
-        assert_eq!((order.time_zone.as_str(), order.currency.code()), ("UTC", "USD"));
+        assert_eq!((order.terms.time_zone.as_str(), order.terms.base_currency.as_str()), ("UTC", "USD"));
+        assert_eq!(order.terms.revenue_policy, RevenuePolicy::Net);
         assert!(Order::of(CreateTenantRequest { tenant_id: "acme".to_owned(), tenant: None }).is_ok());
     }
 
@@ -114,5 +122,8 @@ mod tests {
             let error = order(id, time_zone, currency).err().unwrap();
             assert_eq!((error.code(), error.field()), (tonic::Code::InvalidArgument, Some(field)), "{id:?}");
         }
+        let tenant = Some(Tenant { revenue_policy: 99, ..Tenant::default() });
+        let error = Order::of(CreateTenantRequest { tenant_id: "acme".to_owned(), tenant }).err().unwrap();
+        assert_eq!(error.field(), Some("tenant.revenue_policy"));
     }
 }

@@ -31,6 +31,8 @@ pub mod tenant {
         pub name: String,
         pub time_zone: String,
         pub base_currency: String,
+        /// The number of the message's value.
+        pub revenue_policy: i32,
         /// The key of keyed hashes, sealed. None: a version that knew none made the tenant.
         pub sealed_pseudonym_key: Option<Vec<u8>>,
     }

@@ -3,6 +3,7 @@
 mod checkpoints;
 mod issuers;
 mod principals;
+mod revenue_policies;
 mod revocations;
 mod signing_key_times;
 mod tenant_policies;
@@ -26,6 +27,7 @@ impl MigratorTrait for Migrator {
             Box::new(CreateKeyTables),
             Box::new(checkpoints::CreateCheckpointTables),
             Box::new(tenant_policies::CreateTenantPolicies),
+            Box::new(revenue_policies::AddRevenuePolicies),
         ]
     }
 }

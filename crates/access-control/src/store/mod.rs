@@ -26,7 +26,7 @@ use quintile_store::sealing::Key;
 use quintile_store::{Database, DatabaseUrl, Result};
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter};
-pub use tenants::{MAX_TENANTS, NewTenant};
+pub use tenants::{MAX_TENANTS, NewTenant, Terms};
 use zeroize::Zeroizing;
 
 /// The one row of the snapshot's version.

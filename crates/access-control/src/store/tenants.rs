@@ -3,7 +3,7 @@
 use super::Store;
 use super::entities::tenant;
 use quintile_domain::entropy::Entropy;
-use quintile_proto::access::Tenant;
+use quintile_proto::access::{RevenuePolicy, Tenant};
 use quintile_rpc::policy::DEFAULT_TENANT;
 use quintile_store::Result;
 use sea_orm::{
@@ -16,6 +16,23 @@ use zeroize::Zeroizing;
 pub const MAX_TENANTS: u64 = 1_000;
 /// Bytes of the key of a tenant's keyed hashes.
 const PSEUDONYM_KEY_BYTES: usize = 32;
+
+/// What a tenant is asked for with, and never changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// The IANA name of the zone in which its days begin.
+    pub time_zone: String,
+    /// The ISO 4217 code of the currency that its money is in.
+    pub base_currency: String,
+    /// How refunds count in revenue.
+    pub revenue_policy: RevenuePolicy,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self { time_zone: "UTC".to_owned(), base_currency: "USD".to_owned(), revenue_policy: RevenuePolicy::Net }
+    }
+}
 
 /// What became of a new tenant.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,13 +64,7 @@ impl Store {
     }
 
     /// Makes a tenant, under the next number.
-    pub async fn create_tenant(
-        &self,
-        id: &str,
-        time_zone: &str,
-        base_currency: &str,
-        entropy: &Entropy,
-    ) -> Result<NewTenant> {
+    pub async fn create_tenant(&self, id: &str, terms: &Terms, entropy: &Entropy) -> Result<NewTenant> {
         let transaction = self.begin_change().await?;
         let taken = tenant::Entity::find().filter(tenant::Column::Name.eq(id)).one(&transaction).await?;
         if taken.is_some() {
@@ -64,7 +75,7 @@ impl Store {
         }
         let last = tenant::Entity::find().order_by_desc(tenant::Column::Number).one(&transaction).await?;
         let number = last.map_or(1, |row| row.number + 1);
-        let row = self.new_tenant(number, id, time_zone, base_currency, entropy);
+        let row = self.new_tenant(number, id, terms, entropy);
         insert(&transaction, row.clone()).await?;
         transaction.commit().await?;
         Ok(NewTenant::Created(message(row)))
@@ -73,7 +84,7 @@ impl Store {
     /// Makes the first tenant, and the keys that tenants of an older version lack. Returns whether anything was missing.
     pub(super) async fn seed_tenant(&self, transaction: &DatabaseTransaction, entropy: &Entropy) -> Result<bool> {
         if tenant::Entity::find().count(transaction).await? == 0 {
-            insert(transaction, self.new_tenant(1, DEFAULT_TENANT, "UTC", "USD", entropy)).await?;
+            insert(transaction, self.new_tenant(1, DEFAULT_TENANT, &Terms::default(), entropy)).await?;
             return Ok(true);
         }
         let without =
@@ -90,19 +101,13 @@ impl Store {
         Ok(any)
     }
 
-    fn new_tenant(
-        &self,
-        number: i32,
-        name: &str,
-        time_zone: &str,
-        base_currency: &str,
-        entropy: &Entropy,
-    ) -> tenant::Model {
+    fn new_tenant(&self, number: i32, name: &str, terms: &Terms, entropy: &Entropy) -> tenant::Model {
         tenant::Model {
             number,
             name: name.to_owned(),
-            time_zone: time_zone.to_owned(),
-            base_currency: base_currency.to_owned(),
+            time_zone: terms.time_zone.clone(),
+            base_currency: terms.base_currency.clone(),
+            revenue_policy: terms.revenue_policy.into(),
             sealed_pseudonym_key: Some(self.new_pseudonym_key(number, entropy)),
         }
     }
@@ -127,6 +132,7 @@ async fn insert(transaction: &DatabaseTransaction, row: tenant::Model) -> Result
         name: Set(row.name),
         time_zone: Set(row.time_zone),
         base_currency: Set(row.base_currency),
+        revenue_policy: Set(row.revenue_policy),
         sealed_pseudonym_key: Set(row.sealed_pseudonym_key),
     };
     tenant::Entity::insert(row).exec_without_returning(transaction).await?;
@@ -139,6 +145,7 @@ fn message(row: tenant::Model) -> Tenant {
         number: row.number,
         time_zone: row.time_zone,
         base_currency: row.base_currency,
+        revenue_policy: row.revenue_policy,
         ..Tenant::default()
     }
 }

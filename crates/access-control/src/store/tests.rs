@@ -5,6 +5,7 @@ use super::policies::newest_policy;
 use super::*;
 use crate::signing::{SEED_BYTES, jwk};
 use quintile_domain::ids::TenantId;
+use quintile_proto::access::RevenuePolicy;
 use quintile_proto::access::revocation::Target;
 use quintile_store::StoreError;
 use rand::SeedableRng;
@@ -104,14 +105,13 @@ async fn a_tenant_bumps_the_version_and_a_refused_one_does_not() {
     let fixture = Fixture::new();
     let store = fixture.seeded(Vec::new()).await;
     let before = store.version().await.unwrap();
-    let NewTenant::Created(tenant) =
-        store.create_tenant("acme", "Asia/Shanghai", "CNY", &fixture.entropy).await.unwrap()
-    else {
+    let shanghai = Terms { time_zone: "Asia/Shanghai".to_owned(), base_currency: "CNY".to_owned(), ..Terms::default() };
+    let NewTenant::Created(tenant) = store.create_tenant("acme", &shanghai, &fixture.entropy).await.unwrap() else {
         panic!("the id is free");
     };
     assert_eq!((tenant.name.as_str(), tenant.number), ("tenants/acme", 2));
     assert_eq!(store.version().await.unwrap(), before + 1);
-    assert_eq!(store.create_tenant("acme", "UTC", "USD", &fixture.entropy).await.unwrap(), NewTenant::Taken);
+    assert_eq!(store.create_tenant("acme", &Terms::default(), &fixture.entropy).await.unwrap(), NewTenant::Taken);
     assert_eq!(store.version().await.unwrap(), before + 1);
     assert_eq!(store.tenants().await.unwrap().len(), 2);
 }
@@ -125,15 +125,19 @@ async fn tenants_are_at_most_a_thousand() {
         name: Set(format!("tenant-{number}")),
         time_zone: Set("UTC".to_owned()),
         base_currency: Set("USD".to_owned()),
+        revenue_policy: Set(RevenuePolicy::Net.into()),
         sealed_pseudonym_key: Set(None),
     });
     tenant::Entity::insert_many(rows).exec_without_returning(store.database.writer()).await.unwrap();
     assert!(matches!(
-        store.create_tenant("last", "UTC", "USD", &fixture.entropy).await.unwrap(),
+        store.create_tenant("last", &Terms::default(), &fixture.entropy).await.unwrap(),
         NewTenant::Created(_)
     ));
-    assert_eq!(store.create_tenant("one-too-many", "UTC", "USD", &fixture.entropy).await.unwrap(), NewTenant::Full);
-    assert_eq!(store.create_tenant("last", "UTC", "USD", &fixture.entropy).await.unwrap(), NewTenant::Taken);
+    assert_eq!(
+        store.create_tenant("one-too-many", &Terms::default(), &fixture.entropy).await.unwrap(),
+        NewTenant::Full
+    );
+    assert_eq!(store.create_tenant("last", &Terms::default(), &fixture.entropy).await.unwrap(), NewTenant::Taken);
 }
 
 #[tokio::test]
@@ -148,6 +152,7 @@ async fn a_tenant_of_an_older_version_has_its_key_from_the_next_start_on() {
         name: Set("old".to_owned()),
         time_zone: Set("UTC".to_owned()),
         base_currency: Set("USD".to_owned()),
+        revenue_policy: Set(RevenuePolicy::Net.into()),
         sealed_pseudonym_key: Set(None),
     };
     tenant::Entity::insert(without).exec_without_returning(store.database.writer()).await.unwrap();

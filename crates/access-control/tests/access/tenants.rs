@@ -1,5 +1,5 @@
 use crate::installation::{Installation, Process, with_token};
-use quintile_proto::access::{CreateTenantRequest, ListTenantsRequest, Tenant};
+use quintile_proto::access::{CreateTenantRequest, ListTenantsRequest, RevenuePolicy, Tenant};
 use tonic::{Code, Status};
 
 async fn create(process: &Process, token: &str, id: &str, tenant: Option<Tenant>) -> Result<Tenant, Status> {
@@ -17,6 +17,7 @@ async fn a_tenant_is_there_for_the_next_call() {
         number: 77,
         time_zone: "Asia/Shanghai".to_owned(),
         base_currency: "CNY".to_owned(),
+        revenue_policy: RevenuePolicy::Netted.into(),
         ..Tenant::default()
     };
     let made = create(&process, &admin, "acme", Some(asked.clone())).await.unwrap();

@@ -33,7 +33,20 @@ struct Attributes {
     department: Option<Text>,
     language: Option<Text>,
     acquisition_channel: Option<Text>,
+    acquisition_campaign: Option<Text>,
+    acquisition_date: Option<Time>,
+    referrer: Option<Text>,
+    country: Option<Text>,
+    currency: Option<Text>,
+    gender: Option<Text>,
+    income_band: Option<Text>,
+    household: Option<Text>,
+    interests: Option<Text>,
+    values: Option<Text>,
 }
+
+/// What parts the texts of a list.
+const SEPARATOR: char = ';';
 
 impl Fields {
     /// Reads them.
@@ -94,6 +107,16 @@ impl Attributes {
             department: Text::read(&mut keys, "department", context)?,
             language: Text::read(&mut keys, "language", context)?,
             acquisition_channel: Text::read(&mut keys, "acquisition_channel", context)?,
+            acquisition_campaign: Text::read(&mut keys, "acquisition_campaign", context)?,
+            acquisition_date: Time::read(&mut keys, "acquisition_date", context)?,
+            referrer: Text::read(&mut keys, "referrer", context)?,
+            country: Text::read(&mut keys, "country", context)?,
+            currency: Text::read(&mut keys, "currency", context)?,
+            gender: Text::read(&mut keys, "gender", context)?,
+            income_band: Text::read(&mut keys, "income_band", context)?,
+            household: Text::read(&mut keys, "household", context)?,
+            interests: Text::read(&mut keys, "interests", context)?,
+            values: Text::read(&mut keys, "values", context)?,
         };
         keys.finish()?;
         Ok(attributes)
@@ -101,20 +124,35 @@ impl Attributes {
 
     fn row(&self, line: Line) -> Result<CustomerAttributes, Problem> {
         let kind = self.kind.as_ref().map(|kind| kind.of("customer.attributes.kind", line)).transpose()?.flatten();
-        let or_empty = |field, value: Option<&Text>| text(field, value, line).map(Option::unwrap_or_default);
+        let some = |field, value: &Option<Text>| text(field, value.as_ref(), line);
+        let or_empty = |field, value: &Option<Text>| some(field, value).map(Option::unwrap_or_default);
+        let list = |field, value: &Option<Text>| or_empty(field, value).map(|texts| parted(&texts));
+        let acquired = self.acquisition_date.as_ref();
+        let acquired = acquired.map(|date| optional("customer.attributes.acquisition_date", date.date_of(line)));
         Ok(CustomerAttributes {
             kind: kind.unwrap_or_else(|| CustomerKind::Customer.into()),
-            owner: or_empty("customer.attributes.owner", self.owner.as_ref())?,
-            region: text("customer.attributes.region", self.region.as_ref(), line)?,
-            department: or_empty("customer.attributes.department", self.department.as_ref())?,
-            language: or_empty("customer.attributes.language", self.language.as_ref())?,
-            acquisition_channel: or_empty(
-                "customer.attributes.acquisition_channel",
-                self.acquisition_channel.as_ref(),
-            )?,
+            owner: or_empty("customer.attributes.owner", &self.owner)?,
+            region: some("customer.attributes.region", &self.region)?,
+            department: or_empty("customer.attributes.department", &self.department)?,
+            language: or_empty("customer.attributes.language", &self.language)?,
+            acquisition_channel: or_empty("customer.attributes.acquisition_channel", &self.acquisition_channel)?,
+            acquisition_campaign: or_empty("customer.attributes.acquisition_campaign", &self.acquisition_campaign)?,
+            acquisition_date: acquired.transpose()?.flatten(),
+            referrer: some("customer.attributes.referrer", &self.referrer)?,
+            country: some("customer.attributes.country", &self.country)?,
+            currency: or_empty("customer.attributes.currency", &self.currency)?,
+            gender: some("customer.attributes.gender", &self.gender)?,
+            income_band: some("customer.attributes.income_band", &self.income_band)?,
+            household: some("customer.attributes.household", &self.household)?,
+            interests: list("customer.attributes.interests", &self.interests)?,
+            values: list("customer.attributes.values", &self.values)?,
             ..CustomerAttributes::default()
         })
     }
+}
+
+fn parted(texts: &str) -> Vec<String> {
+    texts.split(SEPARATOR).map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect()
 }
 
 /// Values under names of their own.

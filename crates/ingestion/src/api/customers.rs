@@ -160,7 +160,7 @@ impl CustomerService for Customers {
         let given = request.customer.ok_or_else(|| ApiError::invalid_field("customer", "is required"))?;
         let id = convert::customer("customer.name", &given.name, None)?;
         let paths = request.update_mask.map(|mask| mask.paths).unwrap_or_default();
-        let (etag, attributes) = (given.etag.clone(), given.attributes.clone());
+        let etag = given.etag.clone();
         let patch = CustomerPatch::check_fields(&given, Vec::new(), &self.terms(&caller, &given).await?);
         let patch = patch.map_err(|error| error.within("customer"))?;
         let tenant = caller.tenant().id;
@@ -174,7 +174,7 @@ impl CustomerService for Customers {
             return Err(ApiError::stale_etag().into());
         }
         let before = customer.clone();
-        apply_mask(&mut customer, &patch, &attributes.unwrap_or_default(), &paths)?;
+        apply_mask(&mut customer, &patch, &paths)?;
         // Somebody who does not see the values must not see by the etag whether they are those that were there.
         if customer != before || is_blind(&caller) {
             customer.changed(self.service.clock.now());
@@ -244,12 +244,8 @@ impl CustomerService for Customers {
 }
 
 /// Takes over the fields that the mask names, absent ones as absent.
-fn apply_mask(
-    customer: &mut StoredCustomer,
-    patch: &CustomerPatch,
-    attributes: &CustomerAttributes,
-    paths: &[String],
-) -> Result<(), ApiError> {
+fn apply_mask(customer: &mut StoredCustomer, patch: &CustomerPatch, paths: &[String]) -> Result<(), ApiError> {
+    let attributes = &patch.attributes.clone().unwrap_or_default();
     if paths.is_empty() {
         return Err(ApiError::invalid_field("update_mask", "must name the fields to change"));
     }
@@ -273,13 +269,9 @@ fn apply_mask(
                 check_kind(attributes).map_err(|error| error.within("customer"))?;
                 customer.attributes.kind = attributes.kind;
             }
-            "attributes.owner" => customer.attributes.owner.clone_from(&attributes.owner),
-            "attributes.region" => customer.attributes.region.clone_from(&attributes.region),
-            "attributes.department" => customer.attributes.department.clone_from(&attributes.department),
-            "attributes.language" => customer.attributes.language.clone_from(&attributes.language),
-            "attributes.acquisition_channel" => {
-                customer.attributes.acquisition_channel.clone_from(&attributes.acquisition_channel);
-            }
+            path if path
+                .strip_prefix("attributes.")
+                .is_some_and(|name| customers::attributes::take(&mut customer.attributes, attributes, name)) => {}
             _ => {
                 return Err(ApiError::invalid_field(
                     "update_mask",

@@ -90,7 +90,7 @@ impl Money<'_> {
         orders.sort_by_key(|(_, order)| order.at);
         let settled = settle(ledger(self.openings), &bare(orders.iter()), &mut refunds, self.before);
         let stays = |refund: &RefundFact| match &refund.purchase {
-            Purchase::Any => false,
+            Purchase::Any | Purchase::Dropped => false,
             Purchase::Missing => true,
             Purchase::Known { key, .. } => named.contains(key),
         };
@@ -164,7 +164,7 @@ fn bare<'a>(orders: impl Iterator<Item = &'a (PurchaseKey, OrderFact)>) -> Vec<O
 fn purchase_of(refund: &RefundFact) -> Option<(&PurchaseKey, Instant)> {
     match &refund.purchase {
         Purchase::Known { key, at, .. } => Some((key, *at)),
-        Purchase::Any | Purchase::Missing => None,
+        Purchase::Any | Purchase::Dropped | Purchase::Missing => None,
     }
 }
 

@@ -12,6 +12,7 @@ mod opening;
 mod refunds;
 
 use quintile_domain::money::mean_minor;
+use quintile_domain::revenue::RevenuePolicy;
 use quintile_domain::time::{Instant, TimeZone};
 use quintile_proto::ingestion::FeedbackKind;
 use std::collections::BTreeMap;
@@ -34,7 +35,7 @@ const MAX_GAPS: usize = 1_000;
 pub struct Window {
     /// Orders in the window.
     pub orders: i64,
-    /// What was bought in the window less what was refunded in it, in minor units.
+    /// Revenue of the window by the policy, in minor units.
     pub revenue_minor: i64,
     /// Interactions in the window.
     pub interactions: i64,
@@ -63,6 +64,8 @@ pub struct Features {
     pub refunds: i64,
     /// How much of them counts, in minor units.
     pub refunded_minor: i64,
+    /// Revenue by the policy, in minor units.
+    pub revenue_minor: i64,
     /// How much of them does not, in minor units.
     pub unmatched_refunds_minor: i64,
     /// Profit of the orders that say it, in minor units. `None`: none does.
@@ -105,9 +108,9 @@ impl Features {
         self.gross_revenue_minor.saturating_sub(self.refunded_minor)
     }
 
-    /// Net revenue per order, rounded half to even, in minor units. `None`: no order.
+    /// Revenue by the policy per order, rounded half to even, in minor units. `None`: no order.
     pub fn average_order_minor(&self) -> Option<i64> {
-        mean_minor(self.net_revenue_minor(), self.orders)
+        mean_minor(self.revenue_minor, self.orders)
     }
 
     /// The mean gap, in days. `None`: no gap.
@@ -122,10 +125,11 @@ impl Features {
 }
 
 /// The features of a customer with these facts, as of an instant. Facts at or after it do not count yet.
-pub fn compute(facts: &mut CustomerFacts, as_of: Instant, zone: &TimeZone) -> Features {
+pub fn compute(facts: &mut CustomerFacts, as_of: Instant, zone: &TimeZone, policy: RevenuePolicy) -> Features {
     facts.sort();
     let opening = &facts.opening;
     let settled = settle(opening.ledger(), &facts.orders, &mut facts.refunds, as_of);
+    let reductions = reductions(&settled, policy);
     let orders = &facts.orders[..facts.orders.partition_point(|order| order.at < as_of)];
     let interactions = &facts.interactions[..facts.interactions.partition_point(|it| it.at < as_of)];
     let feedback = &facts.feedback[..facts.feedback.partition_point(|it| it.at < as_of)];
@@ -135,6 +139,8 @@ pub fn compute(facts: &mut CustomerFacts, as_of: Instant, zone: &TimeZone) -> Fe
     let profits = opening.profit_minor.into_iter().chain(orders.iter().filter_map(|order| order.profit_minor));
     let counted = settled.iter().map(|refund| refund.counted_minor);
     let waiting = settled.iter().map(|refund| refund.waiting_minor);
+    let gross_revenue_minor = sum(opening.gross_minor, orders.iter().map(|order| order.amount_minor));
+    let refunded_minor = sum(opening.ledger().returned_minor, counted);
     let csat = feedback.iter().filter(|it| it.kind == FeedbackKind::Csat).filter_map(|it| it.score);
     let nps = feedback.iter().filter(|it| it.kind == FeedbackKind::Nps).filter_map(|it| Some((it.at, it.score?)));
     Features {
@@ -142,13 +148,17 @@ pub fn compute(facts: &mut CustomerFacts, as_of: Instant, zone: &TimeZone) -> Fe
         last_order: opening.last_order.max(orders.last().map(|order| order.at)),
         orders: opening.orders + orders.len() as i64,
         purchase_days,
-        gross_revenue_minor: sum(opening.gross_minor, orders.iter().map(|order| order.amount_minor)),
+        gross_revenue_minor,
         refunds: opening.refunds + settled.len() as i64,
-        refunded_minor: sum(opening.ledger().returned_minor, counted),
+        refunded_minor,
+        revenue_minor: match policy {
+            RevenuePolicy::Gross => gross_revenue_minor,
+            RevenuePolicy::Net | RevenuePolicy::Netted => gross_revenue_minor.saturating_sub(refunded_minor),
+        },
         unmatched_refunds_minor: sum(opening.unmatched_minor(), waiting),
         profit_minor: profits.clone().next().map(|_| sum(0, profits)),
         repeat_revenue_minor,
-        windows: WINDOW_DAYS.map(|days| window(orders, &settled, interactions, as_of, days, zone)),
+        windows: WINDOW_DAYS.map(|days| window(orders, &reductions, interactions, as_of, days, zone)),
         channels,
         primary_channel,
         category_count,
@@ -161,7 +171,7 @@ pub fn compute(facts: &mut CustomerFacts, as_of: Instant, zone: &TimeZone) -> Fe
         last_nps: opening.nps.into_iter().chain(nps).max().map(|(_, score)| score),
         cases: cases::count(&opening.cases, interactions.iter().filter_map(|it| Some((it.at, it.case.as_ref()?)))),
         facts_without_rate: facts.without_rate,
-        next_change: next_change(facts, &settled, as_of, zone),
+        next_change: next_change(facts, &reductions, as_of, zone),
     }
 }
 
@@ -191,9 +201,24 @@ fn days(opening: &Opening, orders: &[OrderFact], zone: &TimeZone) -> (i64, i64, 
     (days.len() as i64, repeat_revenue, gaps::between(&days, MAX_GAPS))
 }
 
+/// What refunds take from the revenue of a window: when, and how much, in minor units. By instant.
+fn reductions(settled: &[Settled], policy: RevenuePolicy) -> Vec<(Instant, i64)> {
+    // What is refunded of nothing moves no window.
+    let counted = settled.iter().filter(|it| it.counted_minor != 0);
+    match policy {
+        RevenuePolicy::Gross => Vec::new(),
+        RevenuePolicy::Net => counted.map(|it| (it.at, it.counted_minor)).collect(),
+        RevenuePolicy::Netted => {
+            let mut reductions: Vec<_> = counted.map(|it| (it.bought_at.unwrap_or(it.at), it.counted_minor)).collect();
+            reductions.sort_unstable();
+            reductions
+        }
+    }
+}
+
 fn window(
     orders: &[OrderFact],
-    settled: &[Settled],
+    reductions: &[(Instant, i64)],
     interactions: &[InteractionFact],
     as_of: Instant,
     days: i32,
@@ -201,11 +226,11 @@ fn window(
 ) -> Window {
     let (start, previous_start) = (zone.days_before(as_of, days), zone.days_before(as_of, 2 * days));
     let (previous_orders, orders) = last_two(orders, |it| it.at, previous_start, start);
-    let (previous_refunds, refunds) = last_two(settled, |it| it.at, previous_start, start);
+    let (previous_refunds, refunds) = last_two(reductions, |(at, _)| *at, previous_start, start);
     let (previous_interactions, interactions) = last_two(interactions, |it| it.at, previous_start, start);
-    let revenue = |orders: &[OrderFact], refunds: &[Settled]| {
+    let revenue = |orders: &[OrderFact], refunds: &[(Instant, i64)]| {
         let bought = sum(0, orders.iter().map(|order| order.amount_minor));
-        bought.saturating_sub(sum(0, refunds.iter().map(|refund| refund.counted_minor)))
+        bought.saturating_sub(sum(0, refunds.iter().map(|(_, minor)| *minor)))
     };
     Window {
         orders: orders.len() as i64,
@@ -257,9 +282,12 @@ fn channels(
 }
 
 /// The earliest instant after `as_of` at which a fact begins to count or leaves a window. The facts are sorted.
-fn next_change(facts: &CustomerFacts, settled: &[Settled], as_of: Instant, zone: &TimeZone) -> Option<Instant> {
-    // What is refunded of nothing moves no window.
-    let refunds: Vec<Instant> = settled.iter().filter(|it| it.counted_minor != 0).map(|it| it.at).collect();
+fn next_change(
+    facts: &CustomerFacts,
+    reductions: &[(Instant, i64)],
+    as_of: Instant,
+    zone: &TimeZone,
+) -> Option<Instant> {
     let orders = facts.orders.partition_point(|it| it.at < as_of);
     let interactions = facts.interactions.partition_point(|it| it.at < as_of);
     // A fact counts from the instant after its own.
@@ -274,7 +302,7 @@ fn next_change(facts: &CustomerFacts, settled: &[Settled], as_of: Instant, zone:
         let start = zone.days_before(as_of, days);
         let oldest = [
             first_from(&facts.orders[..orders], |it| it.at, start),
-            first_from(&refunds, |at| *at, start),
+            first_from(reductions, |(at, _)| *at, start),
             first_from(&facts.interactions[..interactions], |it| it.at, start),
         ];
         let leaves = oldest.into_iter().flatten().min().map(|at| leaves_window(at, days, as_of, zone));

@@ -1,7 +1,7 @@
 //! Netting: how much of each refund counts. A refund takes back what its purchase amounts to, and never more.
 
 use super::{Ledger, OrderFact};
-use quintile_domain::time::Instant;
+use quintile_domain::time::{Instant, MIN_INSTANT};
 use std::collections::HashMap;
 
 /// The subject, source and event id of a purchase.
@@ -12,6 +12,8 @@ pub type PurchaseKey = (i64, String, String);
 pub enum Purchase {
     /// None in particular: all that the customer had bought.
     Any,
+    /// One that was folded into the opening balance: it counts as of none in particular, and was bought before everything that is there.
+    Dropped,
     /// One that is not there, or whose worth is not known.
     Missing,
     /// This one.
@@ -49,6 +51,8 @@ pub struct Settled {
     pub subject_id: i64,
     /// Source and event id.
     pub id: (String, String),
+    /// When its purchase was made. `None`: it is of none in particular, or of none that is there.
+    pub bought_at: Option<Instant>,
     /// How much of it counts, in minor units.
     pub counted_minor: i64,
     /// How much of it does not, for want of a purchase.
@@ -79,7 +83,7 @@ pub fn settle(opening: Ledger, orders: &[OrderFact], refunds: &mut [RefundFact],
     let mut settled = Vec::with_capacity(refunds.len());
     for refund in refunds.iter().take_while(|refund| refund.at < as_of) {
         let left = match &refund.purchase {
-            Purchase::Any => bought_until(refund.at).saturating_sub(returned_in_all),
+            Purchase::Any | Purchase::Dropped => bought_until(refund.at).saturating_sub(returned_in_all),
             Purchase::Known { key, at, amount_minor } if *at < as_of => {
                 let left = amount_minor.saturating_sub(returned.get(key).copied().unwrap_or_default());
                 left.min(bought_until(refund.at.max(*at)).saturating_sub(returned_in_all))
@@ -95,6 +99,11 @@ pub fn settle(opening: Ledger, orders: &[OrderFact], refunds: &mut [RefundFact],
             at: refund.at,
             subject_id: refund.subject_id,
             id: refund.id.clone(),
+            bought_at: match refund.purchase {
+                Purchase::Known { at, .. } => Some(at),
+                Purchase::Dropped => Some(MIN_INSTANT),
+                Purchase::Any | Purchase::Missing => None,
+            },
             counted_minor,
             waiting_minor: refund.amount_minor - counted_minor,
         });

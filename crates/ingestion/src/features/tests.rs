@@ -36,7 +36,14 @@ fn features(orders: &[OrderFact], as_of: &str) -> Features {
 }
 
 fn features_of(mut facts: CustomerFacts, as_of: &str) -> Features {
-    compute(&mut facts, at(as_of), &TimeZone::UTC)
+    compute(&mut facts, at(as_of), &TimeZone::UTC, RevenuePolicy::Net)
+}
+
+/// Revenue, that of the last 30 days and of the 30 before, and when time alone changes something.
+fn revenue_under(policy: RevenuePolicy, facts: &CustomerFacts, as_of: &str) -> (i64, i64, i64, Option<Instant>) {
+    let features = compute(&mut facts.clone(), at(as_of), &TimeZone::UTC, policy);
+    let [month, ..] = features.windows;
+    (features.revenue_minor, month.revenue_minor, month.previous_revenue_minor, features.next_change)
 }
 
 #[test]
@@ -91,6 +98,28 @@ fn a_refund_takes_back_what_its_purchase_amounts_to_and_no_more() {
     assert_eq!((features.gross_revenue_minor, features.refunds), (1_500, 3));
     assert_eq!((features.refunded_minor, features.unmatched_refunds_minor), (1_000, 500));
     assert_eq!((features.net_revenue_minor(), features.average_order_minor()), (500, Some(250)));
+}
+
+#[test]
+fn the_policy_says_whether_and_when_a_refund_lowers_revenue() {
+    let bought = order("2024-01-10T00:00:00Z", 1_000);
+    let refunds = vec![
+        refund("2024-02-20T00:00:00Z", "r1", 400, purchase("o1", &bought)),
+        refund("2024-02-21T00:00:00Z", "r2", 100, Purchase::Any),
+        refund("2024-02-22T00:00:00Z", "r3", 50, Purchase::Dropped),
+    ];
+    let facts = CustomerFacts { orders: vec![bought], refunds, ..CustomerFacts::default() };
+    let as_of = "2024-03-01T00:00:00Z";
+    let bought_leaves = Some(at("2024-03-10T00:00:00.000001Z"));
+    assert_eq!(revenue_under(RevenuePolicy::Gross, &facts, as_of), (1_000, 0, 1_000, bought_leaves));
+    assert_eq!(revenue_under(RevenuePolicy::Net, &facts, as_of), (450, -550, 1_000, bought_leaves));
+    assert_eq!(revenue_under(RevenuePolicy::Netted, &facts, as_of), (450, -100, 600, bought_leaves));
+    // What leaves a window is what lowered it: under NET the refund of the 20th, and without refunds nothing until 90 days have passed.
+    let (as_of, refund_leaves) = ("2024-03-15T00:00:00Z", Some(at("2024-03-21T00:00:00.000001Z")));
+    let quarter_passed = Some(at("2024-04-09T00:00:00.000001Z"));
+    assert_eq!(revenue_under(RevenuePolicy::Gross, &facts, as_of), (1_000, 0, 0, quarter_passed));
+    assert_eq!(revenue_under(RevenuePolicy::Net, &facts, as_of), (450, -550, 0, refund_leaves));
+    assert_eq!(revenue_under(RevenuePolicy::Netted, &facts, as_of).3, Some(at("2024-03-22T00:00:00.000001Z")));
 }
 
 #[test]
@@ -275,9 +304,18 @@ fn any_zone() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec!["UTC", "Europe/Berlin", "America/New_York", "Asia/Shanghai"])
 }
 
+fn any_policy() -> impl Strategy<Value = RevenuePolicy> {
+    prop::sample::select(RevenuePolicy::ALL.to_vec())
+}
+
 proptest! {
     #[test]
-    fn the_order_of_arrival_does_not_show(facts in any_facts(), seed in any::<u64>(), zone in any_zone()) {
+    fn the_order_of_arrival_does_not_show(
+        facts in any_facts(),
+        seed in any::<u64>(),
+        zone in any_zone(),
+        policy in any_policy(),
+    ) {
         let zone = TimeZone::from_name(zone).unwrap();
         let mut shuffled = facts.clone();
         shuffle(&mut shuffled.orders, seed);
@@ -285,11 +323,15 @@ proptest! {
         shuffle(&mut shuffled.interactions, seed ^ 2);
         shuffle(&mut shuffled.feedback, seed ^ 3);
         let as_of = after(800);
-        prop_assert_eq!(compute(&mut facts.clone(), as_of, &zone), compute(&mut shuffled, as_of, &zone));
+        prop_assert_eq!(compute(&mut facts.clone(), as_of, &zone, policy), compute(&mut shuffled, as_of, &zone, policy));
     }
 
     #[test]
-    fn what_is_later_than_the_instant_changes_nothing_but_when_it_will(facts in any_facts(), hours in 0_i64..1_200) {
+    fn what_is_later_than_the_instant_changes_nothing_but_when_it_will(
+        facts in any_facts(),
+        hours in 0_i64..1_200,
+        policy in any_policy(),
+    ) {
         let as_of = after(hours);
         let mut known = facts.clone();
         known.orders.retain(|it| it.at < as_of);
@@ -297,20 +339,26 @@ proptest! {
         known.interactions.retain(|it| it.at < as_of);
         known.feedback.retain(|it| it.at < as_of);
         prop_assert_eq!(
-            values(compute(&mut facts.clone(), as_of, &TimeZone::UTC)),
-            values(compute(&mut known, as_of, &TimeZone::UTC))
+            values(compute(&mut facts.clone(), as_of, &TimeZone::UTC, policy)),
+            values(compute(&mut known, as_of, &TimeZone::UTC, policy))
         );
     }
 
     #[test]
-    fn money_is_conserved(facts in any_facts(), hours in 0_i64..1_200) {
+    fn money_is_conserved(
+        facts in any_facts(),
+        hours in 0_i64..1_200,
+        policy in any_policy(),
+    ) {
         let as_of = after(hours);
         let given: i64 = facts.refunds.iter().filter(|it| it.at < as_of).map(|it| it.amount_minor).sum();
         let bought: i64 = facts.orders.iter().filter(|it| it.at < as_of).map(|it| it.amount_minor).sum();
-        let features = compute(&mut facts.clone(), as_of, &TimeZone::UTC);
+        let features = compute(&mut facts.clone(), as_of, &TimeZone::UTC, policy);
         prop_assert_eq!(features.gross_revenue_minor, bought);
         prop_assert_eq!(features.refunded_minor + features.unmatched_refunds_minor, given);
         prop_assert!(features.net_revenue_minor() >= 0);
+        let expected = if policy == RevenuePolicy::Gross { bought } else { features.net_revenue_minor() };
+        prop_assert_eq!(features.revenue_minor, expected);
     }
 
     #[test]
@@ -318,19 +366,20 @@ proptest! {
         facts in any_facts(),
         hours in 0_i64..6_000,
         zone in any_zone(),
+        policy in any_policy(),
     ) {
         let zone = TimeZone::from_name(zone).unwrap();
         let as_of = after(hours);
-        let now = compute(&mut facts.clone(), as_of, &zone);
+        let now = compute(&mut facts.clone(), as_of, &zone, policy);
         let Some(change) = now.next_change else {
-            let never = compute(&mut facts.clone(), as_of.plus_micros(3 * 365 * 86_400_000_000), &zone);
+            let never = compute(&mut facts.clone(), as_of.plus_micros(3 * 365 * 86_400_000_000), &zone, policy);
             prop_assert_eq!(values(now), values(never));
             return Ok(());
         };
         prop_assert!(change > as_of);
-        let just_before = compute(&mut facts.clone(), change.plus_micros(-1), &zone);
+        let just_before = compute(&mut facts.clone(), change.plus_micros(-1), &zone, policy);
         prop_assert_eq!(values(now.clone()), values(just_before));
         // An order of nothing on a channel of nothing still moves a count.
-        prop_assert_ne!(values(now), values(compute(&mut facts.clone(), change, &zone)));
+        prop_assert_ne!(values(now), values(compute(&mut facts.clone(), change, &zone, policy)));
     }
 }

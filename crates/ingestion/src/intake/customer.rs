@@ -2,6 +2,7 @@
 
 use super::Terms;
 use super::custom::CustomValues;
+use quintile_domain::money::Currency;
 use quintile_domain::names::{MAX_NAME_BYTES, optional_text, required_text};
 use quintile_domain::phone::Phone;
 use quintile_proto::google_type::Date;
@@ -11,6 +12,8 @@ use quintile_rpc::ApiError;
 
 /// The most identities of a customer.
 const MAX_IDENTITIES: usize = 16;
+/// The most interests of a customer, and the most values.
+const MAX_TEXTS: usize = 32;
 /// The most bytes of an address.
 const MAX_ADDRESS_BYTES: usize = 1_024;
 
@@ -90,13 +93,11 @@ impl CustomerPatch {
             phone: customer.phone.as_deref().map(|phone| normal_phone(phone, "phone")).transpose()?,
             email: customer.email.as_deref().map(|email| normal_email(email, "email")).transpose()?,
             address: text(customer.address.as_deref(), "address", MAX_ADDRESS_BYTES)?,
-            birth_date: customer.birth_date.map(|date| birth_date(date, terms)).transpose()?,
+            birth_date: customer.birth_date.map(|date| past_date(date, "birth_date", terms)).transpose()?,
             custom: terms.declared.check(&customer.custom_attributes)?,
         };
-        if let Some(attributes) = &customer.attributes {
-            check_attributes(attributes)?;
-        }
-        Ok(Self { identities, person, attributes: customer.attributes.clone() })
+        let attributes = customer.attributes.as_ref().map(|attributes| checked(attributes, terms)).transpose()?;
+        Ok(Self { identities, person, attributes })
     }
 
     /// The identity that the customer is found by.
@@ -147,8 +148,8 @@ pub fn normal_email(email: &str, field: &str) -> Result<String, ApiError> {
     }
 }
 
-fn birth_date(date: Date, terms: &Terms) -> Result<Date, ApiError> {
-    let problem = || ApiError::invalid_field("birth_date", "must be a date between 1850 and today");
+fn past_date(date: Date, field: &str, terms: &Terms) -> Result<Date, ApiError> {
+    let problem = || ApiError::invalid_field(field, "must be a date between 1850 and today");
     let days = match date.month {
         1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
         4 | 6 | 9 | 11 => 30,
@@ -172,20 +173,60 @@ pub fn check_kind(attributes: &CustomerAttributes) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn check_attributes(attributes: &CustomerAttributes) -> Result<(), ApiError> {
-    let region = attributes.region.clone().unwrap_or_default();
-    let fields = [
-        ("owner", &attributes.owner),
-        ("region", &region),
-        ("department", &attributes.department),
-        ("language", &attributes.language),
-        ("acquisition_channel", &attributes.acquisition_channel),
+/// Attributes as they are kept: what is said twice is said.
+fn checked(attributes: &CustomerAttributes, terms: &Terms) -> Result<CustomerAttributes, ApiError> {
+    let within = |field: &str| format!("attributes.{field}");
+    let own = attributes;
+    let texts = [
+        ("owner", Some(&own.owner)),
+        ("region", own.region.as_ref()),
+        ("department", Some(&own.department)),
+        ("language", Some(&own.language)),
+        ("acquisition_channel", Some(&own.acquisition_channel)),
+        ("acquisition_campaign", Some(&own.acquisition_campaign)),
+        ("referrer", own.referrer.as_ref()),
+        ("gender", own.gender.as_ref()),
+        ("income_band", own.income_band.as_ref()),
+        ("household", own.household.as_ref()),
     ];
-    for (field, value) in fields {
-        optional_text(value, MAX_NAME_BYTES)
-            .map_err(|error| ApiError::invalid_text(format!("attributes.{field}"), error))?;
+    for (field, value) in texts {
+        optional_text(value.map_or("", String::as_str), MAX_NAME_BYTES)
+            .map_err(|error| ApiError::invalid_text(within(field), error))?;
     }
-    Ok(())
+    if own.country.as_ref().is_some_and(|country| !is_country(country)) {
+        return Err(ApiError::invalid_field(within("country"), "must be the two letters of a country, such as DE"));
+    }
+    if !own.currency.is_empty() {
+        Currency::from_code(&own.currency).map_err(|error| ApiError::invalid_money(within("currency"), error))?;
+    }
+    if let Some(date) = own.acquisition_date {
+        past_date(date, &within("acquisition_date"), terms)?;
+    }
+    Ok(CustomerAttributes {
+        interests: distinct(&own.interests, &within("interests"))?,
+        values: distinct(&own.values, &within("values"))?,
+        ..attributes.clone()
+    })
+}
+
+fn is_country(text: &str) -> bool {
+    text.len() == 2 && text.bytes().all(|letter| letter.is_ascii_uppercase())
+}
+
+/// Texts, each once, in the order in which they were said first.
+fn distinct(texts: &[String], field: &str) -> Result<Vec<String>, ApiError> {
+    if texts.len() > MAX_TEXTS {
+        return Err(ApiError::invalid_field(field, format!("must have at most {MAX_TEXTS} texts")));
+    }
+    let mut distinct: Vec<String> = Vec::with_capacity(texts.len());
+    for (index, text) in texts.iter().enumerate() {
+        required_text(text, MAX_NAME_BYTES)
+            .map_err(|error| ApiError::invalid_text(format!("{field}[{index}]"), error))?;
+        if !distinct.contains(text) {
+            distinct.push(text.clone());
+        }
+    }
+    Ok(distinct)
 }
 
 #[cfg(test)]

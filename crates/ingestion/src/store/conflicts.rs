@@ -1,7 +1,8 @@
 //! Pairs of customers that may be one person: for people to decide upon, never merged silently.
 
 use super::customers::StoredCustomer;
-use super::entities::{contact, customer, identity_conflict};
+use super::entities::{customer, identity_conflict};
+use super::hashes;
 use super::identities::Owner;
 use super::keys::TenantKeys;
 use super::merges::Pair;
@@ -12,7 +13,8 @@ use quintile_store::StoreError;
 use quintile_store::bulk::{Column, OnConflict, Target};
 use sea_orm::sea_query::{Condition, Expr, ExprTrait};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Value,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement,
+    Value,
 };
 use std::collections::{BTreeMap, HashMap};
 
@@ -63,20 +65,17 @@ pub async fn note_shared_contacts(
 ) -> Result<(), StoreError> {
     let holders = holders(keys, customers);
     let mut pairs: BTreeMap<Pair, ConflictReason> = BTreeMap::new();
-    let hashes: Vec<Vec<u8>> = holders.keys().cloned().collect();
-    for chunk in hashes.chunks(KEYS_PER_QUERY) {
-        let others: Vec<(Vec<u8>, i64, i64)> = contact::Entity::find()
-            .select_only()
-            .column(contact::Column::ContactHmac)
-            .column_as(contact::Column::CustomerId.min(), "lowest")
-            .column_as(contact::Column::CustomerId.max(), "highest")
-            .filter(contact::Column::TenantId.eq(tenant.0))
-            .filter(contact::Column::ContactHmac.is_in(chunk.iter().cloned()))
-            .group_by(contact::Column::ContactHmac)
-            .into_tuple()
-            .all(transaction)
-            .await?;
-        for (hash, lowest, highest) in others {
+    let mut hashes: Vec<&Vec<u8>> = holders.keys().collect();
+    hashes.sort_unstable();
+    let backend = transaction.get_database_backend();
+    for (condition, values) in hashes::conditions(backend, tenant, &hashes) {
+        let sql = format!(
+            "SELECT contact_hmac, min(customer_id), max(customer_id) FROM contact \
+             WHERE tenant_id = $1 AND contact_hmac {condition} GROUP BY contact_hmac HAVING min(customer_id) < max(customer_id)"
+        );
+        for row in transaction.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await? {
+            let hash: Vec<u8> = row.try_get_by_index(0)?;
+            let (lowest, highest): (i64, i64) = (row.try_get_by_index(1)?, row.try_get_by_index(2)?);
             for holder in holders.get(&hash).into_iter().flatten() {
                 let others = [lowest, highest].into_iter().filter_map(|id| CustomerId::try_from(id).ok());
                 let other = others.filter(|other| *other != holder.customer).min();

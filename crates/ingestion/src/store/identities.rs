@@ -2,17 +2,14 @@
 
 use super::customers::StoredCustomer;
 use super::entities::counter;
+use super::hashes;
 use super::keys::TenantKeys;
 use crate::intake::Identity;
 use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_store::StoreError;
 use quintile_store::bulk::{Column, OnConflict, Target};
-use sea_orm::sea_query::ArrayType;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, Statement, Value};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, EntityTrait, Statement};
 use std::collections::HashMap;
-
-/// Keys of one query: under the parameter limits of both databases.
-const KEYS_PER_QUERY: usize = 500;
 
 /// The counter of subjects.
 const SUBJECT_NUMBERS: &str = "subject";
@@ -21,14 +18,15 @@ const IDENTITIES: Target = Target {
     table: "identity",
     columns: &["tenant_id", "identity_hmac", "subject_id"],
     key: &["tenant_id", "identity_hmac"],
-    on_conflict: OnConflict::Keep,
+    on_conflict: OnConflict::KeepOptimistically("take_identities"),
 };
 
 const SUBJECTS: Target = Target {
     table: "subject",
     columns: &["tenant_id", "subject_id", "customer_id", "home_id"],
     key: &["tenant_id", "subject_id"],
-    on_conflict: OnConflict::Keep,
+    // The numbers were reserved.
+    on_conflict: OnConflict::Never,
 };
 
 /// A subject and the customer that it belongs to.
@@ -58,41 +56,27 @@ pub async fn resolve(
     Ok(by_hash.into_iter().filter_map(owner).collect())
 }
 
-/// The owners of identities by their hashes: one query for all of them on PostgreSQL, lists of bounded length on SQLite.
+/// The owners of identities by their hashes.
 async fn owners_of_hashes(
     connection: &impl ConnectionTrait,
     tenant: TenantId,
     hashes: &[&Vec<u8>],
 ) -> Result<HashMap<Vec<u8>, Owner>, StoreError> {
     let backend = connection.get_database_backend();
-    let per_query = if backend == DbBackend::Postgres { hashes.len().max(1) } else { KEYS_PER_QUERY };
     let mut owners = HashMap::with_capacity(hashes.len());
-    for chunk in hashes.chunks(per_query) {
-        let blobs = chunk.iter().map(|hash| Value::from((*hash).clone()));
-        let (condition, values): (_, Vec<_>) = if backend == DbBackend::Postgres {
-            ("= ANY($2)".to_owned(), vec![Value::Array(ArrayType::Bytes, Some(Box::new(blobs.collect())))])
-        } else {
-            let places: Vec<String> = (2..chunk.len() + 2).map(|place| format!("${place}")).collect();
-            (format!("IN ({})", places.join(", ")), blobs.collect())
-        };
-        let statement = Statement::from_sql_and_values(
-            backend,
-            format!(
-                "SELECT identity_hmac, subject_id, customer_id, home_id FROM identity \
-                 JOIN subject USING (tenant_id, subject_id) WHERE tenant_id = $1 AND identity_hmac {condition}"
-            ),
-            std::iter::once(Value::from(tenant.0)).chain(values),
+    for (condition, values) in hashes::conditions(backend, tenant, hashes) {
+        let sql = format!(
+            "SELECT identity_hmac, subject_id, customer_id, home_id FROM identity \
+             JOIN subject USING (tenant_id, subject_id) WHERE tenant_id = $1 AND identity_hmac {condition}"
         );
+        let statement = Statement::from_sql_and_values(backend, sql, values);
         for row in connection.query_all_raw(statement).await? {
             let customer = |column| {
-                CustomerId::try_from(row.try_get::<i64>("", column)?).map_err(|_| StoreError::Sealed("customer id"))
+                CustomerId::try_from(row.try_get_by_index::<i64>(column)?)
+                    .map_err(|_| StoreError::Sealed("customer id"))
             };
-            let owner = Owner {
-                subject_id: row.try_get("", "subject_id")?,
-                customer: customer("customer_id")?,
-                home: customer("home_id")?,
-            };
-            owners.insert(row.try_get("", "identity_hmac")?, owner);
+            let owner = Owner { subject_id: row.try_get_by_index(1)?, customer: customer(2)?, home: customer(3)? };
+            owners.insert(row.try_get_by_index(0)?, owner);
         }
     }
     Ok(owners)

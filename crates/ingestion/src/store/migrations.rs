@@ -26,6 +26,7 @@ impl MigratorTrait for Migrator {
             Box::new(traits::M0008Traits),
             Box::new(retention::M0009Retention),
             Box::new(writing::M0010WritingFacts),
+            Box::new(writing::M0011WritingIdentities),
         ]
     }
 }

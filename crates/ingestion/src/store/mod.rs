@@ -8,6 +8,7 @@ pub mod customers;
 pub mod entities;
 pub mod erasures;
 pub mod facts;
+mod hashes;
 pub mod identities;
 pub mod keys;
 pub mod merges;

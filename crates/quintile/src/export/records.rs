@@ -90,6 +90,7 @@ fn purchases(features: &Features) -> Row {
         ("orders", Cell::Int64(Some(features.orders))),
         ("purchase_days", Cell::Int64(Some(features.purchase_days))),
         ("net_revenue", Cell::money(features.net_revenue.as_ref())),
+        ("revenue", Cell::money(features.revenue.as_ref())),
         ("gross_revenue", Cell::money(features.gross_revenue.as_ref())),
         ("average_order_value", Cell::money(features.average_order_value.as_ref())),
         ("repeat_revenue", Cell::money(features.repeat_revenue.as_ref())),

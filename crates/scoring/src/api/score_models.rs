@@ -50,7 +50,7 @@ fn message(published: &PublishedModel) -> ScoreModel {
         dimensions: vec![
             dimension(RfmDimension::Recency, "days_since(last_order_at)", Direction::LowerIsBetter),
             dimension(RfmDimension::Frequency, "orders", Direction::HigherIsBetter),
-            dimension(RfmDimension::Monetary, "net_revenue", Direction::HigherIsBetter),
+            dimension(RfmDimension::Monetary, "revenue", Direction::HigherIsBetter),
         ],
         publish_time: Some(convert::timestamp(published.published_at)),
     }

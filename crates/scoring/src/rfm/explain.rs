@@ -42,7 +42,7 @@ impl RfmModel {
             let value = match dimension {
                 Dimension::Recency => days_between(last_order, as_of, zone),
                 Dimension::Frequency => input.orders,
-                Dimension::Monetary => input.net_revenue_minor,
+                Dimension::Monetary => input.revenue_minor,
             };
             of_value(dimension, self.cut_offs(dimension), value)
         })

@@ -24,7 +24,7 @@ pub enum Dimension {
     Recency,
     /// Orders; higher is better.
     Frequency,
-    /// Net revenue in minor units of the base currency; higher is better.
+    /// Revenue as the tenant counts it, in minor units of the base currency; higher is better.
     Monetary,
 }
 
@@ -69,8 +69,8 @@ pub struct RfmInput {
     pub last_order: Option<Instant>,
     /// Orders so far.
     pub orders: i64,
-    /// Revenue so far net of refunds, in minor units of the base currency. Negative where refunds outweigh it.
-    pub net_revenue_minor: i64,
+    /// Revenue so far as the tenant counts it, in minor units of the base currency.
+    pub revenue_minor: i64,
 }
 
 /// The scores of one customer, each 1 to 5, 5 best.
@@ -80,7 +80,7 @@ pub struct RfmScore {
     pub recency: u8,
     /// The score of the number of orders.
     pub frequency: u8,
-    /// The score of the net revenue.
+    /// The score of the revenue.
     pub monetary: u8,
 }
 
@@ -136,7 +136,7 @@ impl RfmModel {
         Some(RfmScore {
             recency: lower_is_better(&self.recency, days_between(last_order, as_of, zone)),
             frequency: higher_is_better(&self.frequency, input.orders),
-            monetary: higher_is_better(&self.monetary, input.net_revenue_minor),
+            monetary: higher_is_better(&self.monetary, input.revenue_minor),
         })
     }
 

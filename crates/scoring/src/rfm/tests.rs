@@ -13,8 +13,8 @@ fn zone(name: &str) -> TimeZone {
 }
 
 /// A customer whose last order is `days` before midnight of 1998-07-01 UTC.
-fn customer(days: i64, orders: i64, net_revenue_minor: i64) -> RfmInput {
-    RfmInput { last_order: Some(as_of().plus_micros(-days * DAY_MICROS)), orders, net_revenue_minor }
+fn customer(days: i64, orders: i64, revenue_minor: i64) -> RfmInput {
+    RfmInput { last_order: Some(as_of().plus_micros(-days * DAY_MICROS)), orders, revenue_minor }
 }
 
 fn as_of() -> Instant {
@@ -35,9 +35,9 @@ fn the_retail_preset_scores_each_dimension_by_its_table() {
         assert_eq!(score.frequency, expected, "{orders} orders");
     }
     let monetary = [(i64::MIN, 1), (4999, 1), (5000, 2), (9999, 2), (10_000, 3), (20_000, 4), (49_999, 4), (50_000, 5)];
-    for (net_revenue_minor, expected) in monetary {
-        let score = model.score(&customer(0, 1, net_revenue_minor), as_of(), &TimeZone::UTC).unwrap();
-        assert_eq!(score.monetary, expected, "{net_revenue_minor} minor units");
+    for (revenue_minor, expected) in monetary {
+        let score = model.score(&customer(0, 1, revenue_minor), as_of(), &TimeZone::UTC).unwrap();
+        assert_eq!(score.monetary, expected, "{revenue_minor} minor units");
     }
 }
 
@@ -82,7 +82,7 @@ fn without_an_order_there_is_no_score_and_no_change() {
 fn recency_counts_local_calendar_days() {
     let model = RfmModel::new(1, [0, 1, 2, 3], [2, 3, 5, 10], [1, 2, 3, 4]).unwrap();
     // A minute apart, and across midnight in Shanghai alone.
-    let input = RfmInput { last_order: Some(at("2024-02-29T15:59:30Z")), orders: 1, net_revenue_minor: 0 };
+    let input = RfmInput { last_order: Some(at("2024-02-29T15:59:30Z")), orders: 1, revenue_minor: 0 };
     let now = at("2024-02-29T16:00:30Z");
     assert_eq!(model.score(&input, now, &TimeZone::UTC).unwrap().recency, 5);
     assert_eq!(model.score(&input, now, &zone("Asia/Shanghai")).unwrap().recency, 4);
@@ -91,7 +91,7 @@ fn recency_counts_local_calendar_days() {
 #[test]
 fn an_order_ahead_of_the_instant_counts_as_of_the_same_day() {
     let model = RfmModel::retail(2);
-    let input = RfmInput { last_order: Some(at("2024-03-01T00:04:00Z")), orders: 1, net_revenue_minor: 0 };
+    let input = RfmInput { last_order: Some(at("2024-03-01T00:04:00Z")), orders: 1, revenue_minor: 0 };
     let now = at("2024-02-29T23:59:00Z");
     assert_eq!(model.score(&input, now, &TimeZone::UTC).unwrap().recency, 5);
     assert_eq!(model.explain(&input, now, &TimeZone::UTC)[0].input, Some(0));
@@ -102,7 +102,7 @@ fn an_order_ahead_of_the_instant_counts_as_of_the_same_day() {
 fn recency_changes_at_the_local_midnight_that_exceeds_the_next_cut_off() {
     let model = RfmModel::retail(2);
     // Berlin, 10:00 on 2024-03-05; 30 days later the clock has gone forward.
-    let input = RfmInput { last_order: Some(at("2024-03-05T09:00:00Z")), orders: 1, net_revenue_minor: 0 };
+    let input = RfmInput { last_order: Some(at("2024-03-05T09:00:00Z")), orders: 1, revenue_minor: 0 };
     let berlin = zone("Europe/Berlin");
     let change = model.next_change(&input, at("2024-03-10T00:00:00Z"), &berlin);
     assert_eq!(change, Some(at("2024-04-04T22:00:00Z")));
@@ -176,7 +176,7 @@ proptest! {
     ) {
         let model = RfmModel::new(1, recency, [2, 3, 5, 10], [1, 2, 3, 4]).unwrap();
         let last_order = Instant::from_micros(last_order);
-        let input = RfmInput { last_order: Some(last_order), orders: 3, net_revenue_minor: 2 };
+        let input = RfmInput { last_order: Some(last_order), orders: 3, revenue_minor: 2 };
         let as_of = last_order.plus_micros(later);
         let score = model.score(&input, as_of, &zone);
         let change = model.next_change(&input, as_of, &zone);

@@ -43,7 +43,8 @@ const INT_FIELDS: [&str; 15] = [
     "open_complaints",
     "open_tickets",
 ];
-const MONEY_FIELDS: [&str; 5] = ["net_revenue", "average_order_value", "revenue_30", "revenue_90", "revenue_365"];
+const MONEY_FIELDS: [&str; 6] =
+    ["net_revenue", "revenue", "average_order_value", "revenue_30", "revenue_90", "revenue_365"];
 const INSTANT_FIELDS: [&str; 3] = ["first_order_at", "last_order_at", "last_interaction_at"];
 const ZONES: [&str; 5] = ["UTC", "Asia/Tokyo", "America/St_Johns", "Pacific/Apia", "Pacific/Kiritimati"];
 
@@ -91,14 +92,14 @@ impl Seeded {
 
 /// The texts of a customer, which it borrows.
 struct Owned {
-    texts: [String; 9],
+    texts: [String; 13],
     seed: u64,
 }
 
 impl Owned {
     fn new(seed: u64) -> Self {
         let mut seeded = Seeded(seed);
-        let mut texts: [String; 9] = std::array::from_fn(|_| seeded.text());
+        let mut texts: [String; 13] = std::array::from_fn(|_| seeded.text());
         // So many owners and departments that they have no bitmaps any more.
         texts[3] = format!("owner-{}", seeded.below(150));
         if seeded.below(2) == 0 {
@@ -109,7 +110,9 @@ impl Owned {
 
     fn customer(&self) -> Customer<'_> {
         let mut seeded = Seeded(self.seed.rotate_left(32));
-        let [label, stage, kind, owner, region, department, language, acquisition_channel, channel] = &self.texts;
+        let [label, stage, kind, owner, region, department, language, acquisition_channel, channel, rest @ ..] =
+            &self.texts;
+        let [acquisition_campaign, country, gender, household] = rest;
         Customer {
             recency: seeded.score(),
             frequency: seeded.score(),
@@ -122,12 +125,20 @@ impl Owned {
             department,
             language,
             acquisition_channel,
+            acquisition_campaign,
+            acquired_at: seeded.instant(),
+            country,
+            currency: country,
+            gender,
+            income_band: gender,
+            household,
             channel,
             first_order_at: seeded.instant(),
             last_order_at: seeded.instant(),
             orders: seeded.number(),
             purchase_days: seeded.number(),
             net_revenue_minor: seeded.number(),
+            revenue_minor: seeded.number(),
             average_order_value_minor: Some(seeded.number()).filter(|minor| minor % 3 != 0),
             orders_30: seeded.number(),
             orders_90: seeded.number(),

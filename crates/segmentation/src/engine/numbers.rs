@@ -10,10 +10,80 @@ const MAX_BOUNDARIES: usize = 4_095;
 /// How many values the boundaries are chosen from: 32 per bucket.
 const SAMPLE: usize = 131_072;
 
+/// A number per customer, in four bytes until one of them needs eight: counts stay narrow.
+pub(super) enum Values {
+    Narrow(Vec<i32>),
+    Wide(Vec<i64>),
+}
+
+impl Default for Values {
+    fn default() -> Self {
+        Self::Narrow(Vec::new())
+    }
+}
+
+impl Values {
+    fn len(&self) -> usize {
+        match self {
+            Self::Narrow(values) => values.len(),
+            Self::Wide(values) => values.len(),
+        }
+    }
+
+    pub(super) fn get(&self, index: usize) -> i64 {
+        match self {
+            Self::Narrow(values) => values[index].into(),
+            Self::Wide(values) => values[index],
+        }
+    }
+
+    fn set(&mut self, index: usize, value: i64) {
+        match self {
+            Self::Wide(values) => values[index] = value,
+            Self::Narrow(values) => match i32::try_from(value) {
+                Ok(value) => values[index] = value,
+                Err(_) => {
+                    let mut wide = Vec::with_capacity(values.capacity());
+                    wide.extend(values.iter().copied().map(i64::from));
+                    wide[index] = value;
+                    *self = Self::Wide(wide);
+                }
+            },
+        }
+    }
+
+    fn lengthen(&mut self, length: usize) {
+        match self {
+            Self::Narrow(values) => lengthen(values, length),
+            Self::Wide(values) => lengthen(values, length),
+        }
+    }
+
+    /// Copies the values of one word.
+    pub(super) fn load(&self, word: usize, into: &mut [i64; WORD_BITS]) {
+        let rows = word * WORD_BITS..(word + 1) * WORD_BITS;
+        match self {
+            Self::Wide(values) => into.copy_from_slice(&values[rows]),
+            Self::Narrow(values) => {
+                for (wide, value) in into.iter_mut().zip(&values[rows]) {
+                    *wide = i64::from(*value);
+                }
+            }
+        }
+    }
+
+    fn memory_bytes(&self) -> usize {
+        match self {
+            Self::Narrow(values) => values.capacity() * size_of::<i32>(),
+            Self::Wide(values) => values.capacity() * size_of::<i64>(),
+        }
+    }
+}
+
 /// A number per customer: a count, an instant in microseconds, or money in minor units.
 #[derive(Default)]
 pub(super) struct NumberColumn {
-    values: Vec<i64>,
+    values: Values,
     valid: Vec<u64>,
     /// The number of boundaries at or below the value. Any boundaries give right answers; good ones give fast ones.
     buckets: Vec<u16>,
@@ -43,12 +113,12 @@ pub(super) struct Buckets {
 
 impl NumberColumn {
     pub(super) fn lengthen(&mut self, words: usize) {
-        lengthen(&mut self.values, words * WORD_BITS);
+        self.values.lengthen(words * WORD_BITS);
         lengthen(&mut self.buckets, words * WORD_BITS);
         lengthen(&mut self.valid, words);
     }
 
-    pub(super) fn values(&self) -> &[i64] {
+    pub(super) fn values(&self) -> &Values {
         &self.values
     }
 
@@ -63,7 +133,7 @@ impl NumberColumn {
     pub(super) fn value(&self, customer_id: u32) -> Option<i64> {
         let (word, bit) = place(customer_id);
         let valid = self.valid.get(word).is_some_and(|bits| bits & bit != 0);
-        valid.then(|| self.values[customer_id as usize])
+        valid.then(|| self.values.get(customer_id as usize))
     }
 
     /// Sets the number of a customer within the length.
@@ -71,7 +141,7 @@ impl NumberColumn {
         let (word, bit) = place(customer_id);
         if let Some(value) = value {
             self.valid[word] |= bit;
-            self.values[customer_id as usize] = value;
+            self.values.set(customer_id as usize, value);
             self.buckets[customer_id as usize] = self.bucket(value);
         } else {
             self.valid[word] &= !bit;
@@ -127,8 +197,9 @@ impl NumberColumn {
         self.boundaries.extend(picks.last());
         self.boundaries.sort_unstable();
         self.boundaries.dedup();
-        for (bucket, value) in self.buckets.iter_mut().zip(&self.values) {
-            *bucket = self.boundaries.partition_point(|boundary| boundary <= value) as u16;
+        for (index, bucket) in self.buckets.iter_mut().enumerate() {
+            let value = self.values.get(index);
+            *bucket = self.boundaries.partition_point(|boundary| *boundary <= value) as u16;
         }
     }
 
@@ -140,12 +211,11 @@ impl NumberColumn {
 
     /// The exact sum over a set of customers; those without a number add nothing.
     pub(super) fn sum(&self, customers: &[u64]) -> i128 {
-        let (chunks, _) = self.values.as_chunks::<WORD_BITS>();
         let mut sum = 0;
-        for ((values, valid), chosen) in chunks.iter().zip(&self.valid).zip(customers) {
+        for (word, (valid, chosen)) in self.valid.iter().zip(customers).enumerate() {
             let mut bits = valid & chosen;
             while bits != 0 {
-                sum += i128::from(values[bits.trailing_zeros() as usize]);
+                sum += i128::from(self.values.get(word * WORD_BITS + bits.trailing_zeros() as usize));
                 bits &= bits - 1;
             }
         }
@@ -153,7 +223,8 @@ impl NumberColumn {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        (self.values.capacity() + self.valid.capacity() + self.boundaries.capacity()) * size_of::<u64>()
+        self.values.memory_bytes()
+            + (self.valid.capacity() + self.boundaries.capacity()) * size_of::<u64>()
             + self.buckets.capacity() * size_of::<u16>()
     }
 }

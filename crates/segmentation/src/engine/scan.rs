@@ -130,9 +130,9 @@ fn within(cells: &[u16; WORD_BITS], buckets: Buckets) -> u64 {
 
 fn number(plan: &NumberPlan<'_>, first: usize, chosen: &mut [u64]) {
     intersect(chosen, tail(plan.column.valid(), first));
-    let (values, _) = plan.column.values().as_chunks::<WORD_BITS>();
+    let values = plan.column.values();
     let (buckets, _) = plan.column.buckets().as_chunks::<WORD_BITS>();
-    for ((word, buckets), values) in chosen.iter_mut().zip(&buckets[first..]).zip(&values[first..]) {
+    for ((word, buckets), index) in chosen.iter_mut().zip(&buckets[first..]).zip(first..) {
         if *word == 0 {
             continue;
         }
@@ -144,7 +144,7 @@ fn number(plan: &NumberPlan<'_>, first: usize, chosen: &mut [u64]) {
         }
         while undecided != 0 {
             let row = undecided.trailing_zeros();
-            meets |= u64::from(decide(plan, values[row as usize])) << row;
+            meets |= u64::from(decide(plan, values.get(index * WORD_BITS + row as usize))) << row;
             undecided &= undecided - 1;
         }
         *word &= if plan.negated { !meets } else { meets };
@@ -162,7 +162,10 @@ fn set(plan: &SetPlan<'_>, first: usize, chosen: &mut [u64]) {
         pack(&buckets.map(|bucket| u8::from(plan.buckets[usize::from(bucket)])))
     });
     let member = |value: i64| u64::from(plan.numbers.binary_search(&value).is_ok());
-    each_word(chosen, first, plan.column.values(), |values, word| each_row(word, |row| member(values[row])));
+    let values = plan.column.values();
+    for (word, index) in chosen.iter_mut().zip(first..) {
+        *word &= each_row(*word, |row| member(values.get(index * WORD_BITS + row)));
+    }
 }
 
 /// Asks of every row of a word that is left.
@@ -206,10 +209,10 @@ impl PairSide<'_> {
 
     /// The values of one word, or numbers that order as they do; those of missing values are any.
     fn load(&self, word: usize, into: &mut [i64; WORD_BITS]) {
-        let rows = word * WORD_BITS..(word + 1) * WORD_BITS;
         match self {
-            Self::Number(column) => into.copy_from_slice(&column.values()[rows]),
+            Self::Number(column) => column.values().load(word, into),
             Self::Codes(column, ranks) => {
+                let rows = word * WORD_BITS..(word + 1) * WORD_BITS;
                 for (value, code) in into.iter_mut().zip(&column.codes()[rows]) {
                     *value = ranks[usize::from(*code)];
                 }

@@ -89,7 +89,24 @@ fn memory_is_flat_per_customer() {
         let channels = ["online", "shop", "social"];
         for id in 1..=customers {
             let channel = channels[id as usize % channels.len()];
-            engine.apply(id, Some(&Customer { channel, recency: Some(3), ..Customer::default() })).unwrap();
+            // Money and instants that need eight bytes, as real ones do.
+            let (large, instant) = (i64::from(id) << 32, Some(1_700_000_000_000_000));
+            let customer = Customer {
+                channel,
+                recency: Some(3),
+                first_order_at: instant,
+                last_order_at: instant,
+                last_interaction_at: instant,
+                acquired_at: instant,
+                net_revenue_minor: large,
+                revenue_minor: large,
+                average_order_value_minor: Some(large),
+                revenue_30_minor: large,
+                revenue_90_minor: large,
+                revenue_365_minor: large,
+                ..Customer::default()
+            };
+            engine.apply(id, Some(&customer)).unwrap();
         }
         engine.memory_bytes() / customers as usize
     });

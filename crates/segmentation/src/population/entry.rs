@@ -3,7 +3,8 @@
 use crate::engine::Customer;
 use crate::fields::FieldId;
 use quintile_domain::money::Currency;
-use quintile_domain::time::Instant;
+use quintile_domain::time::{Instant, TimeZone, days_since_1970};
+use quintile_proto::google_type::Date;
 use quintile_proto::types::{CustomerRecord, Stage};
 use quintile_rpc::convert;
 use quintile_rpc::scope;
@@ -31,7 +32,7 @@ impl Entry {
         parts.into_iter().filter_map(convert::sent_instant).max().unwrap_or_default()
     }
 
-    pub(super) fn customer(&self, currency: Currency) -> Customer<'_> {
+    pub(super) fn customer(&self, currency: Currency, zone: &TimeZone) -> Customer<'_> {
         let minor = |money| convert::sent_minor(money, currency);
         let score = |score: i32| u8::try_from(score).ok().filter(|score| (1..=5).contains(score));
         let mut customer = Customer { label: &self.label, ..Customer::default() };
@@ -51,6 +52,14 @@ impl Entry {
             customer.department = text(FieldId::Department);
             customer.language = text(FieldId::Language);
             customer.acquisition_channel = text(FieldId::AcquisitionChannel);
+            customer.acquisition_campaign = &attributes.acquisition_campaign;
+            customer.acquired_at =
+                attributes.acquisition_date.and_then(|date| begin_of(date, zone)).map(Instant::micros);
+            customer.country = attributes.country.as_deref().unwrap_or_default();
+            customer.currency = &attributes.currency;
+            customer.gender = attributes.gender.as_deref().unwrap_or_default();
+            customer.income_band = attributes.income_band.as_deref().unwrap_or_default();
+            customer.household = attributes.household.as_deref().unwrap_or_default();
             customer.consents = [
                 text(FieldId::ConsentMarketing),
                 text(FieldId::ConsentProfiling),
@@ -67,6 +76,7 @@ impl Entry {
             customer.orders = features.orders;
             customer.purchase_days = features.purchase_days;
             customer.net_revenue_minor = minor(features.net_revenue.as_ref()).unwrap_or(0);
+            customer.revenue_minor = minor(features.revenue.as_ref()).unwrap_or(0);
             customer.average_order_value_minor = minor(features.average_order_value.as_ref());
             customer.top_category = &features.top_category;
             customer.interactions = features.interactions;
@@ -91,6 +101,13 @@ impl Entry {
         }
         customer
     }
+}
+
+/// The beginning of a local day.
+fn begin_of(date: Date, zone: &TimeZone) -> Option<Instant> {
+    let year = i16::try_from(date.year).ok()?;
+    let day = days_since_1970(year, i8::try_from(date.month).ok()?, i8::try_from(date.day).ok()?)?;
+    Some(zone.start_of_day(day))
 }
 
 fn stage_text(stage: Stage) -> &'static str {

@@ -1,6 +1,7 @@
 //! Customers who leave and come back.
 
 use super::*;
+use quintile_domain::revenue::RevenuePolicy;
 use quintile_proto::types::{Features, ScoreValues};
 
 fn tenant() -> Tenant {
@@ -9,6 +10,7 @@ fn tenant() -> Tenant {
         name: "default".to_owned(),
         zone: TimeZone::UTC,
         currency: Currency::from_code("USD").unwrap(),
+        revenue: RevenuePolicy::Net,
         pseudonyms: None,
     }
 }
@@ -37,10 +39,9 @@ fn segment(population: &Population, id: &str, expression: &str) -> LiveSegment {
 
 /// Takes a record in as the worker does. Returns what it changed.
 fn take(population: &mut Population, record: CustomerRecord) -> Vec<Change> {
-    let currency = tenant().currency;
     let entry = population.entry(record);
-    let changes = population.changes(&entry, currency);
-    population.take(&entry, currency, &changes).unwrap();
+    let changes = population.changes(&entry);
+    population.take(&entry, &changes).unwrap();
     changes
 }
 

@@ -1,6 +1,7 @@
 use super::*;
 use crate::features::{CaseEvent, CustomerFacts, Features, LineFact, compute};
 use proptest::prelude::*;
+use quintile_domain::revenue::RevenuePolicy;
 use quintile_proto::ingestion::FeedbackKind;
 
 const DAY_MICROS: i64 = 86_400_000_000;
@@ -31,8 +32,9 @@ impl History {
         }
     }
 
-    fn features(&self, as_of: Instant, zone: &TimeZone) -> Features {
-        compute(&mut self.facts(), as_of, zone)
+    /// Under every policy.
+    fn features(&self, as_of: Instant, zone: &TimeZone) -> [Features; 3] {
+        RevenuePolicy::ALL.map(|policy| compute(&mut self.facts(), as_of, zone, policy))
     }
 
     /// What is left with what is from before the horizons folded.
@@ -86,7 +88,7 @@ impl History {
             let mut own = self.of(subject).facts();
             let known: HashSet<PurchaseKey> = self.of(subject).orders.into_iter().map(|(key, _)| key).collect();
             let own_purchase = |refund: &RefundFact| match &refund.purchase {
-                Purchase::Any => true,
+                Purchase::Any | Purchase::Dropped => true,
                 Purchase::Missing => false,
                 Purchase::Known { key, at, .. } => known.contains(key) && *at <= refund.at,
             };
@@ -256,7 +258,7 @@ fn a_refund_whose_purchase_is_not_there_stays_and_what_it_did_not_name_goes() {
     let horizon = at("2020-01-01T00:00:00Z");
     let folded = history.folded(horizon, horizon, &TimeZone::UTC);
     assert_eq!((folded.orders.len(), folded.refunds.len()), (0, 1));
-    let features = folded.features(at("2022-06-01T00:00:00Z"), &TimeZone::UTC);
+    let [_, features, _] = folded.features(at("2022-06-01T00:00:00Z"), &TimeZone::UTC);
     assert_eq!((features.refunded_minor, features.unmatched_refunds_minor), (0, 100));
 }
 
@@ -270,7 +272,7 @@ fn a_refund_of_a_purchase_that_went_counts_against_what_was_not_given_back() {
     assert!(folded.openings[&1].marks.contains(&mark("shop", "o")));
     assert!(!folded.openings[&1].marks.contains(&mark("shop", "o2")));
     folded.refunds.push(refund(1, "late", at("2022-05-01T00:00:00Z"), 900, Purchase::Any));
-    let features = folded.features(at("2022-06-01T00:00:00Z"), &TimeZone::UTC);
+    let [_, features, _] = folded.features(at("2022-06-01T00:00:00Z"), &TimeZone::UTC);
     assert_eq!((features.refunded_minor, features.unmatched_refunds_minor), (1_000, 200));
 }
 
@@ -282,7 +284,7 @@ fn a_refund_of_what_another_identity_bought_does_not_count_where_they_are_two_ag
     let horizon = at("2020-01-01T00:00:00Z");
     let folded = history.folded(horizon, horizon, &TimeZone::UTC);
     let amounts = |history: &History| {
-        let features = history.features(at("2022-06-01T00:00:00Z"), &TimeZone::UTC);
+        let [_, features, _] = history.features(at("2022-06-01T00:00:00Z"), &TimeZone::UTC);
         (features.net_revenue_minor(), features.refunded_minor, features.unmatched_refunds_minor)
     };
     assert_eq!((folded.orders.len(), folded.refunds.len(), amounts(&folded)), (0, 0, (700, 300, 0)));
@@ -300,7 +302,8 @@ fn a_case_of_long_ago_can_still_be_resolved() {
     let horizon = at("2020-01-01T00:00:00Z");
     let history = History { interactions, ..History::default() };
     let mut folded = history.folded(horizon, horizon, &TimeZone::UTC);
-    let open = |history: &History| history.features(at("2022-06-01T00:00:00Z"), &TimeZone::UTC).cases.open_complaints;
+    let open =
+        |history: &History| history.features(at("2022-06-01T00:00:00Z"), &TimeZone::UTC)[0].cases.open_complaints;
     assert_eq!((folded.interactions.len(), open(&folded)), (0, 1));
     folded.interactions.push(said("i2", at("2022-01-01T00:00:00Z"), true));
     assert_eq!(open(&folded), 0);

@@ -1,6 +1,7 @@
 //! Customers: what identifies them is ciphertext from the first write. A customer has a record for every founding identity that belongs to
 //! it: one, until it is merged with others.
 
+pub mod attributes;
 mod page;
 pub mod record;
 mod write;
@@ -20,7 +21,7 @@ use quintile_proto::types::{CustomerAttributes, CustomerKind};
 use quintile_store::StoreError;
 use quintile_store::numbers::Numbers;
 use quintile_store::sealing::Key;
-use record::{FieldTimes, Record, compose, compose_attributes};
+use record::{FieldTimes, Record, compose};
 use sea_orm::sea_query::{Condition, Expr};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
@@ -335,7 +336,7 @@ fn clear_attributes(id: CustomerId, rows: &[ClearRow]) -> Result<CustomerAttribu
         said.push((number(*home)?, decode_attributes(attributes)?, times));
     }
     let said = said.iter().map(|(home, attributes, times)| (*home, attributes, times));
-    Ok(compose_attributes(said, id))
+    Ok(attributes::compose(said, id))
 }
 
 fn number(id: i64) -> Result<CustomerId, StoreError> {

@@ -1,5 +1,6 @@
 //! What is known of a person, from one founding identity each, and what several such records of one person come to together.
 
+use super::attributes;
 use crate::intake::custom::{CustomValue, CustomValues};
 use crate::intake::{CustomerPatch, Identity, Person};
 use quintile_domain::ids::CustomerId;
@@ -10,7 +11,7 @@ use std::collections::BTreeMap;
 
 /// The fields of a record that are told apart when records are composed. Their numbers are places in [`FieldTimes`], and never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Field {
+pub(super) enum Field {
     DisplayName,
     Phone,
     Email,
@@ -22,14 +23,25 @@ enum Field {
     Department,
     Language,
     AcquisitionChannel,
+    AcquisitionCampaign,
+    AcquisitionDate,
+    Referrer,
+    Country,
+    Currency,
+    Gender,
+    IncomeBand,
+    Household,
+    Interests,
+    Values,
 }
 
 /// How many fields there are.
-const FIELD_COUNT: usize = 11;
+const FIELD_COUNT: usize = 21;
 
 /// When each field was last said, in microseconds of machine time; 0: never. Custom attributes by their keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct FieldTimes {
+    #[serde(deserialize_with = "all_fields")]
     fields: [i64; FIELD_COUNT],
     custom: BTreeMap<String, i64>,
 }
@@ -94,7 +106,7 @@ impl Record {
             }
         }
         if let Some(given) = &patch.attributes {
-            self.say_attributes(given, &composed.attributes, at);
+            attributes::say(&mut self.times, &mut self.attributes, &composed.attributes, given, at);
         }
         let changed = before != self.times;
         if changed {
@@ -120,22 +132,10 @@ impl Record {
         self.is_changed = true;
     }
 
-    /// Takes over attributes, all but consents and objections.
-    fn say_attributes(&mut self, given: &CustomerAttributes, whole: &CustomerAttributes, at: i64) {
-        let (times, own) = (&mut self.times, &mut self.attributes);
-        times.say(Field::Kind, &mut own.kind, &whole.kind, &given.kind, at);
-        times.say(Field::Owner, &mut own.owner, &whole.owner, &given.owner, at);
-        times.say(Field::Region, &mut own.region, &whole.region, &given.region, at);
-        times.say(Field::Department, &mut own.department, &whole.department, &given.department, at);
-        times.say(Field::Language, &mut own.language, &whole.language, &given.language, at);
-        let (own_channel, channel) = (&mut own.acquisition_channel, &given.acquisition_channel);
-        times.say(Field::AcquisitionChannel, own_channel, &whole.acquisition_channel, channel, at);
-    }
-
     /// Takes over where `wanted` differs from `composed`, which is what this record and others come to.
     pub fn absorb(&mut self, composed: &Composed, wanted: (&Person, &CustomerAttributes), now: Instant) {
         let at = now.micros();
-        let (person, attributes) = wanted;
+        let (person, wanted_attributes) = wanted;
         let (times, own) = (&mut self.times, &mut self.person);
         times.absorb(
             Field::DisplayName,
@@ -153,25 +153,16 @@ impl Record {
             own.custom.insert(key.clone(), value.clone());
             times.custom.insert(key.clone(), at);
         }
-        let (own, whole) = (&mut self.attributes, &composed.attributes);
-        times.absorb(Field::Kind, &mut own.kind, &whole.kind, &attributes.kind, at);
-        times.absorb(Field::Owner, &mut own.owner, &whole.owner, &attributes.owner, at);
-        times.absorb(Field::Region, &mut own.region, &whole.region, &attributes.region, at);
-        times.absorb(Field::Department, &mut own.department, &whole.department, &attributes.department, at);
-        times.absorb(Field::Language, &mut own.language, &whole.language, &attributes.language, at);
-        let (own_channel, channel) = (&mut own.acquisition_channel, &attributes.acquisition_channel);
-        times.absorb(Field::AcquisitionChannel, own_channel, &whole.acquisition_channel, channel, at);
-        own.consents.clone_from(&attributes.consents);
-        own.objections.clone_from(&attributes.objections);
+        attributes::absorb(&mut self.times, &mut self.attributes, &composed.attributes, wanted_attributes, at);
     }
 }
 
 impl FieldTimes {
-    fn of(&self, field: Field) -> i64 {
+    pub(super) fn of(&self, field: Field) -> i64 {
         self.fields[field as usize]
     }
 
-    fn say<T: Clone + PartialEq>(&mut self, field: Field, own: &mut T, composed: &T, given: &T, at: i64) {
+    pub(super) fn say<T: Clone + PartialEq>(&mut self, field: Field, own: &mut T, composed: &T, given: &T, at: i64) {
         if own != given || composed != given {
             own.clone_from(given);
             self.fields[field as usize] = at;
@@ -191,7 +182,14 @@ impl FieldTimes {
         }
     }
 
-    fn absorb<T: Clone + PartialEq>(&mut self, field: Field, own: &mut T, composed: &T, wanted: &T, at: i64) {
+    pub(super) fn absorb<T: Clone + PartialEq>(
+        &mut self,
+        field: Field,
+        own: &mut T,
+        composed: &T,
+        wanted: &T,
+        at: i64,
+    ) {
         if composed != wanted {
             own.clone_from(wanted);
             self.fields[field as usize] = at;
@@ -216,8 +214,9 @@ impl FieldTimes {
         }
         let last = updated_at.micros();
         let mut fields = [last; FIELD_COUNT];
-        if encoded.len() == FIELD_COUNT {
-            fields = std::array::from_fn(|field| last * i64::from(encoded[field]));
+        if !encoded.is_empty() {
+            // A field that a version did not know yet was never said.
+            fields = std::array::from_fn(|field| last * encoded.get(field).copied().map_or(0, i64::from));
         }
         Self { fields, custom: custom.keys().map(|key| (key.clone(), last)).collect() }
     }
@@ -246,33 +245,14 @@ pub fn compose(records: &[Record], survivor: CustomerId) -> Composed {
     person.address = last(records, Field::Address, |it| it.person.address.clone());
     person.birth_date = last(records, Field::BirthDate, |it| it.person.birth_date);
     person.custom = custom(records);
-    composed.attributes = compose_attributes(records.iter().map(|it| (it.home, &it.attributes, &it.times)), survivor);
+    composed.attributes = attributes::compose(records.iter().map(|it| (it.home, &it.attributes, &it.times)), survivor);
     composed
 }
 
-/// As [`compose`], of attributes alone, each with the home and the times of its record.
-pub fn compose_attributes<'a>(
-    records: impl Iterator<Item = (CustomerId, &'a CustomerAttributes, &'a FieldTimes)>,
-    survivor: CustomerId,
-) -> CustomerAttributes {
-    let records: Vec<_> = records.collect();
-    let text = |field, get: fn(&CustomerAttributes) -> &String| {
-        let said = records.iter().map(|(home, it, times)| (*home, times.of(field), Some(get(it).clone())));
-        last_of(said.map(|(home, at, text)| (home, at, text.filter(|text| !text.is_empty())))).unwrap_or_default()
-    };
-    let kinds = records.iter().map(|(home, it, times)| (*home, times.of(Field::Kind), Some(it.kind)));
-    let regions = records.iter().map(|(home, it, times)| (*home, times.of(Field::Region), it.region.clone()));
-    let own = records.iter().find(|(home, ..)| *home == survivor).map(|(_, attributes, _)| *attributes);
-    CustomerAttributes {
-        kind: last_of(kinds).unwrap_or_default(),
-        owner: text(Field::Owner, |it| &it.owner),
-        region: last_of(regions),
-        department: text(Field::Department, |it| &it.department),
-        language: text(Field::Language, |it| &it.language),
-        acquisition_channel: text(Field::AcquisitionChannel, |it| &it.acquisition_channel),
-        consents: own.map(|own| own.consents.clone()).unwrap_or_default(),
-        objections: own.map(|own| own.objections.clone()).unwrap_or_default(),
-    }
+/// The times of all fields, of which a version that knew fewer has written the first.
+fn all_fields<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<[i64; FIELD_COUNT], D::Error> {
+    let written = <Vec<i64> as serde::Deserialize>::deserialize(deserializer)?;
+    Ok(std::array::from_fn(|field| written.get(field).copied().unwrap_or_default()))
 }
 
 fn last<T>(records: &[Record], field: Field, get: impl Fn(&Record) -> Option<T>) -> Option<T> {
@@ -280,7 +260,7 @@ fn last<T>(records: &[Record], field: Field, get: impl Fn(&Record) -> Option<T>)
 }
 
 /// Of what records say, what was said last; of equals what is there, and of the lowest home. That a field was emptied is said too.
-fn last_of<T>(said: impl Iterator<Item = (CustomerId, i64, Option<T>)>) -> Option<T> {
+pub(super) fn last_of<T>(said: impl Iterator<Item = (CustomerId, i64, Option<T>)>) -> Option<T> {
     said.max_by_key(|(home, at, value)| (*at, value.is_some(), Reverse(*home))).and_then(|(_, _, value)| value)
 }
 
@@ -372,7 +352,19 @@ mod tests {
         }
 
         #[test]
-        fn times_survive_their_encoding(fields in prop::array::uniform11(prop::sample::select(vec![0_i64, 5, 7])), plate in 5..8_i64, updated in 5..8_i64) {
+        fn times_of_a_version_that_knew_fewer_fields_are_those_of_the_first(known in 11..FIELD_COUNT, at in 1..9_i64) {
+            let mut fields = [0; FIELD_COUNT];
+            fields[..known].fill(at);
+            let expected = FieldTimes { fields, custom: BTreeMap::new() };
+            let none = CustomValues::new();
+            let short = vec![1; known];
+            prop_assert_eq!(&FieldTimes::decode(&short, Instant::from_micros(at), &none), &expected);
+            let long = serde_json::json!({"fields": vec![at; known], "custom": {}}).to_string();
+            prop_assert_eq!(&FieldTimes::decode(long.as_bytes(), Instant::from_micros(99), &none), &expected);
+        }
+
+        #[test]
+        fn times_survive_their_encoding(fields in prop::array::uniform21(prop::sample::select(vec![0_i64, 5, 7])), plate in 5..8_i64, updated in 5..8_i64) {
             let updated = Instant::from_micros(updated);
             let times = FieldTimes { fields, custom: BTreeMap::from([("plate".to_owned(), plate)]) };
             let value = CustomValue { class: quintile_domain::masking::Sensitivity::None, text: "x".to_owned() };

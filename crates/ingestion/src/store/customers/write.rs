@@ -27,11 +27,13 @@ const CUSTOMERS: Target = Target {
     on_conflict: OnConflict::Replace(&["attributes", "sealed_person", "updated_at", "revision", "said_at"]),
 };
 
+const NEW_CUSTOMERS: Target = Target { on_conflict: OnConflict::Never, ..CUSTOMERS };
+
 const KEYS: Target = Target {
     table: "customer_key",
     columns: &["tenant_id", "customer_id", "wrapped_key"],
     key: &["tenant_id", "customer_id"],
-    on_conflict: OnConflict::Keep,
+    on_conflict: OnConflict::Never,
 };
 
 const CONTACTS: Target = Target {
@@ -53,13 +55,26 @@ pub async fn write(
     let records = customers.iter().flat_map(|customer| &customer.records).filter(|record| record.is_changed);
     let mut records: Vec<&Record> = records.collect();
     records.sort_unstable_by_key(|record| record.home);
+    let (new, others): (Vec<_>, Vec<_>) = records.into_iter().partition(|record| record.is_new);
+    // A number is given once: nobody asks whether a new customer's rows are there.
+    NEW_CUSTOMERS.write(transaction, customer_columns(tenant, keys, &new)?).await?;
+    CUSTOMERS.write(transaction, customer_columns(tenant, keys, &others)?).await?;
+    let ids: Vec<_> = new.iter().map(|record| record.home.as_i64()).collect();
+    let wrapped = new.iter().map(|record| record.wrapped_key.clone()).collect();
+    let columns = vec![Column::Int(vec![tenant.0; ids.len()]), Column::BigInt(ids), Column::Bytes(wrapped)];
+    KEYS.write(transaction, columns).await?;
+    write_contacts(transaction, tenant, keys, customers).await?;
+    conflicts::note_shared_contacts(transaction, tenant, keys, customers).await
+}
+
+fn customer_columns(tenant: TenantId, keys: &TenantKeys, records: &[&Record]) -> Result<Vec<Column>, StoreError> {
     let mut sealed = Vec::with_capacity(records.len());
-    for record in &records {
+    for record in records {
         // The message is the format: fields may join it, and old ciphertext still opens.
         let plain = person_message(record.home, &record.identities, &record.person).encode_to_vec();
         sealed.push(record_key(tenant, keys, record)?.seal(&keys.entropy, &person_place(tenant, record.home), &plain));
     }
-    let columns = vec![
+    Ok(vec![
         Column::Int(vec![tenant.0; records.len()]),
         Column::BigInt(records.iter().map(|record| record.home.as_i64()).collect()),
         Column::Bytes(records.iter().map(|record| record.attributes.encode_to_vec()).collect()),
@@ -68,15 +83,7 @@ pub async fn write(
         Column::BigInt(records.iter().map(|record| record.updated_at.micros()).collect()),
         Column::BigInt(records.iter().map(|record| record.revision).collect()),
         Column::Bytes(records.iter().map(|record| record.times.encode(record.updated_at)).collect()),
-    ];
-    CUSTOMERS.write(transaction, columns).await?;
-    let new = || records.iter().filter(|record| record.is_new);
-    let ids: Vec<_> = new().map(|record| record.home.as_i64()).collect();
-    let wrapped = new().map(|record| record.wrapped_key.clone()).collect();
-    let columns = vec![Column::Int(vec![tenant.0; ids.len()]), Column::BigInt(ids), Column::Bytes(wrapped)];
-    KEYS.write(transaction, columns).await?;
-    write_contacts(transaction, tenant, keys, customers).await?;
-    conflicts::note_shared_contacts(transaction, tenant, keys, customers).await
+    ])
 }
 
 /// Takes the custom attributes that are not declared any more from customers that are about to change.
@@ -111,6 +118,15 @@ async fn write_contacts(
             .exec(transaction)
             .await?;
     }
+    let is_new = |customer: &&StoredCustomer| customer.records.iter().all(|record| record.is_new);
+    let (new, others): (Vec<_>, Vec<_>) = customers.iter().partition(is_new);
+    let new_contacts = Target { on_conflict: OnConflict::Never, ..CONTACTS };
+    new_contacts.write(transaction, contact_columns(tenant, keys, &new)).await?;
+    CONTACTS.write(transaction, contact_columns(tenant, keys, &others)).await?;
+    Ok(())
+}
+
+fn contact_columns(tenant: TenantId, keys: &TenantKeys, customers: &[&StoredCustomer]) -> Vec<Column> {
     let mut rows = Vec::new();
     for customer in customers {
         for person in customer.records.iter().map(|record| &record.person) {
@@ -121,7 +137,5 @@ async fn write_contacts(
     rows.sort_unstable();
     rows.dedup();
     let (hashes, ids): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
-    let columns = vec![Column::Int(vec![tenant.0; ids.len()]), Column::Bytes(hashes), Column::BigInt(ids)];
-    CONTACTS.write(transaction, columns).await?;
-    Ok(())
+    vec![Column::Int(vec![tenant.0; ids.len()]), Column::Bytes(hashes), Column::BigInt(ids)]
 }

@@ -335,7 +335,7 @@ impl Context<'_> {
     }
 
     /// A refund in the base currency: at the rate of its purchase, if that is of the same currency, so that all of a purchase given back is
-    /// all of it. One of a purchase that was dropped is of none in particular. `None`: it waits for a rate.
+    /// all of it. `None`: it waits for a rate.
     pub fn refund(&self, refund: refund_fact::Model) -> Result<Option<RefundFact>, StoreError> {
         let at = Instant::from_micros(refund.occurred_at);
         let mut rate_of = at;
@@ -349,8 +349,8 @@ impl Context<'_> {
                 Some(amount_minor) => Purchase::Known { key: key.clone(), at: bought, amount_minor },
                 None => Purchase::Missing,
             };
-        } else if !refund.order_event_id.is_empty() && !self.names_dropped(&refund)? {
-            purchase = Purchase::Missing;
+        } else if !refund.order_event_id.is_empty() {
+            purchase = if self.names_dropped(&refund)? { Purchase::Dropped } else { Purchase::Missing };
         }
         let amount_minor = self.base(refund.amount_minor, refund.currency, rate_of);
         let (subject_id, id) = (refund.subject_id, (refund.source, refund.event_id));

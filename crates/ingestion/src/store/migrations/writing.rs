@@ -1,4 +1,4 @@
-//! How PostgreSQL writes facts.
+//! How PostgreSQL writes facts and identities.
 
 use quintile_store::bulk::{Kind, optimistic_function};
 use sea_orm_migration::prelude::*;
@@ -77,5 +77,25 @@ impl MigrationTrait for M0010WritingFacts {
             manager.get_connection().execute_unprepared(&optimistic_function(function, table, &columns)).await?;
         }
         Ok(())
+    }
+}
+
+pub struct M0011WritingIdentities;
+
+impl MigrationName for M0011WritingIdentities {
+    fn name(&self) -> &'static str {
+        "m0011_writing_identities"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for M0011WritingIdentities {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        if manager.get_database_backend() != DbBackend::Postgres {
+            return Ok(());
+        }
+        let columns = [("tenant_id", Kind::Int), ("identity_hmac", Kind::Bytes), ("subject_id", Kind::BigInt)];
+        let function = optimistic_function("take_identities", "identity", &columns);
+        manager.get_connection().execute_unprepared(&function).await.map(drop)
     }
 }
