@@ -170,6 +170,26 @@ def a_purchase_in_another_currency_that_is_given_back_whole_comes_to_nothing(ser
     assert [facts.cents_of(each) for each in (got.gross_revenue, got.refunded, got.unmatched_refunds)] == [10_000, 10_000, 0]
 
 
+def nor_is_there_a_cent_left_of_one_that_is_given_back_in_parts(service, new):
+    # A krona of this day is 33.5 cents, and a tenth of it 3.35.
+    day = EURO_DAY - timedelta(days=3)
+    questions.take_in(service, facts.rate("DKK", day, "0.335"), facts.order(new, "o", days=12, amount=money(1, "DKK")),
+                      *(facts.refund(new, f"r{n}", days=5 - n / 10, amount=money(0, "DKK", 10), order_event_id="o") for n in range(10)))
+    got = features_of(service, new)
+    assert [facts.cents_of(each) for each in (got.gross_revenue, got.refunded, got.unmatched_refunds, got.net_revenue)] == [34, 34, 0, 0]
+    questions.take_in(service, facts.refund(new, "too-much", days=1, amount=money(1, "DKK"), order_event_id="o"))
+    got = features_of(service, new)
+    assert [facts.cents_of(each) for each in (got.refunded, got.unmatched_refunds)] == [34, 33]
+
+
+def a_refund_that_is_earlier_than_its_purchase_takes_nothing_from_others(service, new):
+    questions.take_in(service, facts.order(new, "first", days=30, cents=5_000), facts.order(new, "later", days=10, cents=10_000),
+                      facts.refund(new, "r1", days=29, cents=10_000, order_event_id="later"),
+                      facts.refund(new, "r2", days=28, cents=5_000, order_event_id="first"))
+    assert waiting_of(service, new, "NO_PURCHASE") == {}
+    assert facts.cents_of(features_of(service, new).net_revenue) == 0
+
+
 def spend_is_listed_as_it_came_and_known_again(service, new):
     start, end = EURO_DAY, EURO_DAY + timedelta(days=30)
     rows = [facts.spend(f"{new}-{n}", start, end, cents=n, source=f"ads-{new}") for n in range(3)]

@@ -4,17 +4,17 @@ import uuid
 
 import pytest
 
-from support import facts, questions
+from support import facts, questions, quintile
 from support.refusals import INVALID_ARGUMENT
 
 GIVEN = {
     "kind": "CUSTOMER_KIND_CONTACT", "owner": "sue", "region": "north", "country": "DE", "department": "retail", "language": "de",
     "currency": "EUR", "acquisition_channel": "search", "acquisition_campaign": "spring",
-    "acquisition_date": {"year": 1996, "month": 2, "day": 29}, "referrer": "partner 7", "gender": "diverse", "income_band": "30-50k",
+    "acquisition_date": {"year": 1996, "month": 2, "day": 29}, "gender": "diverse", "income_band": "30-50k",
     "household": "family with children", "interests": ["tea", "kites", "tea"], "values": ["thrift"]}
 KEPT = GIVEN | {"interests": ["tea", "kites"]}
-TEXTS = ("owner", "region", "department", "language", "acquisition_channel", "acquisition_campaign", "referrer", "gender",
-         "income_band", "household")
+TEXTS = ("owner", "region", "department", "language", "acquisition_channel", "acquisition_campaign", "gender", "income_band",
+         "household")
 
 
 @pytest.fixture
@@ -28,8 +28,13 @@ def new():
     return uuid.uuid4().hex
 
 
-def person(customer, **attributes):
-    return {"customer": {"identities": [facts.identity(customer)], "attributes": attributes}}
+def person(customer, *, referrer=None, **attributes):
+    referred = {"referrer": referrer} if referrer else {}
+    return {"customer": {"identities": [facts.identity(customer)], "attributes": attributes, **referred}}
+
+
+def get(client, name):
+    return client.call("CustomerService/GetCustomer", {"name": name})
 
 
 def camel(name):
@@ -40,7 +45,7 @@ def camel(name):
 
 def attributes_of(client, name):
     """{attribute: value} of those that say something."""
-    attributes = client.call("CustomerService/GetCustomer", {"name": name}).attributes
+    attributes = get(client, name).attributes
     plain = {field.name: getattr(attributes, field.name) for field, _ in attributes.ListFields()}
     if "acquisition_date" in plain:
         date = plain["acquisition_date"]
@@ -55,12 +60,38 @@ def all_of_them_are_kept_and_each_is_changed_by_its_name(admin, new):
     name = questions.find(admin, new)
     assert attributes_of(admin, name) == KEPT
     kept = dict(KEPT)
-    for key, value in {"country": "FR", "interests": ["wine", "wine"], "acquisition_date": None, "gender": None, "currency": ""}.items():
-        given = {"kind": KEPT["kind"]} | ({key: value} if value else {})
+    admin.call("CustomerService/UpdateCustomer", {"customer": {"name": name, "referrer": "friend 9"}, "update_mask": "referrer"})
+    assert get(admin, name).referrer == "friend 9"
+    for key, value in {"country": "FR", "interests": ["wine", "wine"], "acquisition_date": None, "gender": "", "household": None,
+                       "currency": ""}.items():
+        given = {"kind": KEPT["kind"]} | ({} if value is None else {key: value})
         admin.call("CustomerService/UpdateCustomer", {"customer": {"name": name, "attributes": given}, "update_mask": f"attributes.{camel(key)}"})
         kept.pop(key)
         kept |= {key: ["wine"] if key == "interests" else value} if value else {}
         assert attributes_of(admin, name) == kept
+
+
+def a_row_changes_what_it_says_and_leaves_the_rest(admin, new):
+    questions.take_in(admin, person(new, referrer="partner 7", **GIVEN))
+    name = questions.find(admin, new)
+    for said in ({"country": "FR"}, {"interests": ["wine"]}, {"kind": "CUSTOMER_KIND_LEAD"}):
+        questions.take_in(admin, person(new, **said))
+        kept = attributes_of(admin, name)
+        assert kept == kept | said
+    assert kept == KEPT | {"country": "FR", "interests": ["wine"], "kind": "CUSTOMER_KIND_LEAD"}
+    assert get(admin, name).referrer == "partner 7"
+    again = admin.call("IngestService/IngestBatch", facts.batch(person(new, country="FR"), person(new)))
+    assert (again.applied, again.duplicates) == (0, 2)
+    # Of whom nobody says what it is: a customer.
+    questions.take_in(admin, person(f"{new}-2", country="FR"))
+    assert attributes_of(admin, questions.find(admin, f"{new}-2")) == {"country": "FR", "kind": "CUSTOMER_KIND_CUSTOMER"}
+    [reject] = admin.call("IngestService/IngestBatch", facts.batch(person(new, kind=77))).rejects
+    assert reject.field == "customer.attributes.kind"
+
+
+def of_equal_rows_of_a_new_customer_one_is_applied(admin, new):
+    answer = admin.call("IngestService/IngestBatch", facts.batch(person(new, country="FR"), person(new, country="FR")))
+    assert (answer.applied, answer.duplicates) == (1, 1)
 
 
 def of_a_merged_customer_each_is_what_was_said_last_and_a_merge_taken_back_parts_them(admin, new):
@@ -73,15 +104,17 @@ def of_a_merged_customer_each_is_what_was_said_last_and_a_merge_taken_back_parts
     merged = admin.call("IdentityService/MergeCustomers", {"customer": first, "other": second})
     # The second said later what it said; of the rest, the first has not been contradicted.
     assert attributes_of(admin, first) == said[0] | said[1]
+    again = admin.call("IngestService/IngestBatch", facts.batch(person(ids[1], **said[1])))
+    assert (again.applied, again.duplicates) == (0, 1) and attributes_of(admin, first) == said[0] | said[1]
     admin.call("IdentityService/UnmergeCustomers", {"name": merged.name})
     assert [attributes_of(admin, name) for name in (first, second)] == list(said)
 
 
 @pytest.mark.parametrize(("field", "value"), [
     *((name, "x" * 300) for name in TEXTS), *((name, "a\nb") for name in TEXTS),
-    *(("country", value) for value in ("de", "DEU", "D1", "Deutschland", "")), *(("currency", value) for value in ("eur", "EURO", "XAU")),
+    *(("country", value) for value in ("de", "DEU", "D1", "Deutschland", "ZZ")), *(("currency", value) for value in ("eur", "EURO", "XAU")),
     ("acquisition_date", {"year": 1995, "month": 2, "day": 29}), ("acquisition_date", {"year": 1996}),
-    ("acquisition_date", {"year": 2999, "month": 1, "day": 1}),
+    *(("acquisition_date", {"year": 1998, "month": 7, "day": day}) for day in (3, 31)),
     *((name, value) for name in ("interests", "values") for value in ([""], ["x" * 300], ["a\nb"], [str(n) for n in range(33)]))])
 def one_that_cannot_be_is_refused_by_its_name_wherever_it_comes(admin, new, field, value):
     attributes = {"kind": "CUSTOMER_KIND_CUSTOMER", field: value}
@@ -124,14 +157,37 @@ def a_file_brings_them(shared, admin, new, tmp_path):
         attributes.gender = "sex"
         attributes.currency = "money"
         attributes.household = "home"
-        attributes.referrer = "friend"
+        referrer = "friend"
     """, encoding="utf-8")
     done = subprocess.run(shared.command("import", tmp_path / "people.csv", "--mapping", mapping), stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
     plain = {"kind": "CUSTOMER_KIND_CUSTOMER"}
-    assert attributes_of(admin, questions.find(admin, f"{new}-1")) == plain | {
+    name = questions.find(admin, f"{new}-1")
+    assert get(admin, name).referrer == "partner 7"
+    assert attributes_of(admin, name) == plain | {
         "country": "DE", "acquisition_date": {"year": 1996, "month": 2, "day": 29}, "interests": ["tea", "kites"], "gender": "diverse",
-        "currency": "EUR", "household": "alone", "referrer": "partner 7"}
+        "currency": "EUR", "household": "alone"}
     assert attributes_of(admin, questions.find(admin, f"{new}-2")) == plain
     assert "country" in done.stdout + done.stderr, "the line with a country that is none is told"
+
+
+def a_file_that_says_one_attribute_leaves_the_others_and_lists_come_as_json_too(shared, admin, new, tmp_path):
+    questions.take_in(admin, person(new, **GIVEN))
+    (tmp_path / "people.csv").write_text(f'id,country,likes\n{new},FR,"[""wine; red"", ""tea""]"\n', encoding="utf-8")
+    mapping = tmp_path / "people.toml"
+    mapping.write_text(f"""
+        source = "{facts.SOURCE}"
+        [[table]]
+        customer_id = "id"
+        [[table.customer]]
+        attributes.country = "country"
+        attributes.interests = "likes"
+    """, encoding="utf-8")
+    done = subprocess.run(shared.command("import", tmp_path / "people.csv", "--mapping", mapping), stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert attributes_of(admin, questions.find(admin, new)) == KEPT | {"country": "FR", "interests": ["wine; red", "tea"]}
+    command = [quintile.binary(), "customer", "show", questions.find(admin, new).split("/")[1], "--data-dir", str(shared.data)]
+    shown = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100).stdout
+    assert all(text in shown for text in ("contact", "sue", "FR", "30-50k", "wine; red, tea", "search, spring, 1996-02-29")), shown

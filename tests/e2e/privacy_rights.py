@@ -286,6 +286,8 @@ def an_erased_customer_is_nowhere_and_every_service_gives_its_receipt(fresh):
     admin.refused("ProfileService/ListMembershipChanges", {"parent": world.customer}).must_be(NOT_FOUND, "NOT_FOUND")
     for path in filter(lambda path: path.is_file(), fresh.data.rglob("*")):
         assert canaries.found_in_bytes(path.read_bytes(), canaries.FROM_OUTPUT) == [], path
+    # Nor what identifies nobody.
+    assert files_with(filter(lambda path: path.is_file(), fresh.data.rglob("*")), canaries.HOUSEHOLD.encode()) == []
     # The refused row of somebody else, with the same words in it, is not the customer's; the customer's own is gone.
     assert len(admin.call("IngestService/ListRejects").rejects) == 1
     # What comes again makes somebody new; the stream that brought it is not taken in twice.

@@ -1,6 +1,7 @@
 """While facts keep coming without a pause, time passes, long work gets done and old facts go: nobody who takes in facts can hold these up."""
 import contextlib
 import threading
+import uuid
 from datetime import timedelta
 
 from support import facts, questions, traits, waiting
@@ -46,6 +47,34 @@ def time_passes_and_long_work_gets_done_while_facts_keep_coming(fresh):
         questions.set_clock(admin, facts.AS_OF + timedelta(days=400))
         waiting.until(lambda: questions.stage(admin, name) != before, "the stage to follow time")
         waiting.until(lambda: admin.call("RetentionService/GetRetention").complete, "the old order to go")
-        # And what came meanwhile is in.
-        questions.wait_for(admin, positions[-1], None)
+    # And what came meanwhile is in.
+    questions.wait_for(admin, positions[-1], None)
     assert traits.values(admin, name) == {"orders": 1} and questions.features(admin, name).orders == 2
+    everything = f"interactions == {MANY + len(positions)}"
+    assert questions.preview(admin, everything).customers == 1
+
+
+def a_heavy_customer_and_others_are_each_up_to_date_in_whatever_order_they_come(fresh):
+    """Of which most are computed apart from the others, and a restart and an erasure come in between."""
+    admin = fresh.client("admin")
+    bulk = [facts.order("heavy", f"o{n}", days=1 + n % 300, cents=100) for n in range(12_000)]
+    for start in range(0, len(bulk), 4_000):
+        questions.take_in(admin, *bulk[start:start + 4_000])
+    for turn in range(40):
+        rows = [[facts.order("heavy", f"more-{turn}", cents=100)], [facts.order(f"light-{turn}", "o", cents=100 * (turn + 1))]]
+        rows = rows[turn % 2:] + rows[:turn % 2] if turn % 4 < 2 else [rows[0] + rows[1]]
+        position = [questions.take_in(admin, *each) for each in rows][-1].facts_position
+        if turn % 10 == 9:
+            questions.wait_for(admin, position)
+            assert questions.preview(admin, f"orders == {len(bulk) + turn + 1} && revenue == {len(bulk) + turn + 1}").customers == 1
+            assert questions.preview(admin, "orders == 1").customers == turn + 1
+            assert questions.preview(admin, f"revenue == {turn + 1}").customers == 1
+        if turn == 24:
+            fresh.kill()
+            fresh.start()
+            admin = fresh.client("admin")
+    heavy = questions.find(admin, "heavy")
+    questions.take_in(admin, facts.order("heavy", "last"), facts.order("light-0", "last"))
+    erasure = admin.call("PrivacyService/EraseCustomer", {"name": heavy, "request_id": str(uuid.uuid4())})
+    waiting.until(lambda: admin.call("PrivacyService/GetErasure", {"name": erasure.name}).HasField("complete_time"), "the erasure")
+    assert questions.preview(admin, "orders > 2").customers == 0 and questions.preview(admin, "orders == 2").customers == 1

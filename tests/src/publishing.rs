@@ -2,7 +2,7 @@
 
 use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_store::records::{self, Record};
-use quintile_store::{Database, DatabaseTransaction, Result, feed};
+use quintile_store::{Database, Result, Transaction, feed};
 use roaring::RoaringBitmap;
 
 /// The tenant of the tests that need one alone.
@@ -16,7 +16,7 @@ pub fn record(customer: u32, seq: i64, body: &[u8]) -> Record {
 }
 
 /// Writes records of these customers and publishes them in [`FEED`], as part of a transaction. Returns the commit's number.
-pub async fn publish(transaction: &DatabaseTransaction, tenant: TenantId, customers: &[(u32, Vec<u8>)]) -> Result<i64> {
+pub async fn publish(transaction: &Transaction, tenant: TenantId, customers: &[(u32, Vec<u8>)]) -> Result<i64> {
     let seq = feed::next_seq(transaction, tenant, FEED).await?;
     let rows = customers.iter().map(|(customer, body)| record(*customer, seq, body)).collect();
     records::write(transaction, tenant, rows).await?;

@@ -6,7 +6,7 @@ use quintile_domain::clock::MachineClock;
 use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_proto::types::{ErasureReceipt, ErrorReason};
 use quintile_rpc::{ApiError, convert};
-use quintile_store::{StoreError, follower, records};
+use quintile_store::{Database, StoreError, follower, records};
 
 /// The customer and the position that a receipt is asked for.
 pub fn check_request(name: &str, facts_position: i64) -> Result<CustomerId, ApiError> {
@@ -37,9 +37,15 @@ pub async fn records_left(
     Ok(i64::from(record.is_some_and(|record| !record.is_tombstone() || !record.erased)))
 }
 
-/// The receipt of a service in which this many rows about the customer are left: there is none as long as there is one.
-pub fn receipt(service: &str, clock: &MachineClock, remaining: i64) -> Result<ErasureReceipt, ApiError> {
-    if remaining != 0 {
+/// The receipt of a service in which this many rows about the customer are left: there is none as long as there is one, or one may lie in
+/// the database's log.
+pub async fn receipt(
+    service: &str,
+    database: &Database,
+    clock: &MachineClock,
+    remaining: i64,
+) -> Result<ErasureReceipt, ApiError> {
+    if remaining != 0 || !database.empty_log().await.map_err(|error| store_error(&error))? {
         return Err(not_yet());
     }
     let time = Some(convert::timestamp(clock.now()));

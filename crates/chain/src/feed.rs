@@ -14,7 +14,7 @@ use quintile_rpc::caller::View;
 use quintile_rpc::{AnswerStream, ApiError, Caller};
 use quintile_store::feed::{self, Cursor};
 use quintile_store::records::{self, Record};
-use quintile_store::{DatabaseTransaction, StoreError, follower};
+use quintile_store::{StoreError, Transaction, follower};
 use roaring::RoaringBitmap;
 use std::time::Duration;
 use tonic::Status;
@@ -59,7 +59,7 @@ pub struct Changes {
 
 /// Writes records and publishes them in `feed`, as part of a transaction. Call it late: it locks the feed's head.
 pub async fn publish(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     feed: &str,
     changes: Changes,

@@ -8,7 +8,7 @@ use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::time::Instant;
 use quintile_proto::types::{CustomerRecord, WatchRecordsResponse};
 use quintile_store::follower::{self, Place};
-use quintile_store::{DatabaseTransaction, StoreError};
+use quintile_store::{StoreError, Transaction};
 use std::time::Duration;
 use tokio::time::Instant as MachineInstant;
 use tonic::{Code, Status, Streaming};
@@ -43,7 +43,7 @@ pub struct Step<'a> {
 
 impl Step<'_> {
     /// Begins the step's transaction, holding the worker's place.
-    pub async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {
+    pub async fn begin(&self) -> Result<Transaction, StoreError> {
         let transaction = self.runtime.database.begin().await?;
         follower::hold(&transaction, self.tenant, self.feed, &self.old).await?;
         Ok(transaction)
@@ -60,7 +60,7 @@ impl Step<'_> {
     }
 
     /// Commits the step: the cursor moves with it, and if another worker has moved it, nothing of the step is kept.
-    pub async fn commit(&mut self, transaction: DatabaseTransaction) -> Result<(), StoreError> {
+    pub async fn commit(&mut self, transaction: Transaction) -> Result<(), StoreError> {
         if self.old != self.new {
             follower::advance(&transaction, self.tenant, self.feed, &self.old, &self.new).await?;
         }
@@ -71,7 +71,7 @@ impl Step<'_> {
     }
 
     /// Commits part of a step without moving the cursor: for work that is the same however often it is done.
-    pub async fn commit_part(&self, transaction: DatabaseTransaction) -> Result<(), StoreError> {
+    pub async fn commit_part(&self, transaction: Transaction) -> Result<(), StoreError> {
         transaction.commit().await?;
         self.wake();
         Ok(())

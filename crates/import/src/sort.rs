@@ -6,8 +6,9 @@ use crate::error::ImportError;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Seek, Write};
+use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 
 /// The most runs that are merged at once; each needs a file and a buffer.
 const MAX_RUNS: usize = 128;
@@ -19,6 +20,8 @@ pub struct Sorter {
     directory: PathBuf,
     memory_bytes: usize,
     buffer: Buffer,
+    /// The run that is sorted and written while the next entries are taken, and its buffer.
+    writing: Option<JoinHandle<io::Result<(File, Buffer)>>>,
     runs: Vec<File>,
     entries: u64,
 }
@@ -69,14 +72,22 @@ struct Merge {
 impl Sorter {
     /// A sorter that holds about so many bytes in memory, and the rest in a directory.
     pub fn new(directory: &Path, memory_bytes: usize) -> Self {
-        Self { directory: directory.to_owned(), memory_bytes, buffer: Buffer::default(), runs: Vec::new(), entries: 0 }
+        Self {
+            directory: directory.to_owned(),
+            memory_bytes,
+            buffer: Buffer::default(),
+            writing: None,
+            runs: Vec::new(),
+            entries: 0,
+        }
     }
 
     /// Takes an entry.
     pub fn push(&mut self, key: &[u8], value: &[u8]) -> Result<(), ImportError> {
         self.buffer.push(key, value);
         self.entries += 1;
-        if self.buffer.memory_bytes() >= self.memory_bytes { self.spill() } else { Ok(()) }
+        // The other half is for the run that is being written.
+        if self.buffer.memory_bytes() >= self.memory_bytes / 2 { self.spill() } else { Ok(()) }
     }
 
     /// Whether nothing was taken.
@@ -87,11 +98,12 @@ impl Sorter {
     /// Ends the taking.
     pub fn finish(mut self) -> Result<Sorted, ImportError> {
         let entries = self.entries;
-        if self.runs.is_empty() {
+        if self.runs.is_empty() && self.writing.is_none() {
             self.buffer.sort();
             return Ok(Sorted { left: Left::Memory { buffer: self.buffer, next: 0 }, entries });
         }
         self.spill()?;
+        self.written()?;
         let merge = Merge::new(self.runs).map_err(ImportError::Temporary)?;
         Ok(Sorted { left: Left::Runs(merge), entries })
     }
@@ -100,20 +112,32 @@ impl Sorter {
         if self.buffer.spans.is_empty() {
             return Ok(());
         }
-        self.buffer.sort();
-        let buffer = &self.buffer;
-        let run = write_run(&self.directory, buffer.spans.iter().map(|span| Ok(buffer.entry(*span))));
-        self.runs.push(run.map_err(ImportError::Temporary)?);
-        self.buffer.bytes.clear();
-        self.buffer.spans.clear();
+        let empty = self.written()?;
+        let mut full = std::mem::replace(&mut self.buffer, empty);
+        let directory = self.directory.clone();
+        self.writing = Some(std::thread::spawn(move || {
+            full.sort();
+            let run = write_run(&directory, full.spans.iter().map(|span| Ok(full.entry(*span))))?;
+            full.clear();
+            Ok((run, full))
+        }));
+        Ok(())
+    }
+
+    /// Waits for the run that is being written, and gives its buffer back.
+    fn written(&mut self) -> Result<Buffer, ImportError> {
+        let Some(writing) = self.writing.take() else { return Ok(Buffer::default()) };
+        let written = writing.join().unwrap_or_else(|_| Err(io::Error::other("sorting panicked")));
+        let (run, buffer) = written.map_err(ImportError::Temporary)?;
+        self.runs.push(run);
         if self.runs.len() == MAX_RUNS {
             let merged = self.merged().map_err(ImportError::Temporary)?;
             self.runs.push(merged);
         }
-        Ok(())
+        Ok(buffer)
     }
 
-    fn merged(&mut self) -> std::io::Result<File> {
+    fn merged(&mut self) -> io::Result<File> {
         let mut merge = Merge::new(std::mem::take(&mut self.runs))?;
         let mut entries = std::iter::from_fn(|| merge.next().transpose());
         write_run_of(&self.directory, &mut entries)
@@ -123,8 +147,8 @@ impl Sorter {
 /// Writes sorted entries to a file without a name, and goes back to its beginning.
 fn write_run<'a>(
     directory: &Path,
-    entries: impl Iterator<Item = std::io::Result<(&'a [u8], &'a [u8])>>,
-) -> std::io::Result<File> {
+    entries: impl Iterator<Item = io::Result<(&'a [u8], &'a [u8])>>,
+) -> io::Result<File> {
     let mut writer = BufWriter::with_capacity(RUN_BUFFER_BYTES, tempfile::tempfile_in(directory)?);
     for entry in entries {
         let (key, value) = entry?;
@@ -133,7 +157,7 @@ fn write_run<'a>(
     rewound(writer)
 }
 
-fn write_run_of(directory: &Path, entries: &mut dyn Iterator<Item = std::io::Result<Entry>>) -> std::io::Result<File> {
+fn write_run_of(directory: &Path, entries: &mut dyn Iterator<Item = io::Result<Entry>>) -> io::Result<File> {
     let mut writer = BufWriter::with_capacity(RUN_BUFFER_BYTES, tempfile::tempfile_in(directory)?);
     for entry in entries {
         let entry = entry?;
@@ -142,15 +166,15 @@ fn write_run_of(directory: &Path, entries: &mut dyn Iterator<Item = std::io::Res
     rewound(writer)
 }
 
-fn write_entry(writer: &mut impl Write, key: &[u8], value: &[u8]) -> std::io::Result<()> {
+fn write_entry(writer: &mut impl Write, key: &[u8], value: &[u8]) -> io::Result<()> {
     writer.write_all(&(key.len() as u32).to_le_bytes())?;
     writer.write_all(&(value.len() as u32).to_le_bytes())?;
     writer.write_all(key)?;
     writer.write_all(value)
 }
 
-fn rewound(writer: BufWriter<File>) -> std::io::Result<File> {
-    let mut file = writer.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+fn rewound(writer: BufWriter<File>) -> io::Result<File> {
+    let mut file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
     file.rewind()?;
     Ok(file)
 }
@@ -168,6 +192,11 @@ impl Buffer {
         self.bytes.len() + self.spans.len() * size_of::<Span>()
     }
 
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.spans.clear();
+    }
+
     fn sort(&mut self) {
         let bytes = &self.bytes;
         self.spans.sort_by(|a, b| bytes[a.start..a.key_end].cmp(&bytes[b.start..b.key_end]));
@@ -179,21 +208,21 @@ impl Buffer {
 }
 
 impl Merge {
-    fn new(runs: Vec<File>) -> std::io::Result<Self> {
+    fn new(runs: Vec<File>) -> io::Result<Self> {
         let runs = runs.into_iter().map(|run| BufReader::with_capacity(RUN_BUFFER_BYTES, run)).collect();
         let mut merge = Self { runs, heads: BinaryHeap::new() };
         (0..merge.runs.len()).try_for_each(|run| merge.advance(run))?;
         Ok(merge)
     }
 
-    fn next(&mut self) -> std::io::Result<Option<Entry>> {
+    fn next(&mut self) -> io::Result<Option<Entry>> {
         let Some(Reverse((key, run, value))) = self.heads.pop() else { return Ok(None) };
         self.advance(run)?;
         Ok(Some(Entry { key, value }))
     }
 
     /// Reads the next entry of a run.
-    fn advance(&mut self, run: usize) -> std::io::Result<()> {
+    fn advance(&mut self, run: usize) -> io::Result<()> {
         let reader = &mut self.runs[run];
         let mut lengths = [0; 8];
         match reader.read(&mut lengths[..1])? {

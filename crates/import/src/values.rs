@@ -144,19 +144,27 @@ impl TimeForm {
             .map_err(|_| "must be within the years 1970 and 9999")
     }
 
-    /// Reads a calendar day.
-    pub fn date(&self, text: &str) -> Result<ProtoDate, Fault> {
+    /// Reads a calendar day: of what says an instant, the local one of `zone`. A time of day without an offset is not part of the day.
+    pub fn date(&self, text: &str, zone: &TimeZone) -> Result<ProtoDate, Fault> {
         const NOT_A_DATE: Fault = "is not a date of the mapping's format";
+        let local_day = |instant: Timestamp| instant.to_zoned(zone.clone()).date();
         let date = match self {
-            // A time of day beside it is not part of the day.
-            Self::Iso => match text.parse::<Date>() {
-                Ok(date) => date,
-                Err(_) => text.parse::<DateTime>().map_err(|_| NOT_A_DATE)?.date(),
+            Self::Iso => match (text.parse::<Timestamp>(), text.parse::<Date>()) {
+                (Ok(instant), _) => local_day(instant),
+                (_, Ok(date)) => date,
+                _ => text.parse::<DateTime>().map_err(|_| NOT_A_DATE)?.date(),
             },
             Self::Pattern(pattern) => {
-                strtime::parse(pattern, text).and_then(|parts| parts.to_date()).map_err(|_| NOT_A_DATE)?
+                let parts = strtime::parse(pattern, text).map_err(|_| NOT_A_DATE)?;
+                match parts.to_timestamp() {
+                    Ok(instant) => local_day(instant),
+                    Err(_) => parts.to_date().map_err(|_| NOT_A_DATE)?,
+                }
             }
-            Self::UnixSeconds | Self::UnixMillis => return Err(NOT_A_DATE),
+            Self::UnixSeconds | Self::UnixMillis => {
+                let instant = self.instant(text, zone).map_err(|_| NOT_A_DATE)?;
+                Timestamp::from_microsecond(instant.micros()).map(local_day).map_err(|_| NOT_A_DATE)?
+            }
         };
         Ok(ProtoDate { year: date.year().into(), month: date.month().into(), day: date.day().into() })
     }
@@ -221,6 +229,33 @@ mod tests {
         assert_eq!(at("27/03/2011 01:30"), "2011-03-27T01:30:00Z");
         assert_eq!(at("30/10/2011 01:30"), "2011-10-30T00:30:00Z");
         assert_eq!(at("01/07/2011 12:00"), "2011-07-01T11:00:00Z");
+    }
+
+    #[test]
+    fn dates_are_read_in_every_form_and_of_an_instant_it_is_the_local_one() {
+        let tokyo = TimeZone::get("Asia/Tokyo").unwrap();
+        let of = |word: &str, text: &str| {
+            let date = TimeForm::from_word(word).unwrap().date(text, &tokyo)?;
+            Ok::<_, Fault>((date.year, date.month, date.day))
+        };
+        for (word, text) in [
+            ("iso", "2024-07-01"),
+            ("iso", "2024-07-01 23:30:00"),
+            ("iso", "2024-06-30T23:30:00Z"),
+            ("iso", "2024-07-01T01:00:00+09:00"),
+            ("%d.%m.%Y", "01.07.2024"),
+            ("%d.%m.%Y %H:%M", "01.07.2024 23:30"),
+            ("%Y-%m-%dT%H:%M:%S%z", "2024-06-30T23:30:00+0000"),
+            ("unix-seconds", "1719790200"),
+            ("unix-millis", "1719790200000"),
+        ] {
+            assert_eq!(of(word, text), Ok((2024, 7, 1)), "{word} {text}");
+        }
+        // Births lie before the first instant there is.
+        assert_eq!(of("iso", "1941-12-31"), Ok((1941, 12, 31)));
+        for (word, text) in [("iso", "01/07/2024"), ("iso", ""), ("unix-seconds", "today"), ("%Y", "2024")] {
+            assert!(of(word, text).is_err(), "{word} {text}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::time::Instant;
 use quintile_proto::ingestion::Trait;
 use quintile_store::operations::{self, Operation, State, Work};
-use quintile_store::{DatabaseTransaction, StoreError};
+use quintile_store::{StoreError, Transaction};
 use std::pin::pin;
 
 /// The RPC that defines a trait, and whose operation brings it to customers.
@@ -28,7 +28,7 @@ const PARTS_PER_STEP: i64 = 4;
 
 /// Begins to bring a trait to customers, or to take it from them, up to the number `last`.
 pub async fn begin(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     verb: &str,
     trait_id: &str,

@@ -54,8 +54,11 @@ pub async fn run(service: Service, tenant: Arc<Tenant>) -> Result<(), WorkError>
 async fn follow_up(service: &Service, tenant: &Tenant, erasure: &mut StoredErasure) -> Result<bool, WorkError> {
     let before = erasure.receipts.clone();
     if erasure.receipts.iter().any(|receipt| receipt.service == SERVICE && receipt.time.is_none()) {
-        let left = own_rows_left(service, tenant, erasure).await;
-        if let Ok(seen) = left.and_then(|left| receipts::receipt(SERVICE, &service.clock, left))
+        let receipt = match own_rows_left(service, tenant, erasure).await {
+            Ok(left) => receipts::receipt(SERVICE, &service.runtime.database, &service.clock, left).await,
+            Err(error) => Err(error),
+        };
+        if let Ok(seen) = receipt
             && let Some(own) = erasure.receipts.iter_mut().find(|receipt| receipt.service == SERVICE)
         {
             own.time = seen.time;

@@ -10,6 +10,7 @@ mod defined_traits;
 mod dropping;
 mod erasing;
 pub mod features;
+mod heavy;
 mod intake;
 mod retention;
 mod store;

@@ -4,6 +4,7 @@ use crate::backfill;
 use crate::defined_traits::DefinedTrait;
 use crate::dropping;
 use crate::features::{self, CustomerFacts, Features, WINDOW_DAYS};
+use crate::heavy::Heavy;
 use crate::store::{customers, facts};
 use crate::traits::Amount;
 use crate::{FACTS, FEATURES, Service};
@@ -17,7 +18,7 @@ use quintile_proto::types::{ChannelActivity, CustomerRecord, Features as Feature
 use quintile_rpc::convert;
 use quintile_rpc::policy::Tenant;
 use quintile_store::follower::{self, Place};
-use quintile_store::{DatabaseTransaction, StoreError, failpoint, feed as facts_feed, records};
+use quintile_store::{StoreError, Transaction, failpoint, feed as facts_feed, records};
 use sea_orm::ConnectionTrait;
 use std::collections::{HashMap, HashSet};
 use std::pin::pin;
@@ -44,13 +45,17 @@ pub async fn run(service: Service, tenant: Arc<Tenant>) -> Result<(), WorkError>
     let place = follower::place(service.runtime.database.reader(), tenant.id, FEATURES).await?;
     service.runtime.resume(&tenant, &place);
     let now = MachineInstant::now();
-    let mut worker = FeatureWorker { service, tenant, place, written: now, looked: now };
+    let seen = place.facts_position;
+    let mut worker = FeatureWorker { service, tenant, place, seen, heavy: Heavy::default(), written: now, looked: now };
     loop {
         // In turns, a part each: neither facts that keep coming nor long work hold the others up.
-        let is_busy = worker.catch_up().await?;
-        let is_backfilling = backfill::step(&worker).await?;
-        let is_dropping = dropping::step(&worker).await?;
-        if is_busy || is_backfilling || is_dropping {
+        let mut is_busy = worker.catch_up().await?;
+        if !worker.heavy.is_running() {
+            is_busy |= backfill::step(&worker).await?;
+            is_busy |= dropping::step(&worker).await?;
+            worker.begin_heavy();
+        }
+        if is_busy {
             continue;
         }
         let wake = worker.service.wake.clone();
@@ -61,11 +66,22 @@ pub async fn run(service: Service, tenant: Arc<Tenant>) -> Result<(), WorkError>
     }
 }
 
+/// How far time has been followed.
+enum Ticked {
+    All,
+    /// All but customers who are computed at the moment.
+    AllButHeavy,
+    MayBeMore,
+}
+
 /// The worker of one tenant.
 pub struct FeatureWorker {
     pub service: Service,
     pub tenant: Arc<Tenant>,
     place: Place,
+    /// The facts that were looked at; the place stays behind them while heavy customers are computed.
+    seen: i64,
+    heavy: Heavy,
     written: MachineInstant,
     /// When it last looked for facts.
     looked: MachineInstant,
@@ -73,7 +89,7 @@ pub struct FeatureWorker {
 
 impl FeatureWorker {
     /// Begins a transaction, holding the worker's place.
-    pub async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {
+    pub async fn begin(&self) -> Result<Transaction, StoreError> {
         let transaction = self.service.runtime.database.begin().await?;
         follower::hold(&transaction, self.tenant.id, FEATURES, &self.place).await?;
         Ok(transaction)
@@ -86,23 +102,27 @@ impl FeatureWorker {
         let now = runtime.business.now();
         let since = self.looked.elapsed();
         self.looked = MachineInstant::now();
+        self.publish_heavy().await?;
         let (touched, last) =
-            facts_feed::touched_after(runtime.database.reader(), self.tenant.id, FACTS, self.place.facts_position)
-                .await?;
+            facts_feed::touched_after(runtime.database.reader(), self.tenant.id, FACTS, self.seen).await?;
         if !touched.is_empty() {
-            let customers: Vec<_> = touched.iter().map(CustomerId).collect();
-            let in_bulk = customers.len() as f64 > BULK_CUSTOMERS_PER_SECOND * since.max(TICK).as_secs_f64();
-            self.recompute_all(customers, now, last).await?;
+            let in_bulk = touched.len() as f64 > BULK_CUSTOMERS_PER_SECOND * since.max(TICK).as_secs_f64();
+            let light = self.heavy.without(touched.iter().map(CustomerId).collect());
+            self.seen = last;
+            self.recompute_all(light, now).await?;
             // A short round holds nobody up.
             if in_bulk && self.looked.elapsed() > TICK {
                 self.give_way(self.looked.elapsed()).await?;
             }
         }
-        if self.tick(now).await? {
-            return Ok(true);
+        match self.tick(now).await? {
+            Ticked::MayBeMore => return Ok(true),
+            // Time has not passed for them yet.
+            Ticked::AllButHeavy => return Ok(!touched.is_empty()),
+            Ticked::All => {}
         }
-        let watermark = Watermark { facts_position: self.place.facts_position, time: Some(now) };
         self.write_watermark(now).await?;
+        let watermark = Watermark { facts_position: self.place.facts_position, time: Some(now) };
         let progress = runtime.progress.of(self.tenant.id);
         if progress.watermark() != watermark {
             progress.raise(watermark);
@@ -127,31 +147,55 @@ impl FeatureWorker {
         Ok(())
     }
 
-    /// Recomputes customers, and notes with the last of them that the facts up to `position` are in.
-    async fn recompute_all(
-        &mut self,
-        customers: Vec<CustomerId>,
-        now: Instant,
-        position: i64,
-    ) -> Result<(), WorkError> {
+    /// Recomputes customers, and notes with the last of them that the facts that were seen are in, unless heavy customers wait for theirs.
+    async fn recompute_all(&mut self, customers: Vec<CustomerId>, now: Instant) -> Result<(), WorkError> {
         let parts: Vec<_> = customers.chunks(CUSTOMERS_PER_COMMIT).map(<[CustomerId]>::to_vec).collect();
-        let last = parts.len() - 1;
+        let last = parts.len().saturating_sub(1);
         let mut computed = pin!(self.computed(parts, now).enumerate());
         while let Some((part, changed)) = computed.next().await {
-            failpoint::reach(FEATURES, "before_begin").await;
-            let transaction = self.begin().await?;
-            feed::publish(&transaction, self.tenant.id, FEATURES, changed?).await?;
-            failpoint::reach(FEATURES, "before_commit").await;
-            if part == last {
-                let place = Place { cursor: FACTS.to_owned(), facts_position: position, ..self.place.clone() };
-                follower::advance(&transaction, self.tenant.id, FEATURES, &self.place, &place).await?;
-                self.place = place;
-            }
-            transaction.commit().await.map_err(StoreError::from)?;
-            failpoint::reach(FEATURES, "after_commit").await;
-            self.service.runtime.progress.of(self.tenant.id).raise(Watermark::default());
+            let changed = changed?;
+            self.heavy.note(&changed);
+            let position = (part == last && self.heavy.is_idle()).then_some(self.seen);
+            self.publish(changed, position).await?;
         }
         Ok(())
+    }
+
+    /// Publishes changes, and notes with them that the facts up to `position` are in.
+    async fn publish(&mut self, changes: Changes, position: Option<i64>) -> Result<(), WorkError> {
+        failpoint::reach(FEATURES, "before_begin").await;
+        let transaction = self.begin().await?;
+        feed::publish(&transaction, self.tenant.id, FEATURES, changes).await?;
+        failpoint::reach(FEATURES, "before_commit").await;
+        let facts_position = position.unwrap_or(self.place.facts_position);
+        let place = Place { cursor: FACTS.to_owned(), facts_position, ..self.place.clone() };
+        if place != self.place {
+            follower::advance(&transaction, self.tenant.id, FEATURES, &self.place, &place).await?;
+        }
+        transaction.commit().await.map_err(StoreError::from)?;
+        self.place = place;
+        failpoint::reach(FEATURES, "after_commit").await;
+        self.service.runtime.progress.of(self.tenant.id).raise(Watermark::default());
+        Ok(())
+    }
+
+    /// Begins to compute the heavy customers who wait.
+    fn begin_heavy(&mut self) {
+        let Some(customers) = self.heavy.next() else { return };
+        let (service, tenant, own) = (self.service.clone(), self.tenant.clone(), customers.clone());
+        let computed = tokio::spawn(async move {
+            let now = service.runtime.business.now();
+            let computed = recompute(&service, &tenant, &own, now).await;
+            service.wake.notify_one();
+            computed
+        });
+        self.heavy.begin(customers, self.seen, computed);
+    }
+
+    /// Publishes what was computed of heavy customers, if it is ready: then the facts are in that were seen when it was begun.
+    async fn publish_heavy(&mut self) -> Result<(), WorkError> {
+        let Some((changes, position)) = self.heavy.finished().await else { return Ok(()) };
+        self.publish(changes?, Some(position)).await
     }
 
     /// What is different of customers, part by part and in order. While one part is written, those behind it are read and computed.
@@ -169,27 +213,35 @@ impl FeatureWorker {
         stream::iter(parts).map(begin).buffered(PARTS_AHEAD)
     }
 
-    /// Recomputes some of what time has changed. Returns whether there may be more.
-    async fn tick(&mut self, now: Instant) -> Result<bool, WorkError> {
+    /// Recomputes some of what time has changed.
+    async fn tick(&mut self, now: Instant) -> Result<Ticked, WorkError> {
         let runtime = self.service.runtime.clone();
         let due = records::due(runtime.database.reader(), self.tenant.id, now, CUSTOMERS_PER_COMMIT as u64).await?;
         if due.is_empty() {
-            return Ok(false);
+            return Ok(Ticked::All);
         }
         let mut customers: Vec<_> = due.iter().map(|record| record.customer).collect();
+        customers.retain(|customer| !self.heavy.computes(*customer));
+        let mut customers = self.heavy.without(customers);
+        if customers.is_empty() {
+            return Ok(Ticked::AllButHeavy);
+        }
         customers.sort_unstable();
         let changed = recompute(&self.service, &self.tenant, &customers, now).await?;
         let transaction = self.begin().await?;
         feed::publish(&transaction, self.tenant.id, FEATURES, changed).await?;
         transaction.commit().await.map_err(StoreError::from)?;
         runtime.progress.of(self.tenant.id).raise(Watermark::default());
-        Ok(true)
+        Ok(Ticked::MayBeMore)
     }
 
     async fn write_watermark(&mut self, now: Instant) -> Result<(), StoreError> {
-        let place = Place { cursor: FACTS.to_owned(), time_micros: now.micros(), ..self.place.clone() };
+        let facts_position = if self.heavy.is_idle() { self.seen } else { self.place.facts_position };
+        let place = Place { cursor: FACTS.to_owned(), facts_position, time_micros: now.micros() };
         // Frozen time moves seldom, and a restart must not find it where it was before it was moved.
-        let soon = self.service.runtime.business.is_frozen() || self.place.time_micros == 0;
+        let soon = self.service.runtime.business.is_frozen()
+            || self.place.time_micros == 0
+            || facts_position != self.place.facts_position;
         if place == self.place || (self.written.elapsed() < WRITE_WATERMARK && !soon) {
             return Ok(());
         }

@@ -5,6 +5,7 @@ use crate::output::{self, Format};
 use crate::remote::{Session, connect};
 use prost_types::Timestamp;
 use quintile_domain::time::Instant;
+use quintile_proto::ingestion::Customer;
 use quintile_proto::segmentation::profile_service_client::ProfileServiceClient;
 use quintile_proto::segmentation::{GetProfileRequest, Profile};
 use quintile_proto::types::TraitValue;
@@ -43,6 +44,32 @@ fn trait_value(value: &TraitValue) -> String {
     format!("{} {}", value.key, shown.into_iter().flatten().next().unwrap_or("-".to_owned()))
 }
 
+/// The lines of the attributes that say something.
+fn attribute_lines(customer: &Customer) -> impl Iterator<Item = (&'static str, String)> {
+    let own = customer.attributes.clone().unwrap_or_default();
+    let kind = own.kind().as_str_name().trim_start_matches("CUSTOMER_KIND_").to_lowercase();
+    let came = [own.acquisition_channel, own.acquisition_campaign];
+    let came = came.into_iter().chain(own.acquisition_date.as_ref().map(|date| output::date(Some(date))));
+    let came: Vec<_> = came.filter(|text| !text.is_empty()).collect();
+    let lines = [
+        ("kind", kind),
+        ("owner", own.owner),
+        ("department", own.department),
+        ("region", own.region.unwrap_or_default()),
+        ("country", own.country.unwrap_or_default()),
+        ("language", own.language),
+        ("pays in", own.currency),
+        ("gender", own.gender.unwrap_or_default()),
+        ("income", own.income_band.unwrap_or_default()),
+        ("household", own.household.unwrap_or_default()),
+        ("interests", own.interests.join(", ")),
+        ("values", own.values.join(", ")),
+        ("came by", came.join(", ")),
+        ("sent by", customer.referrer.clone().unwrap_or_default()),
+    ];
+    lines.into_iter().filter(|(_, text)| !text.is_empty())
+}
+
 /// The lines of a profile: what it is, and the value as the reader may see it.
 pub fn lines(profile: &Profile) -> Vec<(&'static str, String)> {
     let text = |text: Option<&String>| text.map_or("-".to_owned(), Clone::clone);
@@ -59,6 +86,7 @@ pub fn lines(profile: &Profile) -> Vec<(&'static str, String)> {
             ("address", text(customer.address.as_ref())),
             ("born", output::date(customer.birth_date.as_ref())),
         ]);
+        lines.extend(attribute_lines(customer));
     }
     if let Some(features) = &profile.features {
         let last = features.last_order_time.as_ref();

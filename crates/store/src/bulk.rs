@@ -1,8 +1,11 @@
 //! Writing many rows at once, column by column: `unnest` on PostgreSQL, fixed-size prepared multi-row inserts on SQLite.
 
-use crate::Result;
-use sea_orm::sea_query::ArrayType;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, Value};
+use crate::{Result, Transaction};
+use sea_orm::{ConnectionTrait, DbBackend};
+use sqlx::Arguments;
+use sqlx::error::BoxDynError;
+use sqlx::postgres::PgArguments;
+use sqlx::sqlite::SqliteArguments;
 use std::fmt::Write;
 
 /// Rows of one prepared statement on SQLite; the rest of a batch is written with one statement of its own size.
@@ -14,7 +17,6 @@ const SQLITE_ROWS: usize = 128;
 pub enum Column {
     Int(Vec<i32>),
     BigInt(Vec<i64>),
-    /// `i64::MIN` is not a value of such a column: it stands for NULL on the way to PostgreSQL, whose driver takes no NULL in arrays.
     NullableBigInt(Vec<Option<i64>>),
     Text(Vec<String>),
     Bytes(Vec<Vec<u8>>),
@@ -32,9 +34,6 @@ pub enum Kind {
 }
 
 const KEEP: &str = "ON CONFLICT DO NOTHING";
-
-/// What stands for NULL in an array.
-const NULL_BIG_INT: i64 = i64::MIN;
 
 /// What happens to a row whose key is there already.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +65,7 @@ pub struct Target {
 impl Target {
     /// Writes a batch whose columns are all of the same length; sorted by key it is several times faster. Returns how many
     /// rows were written. No key may appear twice in a batch that replaces.
-    pub async fn write(&self, transaction: &DatabaseTransaction, columns: Vec<Column>) -> Result<u64> {
+    pub async fn write(&self, transaction: &Transaction, columns: Vec<Column>) -> Result<u64> {
         debug_assert_eq!(columns.len(), self.columns.len());
         let rows = columns.first().map_or(0, Column::len);
         if rows == 0 {
@@ -78,36 +77,34 @@ impl Target {
         }
     }
 
-    async fn write_postgres(&self, transaction: &DatabaseTransaction, columns: Vec<Column>) -> Result<u64> {
+    async fn write_postgres(&self, transaction: &Transaction, columns: Vec<Column>) -> Result<u64> {
         let kinds: Vec<_> = columns.iter().map(Column::kind).collect();
-        let values: Vec<_> = columns.into_iter().map(Column::into_array).collect();
+        let mut arguments = PgArguments::default();
+        for column in columns {
+            column.bind_array(&mut arguments).map_err(sqlx::Error::Encode)?;
+        }
         if let OnConflict::KeepOptimistically(function) = self.on_conflict {
-            let sql = format!("SELECT {function}({}) AS written", arrays(&kinds));
-            let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
-            let row = transaction.query_one_raw(statement).await?;
-            let written: i64 = row.map_or(Ok(0), |row| row.try_get("", "written"))?;
-            return Ok(written.unsigned_abs());
+            let sql = format!("SELECT {function}({})", arrays(&kinds));
+            return Ok(transaction.call_postgres(&sql, arguments).await?.unsigned_abs());
         }
         let sql = format!("{} {}", insert(self.table, self.columns, &kinds), self.conflict_clause());
-        let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
-        Ok(transaction.execute_raw(statement).await?.rows_affected())
+        Ok(transaction.write_postgres(&sql, arguments).await?)
     }
 
-    async fn write_sqlite(&self, transaction: &DatabaseTransaction, columns: Vec<Column>, rows: usize) -> Result<u64> {
-        let mut values: Vec<_> = columns.into_iter().map(Column::into_values).collect();
+    async fn write_sqlite(&self, transaction: &Transaction, mut columns: Vec<Column>, rows: usize) -> Result<u64> {
         let mut written = 0;
-        let mut left = rows;
         let full = self.sqlite_statement(SQLITE_ROWS.min(rows));
-        while left > 0 {
-            let count = left.min(SQLITE_ROWS);
-            let sql = if count == SQLITE_ROWS || left == rows { full.clone() } else { self.sqlite_statement(count) };
-            let mut parameters = Vec::with_capacity(count * values.len());
-            for _ in 0..count {
-                parameters.extend(values.iter_mut().filter_map(Iterator::next));
+        for first in (0..rows).step_by(SQLITE_ROWS) {
+            let count = SQLITE_ROWS.min(rows - first);
+            let sql = if count == SQLITE_ROWS || count == rows { &full } else { &self.sqlite_statement(count) };
+            let mut arguments = SqliteArguments::default();
+            arguments.reserve(count * columns.len(), 0);
+            for row in first..first + count {
+                for column in &mut columns {
+                    column.bind_value(row, &mut arguments).map_err(sqlx::Error::Encode)?;
+                }
             }
-            let statement = Statement::from_sql_and_values(DbBackend::Sqlite, sql, parameters);
-            written += transaction.execute_raw(statement).await?.rows_affected();
-            left -= count;
+            written += transaction.write_sqlite(sql, arguments).await?;
         }
         Ok(written)
     }
@@ -170,17 +167,8 @@ fn arrays(kinds: &[Kind]) -> String {
 
 /// Inserts the rows that are in a statement's arrays.
 fn insert(table: &str, names: &[&str], kinds: &[Kind]) -> String {
-    let value = |(name, kind): (&&str, &Kind)| match kind {
-        Kind::NullableBigInt => format!("NULLIF({name}, {NULL_BIG_INT})"),
-        _ => (*name).to_owned(),
-    };
-    let values: Vec<_> = names.iter().zip(kinds).map(value).collect();
     let names = names.join(", ");
-    format!(
-        "INSERT INTO {table} ({names}) SELECT {} FROM unnest({}) AS batch ({names})",
-        values.join(", "),
-        arrays(kinds)
-    )
+    format!("INSERT INTO {table} ({names}) SELECT {names} FROM unnest({}) AS batch ({names})", arrays(kinds))
 }
 
 impl Kind {
@@ -215,33 +203,25 @@ impl Column {
         }
     }
 
-    fn array_type(&self) -> ArrayType {
+    /// Binds the column as one array.
+    fn bind_array(self, arguments: &mut PgArguments) -> std::result::Result<(), BoxDynError> {
         match self {
-            Self::Int(_) => ArrayType::Int,
-            Self::BigInt(_) | Self::NullableBigInt(_) => ArrayType::BigInt,
-            Self::Text(_) => ArrayType::String,
-            Self::Bytes(_) => ArrayType::Bytes,
+            Self::Int(values) => arguments.add(values),
+            Self::BigInt(values) => arguments.add(values),
+            Self::NullableBigInt(values) => arguments.add(values),
+            Self::Text(values) => arguments.add(values),
+            Self::Bytes(values) => arguments.add(values),
         }
     }
 
-    fn into_values(self) -> Box<dyn Iterator<Item = Value> + Send> {
+    /// Binds the value of one row, and takes it away.
+    fn bind_value(&mut self, row: usize, arguments: &mut SqliteArguments) -> std::result::Result<(), BoxDynError> {
         match self {
-            Self::Int(values) => Box::new(values.into_iter().map(Value::from)),
-            Self::BigInt(values) => Box::new(values.into_iter().map(Value::from)),
-            Self::NullableBigInt(values) => Box::new(values.into_iter().map(Value::from)),
-            Self::Text(values) => Box::new(values.into_iter().map(Value::from)),
-            Self::Bytes(values) => Box::new(values.into_iter().map(Value::from)),
+            Self::Int(values) => arguments.add(values[row]),
+            Self::BigInt(values) => arguments.add(values[row]),
+            Self::NullableBigInt(values) => arguments.add(values[row]),
+            Self::Text(values) => arguments.add(std::mem::take(&mut values[row])),
+            Self::Bytes(values) => arguments.add(std::mem::take(&mut values[row])),
         }
-    }
-
-    fn into_array(self) -> Value {
-        let array_type = self.array_type();
-        let values = match self {
-            Self::NullableBigInt(values) => {
-                Self::BigInt(values.into_iter().map(|value| value.unwrap_or(NULL_BIG_INT)).collect())
-            }
-            values => values,
-        };
-        Value::Array(array_type, Some(Box::new(values.into_values().collect())))
     }
 }

@@ -1,6 +1,6 @@
 //! Opening a service's database: one SQLite file, or one schema of a PostgreSQL database.
 
-use crate::{Result, StoreError, statistics};
+use crate::{Result, StoreError, Transaction, statistics};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode, SqlxPostgresConnector,
     SqlxSqliteConnector, TransactionOptions, TransactionTrait,
@@ -110,14 +110,36 @@ impl Database {
     }
 
     /// Begins a transaction that may write.
-    pub async fn begin(&self) -> Result<DatabaseTransaction> {
-        let options = TransactionOptions {
+    pub async fn begin(&self) -> Result<Transaction> {
+        if self.backend() == DbBackend::Sqlite {
             // A deferred transaction would find out at its first write that somebody else was faster.
-            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-            ..TransactionOptions::default()
-        };
-        let options = if self.backend() == DbBackend::Sqlite { options } else { TransactionOptions::default() };
+            let begun = self.writer.get_sqlite_connection_pool().begin_with("BEGIN IMMEDIATE");
+            return Ok(Box::pin(begun).await?.into());
+        }
+        // Boxed, since it would be a large part of everything that writes.
+        Ok(Box::pin(self.writer.get_postgres_connection_pool().begin()).await?.into())
+    }
+
+    /// Begins a transaction of the kind that migrations are run in.
+    pub(crate) async fn begin_migrations(&self) -> Result<DatabaseTransaction> {
+        let immediate = (self.backend() == DbBackend::Sqlite).then_some(SqliteTransactionMode::Immediate);
+        let options = TransactionOptions { sqlite_transaction_mode: immediate, ..TransactionOptions::default() };
         Ok(self.writer.begin_with_options(options).await?)
+    }
+
+    /// Has what was deleted leave the write-ahead log of SQLite, where it would lie until that is written over. Returns whether it is done: not
+    /// while somebody reads. PostgreSQL's is its operator's.
+    pub async fn empty_log(&self) -> Result<bool> {
+        if self.backend() != DbBackend::Sqlite {
+            return Ok(true);
+        }
+        let mut connection = self.writer.get_sqlite_connection_pool().acquire().await?;
+        // Whoever reads for long must not hold up those who write.
+        sqlx::query("PRAGMA busy_timeout = 100").execute(&mut *connection).await?;
+        let done = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *connection).await;
+        sqlx::query("PRAGMA busy_timeout = 10000").execute(&mut *connection).await?;
+        let (busy, _, _): (i64, i64, i64) = done?;
+        Ok(busy == 0)
     }
 
     /// Closes every connection; SQLite then leaves one file without a log beside it.

@@ -3,14 +3,14 @@
 //! A commit writes its rows and one *touched* row with the commit's sequence number and a bitmap of the customers. Readers union
 //! the bitmaps past their cursor and look the customers up by key; there is no index on the sequence number over large tables.
 
+use crate::Transaction;
 use crate::records::{self, Record};
 use crate::tables::{feed_head, feed_touched};
 use crate::{Database, Result, StoreError};
 use quintile_domain::ids::{CustomerId, TenantId};
 use roaring::RoaringBitmap;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect, Statement,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement,
 };
 
 /// Customers that a page tries not to exceed; a single commit may.
@@ -20,7 +20,7 @@ const PAGE_COMMITS: u64 = 256;
 
 /// Takes the next sequence number of a feed. The head's row stays locked to the end of the transaction, which orders commits:
 /// call it late.
-pub async fn next_seq(transaction: &DatabaseTransaction, tenant: TenantId, feed: &str) -> Result<i64> {
+pub async fn next_seq(transaction: &Transaction, tenant: TenantId, feed: &str) -> Result<i64> {
     let statement = Statement::from_sql_and_values(
         transaction.get_database_backend(),
         "INSERT INTO feed_head (tenant_id, feed, seq) VALUES ($1, $2, 1) \
@@ -34,7 +34,7 @@ pub async fn next_seq(transaction: &DatabaseTransaction, tenant: TenantId, feed:
 
 /// Tells that the commit with this sequence number touched these customers.
 pub async fn publish(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     feed: &str,
     seq: i64,

@@ -1,11 +1,12 @@
 //! How far a background worker has followed a feed. The cursor is the fence: a worker's transaction ends by moving it from where
 //! the worker found it, and a worker that finds it moved has done its work in vain.
 
+use crate::Transaction;
 use crate::tables::follower;
 use crate::{Result, StoreError};
 use quintile_domain::ids::TenantId;
 use sea_orm::sea_query::{Condition, Expr, OnConflict};
-use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter};
+use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 
 /// A worker's place, and how far what it made is true.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,13 +30,7 @@ pub async fn place(connection: &impl ConnectionTrait, tenant: TenantId, feed: &s
 }
 
 /// Moves the worker of a feed from `old` to `new`, as part of the transaction with its work.
-pub async fn advance(
-    transaction: &DatabaseTransaction,
-    tenant: TenantId,
-    feed: &str,
-    old: &Place,
-    new: &Place,
-) -> Result<()> {
+pub async fn advance(transaction: &Transaction, tenant: TenantId, feed: &str, old: &Place, new: &Place) -> Result<()> {
     let moved = if *old == Place::default() {
         let row = follower::ActiveModel {
             tenant_id: Set(tenant.0),
@@ -64,7 +59,7 @@ pub async fn advance(
 
 /// Holds a worker's place for the rest of the transaction: another worker that would write waits, and one that has gone on makes
 /// this one's work void. Call it first, before anything is read that will be written again.
-pub async fn hold(transaction: &DatabaseTransaction, tenant: TenantId, feed: &str, found: &Place) -> Result<()> {
+pub async fn hold(transaction: &Transaction, tenant: TenantId, feed: &str, found: &Place) -> Result<()> {
     if *found == Place::default() {
         // Nobody has begun: there is nothing to write again yet.
         return Ok(());

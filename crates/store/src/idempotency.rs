@@ -1,10 +1,11 @@
 //! Requests that are known again by an id that the client gave them.
 
+use crate::Transaction;
 use crate::tables::idempotent_request;
 use crate::{Result, StoreError};
 use quintile_domain::ids::TenantId;
 use quintile_domain::time::Instant;
-use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter};
+use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 use sha2::{Digest, Sha256};
 
 /// A request that can be repeated.
@@ -32,7 +33,7 @@ pub async fn earlier_result(connection: &impl ConnectionTrait, request: Request<
 
 /// Remembers what a request made, in the transaction that made it.
 pub async fn remember(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     request: Request<'_>,
     resource: &str,
     machine_now: Instant,
@@ -50,7 +51,7 @@ pub async fn remember(
 }
 
 /// Forgets the requests that made a resource, as part of the transaction that erases it.
-pub async fn forget(transaction: &DatabaseTransaction, tenant: TenantId, resource: &str) -> Result<u64> {
+pub async fn forget(transaction: &Transaction, tenant: TenantId, resource: &str) -> Result<u64> {
     let forgotten = idempotent_request::Entity::delete_many()
         .filter(idempotent_request::Column::TenantId.eq(tenant.0))
         .filter(idempotent_request::Column::Resource.eq(resource))

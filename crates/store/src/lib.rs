@@ -22,9 +22,10 @@ pub mod records;
 pub mod sealing;
 mod statistics;
 mod tables;
+mod transaction;
 
 pub use database::{Database, DatabaseUrl};
-pub use sea_orm::DatabaseTransaction;
+pub use transaction::Transaction;
 
 use thiserror::Error;
 

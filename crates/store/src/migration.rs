@@ -7,7 +7,7 @@ use sea_orm_migration::prelude::*;
 /// Brings a service's schema up to date. Several processes may try at once: one does it, the others wait.
 pub async fn migrate<M: MigratorTrait>(database: &Database) -> Result<()> {
     // All of them in one transaction: SQLite's begins with the write lock, PostgreSQL's takes one that ends with it.
-    let transaction = database.begin().await?;
+    let transaction = database.begin_migrations().await?;
     if database.backend() == DbBackend::Postgres {
         transaction
             .execute_unprepared("SELECT pg_advisory_xact_lock(hashtextextended('quintile ' || current_schema(), 0))")

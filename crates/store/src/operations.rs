@@ -2,14 +2,14 @@
 //!
 //! The worker that does it moves it on in the transactions that do it, so that it goes on after a crash where it was.
 
+use crate::Transaction;
 use crate::tables::operation;
 use crate::{Result, StoreError};
 use quintile_domain::ids::TenantId;
 use quintile_domain::time::Instant;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect, Select,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
 };
 
 /// Ended operations of a tenant that are kept.
@@ -82,7 +82,7 @@ pub struct Work<'a> {
 /// Writes down that work is asked for, and forgets the oldest of what has ended. Two that do so at once for a tenant are kept apart by the
 /// caller's lock, or one of them fails by the key.
 pub async fn begin(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     work: Work<'_>,
     machine_now: Instant,
@@ -118,7 +118,7 @@ pub async fn begin(
     Ok(operation)
 }
 
-async fn forget_oldest(transaction: &DatabaseTransaction, tenant: TenantId) -> Result<()> {
+async fn forget_oldest(transaction: &Transaction, tenant: TenantId) -> Result<()> {
     let ended = [State::Succeeded as i32, State::Cancelled as i32];
     let surplus = of(tenant)
         .filter(operation::Column::State.is_in(ended))
@@ -172,7 +172,7 @@ pub async fn count_open(connection: &impl ConnectionTrait, tenant: TenantId) -> 
 
 /// Moves an operation on, unless somebody else has moved it or wants its end: then `false`, and the transaction must not be committed.
 pub async fn advance(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     operation: &Operation,
     done: i64,
@@ -190,7 +190,7 @@ pub async fn advance(
 
 /// Ends an operation: with its response, or without one as cancelled.
 pub async fn end(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     id: i64,
     response: Option<Vec<u8>>,
@@ -207,7 +207,7 @@ pub async fn end(
 }
 
 /// Notes that somebody wants the end of an operation that is going on. It has no effect on one that has ended.
-pub async fn cancel(transaction: &DatabaseTransaction, tenant: TenantId, id: i64) -> Result<()> {
+pub async fn cancel(transaction: &Transaction, tenant: TenantId, id: i64) -> Result<()> {
     change(tenant, id)
         .filter(operation::Column::State.eq(State::Open as i32))
         .col_expr(operation::Column::State, Expr::value(State::Cancelling as i32))
@@ -217,7 +217,7 @@ pub async fn cancel(transaction: &DatabaseTransaction, tenant: TenantId, id: i64
 }
 
 /// Forgets an operation that has ended. Returns whether there was one.
-pub async fn delete(transaction: &DatabaseTransaction, tenant: TenantId, id: i64) -> Result<bool> {
+pub async fn delete(transaction: &Transaction, tenant: TenantId, id: i64) -> Result<bool> {
     let ended = [State::Succeeded as i32, State::Cancelled as i32];
     let deleted = operation::Entity::delete_by_id((tenant.0, id))
         .filter(operation::Column::State.is_in(ended))

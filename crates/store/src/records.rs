@@ -1,15 +1,13 @@
 //! The customer records that a service publishes: one row per customer, its body opaque here.
 
+use crate::Transaction;
 use crate::bulk::{Column, OnConflict, Target};
 use crate::numbers::Numbers;
 use crate::tables::customer_record;
 use crate::{Database, Result};
 use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::time::Instant;
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect,
-};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
 
 /// One customer's record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,13 +44,13 @@ const TARGET: Target = Target {
 };
 
 /// Writes records, replacing those that are there. No customer may appear twice.
-pub async fn write(transaction: &DatabaseTransaction, tenant: TenantId, records: Vec<Record>) -> Result<()> {
+pub async fn write(transaction: &Transaction, tenant: TenantId, records: Vec<Record>) -> Result<()> {
     TARGET.write(transaction, columns(tenant, records)).await?;
     Ok(())
 }
 
 /// Writes records of customers of whom there is none, not even that they are no more: PostgreSQL writes these at half the cost.
-pub async fn insert(transaction: &DatabaseTransaction, tenant: TenantId, records: Vec<Record>) -> Result<()> {
+pub async fn insert(transaction: &Transaction, tenant: TenantId, records: Vec<Record>) -> Result<()> {
     let target = Target { on_conflict: OnConflict::Never, ..TARGET };
     target.write(transaction, columns(tenant, records)).await?;
     Ok(())

@@ -16,6 +16,7 @@ BIRTH_DATE = {"year": 1987, "month": 3, "day": 14}
 SOURCE_ID = "canary-id-550917"
 REGION = "north"
 REFERRER = "partner-shop 8812-vorpal"
+HOUSEHOLD = "with 7 momeraths"
 CONSENT_SOURCE = "told us 7731-quokka"
 # A custom attribute, declared as free text.
 NOTE_KEY, NOTE = "canary-note", "asks for Mr Bandersnatch"
@@ -25,9 +26,9 @@ SAID = "the jubjub teapot came broken"
 OWNER = "sales"
 
 CUSTOMER = {"identities": [{"source": "shop", "id": SOURCE_ID}], "display_name": NAME, "phone": PHONE, "email": EMAIL,
-            "address": ADDRESS, "birth_date": BIRTH_DATE,
+            "address": ADDRESS, "birth_date": BIRTH_DATE, "referrer": REFERRER,
             "attributes": {"kind": "CUSTOMER_KIND_CUSTOMER", "owner": OWNER, "region": REGION, "language": "zh", "country": "CN",
-                           "referrer": REFERRER, "gender": "female", "income_band": "high", "household": "alone",
+                           "gender": "female", "income_band": "high", "household": HOUSEHOLD,
                            "interests": ["tea", "kites"], "values": ["thrift"]}}
 
 
@@ -53,7 +54,7 @@ FROM_NOBODY = Hidden(texts=())
 HIDDEN_FROM = {"admin": FROM_NOBODY, "service": FROM_NOBODY, "support": FROM_SUPPORT, "sales": FROM_SALES,
                "marketer": FROM_ANALYSTS, "analyst": FROM_ANALYSTS, "data-engineer": FROM_ANALYSTS, "auditor": FROM_ANALYSTS}
 # Nothing of this may be in a log, an error or a data file.
-FROM_OUTPUT = Hidden(texts=(NAME, "Zephyrwick", "zephyrwick", EMAIL_LOCAL, "冠城园", CONSENT_SOURCE, "Bandersnatch", "jubjub"), digits=(NATIONAL_PHONE[-8:],))
+FROM_OUTPUT = Hidden(texts=(NAME, "vorpal", "Zephyrwick", "zephyrwick", EMAIL_LOCAL, "冠城园", CONSENT_SOURCE, "Bandersnatch", "jubjub"), digits=(NATIONAL_PHONE[-8:],))
 
 
 def texts_in(value):

@@ -37,6 +37,7 @@ FIELDS = {
     "quintile.ingestion.v1.Customer.email": CONTACT,
     "quintile.ingestion.v1.Customer.address": ADDRESS,
     "quintile.ingestion.v1.Customer.birth_date": A_BIRTH,
+    "quintile.ingestion.v1.Customer.referrer": FOREIGN,
     "quintile.ingestion.v1.ConsentEvent.source": FOREIGN,
     "quintile.ingestion.v1.CustomAttribute.text": FOREIGN,  # As its class: the canary's is free text.
     "quintile.ingestion.v1.Order.amount": AMOUNTS,
@@ -59,7 +60,6 @@ FIELDS = {
     **{f"quintile.type.v1.TraitValue.{kind}": AMOUNTS for kind in ("integer", "number", "money", "text", "time")},
     "quintile.type.v1.CustomerAttributes.region": PLACES,
     "quintile.type.v1.CustomerAttributes.country": PLACES,
-    "quintile.type.v1.CustomerAttributes.referrer": FOREIGN,
     **{f"quintile.type.v1.CustomerAttributes.{it}": CIRCUMSTANCES for it in ("gender", "income_band", "household", "interests", "values")},
     "quintile.type.v1.WindowActivity.revenue": AMOUNTS,
     "quintile.type.v1.WindowActivity.previous_revenue": AMOUNTS,

@@ -12,6 +12,7 @@ on_both_databases! {
     of_two_rows_with_one_key_the_first_is_kept,
     a_batch_that_replaces_takes_the_named_columns_alone,
     a_batch_that_breaks_a_rule_writes_nothing_at_all,
+    a_batch_that_expects_nobody_adds_its_rows_or_none,
 }
 
 /// Both ways of keeping what is there.
@@ -33,8 +34,7 @@ struct Row {
 /// A row whose values go through all the awkward ones, in another combination for every number.
 fn awkward(number: usize) -> Row {
     let big_ints = [i64::MAX, 0, i64::MIN, -1, 1 << 53, (1 << 53) + 1];
-    // The least number of all is not a value of a column with NULLs.
-    let nullable = [Some(i64::MAX), None, Some(0), Some(i64::MIN + 1), Some(-1)];
+    let nullable = [Some(i64::MAX), None, Some(0), Some(i64::MIN), Some(-1)];
     let texts = [
         "",
         "plain",
@@ -172,4 +172,14 @@ async fn a_batch_that_breaks_a_rule_writes_nothing_at_all(store: TestStore) {
     assert!(VARIETY.write(&transaction, broken).await.is_err());
     drop(transaction);
     assert_eq!(all(&store.database).await, []);
+}
+
+async fn a_batch_that_expects_nobody_adds_its_rows_or_none(store: TestStore) {
+    let target = Target { on_conflict: OnConflict::Never, ..VARIETY };
+    let rows: Vec<_> = (0..300).map(awkward).collect();
+    assert_eq!(write(&store.database, target, &rows[..200]).await.unwrap(), 200);
+    assert!(write(&store.database, target, &rows[199..]).await.is_err());
+    assert_eq!(all(&store.database).await, sorted(rows[..200].to_vec()));
+    assert_eq!(write(&store.database, target, &rows[200..]).await.unwrap(), 100);
+    assert_eq!(all(&store.database).await, sorted(rows));
 }

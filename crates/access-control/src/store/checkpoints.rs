@@ -7,10 +7,10 @@ use quintile_proto::audit::AuditCheckpoint;
 use quintile_rpc::convert;
 use quintile_rpc::policy::Tenant;
 use quintile_store::Result;
+use quintile_store::Transaction;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect, Statement,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement,
 };
 
 /// What became of a checkpoint.
@@ -78,7 +78,7 @@ impl Store {
 }
 
 /// The last checkpoint of a log, whose row stays locked to the end of the transaction: two are never signed at once.
-async fn lock_head(transaction: &DatabaseTransaction, service: &str, tenant: i32) -> Result<(i64, Vec<u8>)> {
+async fn lock_head(transaction: &Transaction, service: &str, tenant: i32) -> Result<(i64, Vec<u8>)> {
     let statement = Statement::from_sql_and_values(
         transaction.get_database_backend(),
         "INSERT INTO checkpoint_head (service, tenant_id, seq, hash) VALUES ($1, $2, 0, $3) \

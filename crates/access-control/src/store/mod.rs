@@ -22,10 +22,11 @@ use entities::snapshot_head;
 use quintile_domain::entropy::Entropy;
 use quintile_domain::time::Instant;
 use quintile_proto::access::{Jwks, PolicySnapshot, RolePolicy};
+use quintile_store::Transaction;
 use quintile_store::sealing::Key;
 use quintile_store::{Database, DatabaseUrl, Result};
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 pub use tenants::{MAX_TENANTS, NewTenant, Terms};
 use zeroize::Zeroizing;
 
@@ -123,16 +124,16 @@ impl Store {
 
     /// Begins a change of what the snapshot holds, behind every change that is under way. Dropped without a commit, it undoes
     /// the bump too.
-    async fn begin_change(&self) -> Result<DatabaseTransaction> {
+    async fn begin_change(&self) -> Result<Transaction> {
         self.begin_behind_others(1).await
     }
 
     /// Begins a change of what the snapshot does not hold, behind every change that is under way.
-    async fn begin_unseen_change(&self) -> Result<DatabaseTransaction> {
+    async fn begin_unseen_change(&self) -> Result<Transaction> {
         self.begin_behind_others(0).await
     }
 
-    async fn begin_behind_others(&self, bump: i64) -> Result<DatabaseTransaction> {
+    async fn begin_behind_others(&self, bump: i64) -> Result<Transaction> {
         let transaction = self.database.begin().await?;
         snapshot_head::Entity::update_many()
             .col_expr(snapshot_head::Column::Version, Expr::col(snapshot_head::Column::Version).add(bump))

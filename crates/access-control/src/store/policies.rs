@@ -5,8 +5,9 @@ use super::entities::policy;
 use prost::Message;
 use quintile_domain::time::Instant;
 use quintile_proto::access::{PolicySnapshot, RolePolicy};
+use quintile_store::Transaction;
 use quintile_store::{Result, StoreError};
-use sea_orm::{ActiveValue::Set, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryOrder};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryOrder};
 
 impl Store {
     /// The roles in force.
@@ -17,7 +18,7 @@ impl Store {
 
 /// Publishes the roles of this binary, if they are not the newest version already: nothing but the binary makes roles so far, and an
 /// upgrade brings methods that somebody must be able to call. During an upgrade the process that starts last has its way.
-pub async fn publish_roles(transaction: &DatabaseTransaction, roles: Vec<RolePolicy>, now: Instant) -> Result<bool> {
+pub async fn publish_roles(transaction: &Transaction, roles: Vec<RolePolicy>, now: Instant) -> Result<bool> {
     let body = PolicySnapshot { roles, ..PolicySnapshot::default() }.encode_to_vec();
     let newest = newest_policy(transaction).await?;
     if newest.as_ref().is_some_and(|row| row.body == body) {

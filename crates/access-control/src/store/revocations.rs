@@ -8,10 +8,10 @@ use quintile_proto::access::Revocation;
 use quintile_proto::access::revocation::Target;
 use quintile_rpc::convert;
 use quintile_rpc::token::{LEEWAY_SECONDS, MAX_LIFETIME_SECONDS};
+use quintile_store::Transaction;
 use quintile_store::{Result, StoreError};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter,
-    QueryOrder, QuerySelect,
+    ActiveValue::Set, ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 use std::collections::HashMap;
 
@@ -88,7 +88,7 @@ impl Store {
 
 /// Revokes tokens, in a transaction that bumped the version and revokes once.
 pub async fn revoke(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     target: &Target,
     now: Instant,
@@ -137,7 +137,7 @@ pub async fn revoke(
 }
 
 /// Deletes the revocations that no token can meet any more.
-pub async fn delete_expired(transaction: &DatabaseTransaction, now: Instant) -> Result<()> {
+pub async fn delete_expired(transaction: &Transaction, now: Instant) -> Result<()> {
     revocation::Entity::delete_many().filter(revocation::Column::ExpiresAt.lte(now.micros())).exec(transaction).await?;
     Ok(())
 }

@@ -7,8 +7,9 @@ use crate::signing::{KeyRing, SEED_BYTES, SigningKey, jwk};
 use quintile_domain::entropy::Entropy;
 use quintile_domain::time::Instant;
 use quintile_proto::access::Jwk;
+use quintile_store::Transaction;
 use quintile_store::{Result, StoreError};
-use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter};
+use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 use std::collections::HashMap;
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -20,12 +21,7 @@ const SIGNING: &str = "signing";
 
 impl Store {
     /// Makes the first key, if there is none. Returns whether there was none.
-    pub(super) async fn seed_key(
-        &self,
-        transaction: &DatabaseTransaction,
-        entropy: &Entropy,
-        now: Instant,
-    ) -> Result<bool> {
+    pub(super) async fn seed_key(&self, transaction: &Transaction, entropy: &Entropy, now: Instant) -> Result<bool> {
         if !rows(transaction).await?.is_empty() {
             return Ok(false);
         }
@@ -84,7 +80,7 @@ impl Store {
 
     async fn insert_key(
         &self,
-        transaction: &DatabaseTransaction,
+        transaction: &Transaction,
         entropy: &Entropy,
         now: Instant,
         sign_from: Instant,
@@ -106,7 +102,7 @@ impl Store {
 }
 
 /// Deletes keys by their ids.
-pub async fn delete(transaction: &DatabaseTransaction, kids: Vec<String>) -> Result<()> {
+pub async fn delete(transaction: &Transaction, kids: Vec<String>) -> Result<()> {
     signing_key::Entity::delete_many().filter(signing_key::Column::Kid.is_in(kids)).exec(transaction).await?;
     Ok(())
 }

@@ -6,9 +6,10 @@ use quintile_domain::entropy::Entropy;
 use quintile_proto::access::{RevenuePolicy, Tenant};
 use quintile_rpc::policy::DEFAULT_TENANT;
 use quintile_store::Result;
+use quintile_store::Transaction;
 use sea_orm::{
     ActiveValue::{Set, Unchanged},
-    ColumnTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
+    ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
 };
 use zeroize::Zeroizing;
 
@@ -82,7 +83,7 @@ impl Store {
     }
 
     /// Makes the first tenant, and the keys that tenants of an older version lack. Returns whether anything was missing.
-    pub(super) async fn seed_tenant(&self, transaction: &DatabaseTransaction, entropy: &Entropy) -> Result<bool> {
+    pub(super) async fn seed_tenant(&self, transaction: &Transaction, entropy: &Entropy) -> Result<bool> {
         if tenant::Entity::find().count(transaction).await? == 0 {
             insert(transaction, self.new_tenant(1, DEFAULT_TENANT, &Terms::default(), entropy)).await?;
             return Ok(true);
@@ -126,7 +127,7 @@ fn place(number: i32) -> String {
     format!("pseudonym key of tenant {number}")
 }
 
-async fn insert(transaction: &DatabaseTransaction, row: tenant::Model) -> Result<()> {
+async fn insert(transaction: &Transaction, row: tenant::Model) -> Result<()> {
     let row = tenant::ActiveModel {
         number: Set(row.number),
         name: Set(row.name),

@@ -140,7 +140,8 @@ impl FieldForms {
         }
     }
 
-    /// Brings every text of a list into the form of its class; absent ones leave it.
+    /// Brings every text of a list into the form of its class; absent ones leave it. A form that reveals nothing does not tell either how many
+    /// there are.
     pub fn mask_texts(&self, class: Sensitivity, texts: &mut Vec<String>, shown: &mut Shown) {
         let form = self.form(class);
         if texts.is_empty() || *form == Form::Clear {
@@ -150,6 +151,9 @@ impl FieldForms {
             return;
         }
         shown.note(class, form);
+        if !form.reveals() {
+            texts.truncate(1);
+        }
         *texts = texts.iter().filter_map(|text| form.of_text(class, text)).collect();
     }
 

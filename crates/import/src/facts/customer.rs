@@ -20,6 +20,7 @@ pub struct Fields {
     email: Option<Text>,
     address: Option<Text>,
     birth_date: Option<Time>,
+    referrer: Option<Text>,
     attributes: Option<Attributes>,
     /// By the attribute's id.
     custom_attributes: Vec<(String, Text)>,
@@ -35,7 +36,6 @@ struct Attributes {
     acquisition_channel: Option<Text>,
     acquisition_campaign: Option<Text>,
     acquisition_date: Option<Time>,
-    referrer: Option<Text>,
     country: Option<Text>,
     currency: Option<Text>,
     gender: Option<Text>,
@@ -64,6 +64,7 @@ impl Fields {
             email: Text::read(keys, "email", context)?,
             address: Text::read(keys, "address", context)?,
             birth_date: Time::read(keys, "birth_date", context)?,
+            referrer: Text::read(keys, "referrer", context)?,
             attributes: if has_attributes { Some(Attributes::read(attributes, context)?) } else { None },
             custom_attributes,
         })
@@ -90,6 +91,7 @@ impl Fields {
             email: text("customer.email", self.email.as_ref(), line)?,
             address: one_line("customer.address", self.address.as_ref(), line)?,
             birth_date: birth_date.transpose()?.flatten(),
+            referrer: text("customer.referrer", self.referrer.as_ref(), line)?,
             attributes: self.attributes.as_ref().map(|attributes| attributes.row(line)).transpose()?,
             custom_attributes,
             ..Customer::default()
@@ -109,7 +111,6 @@ impl Attributes {
             acquisition_channel: Text::read(&mut keys, "acquisition_channel", context)?,
             acquisition_campaign: Text::read(&mut keys, "acquisition_campaign", context)?,
             acquisition_date: Time::read(&mut keys, "acquisition_date", context)?,
-            referrer: Text::read(&mut keys, "referrer", context)?,
             country: Text::read(&mut keys, "country", context)?,
             currency: Text::read(&mut keys, "currency", context)?,
             gender: Text::read(&mut keys, "gender", context)?,
@@ -130,7 +131,8 @@ impl Attributes {
         let acquired = self.acquisition_date.as_ref();
         let acquired = acquired.map(|date| optional("customer.attributes.acquisition_date", date.date_of(line)));
         Ok(CustomerAttributes {
-            kind: kind.unwrap_or_else(|| CustomerKind::Customer.into()),
+            // What the mapping does not say stays as it is.
+            kind: kind.unwrap_or_default(),
             owner: or_empty("customer.attributes.owner", &self.owner)?,
             region: some("customer.attributes.region", &self.region)?,
             department: or_empty("customer.attributes.department", &self.department)?,
@@ -138,7 +140,6 @@ impl Attributes {
             acquisition_channel: or_empty("customer.attributes.acquisition_channel", &self.acquisition_channel)?,
             acquisition_campaign: or_empty("customer.attributes.acquisition_campaign", &self.acquisition_campaign)?,
             acquisition_date: acquired.transpose()?.flatten(),
-            referrer: some("customer.attributes.referrer", &self.referrer)?,
             country: some("customer.attributes.country", &self.country)?,
             currency: or_empty("customer.attributes.currency", &self.currency)?,
             gender: some("customer.attributes.gender", &self.gender)?,
@@ -151,7 +152,11 @@ impl Attributes {
     }
 }
 
+/// The texts of a list: JSON, as an export has it, or texts with a separator between them.
 fn parted(texts: &str) -> Vec<String> {
+    if let Ok(list) = serde_json::from_str(texts) {
+        return list;
+    }
     texts.split(SEPARATOR).map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect()
 }
 

@@ -348,7 +348,7 @@ impl Time {
 
     /// The day of a line. `None`: there is none.
     pub fn date_of(&self, line: Line) -> Result<Option<ProtoDate>, Fault> {
-        self.text.of(line)?.map(|text| self.form.date(&text)).transpose()
+        self.text.of(line)?.map(|text| self.form.date(&text, &self.zone)).transpose()
     }
 }
 

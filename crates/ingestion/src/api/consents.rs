@@ -12,7 +12,7 @@ use quintile_domain::time::Instant;
 use quintile_proto::ingestion::{ConsentState, CustomerConsents, SetConsentRequest};
 use quintile_proto::types::{ErrorReason, Purpose};
 use quintile_rpc::{ApiError, Caller, convert};
-use quintile_store::{DatabaseTransaction, StoreError};
+use quintile_store::{StoreError, Transaction};
 use tonic::Response;
 
 /// The most bytes of how a consent is known.
@@ -65,7 +65,7 @@ pub async fn get(
 }
 
 async fn answer(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     keys: &TenantKeys,
     customer: &StoredCustomer,

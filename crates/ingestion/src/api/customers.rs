@@ -103,7 +103,7 @@ impl Customers {
     /// Writes a customer and publishes that it was touched.
     async fn save(
         &self,
-        transaction: quintile_store::DatabaseTransaction,
+        transaction: quintile_store::Transaction,
         caller: &Caller,
         keys: &crate::store::keys::TenantKeys,
         customer: &mut StoredCustomer,
@@ -257,6 +257,7 @@ fn apply_mask(customer: &mut StoredCustomer, patch: &CustomerPatch, paths: &[Str
             "email" => person.email.clone_from(&given.email),
             "address" => person.address.clone_from(&given.address),
             "birth_date" => person.birth_date = given.birth_date,
+            "referrer" => person.referrer.clone_from(&given.referrer),
             "custom_attributes" => person.custom.clone_from(&given.custom),
             "attributes" => {
                 if patch.attributes.is_none() {
@@ -269,14 +270,12 @@ fn apply_mask(customer: &mut StoredCustomer, patch: &CustomerPatch, paths: &[Str
                 check_kind(attributes).map_err(|error| error.within("customer"))?;
                 customer.attributes.kind = attributes.kind;
             }
-            path if path
-                .strip_prefix("attributes.")
-                .is_some_and(|name| customers::attributes::take(&mut customer.attributes, attributes, name)) => {}
-            _ => {
-                return Err(ApiError::invalid_field(
-                    "update_mask",
-                    "names a field that is not there or does not change",
-                ));
+            field => {
+                let name = field.strip_prefix("attributes.");
+                if !name.is_some_and(|name| customers::attributes::take(&mut customer.attributes, attributes, name)) {
+                    let problem = "names a field that is not there or does not change";
+                    return Err(ApiError::invalid_field("update_mask", problem));
+                }
             }
         }
     }

@@ -17,7 +17,7 @@ use quintile_proto::ingestion::{
     UnmergeCustomersRequest, UnmergeCustomersResponse,
 };
 use quintile_rpc::{Answer, ApiError, Caller, convert};
-use quintile_store::{DatabaseTransaction, StoreError, feed};
+use quintile_store::{StoreError, Transaction, feed};
 use roaring::RoaringBitmap;
 use tonic::Request;
 
@@ -31,7 +31,7 @@ pub struct Identities {
 
 impl Identities {
     /// A transaction in which nobody else changes customers, and the tenant's keys.
-    async fn alone(&self, tenant: TenantId) -> Result<(DatabaseTransaction, TenantKeys), StoreError> {
+    async fn alone(&self, tenant: TenantId) -> Result<(Transaction, TenantKeys), StoreError> {
         let keys = self.service.keys.of(tenant).await?;
         let transaction = self.service.runtime.database.begin().await?;
         privacy::hold(&transaction, tenant, Hold::Alone).await?;
@@ -41,7 +41,7 @@ impl Identities {
     /// Publishes who was touched, and commits. Returns the position.
     async fn publish(
         &self,
-        transaction: DatabaseTransaction,
+        transaction: Transaction,
         tenant: TenantId,
         touched: &RoaringBitmap,
     ) -> Result<i64, StoreError> {

@@ -15,7 +15,7 @@ use quintile_proto::ingestion::{
     ProcessingRestriction, RestrictProcessingRequest, SetConsentRequest,
 };
 use quintile_rpc::{Answer, AnswerStream, ApiError, Caller, convert};
-use quintile_store::{DatabaseTransaction, StoreError, feed};
+use quintile_store::{StoreError, Transaction, feed};
 use tonic::{Request, Response, Status};
 
 /// The handlers.
@@ -42,7 +42,7 @@ impl Service {
         &self,
         caller: &Caller,
         id: CustomerId,
-    ) -> Result<(DatabaseTransaction, TenantKeys, StoredCustomer), ApiError> {
+    ) -> Result<(Transaction, TenantKeys, StoredCustomer), ApiError> {
         let tenant = caller.tenant().id;
         let begin = async {
             let keys = self.keys.of(tenant).await?;
@@ -59,7 +59,7 @@ impl Service {
     /// Publishes in a transaction that a customer was touched. Returns the position.
     pub(super) async fn touch(
         &self,
-        transaction: &DatabaseTransaction,
+        transaction: &Transaction,
         caller: &Caller,
         id: CustomerId,
     ) -> Result<i64, StoreError> {

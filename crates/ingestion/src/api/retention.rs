@@ -13,7 +13,7 @@ use quintile_proto::ingestion::{GetRetentionRequest, Retention as RetentionMessa
 use quintile_proto::types::ErrorReason;
 use quintile_rpc::policy::Tenant;
 use quintile_rpc::{Answer, ApiError, Caller, convert};
-use quintile_store::{DatabaseTransaction, StoreError};
+use quintile_store::{StoreError, Transaction};
 use tonic::Request;
 
 /// The one resource's name.
@@ -80,7 +80,7 @@ fn keeps(stored: &StoredRetention, definition: &Definition, now: Instant, tenant
 
 /// Whether a trait can be defined now: the same, by what the tenant has said.
 pub async fn allows(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: &Tenant,
     definition: &Definition,
     now: Instant,

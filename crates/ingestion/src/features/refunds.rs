@@ -2,7 +2,8 @@
 
 use super::{Ledger, OrderFact};
 use quintile_domain::time::{Instant, MIN_INSTANT};
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 
 /// The subject, source and event id of a purchase.
 pub type PurchaseKey = (i64, String, String);
@@ -67,34 +68,20 @@ pub fn settle(opening: Ledger, orders: &[OrderFact], refunds: &mut [RefundFact],
     if refunds.is_empty() {
         return Vec::new();
     }
-    let bought: Vec<i64> = orders
-        .iter()
-        .scan(opening.bought_minor, |total, order| {
-            *total = total.saturating_add(order.amount_minor);
-            Some(*total)
-        })
-        .collect();
-    let bought_until = |at: Instant| {
-        let orders_until = orders.partition_point(|order| order.at <= at);
-        if orders_until == 0 { opening.bought_minor } else { bought[orders_until - 1] }
-    };
-    let mut returned: HashMap<&PurchaseKey, i64> = HashMap::new();
-    let mut returned_in_all = opening.returned_minor;
+    let mut till = Till::new(opening, orders);
     let mut settled = Vec::with_capacity(refunds.len());
     for refund in refunds.iter().take_while(|refund| refund.at < as_of) {
         let left = match &refund.purchase {
-            Purchase::Any | Purchase::Dropped => bought_until(refund.at).saturating_sub(returned_in_all),
+            Purchase::Any | Purchase::Dropped => till.left_at(refund.at),
             Purchase::Known { key, at, amount_minor } if *at < as_of => {
-                let left = amount_minor.saturating_sub(returned.get(key).copied().unwrap_or_default());
-                left.min(bought_until(refund.at.max(*at)).saturating_sub(returned_in_all))
+                let left = amount_minor.saturating_sub(till.returned_of(key));
+                // Of what is bought only later, nothing but refunds that name it has taken anything yet.
+                if *at > refund.at { left } else { left.min(till.left_at(refund.at)) }
             }
             Purchase::Known { .. } | Purchase::Missing => 0,
         };
         let counted_minor = refund.amount_minor.min(left.max(0));
-        returned_in_all = returned_in_all.saturating_add(counted_minor);
-        if let Purchase::Known { key, .. } = &refund.purchase {
-            *returned.entry(key).or_default() += counted_minor;
-        }
+        till.give_back(refund, counted_minor);
         settled.push(Settled {
             at: refund.at,
             subject_id: refund.subject_id,
@@ -109,4 +96,61 @@ pub fn settle(opening: Ledger, orders: &[OrderFact], refunds: &mut [RefundFact],
         });
     }
     settled
+}
+
+/// What was bought and given back, as refunds are settled in the order of their instants.
+struct Till<'a> {
+    orders: &'a [OrderFact],
+    /// What was bought before each order and with it, what an opening says included.
+    bought: Vec<i64>,
+    bought_before: i64,
+    /// What was given back of what was bought until the last instant that was asked for.
+    returned: i64,
+    /// What was given back of purchases that were made later than the refund, by the purchase's instant; the earliest comes out first.
+    returned_early: BinaryHeap<Reverse<(Instant, i64)>>,
+    of_purchase: HashMap<&'a PurchaseKey, i64>,
+}
+
+impl<'a> Till<'a> {
+    fn new(opening: Ledger, orders: &'a [OrderFact]) -> Self {
+        let bought = orders.iter().scan(opening.bought_minor, |total, order| {
+            *total = total.saturating_add(order.amount_minor);
+            Some(*total)
+        });
+        Self {
+            orders,
+            bought: bought.collect(),
+            bought_before: opening.bought_minor,
+            returned: opening.returned_minor,
+            returned_early: BinaryHeap::new(),
+            of_purchase: HashMap::new(),
+        }
+    }
+
+    /// What is left of all that was bought until an instant, which is no earlier than the last one.
+    fn left_at(&mut self, at: Instant) -> i64 {
+        while self.returned_early.peek().is_some_and(|Reverse((bought_at, _))| *bought_at <= at) {
+            let minor = self.returned_early.pop().map_or(0, |Reverse((_, minor))| minor);
+            self.returned = self.returned.saturating_add(minor);
+        }
+        let orders_until = self.orders.partition_point(|order| order.at <= at);
+        let bought = orders_until.checked_sub(1).map_or(self.bought_before, |last| self.bought[last]);
+        bought.saturating_sub(self.returned)
+    }
+
+    /// How much of a purchase was given back.
+    fn returned_of(&self, key: &PurchaseKey) -> i64 {
+        self.of_purchase.get(key).copied().unwrap_or_default()
+    }
+
+    fn give_back(&mut self, refund: &'a RefundFact, minor: i64) {
+        if let Purchase::Known { key, at, .. } = &refund.purchase {
+            *self.of_purchase.entry(key).or_default() += minor;
+            if *at > refund.at {
+                self.returned_early.push(Reverse((*at, minor)));
+                return;
+            }
+        }
+        self.returned = self.returned.saturating_add(minor);
+    }
 }

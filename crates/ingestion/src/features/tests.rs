@@ -101,6 +101,23 @@ fn a_refund_takes_back_what_its_purchase_amounts_to_and_no_more() {
 }
 
 #[test]
+fn a_refund_that_is_earlier_than_its_purchase_takes_nothing_from_others() {
+    let (first, later) = (order("2024-06-01T00:00:00Z", 50), order("2024-06-20T00:00:00Z", 100));
+    let early = refund("2024-06-02T00:00:00Z", "r1", 100, purchase("later", &later));
+    for own in [purchase("first", &first), Purchase::Any] {
+        let refunds = vec![early.clone(), refund("2024-06-03T00:00:00Z", "r2", 50, own)];
+        let facts = CustomerFacts { orders: vec![first.clone(), later.clone()], refunds, ..CustomerFacts::default() };
+        let features = features_of(facts, "2024-07-01T00:00:00Z");
+        assert_eq!((features.refunded_minor, features.unmatched_refunds_minor), (150, 0));
+    }
+    // And nothing is given back twice.
+    let refunds = vec![early, refund("2024-06-21T00:00:00Z", "r3", 80, Purchase::Any)];
+    let facts = CustomerFacts { orders: vec![first, later], refunds, ..CustomerFacts::default() };
+    let features = features_of(facts, "2024-07-01T00:00:00Z");
+    assert_eq!((features.refunded_minor, features.unmatched_refunds_minor), (150, 30));
+}
+
+#[test]
 fn the_policy_says_whether_and_when_a_refund_lowers_revenue() {
     let bought = order("2024-01-10T00:00:00Z", 1_000);
     let refunds = vec![

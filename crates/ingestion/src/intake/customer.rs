@@ -2,13 +2,16 @@
 
 use super::Terms;
 use super::custom::CustomValues;
+use iso_country::Country;
 use quintile_domain::money::Currency;
 use quintile_domain::names::{MAX_NAME_BYTES, optional_text, required_text};
 use quintile_domain::phone::Phone;
+use quintile_domain::time::{TimeZone, days_since_1970};
 use quintile_proto::google_type::Date;
 use quintile_proto::ingestion::{Customer, SourceIdentity};
 use quintile_proto::types::{CustomerAttributes, CustomerKind};
 use quintile_rpc::ApiError;
+use std::str::FromStr;
 
 /// The most identities of a customer.
 const MAX_IDENTITIES: usize = 16;
@@ -51,6 +54,8 @@ pub struct Person {
     pub address: Option<String>,
     /// The date of birth.
     pub birth_date: Option<Date>,
+    /// Who or what sent the customer.
+    pub referrer: Option<String>,
     /// The custom attributes.
     pub custom: CustomValues,
 }
@@ -80,9 +85,9 @@ impl CustomerPatch {
                 identities.push(identity);
             }
         }
-        if let Some(attributes) = &customer.attributes {
-            check_kind(attributes)?;
-        }
+        let kind = customer.attributes.as_ref().map_or(0, |attributes| attributes.kind);
+        // What is not said stays as it is; a number that is none must not pass for that.
+        CustomerKind::try_from(kind).map_err(|_| not_a_kind())?;
         Self::check_fields(customer, identities, terms)
     }
 
@@ -94,6 +99,7 @@ impl CustomerPatch {
             email: customer.email.as_deref().map(|email| normal_email(email, "email")).transpose()?,
             address: text(customer.address.as_deref(), "address", MAX_ADDRESS_BYTES)?,
             birth_date: customer.birth_date.map(|date| past_date(date, "birth_date", terms)).transpose()?,
+            referrer: text(customer.referrer.as_deref(), "referrer", MAX_NAME_BYTES)?,
             custom: terms.declared.check(&customer.custom_attributes)?,
         };
         let attributes = customer.attributes.as_ref().map(|attributes| checked(attributes, terms)).transpose()?;
@@ -148,32 +154,29 @@ pub fn normal_email(email: &str, field: &str) -> Result<String, ApiError> {
     }
 }
 
+/// A date that has come. Somewhere it is tomorrow already.
 fn past_date(date: Date, field: &str, terms: &Terms) -> Result<Date, ApiError> {
     let problem = || ApiError::invalid_field(field, "must be a date between 1850 and today");
-    let days = match date.month {
-        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
-        4 | 6 | 9 | 11 => 30,
-        2 if date.year % 4 == 0 && (date.year % 100 != 0 || date.year % 400 == 0) => 29,
-        2 => 28,
-        _ => return Err(problem()),
-    };
-    // A year more than the instant's at most: somewhere it is tomorrow already.
-    let this_year = 1970 + (terms.now.micros() / 31_556_952_000_000) as i32;
-    if !(1850..=this_year).contains(&date.year) || !(1..=days).contains(&date.day) {
-        return Err(problem());
-    }
-    Ok(date)
+    let part = |number: i32| i8::try_from(number).map_err(|_| problem());
+    let year = i16::try_from(date.year).map_err(|_| problem())?;
+    let day = days_since_1970(year, part(date.month)?, part(date.day)?).ok_or_else(problem)?;
+    let tomorrow = TimeZone::UTC.local_day(terms.now).saturating_add(1);
+    if year < 1850 || day > tomorrow { Err(problem()) } else { Ok(date) }
 }
 
 /// Checks that attributes say what the customer is.
 pub fn check_kind(attributes: &CustomerAttributes) -> Result<(), ApiError> {
     if attributes.kind() == CustomerKind::Unspecified {
-        return Err(ApiError::invalid_field("attributes.kind", "must be one of the kinds"));
+        return Err(not_a_kind());
     }
     Ok(())
 }
 
-/// Attributes as they are kept: what is said twice is said.
+fn not_a_kind() -> ApiError {
+    ApiError::invalid_field("attributes.kind", "must be one of the kinds")
+}
+
+/// Attributes as they are kept: what is said twice is said, and what is empty is not there.
 fn checked(attributes: &CustomerAttributes, terms: &Terms) -> Result<CustomerAttributes, ApiError> {
     let within = |field: &str| format!("attributes.{field}");
     let own = attributes;
@@ -184,7 +187,6 @@ fn checked(attributes: &CustomerAttributes, terms: &Terms) -> Result<CustomerAtt
         ("language", Some(&own.language)),
         ("acquisition_channel", Some(&own.acquisition_channel)),
         ("acquisition_campaign", Some(&own.acquisition_campaign)),
-        ("referrer", own.referrer.as_ref()),
         ("gender", own.gender.as_ref()),
         ("income_band", own.income_band.as_ref()),
         ("household", own.household.as_ref()),
@@ -193,7 +195,8 @@ fn checked(attributes: &CustomerAttributes, terms: &Terms) -> Result<CustomerAtt
         optional_text(value.map_or("", String::as_str), MAX_NAME_BYTES)
             .map_err(|error| ApiError::invalid_text(within(field), error))?;
     }
-    if own.country.as_ref().is_some_and(|country| !is_country(country)) {
+    let country = own.country.as_deref().unwrap_or_default();
+    if !country.is_empty() && Country::from_str(country).is_err() {
         return Err(ApiError::invalid_field(within("country"), "must be the two letters of a country, such as DE"));
     }
     if !own.currency.is_empty() {
@@ -202,15 +205,17 @@ fn checked(attributes: &CustomerAttributes, terms: &Terms) -> Result<CustomerAtt
     if let Some(date) = own.acquisition_date {
         past_date(date, &within("acquisition_date"), terms)?;
     }
+    let some = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     Ok(CustomerAttributes {
+        region: some(&own.region),
+        country: some(&own.country),
+        gender: some(&own.gender),
+        income_band: some(&own.income_band),
+        household: some(&own.household),
         interests: distinct(&own.interests, &within("interests"))?,
         values: distinct(&own.values, &within("values"))?,
         ..attributes.clone()
     })
-}
-
-fn is_country(text: &str) -> bool {
-    text.len() == 2 && text.bytes().all(|letter| letter.is_ascii_uppercase())
 }
 
 /// Texts, each once, in the order in which they were said first.

@@ -6,9 +6,9 @@ use quintile_domain::ids::TenantId;
 use quintile_domain::masking::Sensitivity;
 use quintile_domain::time::Instant;
 use quintile_store::StoreError;
+use quintile_store::Transaction;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter,
-    QueryOrder, QuerySelect,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 
 /// A declaration.
@@ -71,7 +71,7 @@ pub async fn count(connection: &impl ConnectionTrait, tenant: TenantId) -> Resul
 
 /// Writes a new declaration.
 pub async fn insert(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     attribute: &StoredAttribute,
 ) -> Result<(), StoreError> {
@@ -87,7 +87,7 @@ pub async fn insert(
 }
 
 /// Deletes a declaration.
-pub async fn delete(transaction: &DatabaseTransaction, tenant: TenantId, id: &str) -> Result<(), StoreError> {
+pub async fn delete(transaction: &Transaction, tenant: TenantId, id: &str) -> Result<(), StoreError> {
     attribute::Entity::delete_by_id((tenant.0, id.to_owned())).exec(transaction).await?;
     Ok(())
 }

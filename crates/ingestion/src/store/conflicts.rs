@@ -10,12 +10,10 @@ use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::time::Instant;
 use quintile_proto::ingestion::{ConflictReason, ConflictState};
 use quintile_store::StoreError;
+use quintile_store::Transaction;
 use quintile_store::bulk::{Column, OnConflict, Target};
 use sea_orm::sea_query::{Condition, Expr, ExprTrait};
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement,
-    Value,
-};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement, Value};
 use std::collections::{BTreeMap, HashMap};
 
 /// Keys of one query: under the parameter limits of both databases.
@@ -30,7 +28,7 @@ const CONFLICTS: Target = Target {
 
 /// Notes pairs, each with why. What was noted or decided before stays.
 pub async fn note(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     pairs: &BTreeMap<Pair, ConflictReason>,
     now: Instant,
@@ -58,7 +56,7 @@ struct Holder {
 /// Notes who has the telephone number or the e-mail address of one of these customers, who were just written: the lowest, or the highest
 /// beside the lowest, of many with the same one, so that a number that everybody gives makes no more pairs than customers.
 pub async fn note_shared_contacts(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     keys: &TenantKeys,
     customers: &[StoredCustomer],
@@ -109,7 +107,7 @@ fn holders(keys: &TenantKeys, customers: &[StoredCustomer]) -> HashMap<Vec<u8>, 
 
 /// Takes away what is not decided of these homes' contacts, which are about to be compared anew.
 pub async fn forget_shared_contacts(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     homes: &[CustomerId],
 ) -> Result<(), StoreError> {
@@ -176,7 +174,7 @@ pub async fn page(
 
 /// Writes down what was decided. Returns whether there was such a conflict.
 pub async fn decide(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     pair: Pair,
     state: ConflictState,
@@ -200,11 +198,7 @@ pub async fn is_there(connection: &impl ConnectionTrait, tenant: TenantId, id: C
 }
 
 /// Takes away every conflict of a customer's homes, who is being erased.
-pub async fn forget(
-    transaction: &DatabaseTransaction,
-    tenant: TenantId,
-    customer: &StoredCustomer,
-) -> Result<u64, StoreError> {
+pub async fn forget(transaction: &Transaction, tenant: TenantId, customer: &StoredCustomer) -> Result<u64, StoreError> {
     let homes = || customer.records().iter().map(|record| record.home.as_i64());
     let of_homes = Condition::any()
         .add(identity_conflict::Column::LeftId.is_in(homes()))

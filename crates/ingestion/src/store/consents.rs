@@ -10,10 +10,8 @@ use quintile_proto::ingestion::{ConsentEvent, ConsentState};
 use quintile_proto::types::{CustomerAttributes, Purpose};
 use quintile_rpc::convert;
 use quintile_store::StoreError;
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect,
-};
+use quintile_store::Transaction;
+use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use std::collections::HashMap;
 
 /// What a customer says.
@@ -46,7 +44,7 @@ pub async fn subjects(
 
 /// Notes a word. Returns whether it is the latest of its purpose, and so the one that holds.
 pub async fn append(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     keys: &TenantKeys,
     customer: &StoredCustomer,

@@ -17,12 +17,12 @@ use quintile_domain::time::Instant;
 use quintile_proto::ingestion::{Erasure, Row, SourceIdentity, row};
 use quintile_proto::types::ErasureReceipt;
 use quintile_rpc::convert;
+use quintile_store::Transaction;
 use quintile_store::{StoreError, feed, idempotency};
 use roaring::RoaringBitmap;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter,
-    QueryOrder, QuerySelect,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 
 /// Rows of one query: under the parameter limits of both databases.
@@ -113,7 +113,7 @@ fn is_about(row: &Row, customer: &StoredCustomer) -> bool {
 /// Takes everything that is the customer's away, keeps its number from being given again, and notes the erasure. `rejects` were found
 /// up to the reject `looked_to`; those that came since are looked through here.
 pub async fn erase(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     keys: &TenantKeys,
     customer: &StoredCustomer,
@@ -153,7 +153,7 @@ pub async fn erase(
 
 /// Notes an erasure with its first receipt.
 async fn begin(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     customer: CustomerId,
     facts_position: i64,
@@ -178,7 +178,7 @@ async fn begin(
 
 /// Facts, consents, identities and subjects.
 async fn remove_facts(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     keys: &TenantKeys,
     customer: &StoredCustomer,
@@ -211,7 +211,7 @@ async fn remove_facts(
 
 /// Contacts, the data key and the ciphertext; the empty row stays.
 async fn remove_person(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     id: CustomerId,
     now: Instant,
@@ -303,11 +303,7 @@ pub async fn pending(
 }
 
 /// Writes down how far an erasure is.
-pub async fn save(
-    transaction: &DatabaseTransaction,
-    tenant: TenantId,
-    erasure: &StoredErasure,
-) -> Result<(), StoreError> {
+pub async fn save(transaction: &Transaction, tenant: TenantId, erasure: &StoredErasure) -> Result<(), StoreError> {
     erasure::Entity::update_many()
         .col_expr(erasure::Column::CompletedAt, Expr::value(erasure.completed_at.map(Instant::micros)))
         .col_expr(erasure::Column::Receipts, Expr::value(encoded(&erasure.receipts)))

@@ -7,8 +7,9 @@ use super::keys::TenantKeys;
 use crate::intake::Identity;
 use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_store::StoreError;
+use quintile_store::Transaction;
 use quintile_store::bulk::{Column, OnConflict, Target};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, EntityTrait, Statement};
+use sea_orm::{ConnectionTrait, EntityTrait, Statement};
 use std::collections::HashMap;
 
 /// The counter of subjects.
@@ -105,7 +106,7 @@ pub struct Newcomers {
 
 /// Gives identities that nobody knows yet their subjects.
 pub async fn register(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     keys: &TenantKeys,
     newcomers: &[Newcomers],
@@ -150,7 +151,7 @@ pub async fn register(
 
 /// Reserves `count` numbers and returns the first. Numbers of a transaction that fails are given again: ids stay dense.
 pub async fn reserve(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     counter: &str,
     count: i64,

@@ -9,12 +9,11 @@ use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::time::Instant;
 use quintile_proto::ingestion::MergeCause;
 use quintile_store::StoreError;
+use quintile_store::Transaction;
 use quintile_store::bulk::{Column, OnConflict, Target};
 use roaring::RoaringBitmap;
 use sea_orm::sea_query::{Condition, Expr, ExprTrait};
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Value,
-};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Keys of one query: under the parameter limits of both databases.
@@ -45,7 +44,7 @@ impl Pair {
 
 /// Links pairs. Returns everybody who is touched by it: nobody if all links were there.
 pub async fn link(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     keys: &TenantKeys,
     pairs: &[Pair],
@@ -67,7 +66,7 @@ pub async fn link(
 
 /// Takes a link away. Returns everybody who is touched by it. `None`: it was not there.
 pub async fn unlink(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     keys: &TenantKeys,
     pair: Pair,
@@ -82,7 +81,7 @@ pub async fn unlink(
 
 /// Groups the homes around some pairs anew by the links that there are.
 async fn regroup(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     keys: &TenantKeys,
     around: &[Pair],
@@ -121,7 +120,7 @@ async fn regroup(
 
 /// Every home of the customers that these homes belong to, with the customer.
 async fn homes_around(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     homes: &BTreeSet<CustomerId>,
 ) -> Result<BTreeMap<CustomerId, CustomerId>, StoreError> {
@@ -152,7 +151,7 @@ async fn homes_around(
 }
 
 async fn links_of(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     homes: impl Iterator<Item = &CustomerId>,
 ) -> Result<Vec<(CustomerId, CustomerId)>, StoreError> {
@@ -194,7 +193,7 @@ fn components(
 }
 
 async fn move_home(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     home: CustomerId,
     from: CustomerId,
@@ -218,11 +217,7 @@ async fn move_home(
 }
 
 /// Takes away every link of a customer's homes, who is being erased.
-pub async fn forget(
-    transaction: &DatabaseTransaction,
-    tenant: TenantId,
-    customer: &StoredCustomer,
-) -> Result<u64, StoreError> {
+pub async fn forget(transaction: &Transaction, tenant: TenantId, customer: &StoredCustomer) -> Result<u64, StoreError> {
     let homes = || customer.records().iter().map(|record| record.home.as_i64());
     let of_homes = Condition::any()
         .add(customer_merge::Column::LeftId.is_in(homes()))

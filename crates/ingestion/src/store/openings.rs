@@ -6,9 +6,10 @@ use prost::Message;
 use quintile_domain::ids::TenantId;
 use quintile_domain::time::Instant;
 use quintile_store::StoreError;
+use quintile_store::Transaction;
 use quintile_store::bulk::{Column, OnConflict, Target};
 use quintile_store::numbers::Numbers;
-use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 use std::collections::{BTreeMap, HashMap};
 
 const OPENINGS: Target = Target {
@@ -47,7 +48,7 @@ pub fn decoded(bodies: &HashMap<i64, Vec<u8>>) -> Result<BTreeMap<i64, Opening>,
 
 /// Writes balances.
 pub async fn write(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     openings: &BTreeMap<i64, Opening>,
 ) -> Result<(), StoreError> {

@@ -2,7 +2,8 @@
 
 use quintile_domain::ids::TenantId;
 use quintile_store::StoreError;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement};
+use quintile_store::Transaction;
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
 /// How a transaction changes customers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +15,7 @@ pub enum Hold {
 }
 
 /// Holds the tenant's customers to the end of the transaction. Call it first.
-pub async fn hold(transaction: &DatabaseTransaction, tenant: TenantId, how: Hold) -> Result<(), StoreError> {
+pub async fn hold(transaction: &Transaction, tenant: TenantId, how: Hold) -> Result<(), StoreError> {
     if transaction.get_database_backend() != DbBackend::Postgres {
         // SQLite has one writer.
         return Ok(());

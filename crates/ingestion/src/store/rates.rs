@@ -9,12 +9,11 @@ use quintile_domain::time::TimeZone;
 use quintile_proto::ingestion;
 use quintile_rpc::convert;
 use quintile_store::StoreError;
+use quintile_store::Transaction;
 use quintile_store::bulk::{Column, OnConflict, Target};
 use roaring::RoaringBitmap;
 use sea_orm::sea_query::Condition;
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement,
-};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement};
 use std::collections::{BTreeMap, HashMap};
 
 const RATES: Target = Target {
@@ -114,7 +113,7 @@ pub async fn load(
 
 /// Writes rates; the last of a currency and day holds. Returns those that are new or different now.
 pub async fn write(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     rows: &[RateRow],
 ) -> Result<Vec<(i32, i32)>, StoreError> {
@@ -134,11 +133,7 @@ pub async fn write(
 }
 
 /// Notes facts in other currencies.
-pub async fn note(
-    transaction: &DatabaseTransaction,
-    tenant: TenantId,
-    mut facts: Vec<ForeignFact>,
-) -> Result<(), StoreError> {
+pub async fn note(transaction: &Transaction, tenant: TenantId, mut facts: Vec<ForeignFact>) -> Result<(), StoreError> {
     facts.sort_unstable();
     let columns = vec![
         Column::Int(vec![tenant.0; facts.len()]),
@@ -154,11 +149,7 @@ pub async fn note(
 }
 
 /// Takes notes of facts in other currencies back, which are dropped.
-pub async fn forget(
-    transaction: &DatabaseTransaction,
-    tenant: TenantId,
-    facts: &[ForeignFact],
-) -> Result<(), StoreError> {
+pub async fn forget(transaction: &Transaction, tenant: TenantId, facts: &[ForeignFact]) -> Result<(), StoreError> {
     for fact in facts {
         let (source, event_id) = fact.id.clone();
         let key = (tenant.0, fact.currency, fact.at, fact.subject_id, fact.kind as i32, source, event_id);

@@ -8,18 +8,16 @@ use quintile_domain::ids::TenantId;
 use quintile_domain::time::Instant;
 use quintile_proto::ingestion::{Reject, Row};
 use quintile_store::StoreError;
+use quintile_store::Transaction;
 use sea_orm::sea_query::Expr;
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect,
-};
+use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 /// Rows of one insert: under the parameter limits of both databases.
 const ROWS_PER_INSERT: usize = 100;
 
 /// Writes the rejects of a batch, each with its row as it came.
 pub async fn write(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     keys: &TenantKeys,
     (stream_id, offset): (&str, i64),
@@ -55,7 +53,7 @@ pub async fn write(
 
 /// Takes over why a reject was refused again, and the row as it is now.
 pub async fn replace(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     keys: &TenantKeys,
     reject_id: i64,

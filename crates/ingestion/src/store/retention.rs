@@ -5,8 +5,9 @@ use crate::retention::{Days, Horizons};
 use quintile_domain::ids::TenantId;
 use quintile_domain::time::Instant;
 use quintile_store::StoreError;
+use quintile_store::Transaction;
 use sea_orm::sea_query::{Expr, OnConflict};
-use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter};
+use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 
 /// What a tenant has said, and how far that is carried out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,11 +48,7 @@ pub async fn get(connection: &impl ConnectionTrait, tenant: TenantId) -> Result<
 }
 
 /// Writes down everything. Call it while nobody takes facts in.
-pub async fn save(
-    transaction: &DatabaseTransaction,
-    tenant: TenantId,
-    stored: &StoredRetention,
-) -> Result<(), StoreError> {
+pub async fn save(transaction: &Transaction, tenant: TenantId, stored: &StoredRetention) -> Result<(), StoreError> {
     let micros = |instant: Option<Instant>| Set(instant.map(Instant::micros));
     let row = retention::ActiveModel {
         tenant_id: Set(tenant.0),
@@ -73,11 +70,7 @@ pub async fn save(
 }
 
 /// Notes from which subject on there may be something to drop.
-pub async fn pass(
-    transaction: &DatabaseTransaction,
-    tenant: TenantId,
-    next_subject: Option<i64>,
-) -> Result<(), StoreError> {
+pub async fn pass(transaction: &Transaction, tenant: TenantId, next_subject: Option<i64>) -> Result<(), StoreError> {
     retention::Entity::update_many()
         .col_expr(Column::NextSubject, Expr::value(next_subject))
         .filter(Column::TenantId.eq(tenant.0))

@@ -47,10 +47,7 @@ async fn rewrite_on_sqlite(database: &Database) -> Result<Option<String>, StoreE
     transaction.execute_unprepared("ALTER TABLE customer_key_rewritten RENAME TO customer_key").await?;
     transaction.commit().await?;
     for attempt in 1..=LOG_ATTEMPTS {
-        let checkpoint = Statement::from_string(DbBackend::Sqlite, "PRAGMA wal_checkpoint(TRUNCATE)");
-        let row = database.writer().query_one_raw(checkpoint).await?;
-        let busy: i32 = row.map_or(Ok(1), |row| row.try_get_by_index(0))?;
-        if busy == 0 {
+        if database.empty_log().await? {
             let told = format!("the key table was rewritten; the write-ahead log was emptied at attempt {attempt}");
             return Ok(Some(told));
         }

@@ -8,9 +8,10 @@ use quintile_domain::money::Currency;
 use quintile_proto::ingestion::AcquisitionSpend;
 use quintile_rpc::convert;
 use quintile_store::StoreError;
+use quintile_store::Transaction;
 use quintile_store::bulk::{Column, OnConflict, Target};
 use sea_orm::sea_query::Condition;
-use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use std::collections::HashMap;
 
 const SPEND: Target = Target {
@@ -32,11 +33,7 @@ const SPEND: Target = Target {
 };
 
 /// Writes spend; what is there already stays as it is.
-pub async fn write(
-    transaction: &DatabaseTransaction,
-    tenant: TenantId,
-    rows: &[SpendRow],
-) -> Result<Written, StoreError> {
+pub async fn write(transaction: &Transaction, tenant: TenantId, rows: &[SpendRow]) -> Result<Written, StoreError> {
     let columns = vec![
         Column::Int(vec![tenant.0; rows.len()]),
         Column::Text(rows.iter().map(|row| row.source.clone()).collect()),

@@ -3,8 +3,9 @@
 use super::entities::ingest_stream;
 use quintile_domain::ids::TenantId;
 use quintile_store::StoreError;
+use quintile_store::Transaction;
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ActiveValue::Set, ConnectionTrait, DatabaseTransaction, EntityTrait};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait};
 
 /// The state of a stream. `None`: nothing was taken in through it.
 pub async fn get(
@@ -17,7 +18,7 @@ pub async fn get(
 
 /// Writes down how far a stream is.
 pub async fn write(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     stream_id: String,
     next_offset: i64,

@@ -6,10 +6,10 @@ use quintile_domain::ids::TenantId;
 use quintile_domain::time::Instant;
 use quintile_proto::ingestion::{TraitAggregate, TraitFact};
 use quintile_store::StoreError;
+use quintile_store::Transaction;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter,
-    QueryOrder, QuerySelect,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 
 /// A trait, as it is kept.
@@ -67,11 +67,7 @@ pub async fn count(connection: &impl ConnectionTrait, tenant: TenantId) -> Resul
 }
 
 /// Writes a new trait.
-pub async fn insert(
-    transaction: &DatabaseTransaction,
-    tenant: TenantId,
-    stored: &StoredTrait,
-) -> Result<(), StoreError> {
+pub async fn insert(transaction: &Transaction, tenant: TenantId, stored: &StoredTrait) -> Result<(), StoreError> {
     let definition = &stored.definition;
     let row = trait_definition::ActiveModel {
         tenant_id: Set(tenant.0),
@@ -91,7 +87,7 @@ pub async fn insert(
 
 /// Notes that every customer has a trait, unless it was deleted and defined anew since.
 pub async fn complete(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     id: &str,
     created_at: Instant,
@@ -107,7 +103,7 @@ pub async fn complete(
 }
 
 /// Deletes a trait.
-pub async fn delete(transaction: &DatabaseTransaction, tenant: TenantId, id: &str) -> Result<(), StoreError> {
+pub async fn delete(transaction: &Transaction, tenant: TenantId, id: &str) -> Result<(), StoreError> {
     trait_definition::Entity::delete_by_id((tenant.0, id.to_owned())).exec(transaction).await?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 use super::table::{Cell, Row};
 use anyhow::Context;
 use quintile_domain::ids::CustomerId;
+use quintile_domain::masking::REDACTED;
 use quintile_domain::money::ExchangeRate as Rate;
 use quintile_proto::ingestion::{
     AcquisitionSpend, Customer, CustomerFact, ExchangeRate, Feedback, Interaction, Order, OrderLine, Refund,
@@ -35,6 +36,12 @@ pub fn json_text(text: Option<&String>) -> Value {
     }
 }
 
+/// Texts as JSON, those that may be shown; none where there are none.
+fn list(texts: &[String]) -> Cell {
+    let shown: Vec<_> = texts.iter().filter(|text| *text != REDACTED).cloned().collect();
+    if shown.is_empty() { Cell::Text(None) } else { Cell::text(Value::from(shown).to_string()) }
+}
+
 /// A row of `customers`.
 pub fn customer(customer: Customer) -> anyhow::Result<Row> {
     let attributes = customer.attributes.unwrap_or_default();
@@ -54,6 +61,7 @@ pub fn customer(customer: Customer) -> anyhow::Result<Row> {
         ("address", Cell::shown(customer.address)),
         ("birth_date", Cell::date(customer.birth_date)),
         ("birth_year", Cell::Int32(customer.birth_date.map(|date| date.year))),
+        ("referrer", Cell::shown(customer.referrer)),
         ("owner", Cell::text(attributes.owner.as_str())),
         ("region", Cell::shown(attributes.region.clone())),
         ("department", Cell::text(attributes.department.as_str())),
@@ -61,14 +69,13 @@ pub fn customer(customer: Customer) -> anyhow::Result<Row> {
         ("acquisition_channel", Cell::text(attributes.acquisition_channel.as_str())),
         ("acquisition_campaign", Cell::text(attributes.acquisition_campaign.as_str())),
         ("acquisition_date", Cell::date(attributes.acquisition_date)),
-        ("referrer", Cell::shown(attributes.referrer.clone())),
         ("country", Cell::shown(attributes.country.clone())),
         ("currency", Cell::text(attributes.currency.as_str())),
         ("gender", Cell::shown(attributes.gender.clone())),
         ("income_band", Cell::shown(attributes.income_band.clone())),
         ("household", Cell::shown(attributes.household.clone())),
-        ("interests", Cell::text(Value::from(attributes.interests.clone()).to_string())),
-        ("values", Cell::text(Value::from(attributes.values.clone()).to_string())),
+        ("interests", list(&attributes.interests)),
+        ("values", list(&attributes.values)),
         ("consent_marketing", consent(Purpose::Marketing)),
         ("consent_profiling", consent(Purpose::Profiling)),
         ("consent_analytics", consent(Purpose::Analytics)),

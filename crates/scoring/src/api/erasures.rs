@@ -27,6 +27,7 @@ impl ErasureService for Erasures {
         let (tenant, position) = (caller.tenant().id, request.facts_position);
         // The record is all that is kept of a customer here.
         let left = erasure::records_left(&self.runtime, tenant, ScoreLink::FEED, customer, position).await?;
-        Ok(caller.respond(erasure::receipt(SERVICE, &self.clock, left)?))
+        let receipt = erasure::receipt(SERVICE, &self.runtime.database, &self.clock, left).await?;
+        Ok(caller.respond(receipt))
     }
 }

@@ -108,7 +108,7 @@ fn in_words(dimension: Dimension, bin: &Bin) -> String {
     let (one, many) = match dimension {
         Dimension::Recency => ("day since the last order", "days since the last order"),
         Dimension::Frequency => ("order", "orders"),
-        Dimension::Monetary => ("minor unit of net revenue", "minor units of net revenue"),
+        Dimension::Monetary => ("minor unit of revenue", "minor units of revenue"),
     };
     let unit = |amount: i64| if amount == 1 { one } else { many };
     match (bin.least, bin.most) {

@@ -130,7 +130,7 @@ fn an_explanation_says_what_would_raise_and_what_would_lower_a_score() {
     assert_eq!(frequency.reason, "between 3 and 4 orders");
     assert_eq!((monetary.name, monetary.score, monetary.input), ("monetary", 3, Some(12_345)));
     assert_eq!((monetary.to_next_better, monetary.to_next_worse), (Some(7655), Some(2346)));
-    assert_eq!(monetary.reason, "between 10000 and 19999 minor units of net revenue");
+    assert_eq!(monetary.reason, "between 10000 and 19999 minor units of revenue");
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn the_best_score_cannot_be_raised_and_the_lowest_cannot_fall() {
     let words = best.each_ref().map(|reason| reason.reason.as_str());
     assert_eq!(
         words,
-        ["at most 30 days since the last order", "at least 10 orders", "at least 50000 minor units of net revenue"]
+        ["at most 30 days since the last order", "at least 10 orders", "at least 50000 minor units of revenue"]
     );
     let lowest = model.explain(&customer(400, 1, -500), as_of(), &TimeZone::UTC);
     assert_eq!(lowest.each_ref().map(|reason| reason.to_next_better), [Some(35), Some(1), Some(5500)]);
@@ -150,7 +150,7 @@ fn the_best_score_cannot_be_raised_and_the_lowest_cannot_fall() {
     let words = lowest.each_ref().map(|reason| reason.reason.as_str());
     assert_eq!(
         words,
-        ["at least 366 days since the last order", "at most 1 order", "at most 4999 minor units of net revenue"]
+        ["at least 366 days since the last order", "at most 1 order", "at most 4999 minor units of revenue"]
     );
     assert_eq!(model.explain(&customer(0, 2, 0), as_of(), &TimeZone::UTC)[1].reason, "exactly 2 orders");
 }

@@ -26,6 +26,6 @@ impl ErasureService for Erasures {
         let changes = memberships::count_of(runtime.database.reader(), tenant, customer).await;
         let changes = changes.map_err(|error| store_error(&error))?;
         let left = records.saturating_add(i64::try_from(changes).unwrap_or(i64::MAX));
-        Ok(caller.respond(erasure::receipt(SERVICE, &self.service.clock, left)?))
+        Ok(caller.respond(erasure::receipt(SERVICE, &runtime.database, &self.service.clock, left).await?))
     }
 }

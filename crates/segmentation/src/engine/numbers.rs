@@ -40,15 +40,16 @@ impl Values {
     fn set(&mut self, index: usize, value: i64) {
         match self {
             Self::Wide(values) => values[index] = value,
-            Self::Narrow(values) => match i32::try_from(value) {
-                Ok(value) => values[index] = value,
-                Err(_) => {
+            Self::Narrow(values) => {
+                if let Ok(value) = i32::try_from(value) {
+                    values[index] = value;
+                } else {
                     let mut wide = Vec::with_capacity(values.capacity());
                     wide.extend(values.iter().copied().map(i64::from));
                     wide[index] = value;
                     *self = Self::Wide(wide);
                 }
-            },
+            }
         }
     }
 

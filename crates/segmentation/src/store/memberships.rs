@@ -6,13 +6,11 @@ use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::time::Instant;
 use quintile_proto::segmentation::{MembershipCause, MembershipChange};
 use quintile_rpc::convert;
+use quintile_store::Transaction;
 use quintile_store::bulk::{Column, OnConflict, Target};
 use quintile_store::{StoreError, feed};
 use sea_orm::sea_query::Condition;
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect,
-};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
 
 /// Keys of one query: under the parameter limits of both databases.
 const KEYS_PER_QUERY: usize = 500;
@@ -87,7 +85,7 @@ impl Position {
 }
 
 /// Appends changes, as part of a transaction. Call it late: it locks the log's head.
-pub async fn append(transaction: &DatabaseTransaction, tenant: TenantId, changes: &[Change]) -> Result<(), StoreError> {
+pub async fn append(transaction: &Transaction, tenant: TenantId, changes: &[Change]) -> Result<(), StoreError> {
     if changes.is_empty() {
         return Ok(());
     }
@@ -109,11 +107,7 @@ pub async fn append(transaction: &DatabaseTransaction, tenant: TenantId, changes
 }
 
 /// Deletes everything that the log says of customers who were erased, as part of a transaction.
-pub async fn erase(
-    transaction: &DatabaseTransaction,
-    tenant: TenantId,
-    customers: &[CustomerId],
-) -> Result<(), StoreError> {
+pub async fn erase(transaction: &Transaction, tenant: TenantId, customers: &[CustomerId]) -> Result<(), StoreError> {
     for keys in customers.chunks(KEYS_PER_QUERY) {
         entity::Entity::delete_many()
             .filter(entity::Column::TenantId.eq(tenant.0))

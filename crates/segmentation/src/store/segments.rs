@@ -3,9 +3,8 @@
 use quintile_domain::ids::TenantId;
 use quintile_domain::time::Instant;
 use quintile_store::StoreError;
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
-};
+use quintile_store::Transaction;
+use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
 
 mod entity {
     use sea_orm::entity::prelude::*;
@@ -66,11 +65,7 @@ pub async fn all(connection: &impl ConnectionTrait, tenant: TenantId) -> Result<
 }
 
 /// Writes a new definition.
-pub async fn insert(
-    transaction: &DatabaseTransaction,
-    tenant: TenantId,
-    definition: &Definition,
-) -> Result<(), StoreError> {
+pub async fn insert(transaction: &Transaction, tenant: TenantId, definition: &Definition) -> Result<(), StoreError> {
     let row = entity::ActiveModel {
         tenant_id: Set(tenant.0),
         segment_id: Set(definition.id.clone()),
@@ -85,7 +80,7 @@ pub async fn insert(
 }
 
 /// Deletes a definition.
-pub async fn delete(transaction: &DatabaseTransaction, tenant: TenantId, id: &str) -> Result<(), StoreError> {
+pub async fn delete(transaction: &Transaction, tenant: TenantId, id: &str) -> Result<(), StoreError> {
     entity::Entity::delete_by_id((tenant.0, id.to_owned())).exec(transaction).await?;
     Ok(())
 }

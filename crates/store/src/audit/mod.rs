@@ -6,6 +6,7 @@
 
 mod migrations;
 
+use crate::Transaction;
 use crate::bulk::{Column, OnConflict, Target};
 use crate::tables::{audit_checkpoint, audit_event, audit_head};
 use crate::{Database, DatabaseUrl, Result, StoreError};
@@ -13,8 +14,7 @@ use quintile_domain::ids::TenantId;
 use quintile_domain::time::Instant;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, Order, QueryFilter, QueryOrder,
-    QuerySelect, Statement,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect, Statement,
 };
 use sha2::{Digest, Sha256};
 
@@ -166,7 +166,7 @@ pub async fn append<Event: Send>(
 }
 
 /// The head, whose row stays locked to the end of the transaction: entries of several processes come one after the other.
-async fn lock_head(transaction: &DatabaseTransaction, tenant: TenantId) -> Result<Head> {
+async fn lock_head(transaction: &Transaction, tenant: TenantId) -> Result<Head> {
     let statement = Statement::from_sql_and_values(
         transaction.get_database_backend(),
         "INSERT INTO audit_head (tenant_id, seq, hash, checkpoint_seq, checkpoint_at_micros) VALUES ($1, 0, $2, 0, 0) \

@@ -26,10 +26,10 @@ use quintile_proto::ingestion::{ConflictReason, IngestResponse, MergeCause, Reje
 use quintile_proto::types::ErrorReason;
 use quintile_rpc::ApiError;
 use quintile_rpc::policy::Tenant;
+use quintile_store::Transaction;
 use quintile_store::idempotency::{self, Request};
 use quintile_store::{Database, StoreError, failpoint, feed};
 use roaring::RoaringBitmap;
-use sea_orm::DatabaseTransaction;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use tally::{Kinds, Tally};
 
@@ -80,7 +80,7 @@ pub async fn take_in(
 }
 
 struct Intake<'a> {
-    transaction: &'a DatabaseTransaction,
+    transaction: &'a Transaction,
     tenant: &'a Tenant,
     keys: &'a TenantKeys,
     now: Instant,
@@ -90,6 +90,8 @@ struct Intake<'a> {
     /// Customers that are new or changed.
     customers: BTreeMap<CustomerId, StoredCustomer>,
     touched: RoaringBitmap,
+    /// Customers who were made, got an identity or were joined, and of whom no row has been counted for it.
+    registered: RoaringBitmap,
     /// Currencies and days whose rates are new or different.
     changed_rates: HashSet<(i32, i32)>,
     /// Customers that rows say are one person, and that are not.
@@ -99,7 +101,7 @@ struct Intake<'a> {
 }
 
 impl<'a> Intake<'a> {
-    fn new(transaction: &'a DatabaseTransaction, tenant: &'a Tenant, keys: &'a TenantKeys, now: Instant) -> Self {
+    fn new(transaction: &'a Transaction, tenant: &'a Tenant, keys: &'a TenantKeys, now: Instant) -> Self {
         Self {
             transaction,
             tenant,
@@ -109,6 +111,7 @@ impl<'a> Intake<'a> {
             owners: HashMap::new(),
             customers: BTreeMap::new(),
             touched: RoaringBitmap::new(),
+            registered: RoaringBitmap::new(),
             changed_rates: HashSet::new(),
             conflicts: BTreeMap::new(),
             streams: HashMap::new(),
@@ -331,7 +334,9 @@ impl<'a> Intake<'a> {
             return Ok(());
         }
         let cause = MergeCause::BecameKnown;
-        self.touched |= merges::link(self.transaction, tenant, keys, &joining.pairs, cause, self.now).await?;
+        let joined = merges::link(self.transaction, tenant, keys, &joining.pairs, cause, self.now).await?;
+        self.registered |= &joined;
+        self.touched |= joined;
         self.resolve(batches).await
     }
 
@@ -356,6 +361,7 @@ impl<'a> Intake<'a> {
                 return Err(StoreError::Sealed("an identity was registered and is gone"));
             };
             self.touched.insert(owner.customer.0);
+            self.registered.insert(owner.customer.0);
             if group.join.is_some() {
                 // Whatever becomes of the row: what is registered stands in the record, by which it is shown and erased.
                 let customer = self.customers.get_mut(&owner.customer);
@@ -385,7 +391,7 @@ impl<'a> Intake<'a> {
             self.conflicts.extend(others.map(|pair| (pair, ConflictReason::Identities)));
             return Err(conflict());
         }
-        let fresh = self.touched.contains(owner.customer.0);
+        let fresh = self.registered.remove(owner.customer.0);
         let customer = self.customers.get_mut(&owner.customer).ok_or_else(conflict)?;
         let added = patch.person.custom.keys().filter(|key| !customer.person.custom.contains_key(*key)).count();
         if added > 0 && customer.person.custom.len() + added > MAX_CUSTOM_ATTRIBUTES {

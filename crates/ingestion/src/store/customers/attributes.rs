@@ -18,7 +18,6 @@ macro_rules! each_attribute {
         $run!(AcquisitionChannel, acquisition_channel);
         $run!(AcquisitionCampaign, acquisition_campaign);
         $run!(AcquisitionDate, acquisition_date);
-        $run!(Referrer, referrer);
         $run!(Country, country);
         $run!(Currency, currency);
         $run!(Gender, gender);
@@ -37,7 +36,7 @@ trait Said {
 
 impl Said for i32 {
     fn is_said(&self) -> bool {
-        true
+        *self != 0
     }
 }
 
@@ -65,7 +64,7 @@ impl Said for Vec<String> {
     }
 }
 
-/// Takes over what is given where one's own or the whole of all records says something else.
+/// Takes over what is said where one's own or the whole of all records says something else. What is not said stays.
 pub(super) fn say(
     times: &mut FieldTimes,
     own: &mut CustomerAttributes,
@@ -75,11 +74,11 @@ pub(super) fn say(
 ) {
     macro_rules! say {
         ($field:ident, $name:ident) => {
-            if times.of(Field::$field) == 0 && given.$name.is_said() {
+            if given.$name.is_said() {
                 // Said for the first time, be it what holds of whom nothing is said: its kind.
-                times.say(Field::$field, &mut own.$name, &Default::default(), &given.$name, at);
-            } else {
-                times.say(Field::$field, &mut own.$name, &whole.$name, &given.$name, at);
+                let is_first = times.of(Field::$field) == 0;
+                let whole = if is_first { &Default::default() } else { &whole.$name };
+                times.say(Field::$field, &mut own.$name, whole, &given.$name, at);
             }
         };
     }

@@ -19,13 +19,12 @@ use quintile_domain::time::Instant;
 use quintile_proto::ingestion::{Customer, SourceIdentity};
 use quintile_proto::types::{CustomerAttributes, CustomerKind};
 use quintile_store::StoreError;
+use quintile_store::Transaction;
 use quintile_store::numbers::Numbers;
 use quintile_store::sealing::Key;
 use record::{FieldTimes, Record, compose};
 use sea_orm::sea_query::{Condition, Expr};
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
-};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Keys of one query: under the parameter limits of both databases.
@@ -206,6 +205,7 @@ fn person_message(id: CustomerId, identities: &[Identity], person: &Person) -> C
         email: person.email,
         address: person.address,
         birth_date: person.birth_date,
+        referrer: person.referrer,
         custom_attributes: messages(&person.custom),
         ..Customer::default()
     }
@@ -246,7 +246,7 @@ pub async fn load(
 /// As [`load`], for whoever writes them back beside others: nobody else changes them until the transaction ends. `ids` are sorted, so that
 /// two who ask for the same never wait for each other.
 pub async fn load_to_change(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     keys: &TenantKeys,
     ids: &[CustomerId],
@@ -371,7 +371,7 @@ pub async fn erased(
 
 /// Restricts a customer's processing since an instant, or ends that. Returns whether anything is different now.
 pub async fn restrict(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     id: CustomerId,
     since: Option<Instant>,
@@ -469,6 +469,7 @@ fn open(
             email: message.email,
             address: message.address,
             birth_date: message.birth_date,
+            referrer: message.referrer,
             custom: custom.clone(),
         },
         attributes: decode_attributes(&row.attributes)?,

@@ -99,6 +99,7 @@ impl Record {
         times.say_some(Field::Email, &mut own.email, whole.email.as_ref(), given.email.as_ref(), at);
         times.say_some(Field::Address, &mut own.address, whole.address.as_ref(), given.address.as_ref(), at);
         times.say_some(Field::BirthDate, &mut own.birth_date, whole.birth_date.as_ref(), given.birth_date.as_ref(), at);
+        times.say_some(Field::Referrer, &mut own.referrer, whole.referrer.as_ref(), given.referrer.as_ref(), at);
         for (key, value) in &given.custom {
             if own.custom.get(key) != Some(value) || whole.custom.get(key) != Some(value) {
                 own.custom.insert(key.clone(), value.clone());
@@ -148,6 +149,7 @@ impl Record {
         times.absorb(Field::Email, &mut own.email, &composed.person.email, &person.email, at);
         times.absorb(Field::Address, &mut own.address, &composed.person.address, &person.address, at);
         times.absorb(Field::BirthDate, &mut own.birth_date, &composed.person.birth_date, &person.birth_date, at);
+        times.absorb(Field::Referrer, &mut own.referrer, &composed.person.referrer, &person.referrer, at);
         for (key, value) in person.custom.iter().filter(|(key, value)| composed.person.custom.get(*key) != Some(*value))
         {
             own.custom.insert(key.clone(), value.clone());
@@ -244,6 +246,7 @@ pub fn compose(records: &[Record], survivor: CustomerId) -> Composed {
     person.email = last(records, Field::Email, |it| it.person.email.clone());
     person.address = last(records, Field::Address, |it| it.person.address.clone());
     person.birth_date = last(records, Field::BirthDate, |it| it.person.birth_date);
+    person.referrer = last(records, Field::Referrer, |it| it.person.referrer.clone());
     person.custom = custom(records);
     composed.attributes = attributes::compose(records.iter().map(|it| (it.home, &it.attributes, &it.times)), survivor);
     composed

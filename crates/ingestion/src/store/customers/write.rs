@@ -8,8 +8,9 @@ use crate::store::{attributes, conflicts};
 use prost::Message;
 use quintile_domain::ids::TenantId;
 use quintile_store::StoreError;
+use quintile_store::Transaction;
 use quintile_store::bulk::{Column, OnConflict, Target};
-use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 
 const CUSTOMERS: Target = Target {
     table: "customer",
@@ -46,7 +47,7 @@ const CONTACTS: Target = Target {
 /// Writes the records of customers that are new or changed, with the hashes by which their contacts are found. Custom attributes that
 /// are not declared any more leave them here.
 pub async fn write(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     keys: &TenantKeys,
     customers: &mut [StoredCustomer],
@@ -88,7 +89,7 @@ fn customer_columns(tenant: TenantId, keys: &TenantKeys, records: &[&Record]) ->
 
 /// Takes the custom attributes that are not declared any more from customers that are about to change.
 pub async fn forget_undeclared(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     customers: &mut [StoredCustomer],
 ) -> Result<(), StoreError> {
@@ -104,7 +105,7 @@ pub async fn forget_undeclared(
 
 /// Writes the hashes by which the contacts of customers are found, those of all their records.
 async fn write_contacts(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     keys: &TenantKeys,
     customers: &[StoredCustomer],

@@ -109,6 +109,16 @@ pub(super) struct NamedPurchase {
 /// Purchases that refunds name, by subject, source and event id.
 pub(super) type Purchases = HashMap<super::Key, NamedPurchase>;
 
+/// How much of purchases was given back in their own currencies, in minor units.
+pub(super) type GivenBack = HashMap<super::Key, i64>;
+
+/// Refunds in the order in which they are settled.
+pub(super) fn in_order(mut refunds: Vec<refund_fact::Model>) -> Vec<refund_fact::Model> {
+    let key = |it: &refund_fact::Model| (it.occurred_at, it.source.clone(), it.event_id.clone(), it.subject_id);
+    refunds.sort_by_cached_key(key);
+    refunds
+}
+
 /// Subject, instant, amount, channel, currency, profit and lines of an order.
 pub(super) type StoredOrder = (i64, i64, i64, String, i32, Option<i64>, Vec<u8>);
 
@@ -237,9 +247,10 @@ impl Stored {
                 None => facts.without_rate += 1,
             }
         }
-        for refund in self.refunds {
+        let mut given_back = GivenBack::default();
+        for refund in in_order(self.refunds) {
             let facts = facts.entry(owners.of(refund.subject_id)?).or_default();
-            match context.refund(refund)? {
+            match context.refund(refund, &mut given_back)? {
                 Some(refund) => facts.refunds.push(refund),
                 None => facts.without_rate += 1,
             }
@@ -334,16 +345,24 @@ impl Context<'_> {
         Ok(self.subjects(refund)?.iter().any(dropped))
     }
 
-    /// A refund in the base currency: at the rate of its purchase, if that is of the same currency, so that all of a purchase given back is
-    /// all of it. `None`: it waits for a rate.
-    pub fn refund(&self, refund: refund_fact::Model) -> Result<Option<RefundFact>, StoreError> {
+    /// A refund in the base currency: at the rate of its purchase, if that is of the same currency. Refunds come [`in_order`], and each is what
+    /// it adds to those before it: all of a purchase given back, in however many parts, is all of it. `None`: it waits for a rate.
+    pub fn refund(
+        &self,
+        refund: refund_fact::Model,
+        given_back: &mut GivenBack,
+    ) -> Result<Option<RefundFact>, StoreError> {
         let at = Instant::from_micros(refund.occurred_at);
-        let mut rate_of = at;
+        let base = |minor, rate_of| self.base(minor, refund.currency, rate_of);
+        let mut amount_minor = base(refund.amount_minor, at);
         let mut purchase = Purchase::Any;
         if let Some((key, order)) = self.purchase(&refund)? {
             let bought = Instant::from_micros(order.at);
             if order.currency == refund.currency {
-                rate_of = bought;
+                let before = given_back.entry(key.clone()).or_default();
+                let after = before.saturating_add(refund.amount_minor);
+                amount_minor = base(after, bought).zip(base(*before, bought)).map(|(after, before)| after - before);
+                *before = after;
             }
             purchase = match self.base(order.amount_minor, order.currency, bought) {
                 Some(amount_minor) => Purchase::Known { key: key.clone(), at: bought, amount_minor },
@@ -352,7 +371,6 @@ impl Context<'_> {
         } else if !refund.order_event_id.is_empty() {
             purchase = if self.names_dropped(&refund)? { Purchase::Dropped } else { Purchase::Missing };
         }
-        let amount_minor = self.base(refund.amount_minor, refund.currency, rate_of);
         let (subject_id, id) = (refund.subject_id, (refund.source, refund.event_id));
         Ok(amount_minor.map(|amount_minor| RefundFact { at, subject_id, id, amount_minor, purchase }))
     }

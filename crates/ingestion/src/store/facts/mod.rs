@@ -19,8 +19,9 @@ use super::rates::ForeignFact;
 use crate::intake::Event;
 use quintile_domain::ids::TenantId;
 use quintile_store::StoreError;
+use quintile_store::Transaction;
 use quintile_store::bulk::{Column, Target};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, Value};
+use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
 use std::collections::HashMap;
 use std::fmt::Write;
 
@@ -63,7 +64,7 @@ pub struct Written {
 
 /// Writes facts; those that are there already stay as they are.
 pub async fn write<E: StoredEvent + Sync>(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: TenantId,
     keys: &TenantKeys,
     facts: &[(Owner, E)],
@@ -124,7 +125,7 @@ async fn hashes<E: StoredEvent>(
 
 /// Takes all facts of these subjects away, and what is left of those that were dropped, up to [`KEYS_PER_QUERY`] of them. Returns how many
 /// rows that were.
-pub async fn delete(transaction: &DatabaseTransaction, tenant: TenantId, subjects: &[i64]) -> Result<u64, StoreError> {
+pub async fn delete(transaction: &Transaction, tenant: TenantId, subjects: &[i64]) -> Result<u64, StoreError> {
     let mut removed = 0;
     for table in TABLES.into_iter().chain(BESIDE) {
         let statement =

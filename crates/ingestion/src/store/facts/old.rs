@@ -1,6 +1,6 @@
 //! Facts from before the horizons: found, folded into opening balances, and dropped.
 
-use super::load::{Context, Owners, Stored, StoredOrder, case};
+use super::load::{Context, GivenBack, Owners, Stored, StoredOrder, case, in_order};
 use super::{KEYS_PER_QUERY, Key, TABLES, by_keys};
 use crate::features::{self, FeedbackFact, Folded, InteractionFact, OldFacts};
 use crate::retention::Horizons;
@@ -15,9 +15,10 @@ use quintile_domain::time::Instant;
 use quintile_proto::ingestion::FeedbackKind;
 use quintile_rpc::policy::Tenant;
 use quintile_store::StoreError;
+use quintile_store::Transaction;
 use quintile_store::numbers::Numbers;
 use roaring::RoaringBitmap;
-use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect, Statement};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, Statement};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Subject, source, event id, instant, kind, channel, what it is about, and case state.
@@ -57,7 +58,7 @@ pub async fn subjects_with_old(
 /// Folds and drops what may go of the customers of these subjects. Returns the customers that lost facts. Call it while nobody merges
 /// customers or takes them away.
 pub async fn drop_old(
-    transaction: &DatabaseTransaction,
+    transaction: &Transaction,
     tenant: &Tenant,
     subjects: &[i64],
     horizons: &Horizons,
@@ -173,11 +174,12 @@ impl Old {
     }
 
     fn take_refunds(&mut self, refunds: Vec<refund_fact::Model>, context: &Context<'_>) -> Result<(), StoreError> {
-        for row in refunds {
+        let mut given_back = GivenBack::default();
+        for row in in_order(refunds) {
             let key = (row.subject_id, row.source.clone(), row.event_id.clone());
             self.note(ForeignKind::Refund, row.currency, row.occurred_at, &key);
             let purchase = context.purchase(&row)?.map(|(purchase, _)| purchase.clone());
-            let refund = context.refund(row)?;
+            let refund = context.refund(row, &mut given_back)?;
             let facts = self.of(context, key.0)?;
             match refund {
                 Some(refund) => facts.refunds.push(refund),
@@ -284,7 +286,7 @@ impl Dropped {
         }
     }
 
-    async fn write(&self, transaction: &DatabaseTransaction, tenant: TenantId) -> Result<(), StoreError> {
+    async fn write(&self, transaction: &Transaction, tenant: TenantId) -> Result<(), StoreError> {
         openings::write(transaction, tenant, &self.openings).await?;
         for (table, keys) in TABLES.into_iter().zip(&self.keys) {
             for keys in keys.chunks(KEYS_PER_QUERY) {
