@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-from support import facts, questions, quintile
+from support import facts, ingest_stream, questions, quintile
 from support.refusals import INVALID_ARGUMENT
 
 GIVEN = {
@@ -92,6 +92,25 @@ def a_row_changes_what_it_says_and_leaves_the_rest(admin, new):
 def of_equal_rows_of_a_new_customer_one_is_applied(admin, new):
     answer = admin.call("IngestService/IngestBatch", facts.batch(person(new, country="FR"), person(new, country="FR")))
     assert (answer.applied, answer.duplicates) == (1, 1)
+
+
+def of_rows_of_one_batch_that_differ_the_last_holds_and_each_is_applied(admin, new):
+    rows = [person(new, country="FR"), facts.order(new, "o"), person(new, country="DE"), person(new, country="FR")]
+    answer = admin.call("IngestService/IngestBatch", facts.batch(*rows))
+    assert (answer.applied, answer.duplicates) == (4, 0)
+    assert attributes_of(admin, questions.find(admin, new))["country"] == "FR"
+    # Two identities in a row have each batch of a commit taken in by itself.
+    countries = ("DE", "IT", "DE", "ES", "PT", "ES")
+    with ingest_stream.connection(admin, f"stream-{new}") as stream:
+        for offset, country in enumerate(countries):
+            row = person(new, country=country)
+            row["customer"]["identities"].append(facts.identity(new, "crm"))
+            stream.put(offset, [row])
+        taken, acknowledged = 0, 0
+        while acknowledged < len(countries):
+            answer = stream.answer()
+            taken, acknowledged = taken + answer.applied, answer.acked_offset
+    assert taken == len(countries) and attributes_of(admin, questions.find(admin, new))["country"] == "ES"
 
 
 def of_a_merged_customer_each_is_what_was_said_last_and_a_merge_taken_back_parts_them(admin, new):

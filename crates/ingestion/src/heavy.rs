@@ -8,18 +8,20 @@ use quintile_chain::feed::Changes;
 use quintile_domain::ids::CustomerId;
 use quintile_proto::types::CustomerRecord;
 use quintile_store::StoreError;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use tokio::task::JoinHandle;
 
 /// Facts from which on a customer is heavy: a few milliseconds' worth.
 const HEAVY_FACTS: i64 = 5_000;
+/// How many are computed at once: all their facts are in memory meanwhile.
+const AT_ONCE: usize = 8;
 
 /// The heavy customers of one tenant.
 #[derive(Default)]
 pub struct Heavy {
     known: HashSet<CustomerId>,
-    /// Who was touched since its computation was begun last.
-    waiting: HashSet<CustomerId>,
+    /// Who was touched since its computation was begun last, and the facts up to which it was right before.
+    waiting: HashMap<CustomerId, i64>,
     running: Option<Running>,
 }
 
@@ -38,12 +40,12 @@ impl Heavy {
         self.known.extend(heavy.filter_map(|derived| CustomerId::try_from(derived.record.customer_id).ok()));
     }
 
-    /// Has those of these customers wait who are heavy, and returns the others.
-    pub fn without(&mut self, mut customers: Vec<CustomerId>) -> Vec<CustomerId> {
+    /// Has those of these customers wait who are heavy, and returns the others. Up to the facts of `position` all of them were right.
+    pub fn without(&mut self, mut customers: Vec<CustomerId>, position: i64) -> Vec<CustomerId> {
         customers.retain(|customer| {
             let is_heavy = self.known.contains(customer);
             if is_heavy {
-                self.waiting.insert(*customer);
+                self.waiting.entry(*customer).or_insert(position);
             }
             !is_heavy
         });
@@ -65,13 +67,18 @@ impl Heavy {
         self.running.as_ref().is_some_and(|running| running.customers.contains(&customer))
     }
 
-    /// Who is to be computed now, as long as nobody is.
+    /// Who is to be computed now, as long as nobody is: those who have waited longest.
     pub fn next(&mut self) -> Option<Vec<CustomerId>> {
         if self.is_running() || self.waiting.is_empty() {
             return None;
         }
-        let mut customers: Vec<_> = self.waiting.drain().collect();
+        let mut waiting: Vec<_> = self.waiting.iter().map(|(customer, position)| (*position, *customer)).collect();
+        waiting.sort_unstable();
+        let mut customers: Vec<_> = waiting.into_iter().take(AT_ONCE).map(|(_, customer)| customer).collect();
         customers.sort_unstable();
+        for customer in &customers {
+            self.waiting.remove(customer);
+        }
         Some(customers)
     }
 
@@ -85,11 +92,12 @@ impl Heavy {
         self.running = Some(Running { customers: customers.into_iter().collect(), position, computed });
     }
 
-    /// What was computed, and by the facts up to where. `None`: nothing, or not yet.
+    /// What was computed, and the facts that are in with it, of everybody. `None`: nothing, or not yet.
     pub async fn finished(&mut self) -> Option<(Result<Changes, StoreError>, i64)> {
         let running = self.running.take_if(|running| running.computed.is_finished())?;
+        let position = self.waiting.values().copied().fold(running.position, i64::min);
         // A computation that panicked ends the worker, as one in its own task does.
-        Some((running.computed.await.unwrap_or(Err(StoreError::Stopped)), running.position))
+        Some((running.computed.await.unwrap_or(Err(StoreError::Stopped)), position))
     }
 }
 

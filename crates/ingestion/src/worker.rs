@@ -42,11 +42,11 @@ const WRITE_WATERMARK: Duration = Duration::from_secs(1);
 
 /// Keeps the features of one tenant true, without end.
 pub async fn run(service: Service, tenant: Arc<Tenant>) -> Result<(), WorkError> {
-    let place = follower::place(service.runtime.database.reader(), tenant.id, FEATURES).await?;
+    let place = claim(&service, &tenant).await?;
     service.runtime.resume(&tenant, &place);
     let now = MachineInstant::now();
-    let seen = place.facts_position;
-    let mut worker = FeatureWorker { service, tenant, place, seen, heavy: Heavy::default(), written: now, looked: now };
+    let (seen, heavy) = (place.facts_position, Heavy::default());
+    let mut worker = FeatureWorker { service, tenant, place, seen, heavy, ticking: None, written: now, looked: now };
     loop {
         // In turns, a part each: neither facts that keep coming nor long work hold the others up.
         let mut is_busy = worker.catch_up().await?;
@@ -66,6 +66,18 @@ pub async fn run(service: Service, tenant: Arc<Tenant>) -> Result<(), WorkError>
     }
 }
 
+/// Moves the worker's place without going on from it: whoever worked from there before, and was stopped for a while, is fenced from now on,
+/// also from writes that leave the place.
+async fn claim(service: &Service, tenant: &Tenant) -> Result<Place, WorkError> {
+    let found = follower::place(service.runtime.database.reader(), tenant.id, FEATURES).await?;
+    let claimed = Place { cursor: format!("{FACTS} {}", service.clock.now().micros()), ..found.clone() };
+    let transaction = service.runtime.database.begin().await?;
+    follower::hold(&transaction, tenant.id, FEATURES, &found).await?;
+    follower::advance(&transaction, tenant.id, FEATURES, &found, &claimed).await?;
+    transaction.commit().await.map_err(StoreError::from)?;
+    Ok(claimed)
+}
+
 /// How far time has been followed.
 enum Ticked {
     All,
@@ -82,6 +94,8 @@ pub struct FeatureWorker {
     /// The facts that were looked at; the place stays behind them while heavy customers are computed.
     seen: i64,
     heavy: Heavy,
+    /// The business time that is being followed up to. A later one is begun when it is reached, or it might never be.
+    ticking: Option<Instant>,
     written: MachineInstant,
     /// When it last looked for facts.
     looked: MachineInstant,
@@ -107,7 +121,7 @@ impl FeatureWorker {
             facts_feed::touched_after(runtime.database.reader(), self.tenant.id, FACTS, self.seen).await?;
         if !touched.is_empty() {
             let in_bulk = touched.len() as f64 > BULK_CUSTOMERS_PER_SECOND * since.max(TICK).as_secs_f64();
-            let light = self.heavy.without(touched.iter().map(CustomerId).collect());
+            let light = self.heavy.without(touched.iter().map(CustomerId).collect(), self.seen);
             self.seen = last;
             self.recompute_all(light, now).await?;
             // A short round holds nobody up.
@@ -115,15 +129,20 @@ impl FeatureWorker {
                 self.give_way(self.looked.elapsed()).await?;
             }
         }
-        match self.tick(now).await? {
+        let progress = runtime.progress.of(self.tenant.id);
+        if progress.watermark().facts_position < self.place.facts_position {
+            progress.raise(Watermark { facts_position: self.place.facts_position, time: None });
+        }
+        let until = *self.ticking.get_or_insert(now);
+        match self.tick(until, now).await? {
             Ticked::MayBeMore => return Ok(true),
             // Time has not passed for them yet.
             Ticked::AllButHeavy => return Ok(!touched.is_empty()),
             Ticked::All => {}
         }
-        self.write_watermark(now).await?;
-        let watermark = Watermark { facts_position: self.place.facts_position, time: Some(now) };
-        let progress = runtime.progress.of(self.tenant.id);
+        self.ticking = None;
+        self.write_watermark(until).await?;
+        let watermark = Watermark { facts_position: self.place.facts_position, time: Some(until) };
         if progress.watermark() != watermark {
             progress.raise(watermark);
         }
@@ -168,7 +187,7 @@ impl FeatureWorker {
         feed::publish(&transaction, self.tenant.id, FEATURES, changes).await?;
         failpoint::reach(FEATURES, "before_commit").await;
         let facts_position = position.unwrap_or(self.place.facts_position);
-        let place = Place { cursor: FACTS.to_owned(), facts_position, ..self.place.clone() };
+        let place = Place { facts_position, ..self.place.clone() };
         if place != self.place {
             follower::advance(&transaction, self.tenant.id, FEATURES, &self.place, &place).await?;
         }
@@ -195,7 +214,14 @@ impl FeatureWorker {
     /// Publishes what was computed of heavy customers, if it is ready: then the facts are in that were seen when it was begun.
     async fn publish_heavy(&mut self) -> Result<(), WorkError> {
         let Some((changes, position)) = self.heavy.finished().await else { return Ok(()) };
-        self.publish(changes?, Some(position)).await
+        let changes = changes?;
+        self.heavy.note(&changes);
+        // What time has changed since is not in: who is due by now is computed again, and brings the facts in.
+        let followed = self.service.runtime.progress.of(self.tenant.id).watermark().time;
+        let followed = followed.max(Some(Instant::from_micros(self.place.time_micros)));
+        let is_true = changes.changed.iter().all(|it| it.next_change.is_none_or(|next| Some(next) > followed));
+        let position = is_true.then_some(position.max(self.place.facts_position));
+        self.publish(changes, position).await
     }
 
     /// What is different of customers, part by part and in order. While one part is written, those behind it are read and computed.
@@ -213,21 +239,22 @@ impl FeatureWorker {
         stream::iter(parts).map(begin).buffered(PARTS_AHEAD)
     }
 
-    /// Recomputes some of what time has changed.
-    async fn tick(&mut self, now: Instant) -> Result<Ticked, WorkError> {
+    /// Recomputes some of what time has changed by `until`.
+    async fn tick(&mut self, until: Instant, now: Instant) -> Result<Ticked, WorkError> {
         let runtime = self.service.runtime.clone();
-        let due = records::due(runtime.database.reader(), self.tenant.id, now, CUSTOMERS_PER_COMMIT as u64).await?;
+        let due = records::due(runtime.database.reader(), self.tenant.id, until, CUSTOMERS_PER_COMMIT as u64).await?;
         if due.is_empty() {
             return Ok(Ticked::All);
         }
         let mut customers: Vec<_> = due.iter().map(|record| record.customer).collect();
         customers.retain(|customer| !self.heavy.computes(*customer));
-        let mut customers = self.heavy.without(customers);
+        let mut customers = self.heavy.without(customers, self.seen);
         if customers.is_empty() {
             return Ok(Ticked::AllButHeavy);
         }
         customers.sort_unstable();
         let changed = recompute(&self.service, &self.tenant, &customers, now).await?;
+        self.heavy.note(&changed);
         let transaction = self.begin().await?;
         feed::publish(&transaction, self.tenant.id, FEATURES, changed).await?;
         transaction.commit().await.map_err(StoreError::from)?;
@@ -237,7 +264,7 @@ impl FeatureWorker {
 
     async fn write_watermark(&mut self, now: Instant) -> Result<(), StoreError> {
         let facts_position = if self.heavy.is_idle() { self.seen } else { self.place.facts_position };
-        let place = Place { cursor: FACTS.to_owned(), facts_position, time_micros: now.micros() };
+        let place = Place { facts_position, time_micros: now.micros(), ..self.place.clone() };
         // Frozen time moves seldom, and a restart must not find it where it was before it was moved.
         let soon = self.service.runtime.business.is_frozen()
             || self.place.time_micros == 0

@@ -94,7 +94,8 @@ impl StoredCustomer {
     /// Takes over what a patch by an identity of `home` says. Returns whether anything is different now.
     pub fn merge(&mut self, patch: &CustomerPatch, home: CustomerId, now: Instant) -> bool {
         let composed = compose(&self.records, self.id);
-        let changed = self.record_of(home).merge(patch, &composed, now);
+        let at = self.behind_all(now);
+        let changed = self.record_of(home).merge(patch, &composed, at);
         if changed {
             self.recompose();
         }
@@ -117,6 +118,12 @@ impl StoredCustomer {
         for record in &mut self.records {
             record.changed(now);
         }
+    }
+
+    /// An instant behind everything that was said: what comes together, or by another clock, has an order too.
+    fn behind_all(&self, now: Instant) -> Instant {
+        let last = self.records.iter().map(|record| record.times.last()).max().unwrap_or_default();
+        now.max(Instant::from_micros(last.saturating_add(1)))
     }
 
     fn record_of(&mut self, home: CustomerId) -> &mut Record {
@@ -143,6 +150,7 @@ impl StoredCustomer {
 
     /// Takes the present fields over into the customer's own record, and notes that it has changed.
     pub fn changed(&mut self, now: Instant) {
+        let now = self.behind_all(now);
         let composed = compose(&self.records, self.id);
         // Empty there may be what others say: an attribute that was taken away is taken away from all.
         let gone = |key: &String| !self.person.custom.contains_key(key);

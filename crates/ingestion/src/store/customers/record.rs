@@ -160,6 +160,11 @@ impl Record {
 }
 
 impl FieldTimes {
+    /// When something was said last; 0: never.
+    pub fn last(&self) -> i64 {
+        self.fields.iter().chain(self.custom.values()).copied().max().unwrap_or_default()
+    }
+
     pub(super) fn of(&self, field: Field) -> i64 {
         self.fields[field as usize]
     }
@@ -284,6 +289,7 @@ fn custom(records: &[Record]) -> CustomValues {
 
 #[cfg(test)]
 mod tests {
+    use super::super::StoredCustomer;
     use super::*;
     use proptest::prelude::*;
 
@@ -325,6 +331,21 @@ mod tests {
         let composed = compose(&[one.clone(), other.clone()], one.home);
         assert_eq!((composed.person.phone.as_deref(), composed.attributes.language.as_str()), (Some("2"), "fr"));
         assert_eq!(compose(&[other, one.clone()], one.home), composed);
+    }
+
+    #[test]
+    fn what_comes_at_one_instant_is_said_one_after_the_other() {
+        let mut customer = StoredCustomer::of(CustomerId(1), vec![record(1), record(2)]);
+        let now = Instant::from_micros(10);
+        assert!(customer.merge(&saying(Some("1"), "en"), CustomerId(2), now));
+        for phone in ["2", "3", "2"] {
+            assert!(customer.merge(&saying(Some(phone), "en"), CustomerId(1), now), "{phone}");
+            assert_eq!(customer.person.phone.as_deref(), Some(phone));
+            assert!(!customer.merge(&saying(Some(phone), "en"), CustomerId(1), now), "{phone}");
+        }
+        // By a clock that is behind, too.
+        assert!(customer.merge(&saying(Some("4"), "en"), CustomerId(2), Instant::from_micros(1)));
+        assert_eq!(customer.person.phone.as_deref(), Some("4"));
     }
 
     #[test]
