@@ -1,7 +1,6 @@
 """Every kind of fact: what it amounts to, how it waits for what it needs, and what becomes of rows that were refused."""
 import itertools
 import subprocess
-import uuid
 from datetime import timedelta
 
 import pytest
@@ -15,12 +14,6 @@ EURO_DAY = (facts.AS_OF - timedelta(days=9)).date()
 @pytest.fixture
 def service(shared):
     return shared.client("service")
-
-
-@pytest.fixture
-def new():
-    """A name that no other test uses."""
-    return uuid.uuid4().hex
 
 
 def money(units, currency="USD", cents=0):

@@ -1,5 +1,6 @@
 """The suites that tests run against, each on SQLite and on PostgreSQL."""
 import types
+import uuid
 
 import pytest
 
@@ -28,6 +29,17 @@ def shared(backend):
     """An empty suite that the tests of one file share: each uses customers and streams of its own, and none moves time."""
     with quintile.suite(backend) as suite:
         yield suite
+
+
+@pytest.fixture
+def admin(shared):
+    return shared.client("admin")
+
+
+@pytest.fixture
+def new():
+    """A name that no other test uses."""
+    return uuid.uuid4().hex
 
 
 @pytest.fixture(scope="session")

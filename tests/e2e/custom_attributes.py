@@ -62,11 +62,6 @@ def field_of(refusal):
 
 
 @pytest.fixture
-def admin(shared):
-    return shared.client("admin")
-
-
-@pytest.fixture
 def new():
     """The id of an attribute, and of a customer, that no other test uses."""
     return f"a{uuid.uuid4().hex}"

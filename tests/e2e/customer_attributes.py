@@ -17,17 +17,6 @@ TEXTS = ("owner", "region", "department", "language", "acquisition_channel", "ac
          "household")
 
 
-@pytest.fixture
-def admin(shared):
-    return shared.client("admin")
-
-
-@pytest.fixture
-def new():
-    """A name that no other test uses."""
-    return uuid.uuid4().hex
-
-
 def person(customer, *, referrer=None, **attributes):
     referred = {"referrer": referrer} if referrer else {}
     return {"customer": {"identities": [facts.identity(customer)], "attributes": attributes, **referred}}

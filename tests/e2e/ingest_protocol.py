@@ -1,6 +1,4 @@
 """The promises of the ingest stream and of single batches: offsets, replays, sizes and request ids."""
-import uuid
-
 import pytest
 
 from support import facts, questions
@@ -11,12 +9,6 @@ from support.refusals import FAILED_PRECONDITION, INVALID_ARGUMENT, NOT_FOUND, O
 @pytest.fixture
 def service(shared):
     return shared.client("service")
-
-
-@pytest.fixture
-def new():
-    """A name that no other test uses."""
-    return uuid.uuid4().hex
 
 
 def orders_of(client, customer):

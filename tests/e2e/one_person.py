@@ -1,6 +1,5 @@
 """Which identities are one person: joined where it is certain, listed where people have to decide, merged, and parted exactly."""
 import itertools
-import uuid
 
 import pytest
 
@@ -8,17 +7,6 @@ from support import facts, questions
 from support.refusals import INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED
 
 KIND = {"kind": "CUSTOMER_KIND_CUSTOMER"}
-
-
-@pytest.fixture
-def admin(shared):
-    return shared.client("admin")
-
-
-@pytest.fixture
-def new():
-    """A name that no other test uses."""
-    return uuid.uuid4().hex
 
 
 def person(*ids, **fields):

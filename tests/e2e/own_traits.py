@@ -16,11 +16,6 @@ CANCELLED = grpc.StatusCode.CANCELLED.value[0]
 
 
 @pytest.fixture
-def admin(shared):
-    return shared.client("admin")
-
-
-@pytest.fixture
 def new():
     """The id of a trait, and of a customer, that no other test uses."""
     return f"t{uuid.uuid4().hex}"

@@ -113,3 +113,82 @@ fn facts_of(record: &CustomerRecord) -> i64 {
     let features = record.features.as_ref();
     features.map_or(0, |it| it.orders + it.refunds + it.interactions + it.feedback_count)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quintile_chain::feed::Derived;
+    use quintile_proto::types::Features;
+
+    /// Heavy customers with the numbers from 1 on.
+    fn heavy(customers: u32) -> Heavy {
+        let changed = (1..=customers).map(|number| Derived {
+            record: CustomerRecord {
+                customer_id: number.into(),
+                features: Some(Features { orders: HEAVY_FACTS, ..Features::default() }),
+                ..CustomerRecord::default()
+            },
+            next_change: None,
+            is_new: false,
+        });
+        let mut heavy = Heavy::default();
+        heavy.note(&Changes { changed: changed.collect(), ..Changes::default() });
+        heavy
+    }
+
+    fn ids(numbers: impl IntoIterator<Item = u32>) -> Vec<CustomerId> {
+        numbers.into_iter().map(CustomerId).collect()
+    }
+
+    /// Computes who is next by the facts up to `position`, and returns the position that is then in.
+    async fn compute(heavy: &mut Heavy, position: i64) -> i64 {
+        let customers = heavy.next().unwrap();
+        let computed = tokio::spawn(async { Ok(Changes::default()) });
+        heavy.begin(customers, position, computed);
+        loop {
+            if let Some((_, position)) = heavy.finished().await {
+                return position;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn facts_are_in_when_nobody_waits_who_was_touched_by_them() {
+        let mut heavy = heavy(AT_ONCE as u32 + 1);
+        let light = AT_ONCE as u32 + 2;
+        assert_eq!(heavy.without(ids([1, light]), 10), ids([light]));
+        assert_eq!(heavy.without(ids(2..light), 11), []);
+        assert!(!heavy.is_idle());
+        // One more waits than are computed at once: it was right up to what it had not been touched by.
+        assert_eq!(compute(&mut heavy, 12).await, 11);
+        assert_eq!(heavy.without(ids([1]), 12), []);
+        assert_eq!(compute(&mut heavy, 13).await, 13);
+        assert!(heavy.is_idle());
+        assert_eq!(heavy.next(), None);
+    }
+
+    #[tokio::test]
+    async fn whoever_has_waited_longest_is_next_and_nobody_beside_a_computation() {
+        let mut heavy = heavy(AT_ONCE as u32 + 1);
+        heavy.without(ids(2..=AT_ONCE as u32 + 1), 20);
+        heavy.without(ids([1]), 19);
+        heavy.without(ids([1]), 21);
+        let first = heavy.next().unwrap();
+        assert_eq!(first, ids(1..=AT_ONCE as u32));
+        heavy.begin(first, 22, tokio::spawn(std::future::pending()));
+        assert!(heavy.computes(CustomerId(1)) && !heavy.computes(CustomerId(AT_ONCE as u32 + 1)));
+        assert_eq!(heavy.next(), None);
+        assert!(heavy.finished().await.is_none());
+    }
+
+    #[test]
+    fn a_customer_with_fewer_facts_is_not_heavy() {
+        let mut heavy = heavy(1);
+        let few = Features { orders: HEAVY_FACTS - 1, ..Features::default() };
+        let record = CustomerRecord { customer_id: 2, features: Some(few), ..CustomerRecord::default() };
+        heavy
+            .note(&Changes { changed: vec![Derived { record, next_change: None, is_new: true }], removed: Vec::new() });
+        assert_eq!(heavy.without(ids([1, 2]), 0), ids([2]));
+    }
+}

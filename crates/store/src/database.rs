@@ -137,7 +137,8 @@ impl Database {
         // Whoever reads for long must not hold up those who write.
         sqlx::query("PRAGMA busy_timeout = 100").execute(&mut *connection).await?;
         let done = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *connection).await;
-        sqlx::query("PRAGMA busy_timeout = 10000").execute(&mut *connection).await?;
+        let usual = format!("PRAGMA busy_timeout = {}", BUSY_TIMEOUT.as_millis());
+        sqlx::query(sqlx::AssertSqlSafe(usual)).execute(&mut *connection).await?;
         let (busy, _, _): (i64, i64, i64) = done?;
         Ok(busy == 0)
     }

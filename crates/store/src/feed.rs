@@ -3,10 +3,9 @@
 //! A commit writes its rows and one *touched* row with the commit's sequence number and a bitmap of the customers. Readers union
 //! the bitmaps past their cursor and look the customers up by key; there is no index on the sequence number over large tables.
 
-use crate::Transaction;
 use crate::records::{self, Record};
 use crate::tables::{feed_head, feed_touched};
-use crate::{Database, Result, StoreError};
+use crate::{Database, Result, StoreError, Transaction};
 use quintile_domain::ids::{CustomerId, TenantId};
 use roaring::RoaringBitmap;
 use sea_orm::{

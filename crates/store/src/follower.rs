@@ -1,9 +1,8 @@
 //! How far a background worker has followed a feed. The cursor is the fence: a worker's transaction ends by moving it from where
 //! the worker found it, and a worker that finds it moved has done its work in vain.
 
-use crate::Transaction;
 use crate::tables::follower;
-use crate::{Result, StoreError};
+use crate::{Result, StoreError, Transaction};
 use quintile_domain::ids::TenantId;
 use sea_orm::sea_query::{Condition, Expr, OnConflict};
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};

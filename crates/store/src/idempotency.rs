@@ -1,8 +1,7 @@
 //! Requests that are known again by an id that the client gave them.
 
-use crate::Transaction;
 use crate::tables::idempotent_request;
-use crate::{Result, StoreError};
+use crate::{Result, StoreError, Transaction};
 use quintile_domain::ids::TenantId;
 use quintile_domain::time::Instant;
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};

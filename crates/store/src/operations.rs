@@ -2,9 +2,8 @@
 //!
 //! The worker that does it moves it on in the transactions that do it, so that it goes on after a crash where it was.
 
-use crate::Transaction;
 use crate::tables::operation;
-use crate::{Result, StoreError};
+use crate::{Result, StoreError, Transaction};
 use quintile_domain::ids::TenantId;
 use quintile_domain::time::Instant;
 use sea_orm::sea_query::Expr;

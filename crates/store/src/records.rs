@@ -1,10 +1,9 @@
 //! The customer records that a service publishes: one row per customer, its body opaque here.
 
-use crate::Transaction;
 use crate::bulk::{Column, OnConflict, Target};
 use crate::numbers::Numbers;
 use crate::tables::customer_record;
-use crate::{Database, Result};
+use crate::{Database, Result, Transaction};
 use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::time::Instant;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -49,7 +48,7 @@ pub async fn write(transaction: &Transaction, tenant: TenantId, records: Vec<Rec
     Ok(())
 }
 
-/// Writes records of customers of whom there is none, not even that they are no more: PostgreSQL writes these at half the cost.
+/// Writes records of customers of whom there is none, not even that they are no more: PostgreSQL looks for none.
 pub async fn insert(transaction: &Transaction, tenant: TenantId, records: Vec<Record>) -> Result<()> {
     let target = Target { on_conflict: OnConflict::Never, ..TARGET };
     target.write(transaction, columns(tenant, records)).await?;

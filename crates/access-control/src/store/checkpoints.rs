@@ -6,8 +6,7 @@ use quintile_domain::time::Instant;
 use quintile_proto::audit::AuditCheckpoint;
 use quintile_rpc::convert;
 use quintile_rpc::policy::Tenant;
-use quintile_store::Result;
-use quintile_store::Transaction;
+use quintile_store::{Result, Transaction};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement,

@@ -5,8 +5,7 @@ use super::entities::policy;
 use prost::Message;
 use quintile_domain::time::Instant;
 use quintile_proto::access::{PolicySnapshot, RolePolicy};
-use quintile_store::Transaction;
-use quintile_store::{Result, StoreError};
+use quintile_store::{Result, StoreError, Transaction};
 use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, QueryOrder};
 
 impl Store {

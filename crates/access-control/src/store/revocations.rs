@@ -8,8 +8,7 @@ use quintile_proto::access::Revocation;
 use quintile_proto::access::revocation::Target;
 use quintile_rpc::convert;
 use quintile_rpc::token::{LEEWAY_SECONDS, MAX_LIFETIME_SECONDS};
-use quintile_store::Transaction;
-use quintile_store::{Result, StoreError};
+use quintile_store::{Result, StoreError, Transaction};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
 };

@@ -5,8 +5,7 @@ use super::entities::tenant;
 use quintile_domain::entropy::Entropy;
 use quintile_proto::access::{RevenuePolicy, Tenant};
 use quintile_rpc::policy::DEFAULT_TENANT;
-use quintile_store::Result;
-use quintile_store::Transaction;
+use quintile_store::{Result, Transaction};
 use sea_orm::{
     ActiveValue::{Set, Unchanged},
     ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,

@@ -9,8 +9,7 @@ use quintile_domain::time::Instant;
 use quintile_proto::ingestion::{ConsentEvent, ConsentState};
 use quintile_proto::types::{CustomerAttributes, Purpose};
 use quintile_rpc::convert;
-use quintile_store::StoreError;
-use quintile_store::Transaction;
+use quintile_store::{StoreError, Transaction};
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use std::collections::HashMap;
 

@@ -17,8 +17,7 @@ use quintile_domain::time::Instant;
 use quintile_proto::ingestion::{Erasure, Row, SourceIdentity, row};
 use quintile_proto::types::ErasureReceipt;
 use quintile_rpc::convert;
-use quintile_store::Transaction;
-use quintile_store::{StoreError, feed, idempotency};
+use quintile_store::{StoreError, Transaction, feed, idempotency};
 use roaring::RoaringBitmap;
 use sea_orm::sea_query::Expr;
 use sea_orm::{

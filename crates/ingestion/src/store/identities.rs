@@ -6,9 +6,8 @@ use super::hashes;
 use super::keys::TenantKeys;
 use crate::intake::Identity;
 use quintile_domain::ids::{CustomerId, TenantId};
-use quintile_store::StoreError;
-use quintile_store::Transaction;
 use quintile_store::bulk::{Column, OnConflict, Target};
+use quintile_store::{StoreError, Transaction};
 use sea_orm::{ConnectionTrait, EntityTrait, Statement};
 use std::collections::HashMap;
 

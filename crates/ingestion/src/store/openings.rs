@@ -5,10 +5,9 @@ use crate::features::Opening;
 use prost::Message;
 use quintile_domain::ids::TenantId;
 use quintile_domain::time::Instant;
-use quintile_store::StoreError;
-use quintile_store::Transaction;
 use quintile_store::bulk::{Column, OnConflict, Target};
 use quintile_store::numbers::Numbers;
+use quintile_store::{StoreError, Transaction};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 use std::collections::{BTreeMap, HashMap};
 

@@ -1,8 +1,7 @@
 //! Who may change a tenant's customers at the same time.
 
 use quintile_domain::ids::TenantId;
-use quintile_store::StoreError;
-use quintile_store::Transaction;
+use quintile_store::{StoreError, Transaction};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
 /// How a transaction changes customers.

@@ -7,8 +7,7 @@ use prost::Message;
 use quintile_domain::ids::TenantId;
 use quintile_domain::time::Instant;
 use quintile_proto::ingestion::{Reject, Row};
-use quintile_store::StoreError;
-use quintile_store::Transaction;
+use quintile_store::{StoreError, Transaction};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 

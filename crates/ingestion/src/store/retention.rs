@@ -4,8 +4,7 @@ use super::entities::retention::{self, Column};
 use crate::retention::{Days, Horizons};
 use quintile_domain::ids::TenantId;
 use quintile_domain::time::Instant;
-use quintile_store::StoreError;
-use quintile_store::Transaction;
+use quintile_store::{StoreError, Transaction};
 use sea_orm::sea_query::{Expr, OnConflict};
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 

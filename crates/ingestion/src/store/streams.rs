@@ -2,8 +2,7 @@
 
 use super::entities::ingest_stream;
 use quintile_domain::ids::TenantId;
-use quintile_store::StoreError;
-use quintile_store::Transaction;
+use quintile_store::{StoreError, Transaction};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait};
 

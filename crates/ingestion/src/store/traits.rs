@@ -5,8 +5,7 @@ use crate::traits::Definition;
 use quintile_domain::ids::TenantId;
 use quintile_domain::time::Instant;
 use quintile_proto::ingestion::{TraitAggregate, TraitFact};
-use quintile_store::StoreError;
-use quintile_store::Transaction;
+use quintile_store::{StoreError, Transaction};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,

@@ -6,9 +6,8 @@ use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::time::Instant;
 use quintile_proto::segmentation::{MembershipCause, MembershipChange};
 use quintile_rpc::convert;
-use quintile_store::Transaction;
 use quintile_store::bulk::{Column, OnConflict, Target};
-use quintile_store::{StoreError, feed};
+use quintile_store::{StoreError, Transaction, feed};
 use sea_orm::sea_query::Condition;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
 

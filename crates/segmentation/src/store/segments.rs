@@ -2,8 +2,7 @@
 
 use quintile_domain::ids::TenantId;
 use quintile_domain::time::Instant;
-use quintile_store::StoreError;
-use quintile_store::Transaction;
+use quintile_store::{StoreError, Transaction};
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
 
 mod entity {

@@ -6,10 +6,9 @@
 
 mod migrations;
 
-use crate::Transaction;
 use crate::bulk::{Column, OnConflict, Target};
 use crate::tables::{audit_checkpoint, audit_event, audit_head};
-use crate::{Database, DatabaseUrl, Result, StoreError};
+use crate::{Database, DatabaseUrl, Result, StoreError, Transaction};
 use quintile_domain::ids::TenantId;
 use quintile_domain::time::Instant;
 use sea_orm::sea_query::Expr;

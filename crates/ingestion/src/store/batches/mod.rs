@@ -26,9 +26,8 @@ use quintile_proto::ingestion::{ConflictReason, IngestResponse, MergeCause, Reje
 use quintile_proto::types::ErrorReason;
 use quintile_rpc::ApiError;
 use quintile_rpc::policy::Tenant;
-use quintile_store::Transaction;
 use quintile_store::idempotency::{self, Request};
-use quintile_store::{Database, StoreError, failpoint, feed};
+use quintile_store::{Database, StoreError, Transaction, failpoint, feed};
 use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use tally::{Kinds, Tally};

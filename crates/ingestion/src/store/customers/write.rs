@@ -7,9 +7,8 @@ use crate::store::keys::TenantKeys;
 use crate::store::{attributes, conflicts};
 use prost::Message;
 use quintile_domain::ids::TenantId;
-use quintile_store::StoreError;
-use quintile_store::Transaction;
 use quintile_store::bulk::{Column, OnConflict, Target};
+use quintile_store::{StoreError, Transaction};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 
 const CUSTOMERS: Target = Target {
