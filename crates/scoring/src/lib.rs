@@ -4,6 +4,7 @@
 //! To add a kind of score, write it as a pure module beside [`rfm`] and let [`worker`] put it on the record.
 
 mod api;
+pub mod clv;
 pub mod rfm;
 mod store;
 mod worker;
