@@ -41,9 +41,9 @@ test: $(PYTHON) $(BUF) chart ## Runs every test, on SQLite and on a PostgreSQL o
 check: format lint ## The quick loop: format, lints, types
 
 bench: ## Measures, each figure beside its comparison: SCALE=60k (default), 6m, or customers:orders
-	cargo build --release --locked --package quintile --package quintile-tests
-	QUINTILE_BIN=$(CARGO_TARGET_DIR)/release/quintile SCALE=$(or $(SCALE),60k) \
-	python3 tests/postgres.py run --durable -- $(CARGO_TARGET_DIR)/release/bench
+	cargo build --profile dist --locked --package quintile --package quintile-tests
+	QUINTILE_BIN=$(CARGO_TARGET_DIR)/dist/quintile SCALE=$(or $(SCALE),60k) \
+	python3 tests/postgres.py run --durable -- $(CARGO_TARGET_DIR)/dist/bench
 
 ci: format lint buf-lint deny test ## What has to pass before a change lands
 

@@ -86,7 +86,7 @@ def free_port():
 # A test's data is thrown away with its server, and need not outlive a power cut.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "256MB", "max_wal_size": "2GB"}
 # What is measured is durable, on a server that has been given a quarter of an ordinary machine's memory.
-DURABLE = {"shared_buffers": "4GB", "max_wal_size": "16GB", "checkpoint_timeout": "15min", "wal_compression": "on"}
+DURABLE = {"shared_buffers": "4GB", "max_wal_size": "16GB", "checkpoint_timeout": "15min", "wal_compression": "lz4"}
 
 
 class Server:

@@ -4,10 +4,14 @@ import threading
 import uuid
 from datetime import timedelta
 
-from support import facts, questions, traits, waiting
+from support import facts, ingest_stream, questions, quintile, traits, waiting
 
 # Of one customer: so many that while they are computed the next fact comes in.
 MANY = 30_000
+# Rows of a batch that is not live.
+LARGE = 600
+# Where the worker is about to compute whom such batches touched.
+HELD = "features::before_bulk"
 
 
 @contextlib.contextmanager
@@ -78,3 +82,77 @@ def a_heavy_customer_and_others_are_each_up_to_date_in_whatever_order_they_come(
     erasure = admin.call("PrivacyService/EraseCustomer", {"name": heavy, "request_id": str(uuid.uuid4())})
     waiting.until(lambda: admin.call("PrivacyService/GetErasure", {"name": erasure.name}).HasField("complete_time"), "the erasure")
     assert questions.preview(admin, "orders > 2").customers == 0 and questions.preview(admin, "orders == 2").customers == 1
+
+
+@contextlib.contextmanager
+def batches_keep_coming(suite):
+    """One large batch after the other of customers of its own, for as long as the context lasts. Gives the list of their positions."""
+    client, stop, positions, failures = suite.client("service"), threading.Event(), [], []
+
+    def send():
+        try:
+            with ingest_stream.connection(client, "history") as stream:
+                while not stop.is_set():
+                    batch = len(positions)
+                    rows = [facts.order(f"b{batch}-{n}", "o", cents=100) for n in range(LARGE)]
+                    positions.append(stream.send(batch, rows).facts_position)
+        except Exception as problem:  # noqa: BLE001 - told by the test, not by a thread that nobody hears.
+            failures.append(problem)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        waiting.until(lambda: positions or failures, "the first batch")
+        yield positions
+    finally:
+        stop.set()
+        sender.join(waiting.SECONDS)
+        assert not failures, failures
+
+
+def a_live_order_is_in_before_the_batches_that_keep_coming(fresh):
+    admin = fresh.client("admin")
+    history = [(age, 6_000) for age in (200, 150, 100)]
+    position = questions.take_in(admin, facts.order("ann", "e0", *history[0]), facts.order("ann", "e1", *history[1])).facts_position
+    questions.wait_for(admin, position)
+    name = questions.find(admin, "ann")
+    overtook = False
+    with batches_keep_coming(fresh) as positions:
+        # They wait for ten seconds, which a slow machine may need for one look.
+        for number in range(2, 6):
+            answer = questions.take_in(admin, facts.order("ann", f"e{number}", *history[2]))
+            waiting.until(lambda number=number: questions.features(admin, name).orders == number + 1, "the features")
+            told = facts.expected([*history[:2], *[history[2]] * (number - 1)])
+            waiting.until(lambda told=told: questions.label(admin, name) == told["label"] and questions.scores(admin, name) == (
+                told["r"], told["f"], told["m"]), f"the label of {number + 1} orders")
+            overtook |= answer.facts_position > positions[0] and questions.preview(admin, "orders == 1").customers == 0
+    assert overtook
+    questions.wait_for(admin, positions[-1], None)
+    assert questions.preview(admin, "orders == 1").customers == LARGE * len(positions)
+    assert questions.preview(admin, "orders >= 1").customers == LARGE * len(positions) + 1
+
+
+def who_waits_is_computed_after_a_kill_that_comes_before(backend):
+    """Although what came live meanwhile was published: the worker's place stays behind those who wait."""
+    with quintile.suite(backend, started=False) as suite:
+        admin = suite.start(failpoints=f"{HELD}=1*return").client("admin")
+        rows = [facts.order(f"b{n}", "o", cents=100) for n in range(6 * LARGE)]
+        bulk = questions.take_in(admin, *rows).facts_position
+        live = questions.take_in(admin, facts.order("ann", "o", days=5)).facts_position
+        assert live > bulk
+        waiting.until(lambda: suite.has_logged(f"failpoint {HELD} reached"), suite.log_tail)
+        assert questions.distribution(admin).watermark.facts_position < bulk
+        suite.kill()
+        admin = suite.start().client("admin")
+        questions.wait_for(admin, live, None)
+        assert questions.preview(admin, "orders == 1").customers == len(rows) + 1
+
+
+def who_waits_is_computed_although_the_worker_panics(backend):
+    with quintile.suite(backend, started=False) as suite:
+        admin = suite.start(failpoints=f"{HELD}=1*panic").client("admin")
+        rows = [facts.order(f"b{n}", "o", cents=100) for n in range(6 * LARGE)]
+        bulk = questions.take_in(admin, *rows).facts_position
+        waiting.until(lambda: suite.has_logged(f"failpoint {HELD} panic"), suite.log_tail)
+        questions.wait_for(admin, bulk, None)
+        assert questions.preview(admin, "orders == 1").customers == len(rows)

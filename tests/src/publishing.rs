@@ -37,11 +37,11 @@ pub async fn commit(database: &Database, customers: &[(u32, Vec<u8>)]) -> Result
 pub async fn logged(database: &Database, mut seq: i64) -> Result<Vec<RoaringBitmap>> {
     let mut commits = Vec::new();
     loop {
-        let (known, last) = feed::touched_after(database.reader(), TENANT, FEED, seq).await?;
-        if last == seq {
+        let touched = feed::touched_after(database.reader(), TENANT, FEED, seq).await?;
+        if touched.last == seq {
             return Ok(commits);
         }
-        commits.push(known);
-        seq = last;
+        seq = touched.last;
+        commits.push(touched.live | touched.in_bulk);
     }
 }

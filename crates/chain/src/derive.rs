@@ -1,7 +1,7 @@
 //! The links of the chain whose part of a record is a pure function of the rest of it.
 
 use crate::context::{Runtime, WorkError};
-use crate::feed::{self, Changes, Derived, Removed, settled};
+use crate::feed::{self, Changes, Derived, Removed};
 use crate::follow::{Step, Worker, follow};
 use crate::progress::Watermark;
 use crate::store_error;
@@ -71,7 +71,7 @@ impl<L: Link> Worker for Deriver<L> {
             let next_change = self.link.derive(&self.tenant, &mut record, as_of);
             let stored = known.get(&record.customer_id);
             let before = stored.filter(|stored| !stored.is_tombstone()).map(feed::decode).transpose()?;
-            if before.is_none_or(|before| settled(before) != settled(record.clone())) {
+            if before.is_none_or(|before| feed::is_change(before, &record)) {
                 changed.push(Derived { record, next_change, is_new: stored.is_none() });
             }
         }

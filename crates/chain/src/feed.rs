@@ -87,18 +87,18 @@ pub async fn publish(
     feed::publish(transaction, tenant, feed, seq, &touched).await
 }
 
-/// The record without the instants that say when it was computed: what is left is what a change is about.
-pub fn settled(mut record: CustomerRecord) -> CustomerRecord {
-    if let Some(features) = &mut record.features {
-        features.as_of = None;
+/// Whether a record says something else than the one before it, the instants aside that say when the two were computed.
+pub fn is_change(mut before: CustomerRecord, after: &CustomerRecord) -> bool {
+    if let (Some(before), Some(after)) = (&mut before.features, &after.features) {
+        before.as_of = after.as_of;
     }
-    if let Some(scores) = &mut record.scores {
-        scores.as_of = None;
+    if let (Some(before), Some(after)) = (&mut before.scores, &after.scores) {
+        before.as_of = after.as_of;
     }
-    if let Some(stage) = &mut record.stage {
-        stage.as_of = None;
+    if let (Some(before), Some(after)) = (&mut before.stage, &after.stage) {
+        before.as_of = after.as_of;
     }
-    record
+    before != *after
 }
 
 /// Streams a service's feed to a caller: everything from the start or from behind the cursor, then every change.

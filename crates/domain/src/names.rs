@@ -35,7 +35,8 @@ pub fn optional_text(text: &str, max: usize) -> Result<(), TextError> {
     if text.len() > max {
         return Err(TextError::TooLong(max));
     }
-    if text.chars().any(|c| c.is_control() || is_bidi_control(c)) {
+    let is_printable_ascii = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    if !is_printable_ascii && text.chars().any(|c| c.is_control() || is_bidi_control(c)) {
         return Err(TextError::Control);
     }
     Ok(())

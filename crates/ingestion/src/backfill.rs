@@ -3,8 +3,8 @@
 use crate::FEATURES;
 use crate::defined_traits::DefinedTrait;
 use crate::store::traits;
-use crate::worker::FeatureWorker;
-use futures::stream::{self, StreamExt};
+use crate::worker::{CUSTOMERS_PER_PART, FeatureWorker, STEP};
+use futures::StreamExt;
 use prost::Message;
 use quintile_chain::context::WorkError;
 use quintile_chain::feed;
@@ -16,15 +16,12 @@ use quintile_proto::ingestion::Trait;
 use quintile_store::operations::{self, Operation, State, Work};
 use quintile_store::{StoreError, Transaction};
 use std::pin::pin;
+use tokio::time::Instant as MachineInstant;
 
 /// The RPC that defines a trait, and whose operation brings it to customers.
 pub const CREATE: &str = "CreateTrait";
 /// The RPC that takes a trait back, and whose operation takes it from customers.
 pub const DELETE: &str = "DeleteTrait";
-/// Customers of one part, which is one transaction.
-const CUSTOMERS_PER_PART: i64 = 2_500;
-/// Parts of one step: what is live waits no longer than one step takes.
-const PARTS_PER_STEP: i64 = 4;
 
 /// Begins to bring a trait to customers, or to take it from them, up to the number `last`.
 pub async fn begin(
@@ -68,17 +65,15 @@ async fn go_on(
     defined: Option<&DefinedTrait>,
 ) -> Result<bool, WorkError> {
     let (service, tenant) = (&worker.service, worker.tenant.id);
-    let until = operation.total.min(operation.done.saturating_add(PARTS_PER_STEP * CUSTOMERS_PER_PART));
-    let ends: Vec<i64> = (operation.done..until)
-        .step_by(CUSTOMERS_PER_PART as usize)
-        .map(|done| until.min(done + CUSTOMERS_PER_PART))
-        .collect();
-    let firsts = std::iter::once(operation.done).chain(ends.iter().copied());
-    let customers =
-        |(done, end): (i64, &i64)| (done + 1..=*end).filter_map(|id| CustomerId::try_from(id).ok()).collect();
-    let parts = firsts.zip(&ends).map(customers).collect();
-    let mut computed = pin!(worker.computed(parts, service.runtime.business.now()).zip(stream::iter(ends)));
-    while let Some((changed, done)) = computed.next().await {
+    let begun = MachineInstant::now();
+    let total = operation.total;
+    let firsts = (operation.done..total).step_by(CUSTOMERS_PER_PART);
+    let firsts = firsts.take_while(|_| begun.elapsed() < STEP);
+    let end = |first: i64| total.min(first.saturating_add(CUSTOMERS_PER_PART as i64));
+    let parts = firsts.map(|first| (first + 1..=end(first)).filter_map(|id| CustomerId::try_from(id).ok()).collect());
+    let mut computed = pin!(worker.computed(parts, service.runtime.business.now()));
+    while let Some(changed) = computed.next().await {
+        let done = end(operation.done);
         let machine_now = service.clock.now();
         let transaction = worker.begin().await?;
         feed::publish(&transaction, tenant, FEATURES, changed?).await?;

@@ -45,7 +45,7 @@ impl Heavy {
         customers.retain(|customer| {
             let is_heavy = self.known.contains(customer);
             if is_heavy {
-                self.waiting.entry(*customer).or_insert(position);
+                self.waiting.entry(*customer).and_modify(|first| *first = position.min(*first)).or_insert(position);
             }
             !is_heavy
         });

@@ -5,6 +5,7 @@
 
 mod api;
 mod backfill;
+mod bulk;
 mod declarations;
 mod defined_traits;
 mod dropping;

@@ -1,6 +1,7 @@
 //! The head of the chain: turns facts into features, when facts come and when time alone changes what they amount to.
 
 use crate::backfill;
+use crate::bulk::Bulk;
 use crate::defined_traits::DefinedTrait;
 use crate::dropping;
 use crate::features::{self, CustomerFacts, Features, WINDOW_DAYS};
@@ -10,7 +11,7 @@ use crate::traits::Amount;
 use crate::{FACTS, FEATURES, Service};
 use futures::stream::{self, Stream, StreamExt};
 use quintile_chain::context::WorkError;
-use quintile_chain::feed::{self, Changes, Derived, Removed, settled};
+use quintile_chain::feed::{self, Changes, Derived, Removed};
 use quintile_chain::progress::Watermark;
 use quintile_domain::ids::CustomerId;
 use quintile_domain::time::Instant;
@@ -26,15 +27,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant as MachineInstant;
 
-/// Customers that one transaction recomputes.
-const CUSTOMERS_PER_COMMIT: usize = 5_000;
+/// Customers of one part, which one transaction writes.
+pub const CUSTOMERS_PER_PART: usize = 2_500;
 /// Parts that are read and computed while the one before them is written.
-const PARTS_AHEAD: usize = 2;
-/// From how many customers a second on facts come in bulk: above what is live, 2,000 orders a second. A rate and no count: what is live
-/// gathers too while a large round is computed, and must not look like bulk for that.
-const BULK_CUSTOMERS_PER_SECOND: f64 = 5_000.0;
-/// The longest that derived work waits for facts that come in bulk.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+const PARTS_AHEAD: usize = 4;
+/// For how long a step of work that is not live begins parts: what is live waits no longer than that and until they are written.
+pub const STEP: Duration = Duration::from_millis(250);
+/// The most customers that were touched in bulk of one step: more than it has time for.
+const CUSTOMERS_PER_STEP: usize = 40 * CUSTOMERS_PER_PART;
 /// How often time is looked at: what it changes is seen well within a second.
 const TICK: Duration = Duration::from_millis(100);
 /// How often the watermark is written down while nothing but time moves.
@@ -44,12 +44,11 @@ const WRITE_WATERMARK: Duration = Duration::from_secs(1);
 pub async fn run(service: Service, tenant: Arc<Tenant>) -> Result<(), WorkError> {
     let place = claim(&service, &tenant).await?;
     service.runtime.resume(&tenant, &place);
-    let now = MachineInstant::now();
-    let (seen, heavy) = (place.facts_position, Heavy::default());
-    let mut worker = FeatureWorker { service, tenant, place, seen, heavy, ticking: None, written: now, looked: now };
+    let mut worker = FeatureWorker::new(service, tenant, place);
     loop {
         // In turns, a part each: neither facts that keep coming nor long work hold the others up.
         let mut is_busy = worker.catch_up().await?;
+        is_busy |= worker.drain_bulk().await?;
         if !worker.heavy.is_running() {
             is_busy |= backfill::step(&worker).await?;
             is_busy |= dropping::step(&worker).await?;
@@ -91,17 +90,27 @@ pub struct FeatureWorker {
     pub service: Service,
     pub tenant: Arc<Tenant>,
     place: Place,
-    /// The facts that were looked at; the place stays behind them while heavy customers are computed.
+    /// The facts that were looked at; the place stays behind them while customers wait.
     seen: i64,
     heavy: Heavy,
+    bulk: Bulk,
     /// The business time that is being followed up to. A later one is begun when it is reached, or it might never be.
     ticking: Option<Instant>,
     written: MachineInstant,
+    /// When it last told how far time has been followed.
+    raised: MachineInstant,
     /// When it last looked for facts.
     looked: MachineInstant,
 }
 
 impl FeatureWorker {
+    fn new(service: Service, tenant: Arc<Tenant>, place: Place) -> Self {
+        let (now, seen) = (MachineInstant::now(), place.facts_position);
+        let (heavy, bulk) = (Heavy::default(), Bulk::default());
+        let (written, raised, looked) = (now, now, now);
+        Self { service, tenant, place, seen, heavy, bulk, ticking: None, written, raised, looked }
+    }
+
     /// Begins a transaction, holding the worker's place.
     pub async fn begin(&self) -> Result<Transaction, StoreError> {
         let transaction = self.service.runtime.database.begin().await?;
@@ -114,20 +123,16 @@ impl FeatureWorker {
         let runtime = self.service.runtime.clone();
         // Read before the facts: what is acknowledged later may be later than this.
         let now = runtime.business.now();
-        let since = self.looked.elapsed();
         self.looked = MachineInstant::now();
         self.publish_heavy().await?;
-        let (touched, last) =
-            facts_feed::touched_after(runtime.database.reader(), self.tenant.id, FACTS, self.seen).await?;
-        if !touched.is_empty() {
-            let in_bulk = touched.len() as f64 > BULK_CUSTOMERS_PER_SECOND * since.max(TICK).as_secs_f64();
-            let light = self.heavy.without(touched.iter().map(CustomerId).collect(), self.seen);
-            self.seen = last;
+        let touched = facts_feed::touched_after(runtime.database.reader(), self.tenant.id, FACTS, self.seen).await?;
+        let has_live = !touched.live.is_empty();
+        if touched.last != self.seen {
+            let light = self.heavy.without(touched.live.iter().map(CustomerId).collect(), self.seen);
+            self.bulk.add(touched.in_bulk - touched.live, self.seen, self.looked);
+            self.bulk.remove(&light.iter().map(|customer| customer.0).collect());
+            self.seen = touched.last;
             self.recompute_all(light, now).await?;
-            // A short round holds nobody up.
-            if in_bulk && self.looked.elapsed() > TICK {
-                self.give_way(self.looked.elapsed()).await?;
-            }
         }
         let progress = runtime.progress.of(self.tenant.id);
         if progress.watermark().facts_position < self.place.facts_position {
@@ -137,44 +142,65 @@ impl FeatureWorker {
         match self.tick(until, now).await? {
             Ticked::MayBeMore => return Ok(true),
             // Time has not passed for them yet.
-            Ticked::AllButHeavy => return Ok(!touched.is_empty()),
+            Ticked::AllButHeavy => return Ok(has_live),
             Ticked::All => {}
         }
         self.ticking = None;
         self.write_watermark(until).await?;
         let watermark = Watermark { facts_position: self.place.facts_position, time: Some(until) };
-        if progress.watermark() != watermark {
+        // Whoever follows hears of time alone once a tick, however often batches come.
+        let is_news = progress.watermark().facts_position != watermark.facts_position || self.raised.elapsed() >= TICK;
+        if is_news && progress.watermark() != watermark {
             progress.raise(watermark);
+            self.raised = MachineInstant::now();
         }
-        Ok(!touched.is_empty())
+        Ok(has_live)
     }
 
-    /// After work that took so long, leaves the machine to those who bring facts for three times as long, or until they bring no more: a
-    /// customer whose facts come in a thousand batches is then recomputed a few times and not a thousand.
-    async fn give_way(&self, took: Duration) -> Result<(), WorkError> {
-        let until = MachineInstant::now() + (3 * took).min(LONGEST_PAUSE);
-        let reader = self.service.runtime.database.reader();
-        let mut position = facts_feed::head(reader, self.tenant.id, FACTS).await?;
-        while MachineInstant::now() < until {
-            tokio::time::sleep(TICK).await;
-            let head = facts_feed::head(reader, self.tenant.id, FACTS).await?;
-            if head == position {
-                break;
-            }
-            position = head;
+    /// Recomputes some of those who were touched in bulk, if it is their turn. Returns whether it was.
+    async fn drain_bulk(&mut self) -> Result<bool, WorkError> {
+        let begun = MachineInstant::now();
+        let Some((due, position)) = self.bulk.due(CUSTOMERS_PER_STEP, self.looked) else { return Ok(false) };
+        failpoint::reach(FEATURES, "before_bulk").await;
+        // Read before the facts of these customers.
+        let now = self.service.runtime.business.now();
+        let light = self.heavy.without(due.clone(), position);
+        let parts: Vec<_> = light.chunks(CUSTOMERS_PER_PART).map(<[CustomerId]>::to_vec).collect();
+        let in_time = parts.into_iter().take_while(move |_| begun.elapsed() < STEP);
+        let mut computed = pin!(self.computed(in_time, now));
+        let mut parts = 0;
+        while let Some(changed) = computed.next().await {
+            let changed = changed?;
+            self.heavy.note(&changed);
+            self.publish(changed, None).await?;
+            parts += 1;
         }
-        Ok(())
+        let left: HashSet<_> = light.iter().skip(parts * CUSTOMERS_PER_PART).collect();
+        let done: Vec<_> = due.into_iter().filter(|customer| !left.contains(customer)).collect();
+        self.bulk.done(&done, begun.elapsed(), MachineInstant::now());
+        // With the last of them their facts are in, whether or not time has been followed.
+        let settled = self.settled().filter(|settled| *settled > self.place.facts_position);
+        if settled.is_some() {
+            self.publish(Changes::default(), settled).await?;
+        }
+        Ok(true)
     }
 
-    /// Recomputes customers, and notes with the last of them that the facts that were seen are in, unless heavy customers wait for theirs.
+    /// The facts up to which everybody is right. `None`: heavy customers wait for theirs.
+    fn settled(&self) -> Option<i64> {
+        let settled = self.bulk.position().unwrap_or(self.seen);
+        self.heavy.is_idle().then_some(settled.max(self.place.facts_position))
+    }
+
+    /// Recomputes customers, and notes with the last of them how far the facts that were seen are in.
     async fn recompute_all(&mut self, customers: Vec<CustomerId>, now: Instant) -> Result<(), WorkError> {
-        let parts: Vec<_> = customers.chunks(CUSTOMERS_PER_COMMIT).map(<[CustomerId]>::to_vec).collect();
+        let parts = customers.chunks(CUSTOMERS_PER_PART).map(<[CustomerId]>::to_vec);
         let last = parts.len().saturating_sub(1);
         let mut computed = pin!(self.computed(parts, now).enumerate());
         while let Some((part, changed)) = computed.next().await {
             let changed = changed?;
             self.heavy.note(&changed);
-            let position = (part == last && self.heavy.is_idle()).then_some(self.seen);
+            let position = if part == last { self.settled() } else { None };
             self.publish(changed, position).await?;
         }
         Ok(())
@@ -220,16 +246,22 @@ impl FeatureWorker {
         let followed = self.service.runtime.progress.of(self.tenant.id).watermark().time;
         let followed = followed.max(Some(Instant::from_micros(self.place.time_micros)));
         let is_true = changes.changed.iter().all(|it| it.next_change.is_none_or(|next| Some(next) > followed));
+        let position = self.bulk.position().map_or(position, |settled| settled.min(position));
+        if !is_true {
+            // They still wait for these facts.
+            let ids = changes.changed.iter().filter_map(|it| CustomerId::try_from(it.record.customer_id).ok());
+            self.heavy.without(ids.collect(), self.place.facts_position);
+        }
         let position = is_true.then_some(position.max(self.place.facts_position));
         self.publish(changes, position).await
     }
 
     /// What is different of customers, part by part and in order. While one part is written, those behind it are read and computed.
-    pub fn computed(
+    pub fn computed<Parts: Iterator<Item = Vec<CustomerId>>>(
         &self,
-        parts: Vec<Vec<CustomerId>>,
+        parts: Parts,
         now: Instant,
-    ) -> impl Stream<Item = Result<Changes, StoreError>> + use<> {
+    ) -> impl Stream<Item = Result<Changes, StoreError>> + use<Parts> {
         let (service, tenant) = (self.service.clone(), self.tenant.clone());
         let begin = move |customers: Vec<CustomerId>| {
             let (service, tenant) = (service.clone(), tenant.clone());
@@ -242,7 +274,7 @@ impl FeatureWorker {
     /// Recomputes some of what time has changed by `until`.
     async fn tick(&mut self, until: Instant, now: Instant) -> Result<Ticked, WorkError> {
         let runtime = self.service.runtime.clone();
-        let due = records::due(runtime.database.reader(), self.tenant.id, until, CUSTOMERS_PER_COMMIT as u64).await?;
+        let due = records::due(runtime.database.reader(), self.tenant.id, until, CUSTOMERS_PER_PART as u64).await?;
         if due.is_empty() {
             return Ok(Ticked::All);
         }
@@ -263,7 +295,7 @@ impl FeatureWorker {
     }
 
     async fn write_watermark(&mut self, now: Instant) -> Result<(), StoreError> {
-        let facts_position = if self.heavy.is_idle() { self.seen } else { self.place.facts_position };
+        let facts_position = self.settled().unwrap_or(self.place.facts_position);
         let place = Place { facts_position, time_micros: now.micros(), ..self.place.clone() };
         // Frozen time moves seldom, and a restart must not find it where it was before it was moved.
         let soon = self.service.runtime.business.is_frozen()
@@ -303,7 +335,7 @@ async fn recompute(
         let before = customer.and_then(|customer| known.get(&customer)).filter(|known| !known.is_tombstone());
         let before = before.map(feed::decode).transpose()?;
         let is_new = customer.is_none_or(|customer| !known.contains_key(&customer));
-        if before.is_none_or(|before| settled(before) != settled(derived.record.clone())) {
+        if before.is_none_or(|before| feed::is_change(before, &derived.record)) {
             changed.push(Derived { is_new, ..derived });
         }
     }

@@ -1,7 +1,8 @@
 //! Feeds: how a service tells others which customers changed.
 //!
-//! A commit writes its rows and one *touched* row with the commit's sequence number and a bitmap of the customers. Readers union
-//! the bitmaps past their cursor and look the customers up by key; there is no index on the sequence number over large tables.
+//! A commit writes its rows and a *touched* row with the commit's sequence number and a bitmap of the customers: two, each with a number, where
+//! facts came live and in bulk. Readers union the bitmaps past their cursor and look the customers up by key; there is no index on the
+//! sequence number over large tables.
 
 use crate::records::{self, Record};
 use crate::tables::{feed_head, feed_touched};
@@ -39,6 +40,28 @@ pub async fn publish(
     seq: i64,
     customers: &RoaringBitmap,
 ) -> Result<()> {
+    tell(transaction, tenant, feed, seq, customers, false).await
+}
+
+/// The same of customers whose facts came in bulk: whoever follows may let them wait.
+pub async fn publish_in_bulk(
+    transaction: &Transaction,
+    tenant: TenantId,
+    feed: &str,
+    seq: i64,
+    customers: &RoaringBitmap,
+) -> Result<()> {
+    tell(transaction, tenant, feed, seq, customers, true).await
+}
+
+async fn tell(
+    transaction: &Transaction,
+    tenant: TenantId,
+    feed: &str,
+    seq: i64,
+    customers: &RoaringBitmap,
+    in_bulk: bool,
+) -> Result<()> {
     let mut encoded = Vec::with_capacity(customers.serialized_size());
     customers.serialize_into(&mut encoded).map_err(|_| StoreError::Sealed("bitmap"))?;
     let row = feed_touched::ActiveModel {
@@ -46,6 +69,7 @@ pub async fn publish(
         feed: Set(feed.to_owned()),
         seq: Set(seq),
         customers: Set(encoded),
+        in_bulk: Set(in_bulk),
     };
     feed_touched::Entity::insert(row).exec_without_returning(transaction).await?;
     Ok(())
@@ -57,24 +81,36 @@ pub async fn head(connection: &impl ConnectionTrait, tenant: TenantId, feed: &st
     Ok(row.map_or(0, |row| row.seq))
 }
 
-/// The customers that commits past `seq` touched, and the last of these commits. Commits are taken whole, and many at once: a
-/// worker that lags behind does the work of all of them in one go.
+/// Whom commits have touched.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Touched {
+    /// One by one.
+    pub live: RoaringBitmap,
+    /// In bulk.
+    pub in_bulk: RoaringBitmap,
+    /// The last of the commits.
+    pub last: i64,
+}
+
+/// The customers that commits past `seq` touched. Commits are taken whole, and many at once: a worker that lags behind does the work of all
+/// of them in one go.
 pub async fn touched_after(
     connection: &impl ConnectionTrait,
     tenant: TenantId,
     feed: &str,
     seq: i64,
-) -> Result<(RoaringBitmap, i64)> {
+) -> Result<Touched> {
     let read = read_commits(connection, tenant, feed, seq, u64::MAX).await?;
     let last = read.commits.last().map_or(seq, |(seq, _)| *seq);
-    Ok((read.union, last))
+    Ok(Touched { live: read.live, in_bulk: read.in_bulk, last })
 }
 
 /// Commits in order, and all customers that they touched.
 #[derive(Default)]
 struct Commits {
     commits: Vec<(i64, RoaringBitmap)>,
-    union: RoaringBitmap,
+    live: RoaringBitmap,
+    in_bulk: RoaringBitmap,
 }
 
 /// The commits past `seq`, until they have touched `enough` customers.
@@ -97,9 +133,13 @@ async fn read_commits(
     for row in rows {
         let customers =
             RoaringBitmap::deserialize_from(row.customers.as_slice()).map_err(|_| StoreError::Sealed("bitmap"))?;
-        read.union |= &customers;
+        if row.in_bulk {
+            read.in_bulk |= &customers;
+        } else {
+            read.live |= &customers;
+        }
         read.commits.push((row.seq, customers));
-        if read.union.len() >= enough {
+        if read.in_bulk.len() + read.live.len() >= enough {
             break;
         }
     }
@@ -153,11 +193,11 @@ pub async fn read(database: &Database, tenant: TenantId, feed: &str, cursor: Cur
 }
 
 async fn read_tail(database: &Database, tenant: TenantId, feed: &str, seq: i64) -> Result<Page> {
-    let Commits { commits, union } = read_commits(database.reader(), tenant, feed, seq, PAGE_CUSTOMERS).await?;
+    let Commits { commits, live, in_bulk } = read_commits(database.reader(), tenant, feed, seq, PAGE_CUSTOMERS).await?;
     let Some(last) = commits.last().map(|(seq, _)| *seq) else {
         return Ok(Page { records: Vec::new(), cursor: Cursor::Tail(seq) });
     };
-    let customers: Vec<_> = union.iter().map(CustomerId).collect();
+    let customers: Vec<_> = (live | in_bulk).iter().map(CustomerId).collect();
     let records = records::load(database.reader(), tenant, &customers).await?;
     if records.len() < customers.len() || !all_as_new_as_logged(&records, &commits) {
         // On a distributed database the log can be seen before the rows. Nothing is lost: the reader asks again.

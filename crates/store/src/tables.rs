@@ -34,6 +34,8 @@ pub mod feed_touched {
         #[sea_orm(primary_key, auto_increment = false)]
         pub seq: i64,
         pub customers: Vec<u8>,
+        /// Whether they were touched in bulk.
+        pub in_bulk: bool,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

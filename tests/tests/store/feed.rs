@@ -3,7 +3,7 @@
 use crate::readers::{Follower, drain};
 use futures::future::join_all;
 use quintile_domain::ids::CustomerId;
-use quintile_store::feed::{self, Cursor};
+use quintile_store::feed::{self, Cursor, Touched};
 use quintile_store::records::{self, Record};
 use quintile_tests::{FEED, TENANT, TestStore, commit, logged, on_both_databases, publish, record};
 use roaring::RoaringBitmap;
@@ -15,6 +15,7 @@ on_both_databases! {
     whoever_sees_a_number_sees_all_before_it,
     a_transaction_that_is_rolled_back_publishes_nothing,
     the_head_is_the_last_commit_and_feeds_count_apart,
+    who_was_touched_in_bulk_is_told_apart_and_is_read_as_everybody_is,
     a_reader_of_nothing_new_stays_where_it_is,
     customers_that_are_no_more_are_read_with_empty_bodies,
     a_reader_who_knows_nothing_is_told_of_nobody_who_is_no_more,
@@ -49,8 +50,8 @@ async fn concurrent_commits_are_numbered_without_gaps(store: TestStore) {
     let mut seqs = write_concurrently(&store).await;
     seqs.sort_unstable();
     assert_eq!(seqs, (1..=i64::from(WRITERS * COMMITS)).collect::<Vec<_>>());
-    let (touched, last) = feed::touched_after(store.database.reader(), TENANT, FEED, 0).await.unwrap();
-    assert_eq!((touched, last), ((1..=WRITERS * COMMITS).collect(), i64::from(WRITERS * COMMITS)));
+    let touched = feed::touched_after(store.database.reader(), TENANT, FEED, 0).await.unwrap();
+    assert_eq!((touched.live, touched.last), ((1..=WRITERS * COMMITS).collect(), i64::from(WRITERS * COMMITS)));
 }
 
 async fn whoever_sees_a_number_sees_all_before_it(store: TestStore) {
@@ -61,9 +62,9 @@ async fn whoever_sees_a_number_sees_all_before_it(store: TestStore) {
         loop {
             let last_look = writers_done.load(Ordering::Acquire);
             let head = feed::head(database.reader(), TENANT, FEED).await.unwrap();
-            let (touched, last) = feed::touched_after(database.reader(), TENANT, FEED, seen).await.unwrap();
+            let Touched { live, last, .. } = feed::touched_after(database.reader(), TENANT, FEED, seen).await.unwrap();
             // Every commit touches one customer of its own: fewer customers than numbers is a commit that came late.
-            assert_eq!(touched.len() as i64, last - seen, "between {seen} and {last}");
+            assert_eq!(live.len() as i64, last - seen, "between {seen} and {last}");
             assert!(last >= head, "the head was {head} before the log ended at {last}");
             seen = last;
             if last_look {
@@ -98,8 +99,22 @@ async fn the_head_is_the_last_commit_and_feeds_count_apart(store: TestStore) {
     feed::publish(&transaction, TENANT, "others", 1, &RoaringBitmap::from([9])).await.unwrap();
     transaction.commit().await.unwrap();
     assert_eq!(feed::head(store.database.reader(), TENANT, "others").await.unwrap(), 1);
-    let (touched, last) = feed::touched_after(store.database.reader(), TENANT, FEED, 0).await.unwrap();
-    assert_eq!((touched, last), (RoaringBitmap::from([1]), 3));
+    let touched = feed::touched_after(store.database.reader(), TENANT, FEED, 0).await.unwrap();
+    assert_eq!(touched, Touched { live: RoaringBitmap::from([1]), last: 3, ..Touched::default() });
+}
+
+async fn who_was_touched_in_bulk_is_told_apart_and_is_read_as_everybody_is(store: TestStore) {
+    commit(&store.database, &[(1, b"live".to_vec())]).await.unwrap();
+    let transaction = store.database.begin().await.unwrap();
+    let seq = feed::next_seq(&transaction, TENANT, FEED).await.unwrap();
+    records::write(&transaction, TENANT, vec![record(2, seq, b"bulk")]).await.unwrap();
+    feed::publish_in_bulk(&transaction, TENANT, FEED, seq, &RoaringBitmap::from([2])).await.unwrap();
+    transaction.commit().await.unwrap();
+    let touched = feed::touched_after(store.database.reader(), TENANT, FEED, 0).await.unwrap();
+    let (live, in_bulk) = (RoaringBitmap::from([1]), RoaringBitmap::from([2]));
+    assert_eq!(touched, Touched { live, in_bulk, last: seq });
+    let all = [record(1, 1, b"live"), record(2, seq, b"bulk")];
+    assert_eq!(drain(&store.database, Cursor::Tail(0)).await.0, all);
 }
 
 async fn a_reader_of_nothing_new_stays_where_it_is(store: TestStore) {

@@ -11,6 +11,7 @@ on_both_databases! {
     migrating_again_keeps_what_is_there,
     four_processes_that_migrate_at_once_leave_one_schema,
     a_migration_that_fails_leaves_the_schema_as_it_was,
+    an_older_version_starts_where_a_newer_one_has_been,
     services_do_not_see_each_others_tables,
 }
 
@@ -81,6 +82,39 @@ async fn a_migration_that_fails_leaves_the_schema_as_it_was(store: TestStore) {
     assert!(count.is_err(), "a table is there that a migration before the failed one made");
     migrate::<Migrator>(&database).await.unwrap();
     assert_eq!(applied(&database).await, ["m0001_chassis", "m0002_variety"]);
+}
+
+struct Newer;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Newer {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        let mut migrations = Migrator::migrations();
+        migrations.push(Box::new(M0003Newer));
+        migrations
+    }
+}
+
+struct M0003Newer;
+
+impl MigrationName for M0003Newer {
+    fn name(&self) -> &'static str {
+        "m0003_newer"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for M0003Newer {
+    async fn up(&self, _manager: &SchemaManager) -> Result<(), DbErr> {
+        Ok(())
+    }
+}
+
+async fn an_older_version_starts_where_a_newer_one_has_been(store: TestStore) {
+    migrate::<Newer>(&store.database).await.unwrap();
+    migrate::<Migrator>(&store.open_again().await).await.unwrap();
+    commit(&store.database, &[(1, b"as before".to_vec())]).await.unwrap();
+    assert_eq!(applied(&store.database).await, ["m0001_chassis", "m0002_variety", "m0003_newer"]);
 }
 
 async fn services_do_not_see_each_others_tables(store: TestStore) {

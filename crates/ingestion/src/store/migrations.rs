@@ -27,6 +27,7 @@ impl MigratorTrait for Migrator {
             Box::new(retention::M0009Retention),
             Box::new(writing::M0010WritingFacts),
             Box::new(writing::M0011WritingIdentities),
+            Box::new(writing::M0012Bulk),
         ]
     }
 }

@@ -8,7 +8,7 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(M0001Chain)]
+        vec![Box::new(M0001Chain), Box::new(M0002Bulk)]
     }
 }
 
@@ -24,5 +24,20 @@ impl MigrationName for M0001Chain {
 impl MigrationTrait for M0001Chain {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         quintile_store::migration::create_chain_tables(manager).await
+    }
+}
+
+struct M0002Bulk;
+
+impl MigrationName for M0002Bulk {
+    fn name(&self) -> &'static str {
+        "m0002_bulk"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for M0002Bulk {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        quintile_store::migration::tell_bulk_from_live(manager).await
     }
 }

@@ -8,7 +8,7 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(M0001Chain), Box::new(M0002ScoreModels)]
+        vec![Box::new(M0001Chain), Box::new(M0002ScoreModels), Box::new(M0003Bulk)]
     }
 }
 
@@ -63,5 +63,20 @@ impl MigrationTrait for M0002ScoreModels {
             )
             .to_owned();
         manager.create_table(table).await
+    }
+}
+
+struct M0003Bulk;
+
+impl MigrationName for M0003Bulk {
+    fn name(&self) -> &'static str {
+        "m0003_bulk"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for M0003Bulk {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        quintile_store::migration::tell_bulk_from_live(manager).await
     }
 }

@@ -40,7 +40,7 @@ struct Arguments {
     #[command(subcommand)]
     part: Option<Part>,
     /// The binary to measure
-    #[arg(long, env = "QUINTILE_BIN", default_value = "target/release/quintile")]
+    #[arg(long, env = "QUINTILE_BIN", default_value = "target/dist/quintile")]
     quintile: PathBuf,
     /// How much: 60k (60,000 customers, 600,000 orders), 6m, or `customers:orders`
     #[arg(long, env = "SCALE", default_value = "60k")]

@@ -32,6 +32,9 @@ use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use tally::{Kinds, Tally};
 
+/// The most rows of a batch that is live. Larger ones are of somebody who brings many, and whose customers may wait for all of them.
+const LARGEST_LIVE_BATCH: usize = 500;
+
 /// Takes batches in, in order: all of them, or none if the database fails.
 pub async fn take_in(
     database: &Database,
@@ -89,6 +92,10 @@ struct Intake<'a> {
     /// Customers that are new or changed.
     customers: BTreeMap<CustomerId, StoredCustomer>,
     touched: RoaringBitmap,
+    /// Whom facts of large batches are about.
+    in_bulk: RoaringBitmap,
+    /// Whom facts of other batches are about.
+    live: RoaringBitmap,
     /// Customers who were made, got an identity or were joined, and of whom no row has been counted for it.
     registered: RoaringBitmap,
     /// Currencies and days whose rates are new or different.
@@ -110,6 +117,8 @@ impl<'a> Intake<'a> {
             owners: HashMap::new(),
             customers: BTreeMap::new(),
             touched: RoaringBitmap::new(),
+            in_bulk: RoaringBitmap::new(),
+            live: RoaringBitmap::new(),
             registered: RoaringBitmap::new(),
             changed_rates: HashSet::new(),
             conflicts: BTreeMap::new(),
@@ -149,8 +158,12 @@ impl<'a> Intake<'a> {
             Seen::Before => true,
             Seen::Settled(outcome) => return Ok(outcome),
         };
+        let is_large = batch.size() > LARGEST_LIVE_BATCH;
         let (facts, too_old) = self.parted(batch.facts);
         self.register_unknown(&facts).await?;
+        let owners = facts.iter().filter_map(|(_, fact)| self.owners.get(fact.identity()?));
+        let named = if is_large { &mut self.in_bulk } else { &mut self.live };
+        named.extend(owners.map(|owner| owner.customer.0));
         let mut tally = Tally { rejects: batch.rejects, ..Tally::default() };
         if repeated {
             // They came before, and may have been taken in: the horizon has moved since.
@@ -334,6 +347,9 @@ impl<'a> Intake<'a> {
         }
         let cause = MergeCause::BecameKnown;
         let joined = merges::link(self.transaction, tenant, keys, &joining.pairs, cause, self.now).await?;
+        // All of them leave and come together.
+        let is_large = batches.iter().any(|batch| batch.size() > LARGEST_LIVE_BATCH);
+        *(if is_large { &mut self.in_bulk } else { &mut self.live }) |= &joined;
         self.registered |= &joined;
         self.touched |= joined;
         self.resolve(batches).await
@@ -434,12 +450,23 @@ impl<'a> Intake<'a> {
         let position = if self.touched.is_empty() && self.changed_rates.is_empty() {
             feed::head(self.transaction, tenant, FACTS).await?
         } else {
-            let seq = feed::next_seq(self.transaction, tenant, FACTS).await?;
+            let mut seq = feed::next_seq(self.transaction, tenant, FACTS).await?;
             // Asked for under the lock of the head: facts that another replica commits are either seen here, or see the rate.
             for rate in self.changed_rates {
                 self.touched |= rates::customers_of(self.transaction, tenant, rate, &self.tenant.zone).await?;
             }
-            feed::publish(self.transaction, tenant, FACTS, seq, &self.touched).await?;
+            // What came live does not wait for what came in bulk, though both are committed together.
+            let in_bulk = &self.touched & (self.in_bulk - self.live);
+            let live = self.touched - &in_bulk;
+            if in_bulk.is_empty() || !live.is_empty() {
+                feed::publish(self.transaction, tenant, FACTS, seq, &live).await?;
+            }
+            if !in_bulk.is_empty() {
+                if !live.is_empty() {
+                    seq = feed::next_seq(self.transaction, tenant, FACTS).await?;
+                }
+                feed::publish_in_bulk(self.transaction, tenant, FACTS, seq, &in_bulk).await?;
+            }
             seq
         };
         for (stream_id, next_offset) in self.streams {

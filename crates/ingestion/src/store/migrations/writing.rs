@@ -99,3 +99,18 @@ impl MigrationTrait for M0011WritingIdentities {
         manager.get_connection().execute_unprepared(&function).await.map(drop)
     }
 }
+
+pub struct M0012Bulk;
+
+impl MigrationName for M0012Bulk {
+    fn name(&self) -> &'static str {
+        "m0012_bulk"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for M0012Bulk {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        quintile_store::migration::tell_bulk_from_live(manager).await
+    }
+}
