@@ -1,7 +1,10 @@
 """A deadline is kept by the server itself, and SIGTERM ends it in order, with nothing lost."""
+import contextlib
+import sqlite3
+
 import pytest
 
-from support import facts, questions, raw_http2, waiting
+from support import facts, questions, quintile, raw_http2, waiting
 from support.ingest_stream import connection
 from support.refusals import DEADLINE_EXCEEDED, UNAVAILABLE
 from support.watching import watch
@@ -51,4 +54,26 @@ def sigterm_ends_watches_and_streams_and_the_process_with_0_and_loses_nothing(fr
 def sigterm_on_an_idle_suite_ends_it_with_0_again_and_again(fresh):
     for _ in range(3):
         assert fresh.stop() == 0
+        fresh.start()
+
+
+def held_leases(suite):
+    """How many leases are held in the databases of the services of the chain."""
+    leases = 0
+    for service in ("ingestion", "scoring", "lifecycle", "segmentation"):
+        if suite.database_url:
+            with contextlib.closing(quintile.connect(suite.database_url)) as database:
+                leases += database.run(f"SELECT count(*) FROM {service}.lease")[0][0]
+        else:
+            with contextlib.closing(sqlite3.connect(suite.data / f"{service}.sqlite")) as database:
+                leases += database.execute("SELECT count(*) FROM lease").fetchone()[0]
+    return leases
+
+
+def a_suite_that_ends_in_order_lets_go_of_its_leases(fresh):
+    """Or whoever comes next would wait for them to run out, and every customer with it."""
+    for _ in range(3):
+        waiting.until(lambda: held_leases(fresh) >= 4, "the workers to begin")
+        assert fresh.stop() == 0
+        assert held_leases(fresh) == 0
         fresh.start()

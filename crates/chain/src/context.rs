@@ -26,11 +26,14 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tonic::transport::Channel;
 
 /// How long a worker's lease lasts without renewal.
 const LEASE_TTL: Duration = Duration::from_secs(6);
+/// How long a process that stops takes at most to let go of its leases.
+const RELEASE: Duration = Duration::from_secs(2);
 /// How often new tenants are looked for, leases renewed, and failed workers started anew.
 const SUPERVISION: Duration = Duration::from_millis(500);
 
@@ -102,6 +105,8 @@ pub struct Runtime {
     pub policy: PolicyHandle,
     instance: Arc<str>,
     stop: watch::Receiver<bool>,
+    /// Those who hold leases.
+    supervisors: TaskTracker,
 }
 
 impl Runtime {
@@ -118,6 +123,7 @@ impl Runtime {
             policy: PolicyHandle::new(Duration::from_secs(context.shared.settings.policy_max_age_seconds)),
             instance: context.instance.clone(),
             stop: context.shared.stop.clone(),
+            supervisors: TaskTracker::new(),
         })
     }
 
@@ -144,7 +150,7 @@ impl Runtime {
             let tenants = self.policy.last().map(|policy| policy.tenants.clone()).unwrap_or_default();
             for tenant in tenants.into_values() {
                 if started.insert(tenant.id) {
-                    tokio::spawn(self.clone().supervise(worker, tenant, work.clone()));
+                    self.supervisors.spawn(self.clone().supervise(worker, tenant, work.clone()));
                 }
             }
             tokio::select! {
@@ -259,6 +265,9 @@ impl ServiceContext {
         readiness.abort();
         checkpoints.abort();
         audit.close().await?;
+        // Whoever comes next need not wait for leases that nobody holds any more.
+        runtime.supervisors.close();
+        drop(tokio::time::timeout(RELEASE, runtime.supervisors.wait()).await);
         Ok(ended?)
     }
 }
