@@ -1,6 +1,6 @@
 //! Migrations: how they run, and those of the chassis tables.
 
-use crate::{Database, Result};
+use crate::{Database, Result, statistics};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 use sea_orm_migration::prelude::*;
 
@@ -18,6 +18,9 @@ pub async fn migrate<M: MigratorTrait>(database: &Database) -> Result<()> {
     let is_applied = |name: &str| applied.iter().any(|model| model.version == name);
     if !M::migrations().iter().all(|migration| is_applied(migration.name())) {
         M::up(&transaction, None).await?;
+    }
+    if database.backend() == DbBackend::Postgres {
+        statistics::withhold_bytes(&transaction).await?;
     }
     transaction.commit().await?;
     Ok(())

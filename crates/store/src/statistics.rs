@@ -3,6 +3,9 @@
 //! Autovacuum looks once a minute. Until then the planner knows nothing of a table that a bulk load has just filled, takes a tenant for one
 //! of two hundred, and reads all of the tenant's rows for every five hundred that a query names; and a plan that was made while the table
 //! was small is kept for as long as its connection.
+//!
+//! Statistics are samples of what a table holds, and stay when a row goes. So none are kept of bytes: they are keys, sealed text and records,
+//! of which nothing may be left when a customer is erased, and no query asks for them but by index.
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement};
 use std::time::Duration;
@@ -14,6 +17,24 @@ const LOOK: Duration = Duration::from_secs(2);
 const OUTGROWN: &str = "SELECT relname::text AS name FROM pg_class \
      WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema()) AND relkind = 'r' \
      AND pg_relation_size(oid) > greatest(131072, 4 * 8192 * relpages::bigint)";
+
+/// Columns of bytes that are in no index, and of which statistics would be kept.
+const SAMPLED: &str = "SELECT relname::text AS name, attname::text AS part FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid \
+     WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema()) AND relkind = 'r' \
+     AND atttypid = 'bytea'::regtype AND NOT attisdropped AND attstattarget IS DISTINCT FROM 0 \
+     AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = pg_class.oid AND attnum = ANY (indkey))";
+
+/// Has PostgreSQL keep no statistics of what tables hold in bytes. Part of every migration.
+pub async fn withhold_bytes(transaction: &impl ConnectionTrait) -> Result<(), DbErr> {
+    let sampled = Statement::from_string(DbBackend::Postgres, SAMPLED);
+    for row in transaction.query_all_raw(sampled).await? {
+        // Names of ours, which need no quotes.
+        let (table, column): (String, String) = (row.try_get("", "name")?, row.try_get("", "part")?);
+        let statement = format!("ALTER TABLE {table} ALTER COLUMN {column} SET STATISTICS 0");
+        transaction.execute_unprepared(&statement).await?;
+    }
+    Ok(())
+}
 
 /// Has tables analyzed that have outgrown what is known of them, until the connections are closed.
 pub async fn keep(connection: DatabaseConnection) {

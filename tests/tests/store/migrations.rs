@@ -4,13 +4,14 @@ use futures::future::join_all;
 use quintile_store::migration::migrate;
 use quintile_store::{Database, StoreError};
 use quintile_tests::{FEED, Migrator, TENANT, TestStore, commit, on_both_databases};
-use sea_orm::{ConnectionTrait, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use sea_orm_migration::prelude::*;
 
 on_both_databases! {
     migrating_again_keeps_what_is_there,
     four_processes_that_migrate_at_once_leave_one_schema,
     a_migration_that_fails_leaves_the_schema_as_it_was,
+    the_planner_keeps_no_sample_of_bytes,
     an_older_version_starts_where_a_newer_one_has_been,
     services_do_not_see_each_others_tables,
 }
@@ -115,6 +116,21 @@ async fn an_older_version_starts_where_a_newer_one_has_been(store: TestStore) {
     migrate::<Migrator>(&store.open_again().await).await.unwrap();
     commit(&store.database, &[(1, b"as before".to_vec())]).await.unwrap();
     assert_eq!(applied(&store.database).await, ["m0001_chassis", "m0002_variety", "m0003_newer"]);
+}
+
+/// Of bytes none may be left when a customer is erased, and a sample stays when its row goes.
+async fn the_planner_keeps_no_sample_of_bytes(store: TestStore) {
+    let database = &store.database;
+    if database.backend() != DbBackend::Postgres {
+        return;
+    }
+    let customers: Vec<_> = (1..=300).map(|customer| (customer, format!("body {customer}").into_bytes())).collect();
+    commit(database, &customers).await.unwrap();
+    database.reader().execute_unprepared("ANALYZE customer_record").await.unwrap();
+    let query = "SELECT attname::text AS part FROM pg_stats WHERE schemaname = current_schema() AND tablename = 'customer_record'";
+    let rows = database.reader().query_all_raw(Statement::from_string(database.backend(), query)).await.unwrap();
+    let sampled: Vec<String> = rows.iter().map(|row| row.try_get("", "part").unwrap()).collect();
+    assert!(sampled.contains(&"customer_id".to_owned()) && !sampled.contains(&"body".to_owned()), "{sampled:?}");
 }
 
 async fn services_do_not_see_each_others_tables(store: TestStore) {
