@@ -15,25 +15,43 @@ HELD = "features::before_bulk"
 
 
 @contextlib.contextmanager
-def facts_keep_coming(suite):
-    """One fact after the other of a customer who has many, for as long as the context lasts. Gives the list of their positions."""
-    client, stop, positions, failures = suite.client("service"), threading.Event(), [], []
+def kept_coming(send):
+    """Has `send(number)` take facts in, one after the other, for as long as the context lasts. Gives the list of the positions it returns."""
+    stop, positions, failures = threading.Event(), [], []
 
-    def send():
+    def send_all():
         try:
             while not stop.is_set():
-                positions.append(questions.take_in(client, facts.interaction("device", f"more-{len(positions)}")).facts_position)
+                positions.append(send(len(positions)))
         except Exception as problem:  # noqa: BLE001 - told by the test, not by a thread that nobody hears.
             failures.append(problem)
 
-    sender = threading.Thread(target=send)
+    sender = threading.Thread(target=send_all)
     sender.start()
     try:
+        waiting.until(lambda: positions or failures, "the first of them")
         yield positions
     finally:
         stop.set()
         sender.join(waiting.SECONDS)
         assert not failures, failures
+
+
+def facts_keep_coming(suite):
+    """One fact after the other of a customer who has many."""
+    client = suite.client("service")
+    return kept_coming(lambda number: questions.take_in(client, facts.interaction("device", f"more-{number}")).facts_position)
+
+
+@contextlib.contextmanager
+def batches_keep_coming(suite):
+    """One large batch after the other of customers of its own."""
+    with ingest_stream.connection(suite.client("service"), "history") as stream:
+        def send(batch):
+            return stream.send(batch, [facts.order(f"b{batch}-{n}", "o", cents=100) for n in range(LARGE)]).facts_position
+
+        with kept_coming(send) as positions:
+            yield positions
 
 
 def time_passes_and_long_work_gets_done_while_facts_keep_coming(fresh):
@@ -82,32 +100,6 @@ def a_heavy_customer_and_others_are_each_up_to_date_in_whatever_order_they_come(
     erasure = admin.call("PrivacyService/EraseCustomer", {"name": heavy, "request_id": str(uuid.uuid4())})
     waiting.until(lambda: admin.call("PrivacyService/GetErasure", {"name": erasure.name}).HasField("complete_time"), "the erasure")
     assert questions.preview(admin, "orders > 2").customers == 0 and questions.preview(admin, "orders == 2").customers == 1
-
-
-@contextlib.contextmanager
-def batches_keep_coming(suite):
-    """One large batch after the other of customers of its own, for as long as the context lasts. Gives the list of their positions."""
-    client, stop, positions, failures = suite.client("service"), threading.Event(), [], []
-
-    def send():
-        try:
-            with ingest_stream.connection(client, "history") as stream:
-                while not stop.is_set():
-                    batch = len(positions)
-                    rows = [facts.order(f"b{batch}-{n}", "o", cents=100) for n in range(LARGE)]
-                    positions.append(stream.send(batch, rows).facts_position)
-        except Exception as problem:  # noqa: BLE001 - told by the test, not by a thread that nobody hears.
-            failures.append(problem)
-
-    sender = threading.Thread(target=send)
-    sender.start()
-    try:
-        waiting.until(lambda: positions or failures, "the first batch")
-        yield positions
-    finally:
-        stop.set()
-        sender.join(waiting.SECONDS)
-        assert not failures, failures
 
 
 def a_live_order_is_in_before_the_batches_that_keep_coming(fresh):

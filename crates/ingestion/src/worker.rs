@@ -168,14 +168,14 @@ impl FeatureWorker {
         let parts: Vec<_> = light.chunks(CUSTOMERS_PER_PART).map(<[CustomerId]>::to_vec).collect();
         let in_time = parts.into_iter().take_while(move |_| begun.elapsed() < STEP);
         let mut computed = pin!(self.computed(in_time, now));
-        let mut parts = 0;
+        let mut written = 0;
         while let Some(changed) = computed.next().await {
             let changed = changed?;
             self.heavy.note(&changed);
             self.publish(changed, None).await?;
-            parts += 1;
+            written += 1;
         }
-        let left: HashSet<_> = light.iter().skip(parts * CUSTOMERS_PER_PART).collect();
+        let left: HashSet<_> = light.iter().skip(written * CUSTOMERS_PER_PART).collect();
         let done: Vec<_> = due.into_iter().filter(|customer| !left.contains(customer)).collect();
         self.bulk.done(&done, begun.elapsed(), MachineInstant::now());
         // With the last of them their facts are in, whether or not time has been followed.

@@ -36,11 +36,12 @@ pub struct Terms {
 
 impl Terms {
     /// The discounted value of the purchases that a customer is still expected to make, each worth `spend`, paid at the end of their months
-    /// (formula sheet, 4). Neither what was bought before nor what it cost to win the customer is in it.
-    pub fn lifetime_value(&self, model: &BgNbd, history: &History, spend: f64) -> f64 {
+    /// (formula sheet, 4). `expected` says how many within so much time from now: of a fit, [`Fitted::expected_purchases`]. Neither what was
+    /// bought before nor what it cost to win the customer is in it.
+    pub fn lifetime_value(&self, spend: f64, expected: impl Fn(f64) -> f64) -> f64 {
         let (mut before, mut discount, mut sum) = (0.0, 1.0, 0.0);
         for month in 1..=self.months {
-            let until = model.expected_purchases(history, f64::from(month) * self.units_per_month);
+            let until = expected(f64::from(month) * self.units_per_month);
             discount /= 1.0 + self.monthly_discount;
             sum += (until - before) * discount;
             before = until;

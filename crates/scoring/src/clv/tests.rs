@@ -134,7 +134,7 @@ fn customers_of_the_sample_are_expected_what_is_published() {
         let expected_spend = spending.expected_spend((repeats > 0).then_some(&spend));
         let value = |units_per_month| {
             let terms = Terms { gross_margin: 1.0, monthly_discount: 0.01, months: 12, units_per_month };
-            terms.lifetime_value(&OF_THE_PAPER, &history, expected_spend)
+            terms.lifetime_value(expected_spend, |time| OF_THE_PAPER.expected_purchases(&history, time))
         };
         let ours = [
             ("ll", OF_THE_PAPER.log_likelihood(&Histories::new([history]))),
@@ -223,6 +223,18 @@ fn what_has_no_maximum_is_refused() {
         Spend { repeats, mean: own * (1.0 + off) }
     });
     assert_eq!(GammaGamma::fit(&Spends::new(spread)).unwrap_err(), FitError::NoMeanSpend);
+}
+
+/// So many that their likelihood is summed on several threads.
+#[test]
+fn many_histories_are_as_likely_as_all_of_their_parts() {
+    let histories: Vec<_> = (1..=150_000_u32)
+        .map(|number| History { repeats: number % 9, recency: 0.0, age: f64::from(number) / 1_000.0 })
+        .map(|history| History { recency: if history.repeats > 0 { history.age / 3.0 } else { 0.0 }, ..history })
+        .collect();
+    let likelihood = |part: &[History]| OF_THE_PAPER.log_likelihood(&Histories::new(part.iter().copied()));
+    let parts: f64 = histories.chunks(10_000).map(likelihood).sum();
+    assert_close(likelihood(&histories), parts, 1e-12, "the likelihood of all");
 }
 
 #[test]

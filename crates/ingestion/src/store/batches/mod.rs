@@ -158,12 +158,12 @@ impl<'a> Intake<'a> {
             Seen::Before => true,
             Seen::Settled(outcome) => return Ok(outcome),
         };
-        let is_large = batch.size() > LARGEST_LIVE_BATCH;
+        let rows = batch.size();
         let (facts, too_old) = self.parted(batch.facts);
         self.register_unknown(&facts).await?;
         let owners = facts.iter().filter_map(|(_, fact)| self.owners.get(fact.identity()?));
-        let named = if is_large { &mut self.in_bulk } else { &mut self.live };
-        named.extend(owners.map(|owner| owner.customer.0));
+        let named: RoaringBitmap = owners.map(|owner| owner.customer.0).collect();
+        *self.named_by(rows) |= named;
         let mut tally = Tally { rejects: batch.rejects, ..Tally::default() };
         if repeated {
             // They came before, and may have been taken in: the horizon has moved since.
@@ -202,6 +202,11 @@ impl<'a> Intake<'a> {
         };
         self.remember(&batch.id).await?;
         Ok(Outcome::Acknowledged(response))
+    }
+
+    /// Where those go whom a batch of so many rows names.
+    fn named_by(&mut self, rows: usize) -> &mut RoaringBitmap {
+        if rows > LARGEST_LIVE_BATCH { &mut self.in_bulk } else { &mut self.live }
     }
 
     /// The facts that can be taken in, and the rejects of those that are too old.
@@ -348,8 +353,8 @@ impl<'a> Intake<'a> {
         let cause = MergeCause::BecameKnown;
         let joined = merges::link(self.transaction, tenant, keys, &joining.pairs, cause, self.now).await?;
         // All of them leave and come together.
-        let is_large = batches.iter().any(|batch| batch.size() > LARGEST_LIVE_BATCH);
-        *(if is_large { &mut self.in_bulk } else { &mut self.live }) |= &joined;
+        let rows = batches.iter().map(Batch::size).max().unwrap_or_default();
+        *self.named_by(rows) |= &joined;
         self.registered |= &joined;
         self.touched |= joined;
         self.resolve(batches).await
