@@ -11,7 +11,8 @@ use quintile_proto::types::{CustomerRecord, WatchRecordsResponse};
 use quintile_rpc::caller::View;
 use quintile_rpc::policy::Tenant;
 use quintile_rpc::{ApiError, Caller, convert};
-use quintile_store::{failpoint, follower, records};
+use quintile_store::records::Record;
+use quintile_store::{StoreError, Transaction, failpoint, follower, records};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tonic::{Status, Streaming};
@@ -23,6 +24,8 @@ const TICK_RECORDS: u64 = 5_000;
 pub trait Link: Send + Sync + 'static {
     /// The name of its feed.
     const FEED: &'static str;
+    /// What is remembered of a change.
+    type Transition: Send;
 
     /// Writes the service's part of a record as of an instant, and tells the earliest later instant at which time alone
     /// changes it.
@@ -34,6 +37,46 @@ pub trait Link: Send + Sync + 'static {
         tenant: &Tenant,
         cursor: String,
     ) -> impl Future<Output = Result<Streaming<WatchRecordsResponse>, Status>> + Send;
+
+    /// What is remembered of a change of a record. `None`: nothing. `valid_at` is the business time from which it holds.
+    fn transition(
+        &self,
+        before: &CustomerRecord,
+        after: &CustomerRecord,
+        valid_at: Instant,
+        cause: Cause,
+    ) -> Option<Self::Transition>;
+
+    /// Writes down what a commit is remembered by, in its transaction, which publishes at `seq` and takes out `removed`.
+    fn remember(
+        &self,
+        transaction: &Transaction,
+        tenant: &Tenant,
+        seq: i64,
+        transitions: Vec<Self::Transition>,
+        removed: &[Removed],
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The next part of work that goes through all records, while nothing newer waits. Returns whether there may be more of it.
+    fn go_through(
+        &self,
+        _runtime: &Runtime,
+        _tenant: &Tenant,
+        _step: &mut Step<'_>,
+    ) -> impl Future<Output = Result<bool, WorkError>> + Send {
+        async { Ok(false) }
+    }
+}
+
+/// Why a record changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// What is upstream changed.
+    Upstream,
+    /// Time alone.
+    Time,
+    /// What the link derives by: a definition.
+    Definition,
 }
 
 /// Runs a link for one tenant, without end.
@@ -64,20 +107,16 @@ impl<L: Link> Worker for Deriver<L> {
         let transaction = step.begin().await?;
         let known = records::load(&transaction, self.tenant.id, &customers).await?;
         let known: HashMap<i64, _> = known.into_iter().map(|record| (record.customer.as_i64(), record)).collect();
-        let mut changed = Vec::with_capacity(records.len());
+        let mut commit = Commit::new(self.link.as_ref(), Cause::Upstream);
         for mut record in records {
             let computed = record.features.as_ref().and_then(|features| convert::sent_instant(features.as_of.as_ref()));
             let as_of = step.reached().max(computed.unwrap_or_default());
             let next_change = self.link.derive(&self.tenant, &mut record, as_of);
-            let stored = known.get(&record.customer_id);
-            let before = stored.filter(|stored| !stored.is_tombstone()).map(feed::decode).transpose()?;
-            if before.is_none_or(|before| feed::is_change(before, &record)) {
-                changed.push(Derived { record, next_change, is_new: stored.is_none() });
-            }
+            commit.replace(known.get(&record.customer_id), Derived { record, next_change, is_new: false }, as_of)?;
         }
         let removed = removed.into_iter();
-        let removed = removed.filter(|removed| removed.is_news(known.get(&removed.customer.as_i64()))).collect();
-        feed::publish(&transaction, self.tenant.id, L::FEED, Changes { changed, removed }).await?;
+        commit.changes.removed = removed.filter(|removed| removed.is_news(known.get(&removed.customer.as_i64()))).collect();
+        commit.write(&transaction, &self.tenant).await?;
         failpoint::reach(L::FEED, "before_commit").await;
         step.commit(transaction).await?;
         failpoint::reach(L::FEED, "after_commit").await;
@@ -90,15 +129,70 @@ impl<L: Link> Worker for Deriver<L> {
         if due.is_empty() {
             return Ok(false);
         }
-        let mut changed = Vec::with_capacity(due.len());
+        let mut commit = Commit::new(self.link.as_ref(), Cause::Time);
         for row in &due {
-            let mut record = feed::decode(row)?;
-            let next_change = self.link.derive(&self.tenant, &mut record, to);
-            changed.push(Derived { record, next_change, is_new: false });
+            let mut before = feed::decode(row)?;
+            let mut crossed = row.next_change;
+            // Somebody may have crossed several boundaries, each at its instant.
+            while let Some(at) = crossed {
+                let mut after = before.clone();
+                crossed = self.link.derive(&self.tenant, &mut after, at).filter(|next| at < *next && *next <= to);
+                commit.transitions.extend(self.link.transition(&before, &after, at, Cause::Time));
+                before = after;
+            }
+            let next_change = self.link.derive(&self.tenant, &mut before, to);
+            commit.changes.changed.push(Derived { record: before, next_change, is_new: false });
         }
-        feed::publish(&transaction, self.tenant.id, L::FEED, Changes { changed, ..Changes::default() }).await?;
+        commit.write(&transaction, &self.tenant).await?;
         step.commit_part(transaction).await?;
         Ok(true)
+    }
+
+    async fn go_through(&mut self, runtime: &Runtime, step: &mut Step<'_>) -> Result<bool, WorkError> {
+        self.link.go_through(runtime, &self.tenant, step).await
+    }
+}
+
+/// What a transaction of a link writes.
+pub struct Commit<'a, L: Link> {
+    link: &'a L,
+    cause: Cause,
+    changes: Changes,
+    transitions: Vec<L::Transition>,
+}
+
+impl<'a, L: Link> Commit<'a, L> {
+    /// Nothing yet, for one cause.
+    pub fn new(link: &'a L, cause: Cause) -> Self {
+        Self { link, cause, changes: Changes::default(), transitions: Vec::new() }
+    }
+
+    /// Takes a record in the place of the stored one, if it says something else.
+    pub fn replace(&mut self, stored: Option<&Record>, derived: Derived, valid_at: Instant) -> Result<(), StoreError> {
+        let before = stored.filter(|stored| !stored.is_tombstone()).map(feed::decode).transpose()?;
+        if let Some(mut before) = before {
+            let scores = before.scores.clone();
+            if !feed::is_change(&mut before, &derived.record) {
+                return Ok(());
+            }
+            before.scores = scores;
+            self.transitions.extend(self.link.transition(&before, &derived.record, valid_at, self.cause));
+        }
+        self.changes.changed.push(Derived { is_new: stored.is_none(), ..derived });
+        Ok(())
+    }
+
+    /// How many changes there are to remember.
+    pub fn transitions(&self) -> usize {
+        self.transitions.len()
+    }
+
+    /// Writes and publishes the records, and has the link remember them.
+    pub async fn write(self, transaction: &Transaction, tenant: &Tenant) -> Result<(), StoreError> {
+        if let Some(seq) = feed::publish(transaction, tenant.id, L::FEED, &self.changes).await? {
+            self.link.remember(transaction, tenant, seq, self.transitions, &self.changes.removed).await?;
+        }
+        Ok(())
     }
 }
 

@@ -57,20 +57,21 @@ pub struct Changes {
     pub removed: Vec<Removed>,
 }
 
-/// Writes records and publishes them in `feed`, as part of a transaction. Call it late: it locks the feed's head.
+/// Writes records and publishes them in `feed`, as part of a transaction, and tells at which position. `None`: there is nothing to publish.
+/// Call it late: it locks the feed's head.
 pub async fn publish(
     transaction: &Transaction,
     tenant: TenantId,
     feed: &str,
-    changes: Changes,
-) -> Result<(), StoreError> {
+    changes: &Changes,
+) -> Result<Option<i64>, StoreError> {
     if changes.changed.is_empty() && changes.removed.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let seq = feed::next_seq(transaction, tenant, feed).await?;
     let mut touched = RoaringBitmap::new();
     let (mut new, mut others) = (Vec::new(), Vec::with_capacity(changes.changed.len() + changes.removed.len()));
-    for derived in changes.changed {
+    for derived in &changes.changed {
         let customer =
             CustomerId::try_from(derived.record.customer_id).map_err(|_| StoreError::Sealed("customer id"))?;
         touched.insert(customer.0);
@@ -78,27 +79,42 @@ pub async fn publish(
         let rows = if derived.is_new { &mut new } else { &mut others };
         rows.push(Record { customer, seq, next_change, body, erased: false });
     }
-    for removed in changes.removed {
+    for removed in &changes.removed {
         touched.insert(removed.customer.0);
         others.push(Record::tombstone(removed.customer, seq, removed.erased));
     }
     records::insert(transaction, tenant, new).await?;
     records::write(transaction, tenant, others).await?;
-    feed::publish(transaction, tenant, feed, seq, &touched).await
+    feed::publish(transaction, tenant, feed, seq, &touched).await?;
+    Ok(Some(seq))
 }
 
-/// Whether a record says something else than the one before it, the instants aside that say when the two were computed.
-pub fn is_change(mut before: CustomerRecord, after: &CustomerRecord) -> bool {
+/// Whether a record says something else than the one before it, aside from what says how it came about: the instants that the two were
+/// computed for, and the versions of models that gave the same scores. Of those the record before takes over what the other one says: copying
+/// records is what comparing them would cost most.
+pub fn is_change(before: &mut CustomerRecord, after: &CustomerRecord) -> bool {
     if let (Some(before), Some(after)) = (&mut before.features, &after.features) {
         before.as_of = after.as_of;
     }
     if let (Some(before), Some(after)) = (&mut before.scores, &after.scores) {
         before.as_of = after.as_of;
+        before.model_version.clone_from(&after.model_version);
+        for (before, after) in before.models.iter_mut().zip(&after.models) {
+            if same_model(&before.model_version, &after.model_version) {
+                before.model_version.clone_from(&after.model_version);
+            }
+        }
     }
     if let (Some(before), Some(after)) = (&mut before.stage, &after.stage) {
         before.as_of = after.as_of;
     }
-    before != *after
+    *before != *after
+}
+
+/// Whether two versions, `scoreModels/{model}/versions/{number}`, are of one model.
+pub fn same_model(version: &str, other: &str) -> bool {
+    let model = |version: &str| version.rsplit_once('/').map(|(model, _)| model.to_owned());
+    version == other || (model(version).is_some() && model(version) == model(other))
 }
 
 /// Streams a service's feed to a caller: everything from the start or from behind the cursor, then every change.

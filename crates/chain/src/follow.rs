@@ -15,6 +15,8 @@ use tonic::{Code, Status, Streaming};
 
 /// How often a watermark that came without records is written down, for replicas and restarts.
 const WRITE_WATERMARK: Duration = Duration::from_secs(1);
+/// How often other work is looked for, while there is none.
+const LOOK: Duration = Duration::from_millis(250);
 /// How long to wait before a stream that ended is begun again.
 const RECONNECT_AFTER: Duration = Duration::from_millis(20);
 
@@ -30,6 +32,15 @@ pub trait Worker: Send {
 
     /// Takes in that business time has reached `to`: some of what changes by then. Returns whether there may be more.
     fn tick(&mut self, to: Instant, step: &mut Step<'_>) -> impl Future<Output = Result<bool, WorkError>> + Send;
+
+    /// The next part of work that neither records nor time ask for, behind both. Returns whether there may be more of it.
+    fn go_through(
+        &mut self,
+        _runtime: &Runtime,
+        _step: &mut Step<'_>,
+    ) -> impl Future<Output = Result<bool, WorkError>> + Send {
+        async { Ok(false) }
+    }
 }
 
 /// One step of a worker, from the place that is written down to the next.
@@ -128,13 +139,16 @@ async fn follow_stream<W: Worker>(
         place,
         worker,
         ahead: None,
+        more: false,
+        looked: MachineInstant::now(),
         written: MachineInstant::now(),
     };
     loop {
-        // In turns: neither what comes nor a midnight, at which many are due at once, holds the other up.
-        let message = match following.ahead {
-            None => Some(upstream.message().await?),
-            Some(_) => upstream.message().now_or_never().transpose()?,
+        // In turns: neither what comes nor a midnight, at which many are due at once, nor other work holds the others up.
+        let message = if following.ahead.is_some() || following.more {
+            upstream.message().now_or_never().transpose()?
+        } else {
+            tokio::time::timeout_at(following.looked + LOOK, upstream.message()).await.ok().transpose()?
         };
         match message {
             Some(Some(message)) => following.take(message).await?,
@@ -143,6 +157,9 @@ async fn follow_stream<W: Worker>(
         }
         if let Some(time) = following.ahead {
             following.tick(time).await?;
+        }
+        if following.more || following.looked.elapsed() >= LOOK {
+            following.go_through().await?;
         }
     }
 }
@@ -159,6 +176,9 @@ struct Following<'a, W> {
     worker: &'a mut W,
     /// The business time that upstream has reached, if the worker is not through with what changes by then.
     ahead: Option<Instant>,
+    /// Whether there may be more of other work, and when it was last looked for.
+    more: bool,
+    looked: MachineInstant,
     written: MachineInstant,
 }
 
@@ -189,6 +209,15 @@ impl<'a, W: Worker> Following<'a, W> {
                 self.ahead = Some(time);
             }
         }
+        *self.place = step.old;
+        Ok(())
+    }
+
+    /// Does a part of other work, if there is any.
+    async fn go_through(&mut self) -> Result<(), WorkError> {
+        let mut step = self.step();
+        self.more = self.worker.go_through(self.runtime, &mut step).await?;
+        self.looked = MachineInstant::now();
         *self.place = step.old;
         Ok(())
     }

@@ -76,7 +76,7 @@ async fn go_on(
         let done = end(operation.done);
         let machine_now = service.clock.now();
         let transaction = worker.begin().await?;
-        feed::publish(&transaction, tenant, FEATURES, changed?).await?;
+        feed::publish(&transaction, tenant, FEATURES, &changed?).await?;
         if !operations::advance(&transaction, tenant, &operation, done, machine_now).await? {
             // Somebody wants its end: the next step sees to it.
             transaction.rollback().await.map_err(StoreError::from)?;

@@ -38,6 +38,11 @@ impl DefinedTrait {
         self.id == id && self.stored.created_at == created_at
     }
 
+    /// The window in days; 0: all facts so far.
+    pub fn window_days(&self) -> i32 {
+        self.stored.definition.window_days
+    }
+
     /// The trait as callers see it.
     pub fn message(&self) -> TraitMessage {
         let definition = &self.stored.definition;

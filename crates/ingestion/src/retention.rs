@@ -71,6 +71,12 @@ impl Horizons {
         Self { order: horizon(Kind::Order), interaction: horizon(Kind::Interaction), feedback: horizon(Kind::Feedback) }
     }
 
+    /// Whether the facts of the `days` before an instant are all there.
+    pub fn reach(&self, as_of: Instant, days: i32, zone: &TimeZone) -> bool {
+        let begin = zone.days_before(as_of, days);
+        [self.order, self.interaction, self.feedback].into_iter().flatten().all(|horizon| horizon <= begin)
+    }
+
     /// The field that says when a fact was, if it was too long ago to be taken in: a copy of one that was dropped would not be known.
     pub fn refuse(&self, fact: &Fact) -> Option<&'static str> {
         let (kind, event, field) = match fact {
@@ -95,6 +101,14 @@ pub fn covers(kind: Kind, window_days: i32, (days, horizons): (Days, Horizons), 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn horizons_reach_as_far_as_the_latest_of_them() {
+        let horizons = Horizons { order: Some(at("1998-01-01T00:00:00Z")), feedback: Some(at("1998-01-11T00:00:00Z")), interaction: None };
+        assert!(horizons.reach(at("1998-01-21T00:00:00Z"), 10, &TimeZone::UTC));
+        assert!(!horizons.reach(at("1998-01-20T23:59:59Z"), 10, &TimeZone::UTC));
+        assert!(Horizons::default().reach(at("1970-01-01T00:00:00Z"), 3_653, &TimeZone::UTC));
+    }
 
     fn at(text: &str) -> Instant {
         Instant::parse(text).unwrap()

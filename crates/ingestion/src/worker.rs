@@ -210,7 +210,7 @@ impl FeatureWorker {
     async fn publish(&mut self, changes: Changes, position: Option<i64>) -> Result<(), WorkError> {
         failpoint::reach(FEATURES, "before_begin").await;
         let transaction = self.begin().await?;
-        feed::publish(&transaction, self.tenant.id, FEATURES, changes).await?;
+        feed::publish(&transaction, self.tenant.id, FEATURES, &changes).await?;
         failpoint::reach(FEATURES, "before_commit").await;
         let facts_position = position.unwrap_or(self.place.facts_position);
         let place = Place { facts_position, ..self.place.clone() };
@@ -288,7 +288,7 @@ impl FeatureWorker {
         let changed = recompute(&self.service, &self.tenant, &customers, now).await?;
         self.heavy.note(&changed);
         let transaction = self.begin().await?;
-        feed::publish(&transaction, self.tenant.id, FEATURES, changed).await?;
+        feed::publish(&transaction, self.tenant.id, FEATURES, &changed).await?;
         transaction.commit().await.map_err(StoreError::from)?;
         runtime.progress.of(self.tenant.id).raise(Watermark::default());
         Ok(Ticked::MayBeMore)
@@ -335,7 +335,7 @@ async fn recompute(
         let before = customer.and_then(|customer| known.get(&customer)).filter(|known| !known.is_tombstone());
         let before = before.map(feed::decode).transpose()?;
         let is_new = customer.is_none_or(|customer| !known.contains_key(&customer));
-        if before.is_none_or(|before| feed::is_change(before, &derived.record)) {
+        if before.is_none_or(|mut before| feed::is_change(&mut before, &derived.record)) {
             changed.push(Derived { is_new, ..derived });
         }
     }

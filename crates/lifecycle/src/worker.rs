@@ -3,7 +3,8 @@
 
 use crate::stages::{Rational, StageInput, StagePolicy};
 use quintile_chain::context::ServiceContext;
-use quintile_chain::derive::Link;
+use quintile_chain::derive::{Cause, Link};
+use quintile_chain::feed::Removed;
 use quintile_domain::time::Instant;
 use quintile_proto::scoring::WatchScoresRequest;
 use quintile_proto::scoring::score_service_client::ScoreServiceClient;
@@ -11,6 +12,7 @@ use quintile_proto::types::{CustomerRecord, Features, StageValues, WatchRecordsR
 use quintile_rpc::client::Credentials;
 use quintile_rpc::convert;
 use quintile_rpc::policy::Tenant;
+use quintile_store::{StoreError, Transaction};
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
@@ -54,6 +56,7 @@ fn stage_input(features: &Features) -> StageInput<'_> {
 
 impl Link for StageLink {
     const FEED: &'static str = "stages";
+    type Transition = ();
 
     fn derive(&self, tenant: &Tenant, record: &mut CustomerRecord, as_of: Instant) -> Option<Instant> {
         let nothing = Features::default();
@@ -70,6 +73,14 @@ impl Link for StageLink {
             next_change_time: decision.next_change.map(convert::timestamp),
         });
         decision.next_change
+    }
+
+    fn transition(&self, _: &CustomerRecord, _: &CustomerRecord, _: Instant, _: Cause) -> Option<()> {
+        None
+    }
+
+    async fn remember(&self, _: &Transaction, _: &Tenant, _: i64, _: Vec<()>, _: &[Removed]) -> Result<(), StoreError> {
+        Ok(())
     }
 
     async fn upstream(&self, tenant: &Tenant, cursor: String) -> Result<Streaming<WatchRecordsResponse>, Status> {

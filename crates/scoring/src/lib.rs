@@ -1,22 +1,43 @@
-//! Scoring: recency, frequency and monetary value of every customer, by the tenant's published model, each with its reason.
+//! Scoring: every customer under the tenant's score models, recency, frequency and monetary value first of all, each score with its reason.
 //!
 //! It follows ingestion's features and publishes them with scores. It knows no names, phones or addresses, and no segments.
-//! To add a kind of score, write it as a pure module beside [`rfm`] and let [`worker`] put it on the record.
+//! To add a kind of score, write it as a pure module beside [`models`] and let [`worker`] put it on the record.
 
 mod api;
 pub mod clv;
-pub mod rfm;
+mod encoding;
+mod in_force;
+pub mod models;
+pub mod population;
+mod rescoring;
 mod store;
 mod worker;
 
+use in_force::ModelsInForce;
+use population::Populations;
 use quintile_chain::context::{Runtime, ServiceContext, ServiceError};
 use quintile_chain::derive;
+use quintile_domain::clock::MachineClock;
+use quintile_rpc::client::Credentials;
 use quintile_store::{Database, DatabaseUrl, StoreError};
 use std::sync::Arc;
 use tokio::sync::watch;
+use tonic::transport::Channel;
 
 /// The service's name: of its database, its tokens and its logs.
 pub const SERVICE: &str = "scoring";
+
+/// What the handlers of this service share.
+#[derive(Clone)]
+struct Service {
+    runtime: Runtime,
+    link: Arc<worker::ScoreLink>,
+    models: ModelsInForce,
+    populations: Populations,
+    clock: MachineClock,
+    credentials: Credentials,
+    ingestion: Channel,
+}
 
 /// Brings the service's schema up to date.
 pub async fn migrate(url: &DatabaseUrl) -> Result<Database, StoreError> {
@@ -29,18 +50,27 @@ pub async fn migrate(url: &DatabaseUrl) -> Result<Database, StoreError> {
 pub async fn serve(context: ServiceContext) -> Result<(), ServiceError> {
     let database = migrate(&context.database).await?;
     let runtime = Runtime::new(&context, database).await?;
-    let models = store::models::Models::new(runtime.database.clone(), context.shared.clock.clone());
-    let link = Arc::new(worker::ScoreLink::new(models.clone(), &context));
-    let routes = api::routes(&runtime, &link, &models, &context.shared.clock);
-    let (following, worked) = (runtime.clone(), link.clone());
+    let models = ModelsInForce::new(runtime.database.clone(), context.shared.clock.clone());
+    let service = Service {
+        link: Arc::new(worker::ScoreLink::new(models.clone(), &context)),
+        runtime: runtime.clone(),
+        models,
+        populations: Populations::default(),
+        clock: context.shared.clock.clone(),
+        credentials: context.credentials.clone(),
+        ingestion: context.peers.ingestion.clone(),
+    };
+    tokio::spawn(service.populations.clone().forget_idle());
+    let following = service.clone();
     tokio::spawn(runtime.clone().for_each_tenant("scores", move |tenant| {
-        let (runtime, link) = (following.clone(), worked.clone());
+        let service = following.clone();
         async move {
-            link.prepare(&tenant).await?;
-            derive::run(runtime, link, tenant).await
+            // Before its first record is scored, a tenant has a model.
+            service.models.of(&tenant).await?;
+            derive::run(service.runtime, service.link, tenant).await
         }
     }));
     // It computes what it reads, so it can answer as soon as it has its rows and a policy.
     let (_caught_up, ready) = watch::channel(true);
-    context.serve(&runtime, routes, api::names(), ready).await
+    context.serve(&runtime, api::routes(&service), api::names(), ready).await
 }

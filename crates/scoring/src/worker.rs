@@ -1,84 +1,172 @@
 //! The link of the chain that adds scores: it follows ingestion's features and scores every customer that changes, and every
 //! customer that time alone changes.
 
-use crate::rfm::{RfmInput, RfmModel};
-use crate::store::models::Models;
-use quintile_chain::context::{ServiceContext, WorkError};
-use quintile_chain::derive::Link;
+use crate::encoding;
+use crate::in_force::{InForce, Live, ModelsInForce};
+use crate::models::feature::Conventions;
+use crate::models::{At, Scored};
+use crate::rescoring;
+use crate::store::changes::{self, Change};
+use quintile_chain::context::{Runtime, ServiceContext, WorkError};
+use quintile_chain::derive::{Cause, Link};
+use quintile_chain::feed::{Removed, same_model};
+use quintile_chain::follow::Step;
+use quintile_domain::clock::MachineClock;
+use quintile_domain::ids::CustomerId;
 use quintile_domain::time::Instant;
 use quintile_proto::ingestion::WatchFeaturesRequest;
 use quintile_proto::ingestion::feature_service_client::FeatureServiceClient;
-use quintile_proto::types::{CustomerRecord, ScoreValues, WatchRecordsResponse};
+use quintile_proto::types::{CustomerRecord, Features, ModelScore, ScoreValues, WatchRecordsResponse};
 use quintile_rpc::client::Credentials;
 use quintile_rpc::convert;
 use quintile_rpc::policy::Tenant;
+use quintile_store::{StoreError, Transaction};
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
-/// The name of the model that ships.
-pub const RFM: &str = "rfm";
 /// The largest message of the feed.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 
 /// Scores records.
 pub struct ScoreLink {
-    models: Models,
+    /// The models that do.
+    pub models: ModelsInForce,
+    pub(crate) clock: MachineClock,
     credentials: Credentials,
     ingestion: Channel,
 }
 
 impl ScoreLink {
-    /// A link that scores by the published models and follows ingestion.
-    pub fn new(models: Models, context: &ServiceContext) -> Self {
-        Self { models, credentials: context.credentials.clone(), ingestion: context.peers.ingestion.clone() }
-    }
-
-    /// Makes sure that a tenant has a published model before its first record is scored.
-    pub async fn prepare(&self, tenant: &Tenant) -> Result<(), WorkError> {
-        self.models.published(tenant).await?;
-        Ok(())
-    }
-
-    /// The model that scores a tenant's records.
-    pub fn model(&self, tenant: &Tenant) -> RfmModel {
-        self.models.in_force(tenant)
+    /// A link that scores by the models in force and follows ingestion.
+    pub fn new(models: ModelsInForce, context: &ServiceContext) -> Self {
+        Self {
+            models,
+            clock: context.shared.clock.clone(),
+            credentials: context.credentials.clone(),
+            ingestion: context.peers.ingestion.clone(),
+        }
     }
 }
 
-/// What the RFM model asks of a record.
-pub fn rfm_input(tenant: &Tenant, record: &CustomerRecord) -> RfmInput {
-    let Some(features) = &record.features else {
-        return RfmInput::default();
+/// What a tenant's days and money are counted in.
+pub fn conventions(tenant: &Tenant) -> Conventions<'_> {
+    Conventions { currency: tenant.currency, zone: &tenant.zone }
+}
+
+/// The scores of a record under the models in force, as of an instant.
+pub fn scores(in_force: &InForce, tenant: &Tenant, record: &CustomerRecord, as_of: Instant) -> ScoreValues {
+    let at = At::new(as_of, conventions(tenant));
+    let rfm = in_force.rfm.as_ref().map(|rfm| rfm.definition.score(record, &at));
+    let of_rfm = |place: usize| rfm.as_ref().and_then(|rfm| rfm.scores.get(place)).map_or(0, |score| i32::from(*score));
+    let mut next_change = rfm.as_ref().and_then(|rfm| rfm.next_change);
+    let others = in_force.others.iter().map(|live| {
+        let scored = live.definition.score(record, &at);
+        next_change = [next_change, scored.next_change].into_iter().flatten().min();
+        model_score(live, &scored)
+    });
+    let models = others.collect();
+    ScoreValues {
+        model_version: in_force.rfm.as_ref().map(|rfm| rfm.name.clone()).unwrap_or_default(),
+        as_of: Some(convert::timestamp(as_of)),
+        recency: of_rfm(0),
+        frequency: of_rfm(1),
+        monetary: of_rfm(2),
+        next_change_time: next_change.map(convert::timestamp),
+        models,
+    }
+}
+
+fn model_score(live: &Live, scored: &Scored) -> ModelScore {
+    ModelScore {
+        model_version: live.name.clone(),
+        scores: scored.scores.iter().map(|score| i32::from(*score)).collect(),
+        grade: encoding::grade(&live.definition, scored),
+    }
+}
+
+/// What differs between two sets of scores: the scores of the models that changed, before and after. `None`: none did.
+fn difference(before: &ScoreValues, after: &ScoreValues) -> Option<(ScoreValues, ScoreValues)> {
+    let only = |scores: &ScoreValues, other: &ScoreValues| {
+        let of_other = |score: &ModelScore| {
+            let same = |found: &&ModelScore| same_model(&found.model_version, &score.model_version);
+            other.models.iter().find(same)
+        };
+        let differs = |score: &&ModelScore| {
+            of_other(score).is_none_or(|other| (&other.scores, &other.grade) != (&score.scores, &score.grade))
+        };
+        let rfm = |scores: &ScoreValues| (scores.recency, scores.frequency, scores.monetary);
+        let models = scores.models.iter().filter(differs).cloned().collect();
+        let changed = ScoreValues { models, as_of: None, next_change_time: None, ..scores.clone() };
+        if rfm(scores) == rfm(other) {
+            ScoreValues { models: changed.models, ..ScoreValues::default() }
+        } else {
+            changed
+        }
     };
-    RfmInput {
-        last_order: convert::sent_instant(features.last_order_time.as_ref()),
-        orders: features.orders,
-        revenue_minor: convert::sent_minor(features.revenue.as_ref(), tenant.currency).unwrap_or_default(),
-    }
+    let told = (only(before, after), only(after, before));
+    (told != (ScoreValues::default(), ScoreValues::default())).then_some(told)
 }
 
-/// The name of a model's version, as records carry it.
-pub fn version_name(model: &RfmModel) -> String {
-    format!("scoreModels/{RFM}/versions/{}", model.version())
+/// The instant at which time alone made these features of those before. `None`: facts did.
+fn by_time(before: &Features, after: &Features) -> Option<Instant> {
+    let [due, now] = [before.next_change_time.as_ref(), after.as_of.as_ref()].map(convert::sent_instant);
+    let due = due.filter(|due| now.is_some_and(|now| *due <= now))?;
+    // All that time moves: what is left is what facts say.
+    let moved = Features {
+        as_of: after.as_of,
+        next_change_time: after.next_change_time,
+        windows: after.windows.clone(),
+        primary_channel: after.primary_channel.clone(),
+        channels: after.channels.clone(),
+        traits: after.traits.clone(),
+        ..before.clone()
+    };
+    (moved == *after).then_some(due)
 }
 
 impl Link for ScoreLink {
     const FEED: &'static str = "scores";
+    type Transition = Change;
 
     fn derive(&self, tenant: &Tenant, record: &mut CustomerRecord, as_of: Instant) -> Option<Instant> {
-        let model = self.model(tenant);
-        let input = rfm_input(tenant, record);
-        let score = model.score(&input, as_of, &tenant.zone);
-        let next_change = model.next_change(&input, as_of, &tenant.zone);
-        record.scores = Some(ScoreValues {
-            model_version: version_name(&model),
-            as_of: Some(convert::timestamp(as_of)),
-            recency: score.map_or(0, |score| i32::from(score.recency)),
-            frequency: score.map_or(0, |score| i32::from(score.frequency)),
-            monetary: score.map_or(0, |score| i32::from(score.monetary)),
-            next_change_time: next_change.map(convert::timestamp),
-        });
+        let scores = scores(&self.models.last_read(tenant.id), tenant, record, as_of);
+        let next_change = convert::sent_instant(scores.next_change_time.as_ref());
+        record.scores = Some(scores);
         next_change
+    }
+
+    fn transition(
+        &self,
+        before: &CustomerRecord,
+        after: &CustomerRecord,
+        valid_at: Instant,
+        cause: Cause,
+    ) -> Option<Change> {
+        let customer = CustomerId::try_from(after.customer_id).ok()?;
+        let (scores, told) = difference(before.scores.as_ref()?, after.scores.as_ref()?)?;
+        // A window that ends upstream arrives like an event.
+        let due = match (cause, &before.features, &after.features) {
+            (Cause::Upstream, Some(before), Some(after)) => by_time(before, after),
+            _ => None,
+        };
+        let cause = changes::cause(if due.is_some() { Cause::Time } else { cause });
+        Some(Change { customer, valid_at: due.unwrap_or(valid_at), cause, before: scores, after: told })
+    }
+
+    async fn remember(
+        &self,
+        transaction: &Transaction,
+        tenant: &Tenant,
+        seq: i64,
+        transitions: Vec<Change>,
+        removed: &[Removed],
+    ) -> Result<(), StoreError> {
+        changes::append(transaction, tenant.id, seq, &transitions).await?;
+        changes::erase(transaction, tenant.id, removed).await
+    }
+
+    async fn go_through(&self, runtime: &Runtime, tenant: &Tenant, step: &mut Step<'_>) -> Result<bool, WorkError> {
+        rescoring::step(self, runtime, tenant, step).await
     }
 
     async fn upstream(&self, tenant: &Tenant, cursor: String) -> Result<Streaming<WatchRecordsResponse>, Status> {

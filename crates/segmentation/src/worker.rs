@@ -54,7 +54,7 @@ async fn load(runtime: &Runtime, tenant: &Tenant, as_of: Instant) -> Result<Popu
     population.begin_at(as_of);
     let mut after = 0;
     loop {
-        let page = records::scan(&runtime.database, tenant.id, after, SCAN_RECORDS).await?;
+        let page = records::scan(runtime.database.reader(), tenant.id, after, SCAN_RECORDS).await?;
         let Some(last) = page.last() else { break };
         after = last.customer.0;
         population.reserve(after).map_err(|error| refused(&error))?;

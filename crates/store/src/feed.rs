@@ -179,7 +179,7 @@ pub async fn begin(database: &Database, tenant: TenantId, feed: &str) -> Result<
 pub async fn read(database: &Database, tenant: TenantId, feed: &str, cursor: Cursor) -> Result<Page> {
     match cursor {
         Cursor::Snapshot { from, after } => {
-            let records = records::scan(database, tenant, after, PAGE_CUSTOMERS).await?;
+            let records = records::scan(database.reader(), tenant, after, PAGE_CUSTOMERS).await?;
             let cursor = match records.last() {
                 Some(last) => Cursor::Snapshot { from, after: last.customer.0 },
                 None => Cursor::Tail(from),

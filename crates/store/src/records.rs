@@ -96,15 +96,30 @@ pub async fn get(database: &Database, tenant: TenantId, customer: CustomerId) ->
 }
 
 /// Up to `limit` records behind `after`, in the order of customers.
-pub async fn scan(database: &Database, tenant: TenantId, after: u32, limit: u64) -> Result<Vec<Record>> {
+pub async fn scan(
+    connection: &impl ConnectionTrait,
+    tenant: TenantId,
+    after: u32,
+    limit: u64,
+) -> Result<Vec<Record>> {
     let rows = customer_record::Entity::find()
         .filter(customer_record::Column::TenantId.eq(tenant.0))
         .filter(customer_record::Column::CustomerId.gt(i64::from(after)))
         .order_by_asc(customer_record::Column::CustomerId)
         .limit(limit)
-        .all(database.reader())
+        .all(connection)
         .await?;
     Ok(rows.into_iter().filter_map(from_row).collect())
+}
+
+/// The number of the last customer of whom there is a record, be it that the customer is no more. 0: there is none.
+pub async fn last(connection: &impl ConnectionTrait, tenant: TenantId) -> Result<i64> {
+    let last = customer_record::Entity::find()
+        .filter(customer_record::Column::TenantId.eq(tenant.0))
+        .order_by_desc(customer_record::Column::CustomerId)
+        .one(connection)
+        .await?;
+    Ok(last.map_or(0, |row| row.customer_id))
 }
 
 /// Up to `limit` records that time alone changes at `now` or before.

@@ -44,7 +44,7 @@ async fn a_record_comes_back_as_it_was_written(store: TestStore) {
         let read = records::get(&store.database, TENANT, expected.customer).await.unwrap();
         assert_eq!(read.as_ref(), Some(expected));
     }
-    assert_eq!(records::scan(&store.database, TENANT, 0, 10).await.unwrap(), records);
+    assert_eq!(records::scan(store.database.reader(), TENANT, 0, 10).await.unwrap(), records);
     assert_eq!(records::get(&store.database, TENANT, CustomerId(4)).await.unwrap(), None);
 }
 
@@ -54,7 +54,7 @@ async fn a_record_that_is_written_again_is_replaced_as_a_whole(store: TestStore)
     write(&store.database, vec![replaced.clone(), record(3, 9, b"new")]).await;
     write(&store.database, vec![]).await;
     let expected = [replaced, due_at(2, 5), record(3, 9, b"new")];
-    assert_eq!(records::scan(&store.database, TENANT, 0, 10).await.unwrap(), expected);
+    assert_eq!(records::scan(store.database.reader(), TENANT, 0, 10).await.unwrap(), expected);
 }
 
 async fn the_records_asked_for_come_in_the_order_of_customers_without_those_that_are_not_there(store: TestStore) {
@@ -85,7 +85,7 @@ async fn a_scan_goes_on_behind_a_customer_and_takes_no_more_than_its_limit(store
         (u32::MAX, 10, &[]),
     ];
     for (after, limit, expected) in table {
-        let found = records::scan(&store.database, TENANT, after, limit).await.unwrap();
+        let found = records::scan(store.database.reader(), TENANT, after, limit).await.unwrap();
         assert_eq!(customers(&found), expected, "behind {after}, at most {limit}");
     }
 }

@@ -57,7 +57,7 @@ async fn assert_own(database: &Database, tenant: TenantId) {
     let (own, keys) = (expected(tenant), [1, 2, 3].map(CustomerId));
     assert_eq!(records::load(reader, tenant, &keys).await.unwrap(), own);
     assert_eq!(records::get(database, tenant, CustomerId(1)).await.unwrap().as_ref(), own.first());
-    assert_eq!(records::scan(database, tenant, 0, 10).await.unwrap(), own);
+    assert_eq!(records::scan(database.reader(), tenant, 0, 10).await.unwrap(), own);
     assert_eq!(records::due(reader, tenant, now, 10).await.unwrap().len(), own.len());
     assert_eq!(records::count(database, tenant).await.unwrap(), 2);
     assert_eq!(feed::head(reader, tenant, FEED).await.unwrap(), commits(tenant));

@@ -1,6 +1,7 @@
 //! Features.
 
-use crate::store::merges;
+use crate::defined_traits::DefinedTrait;
+use crate::store::{merges, retention};
 use crate::{FACTS, FEATURES, Service, worker};
 use quintile_chain::progress::Watermark;
 use quintile_chain::{feed, store_error};
@@ -8,7 +9,7 @@ use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::time::Instant;
 use quintile_proto::ingestion::feature_service_server::FeatureService;
 use quintile_proto::ingestion::{CustomerFeatures, GetFeaturesRequest, WatchFeaturesRequest};
-use quintile_proto::types::{CustomerRecord, WatchRecordsResponse};
+use quintile_proto::types::{CustomerRecord, ErrorReason, WatchRecordsResponse};
 use quintile_rpc::policy::Tenant;
 use quintile_rpc::{Answer, AnswerStream, ApiError, Caller, convert};
 use quintile_store::{StoreError, feed as facts_feed, records};
@@ -16,6 +17,9 @@ use tonic::{Request, Response, Status};
 
 /// The part of a customer that is read here.
 const PART: &str = "features";
+
+/// The longest window and the one before it, in days.
+const LONGEST_WINDOWS: i32 = 2 * 365;
 
 /// The handlers.
 pub struct FeatureReads {
@@ -42,7 +46,32 @@ impl FeatureReads {
 }
 
 impl FeatureReads {
-    /// The record computed now, of a customer or of the one that it was merged into.
+    /// The past instant that a request asks for, if facts tell of it.
+    async fn past(
+        &self,
+        tenant: &Tenant,
+        as_of: Option<&prost_types::Timestamp>,
+        now: Instant,
+    ) -> Result<Option<Instant>, ApiError> {
+        if as_of.is_none() {
+            return Ok(None);
+        }
+        let past = convert::instant(as_of).map_err(|error| ApiError::invalid_time("as_of", error))?;
+        let refused = |problem| ApiError::failed_precondition(ErrorReason::FailedPrecondition, problem);
+        if past > now {
+            return Err(refused("as_of has not come yet"));
+        }
+        let kept = retention::get(self.service.runtime.database.reader(), tenant.id).await;
+        let kept = kept.map_err(|error| store_error(&error))?;
+        let traits = self.service.traits.of(tenant).await.map_err(|error| store_error(&error))?;
+        let days = traits.iter().map(DefinedTrait::window_days).fold(LONGEST_WINDOWS, i32::max);
+        if !kept.horizons.reach(past, days, &tenant.zone) {
+            return Err(refused("facts from before as_of are not kept any more"));
+        }
+        Ok(Some(past))
+    }
+
+    /// The record computed at an instant, of a customer or of the one that it was merged into.
     async fn computed(
         &self,
         tenant: &Tenant,
@@ -73,12 +102,16 @@ impl FeatureService for FeatureReads {
         let (runtime, tenant) = (&self.service.runtime, caller.tenant());
         let watermark = runtime.progress.of(tenant.id).watermark();
         let now = runtime.business.now();
-        let stored = self.stored(tenant.id, customer, watermark, now).await.map_err(|error| store_error(&error))?;
+        let past = self.past(tenant, request.get_ref().as_of.as_ref(), now).await?;
+        let stored = match past {
+            Some(_) => None,
+            None => self.stored(tenant.id, customer, watermark, now).await.map_err(|error| store_error(&error))?,
+        };
         let record = if let Some(record) = stored {
             record
         } else {
-            let computed = self.computed(tenant, customer, now).await.map_err(|error| store_error(&error))?;
-            computed.ok_or_else(ApiError::not_found)?
+            let computed = self.computed(tenant, customer, past.unwrap_or(now)).await;
+            computed.map_err(|error| store_error(&error))?.ok_or_else(ApiError::not_found)?
         };
         let customer = CustomerId::try_from(record.customer_id).map_err(|_| ApiError::not_found())?;
         let name = customer.part_name(PART);

@@ -50,7 +50,7 @@ impl StageService for Stages {
         let mut counts = [0_i64; Stage::ALL.len() + 1];
         let mut after = 0;
         loop {
-            let page = records::scan(&self.runtime.database, tenant.id, after, SCAN_RECORDS)
+            let page = records::scan(self.runtime.database.reader(), tenant.id, after, SCAN_RECORDS)
                 .await
                 .map_err(|error| store_error(&error))?;
             let Some(last) = page.last() else { break };
@@ -82,7 +82,7 @@ impl StageService for Stages {
         let after = page::begin_behind(sealer, tenant.id, LIST_RECORDS, &request.get_ref().page_token)?;
         let after = u32::try_from(after).map_err(|_| ApiError::invalid_token("page_token"))?;
         let watermark = self.runtime.progress.of(tenant.id).watermark();
-        let rows = records::scan(&self.runtime.database, tenant.id, after, size).await;
+        let rows = records::scan(self.runtime.database.reader(), tenant.id, after, size).await;
         let rows = rows.map_err(|error| store_error(&error))?;
         let (full, last) = (rows.len() as u64 == size, rows.last().map(|row| row.customer.as_i64()));
         let next_page_token = page::next_behind(sealer, tenant.id, LIST_RECORDS, full, last);

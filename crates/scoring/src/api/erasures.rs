@@ -1,11 +1,10 @@
 //! Receipts for customers who were erased.
 
-use crate::SERVICE;
+use crate::store::changes;
 use crate::worker::ScoreLink;
-use quintile_chain::context::Runtime;
+use crate::{SERVICE, Service};
 use quintile_chain::derive::Link;
-use quintile_chain::erasure;
-use quintile_domain::clock::MachineClock;
+use quintile_chain::{erasure, store_error};
 use quintile_proto::scoring::GetErasureReceiptRequest;
 use quintile_proto::scoring::erasure_service_server::ErasureService;
 use quintile_proto::types::ErasureReceipt;
@@ -14,8 +13,7 @@ use tonic::Request;
 
 /// The handlers.
 pub struct Erasures {
-    pub runtime: Runtime,
-    pub clock: MachineClock,
+    pub service: Service,
 }
 
 #[tonic::async_trait]
@@ -24,10 +22,13 @@ impl ErasureService for Erasures {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
         let customer = erasure::check_request(&request.name, request.facts_position)?;
-        let (tenant, position) = (caller.tenant().id, request.facts_position);
-        // The record is all that is kept of a customer here.
-        let left = erasure::records_left(&self.runtime, tenant, ScoreLink::FEED, customer, position).await?;
-        let receipt = erasure::receipt(SERVICE, &self.runtime.database, &self.clock, left).await?;
+        let (tenant, runtime) = (caller.tenant().id, &self.service.runtime);
+        // The record, and the history of its scores.
+        let records =
+            erasure::records_left(runtime, tenant, ScoreLink::FEED, customer, request.facts_position).await?;
+        let changes = changes::count(runtime.database.reader(), tenant, customer).await;
+        let left = records + changes.map_err(|error| store_error(&error))? as i64;
+        let receipt = erasure::receipt(SERVICE, &runtime.database, &self.service.clock, left).await?;
         Ok(caller.respond(receipt))
     }
 }

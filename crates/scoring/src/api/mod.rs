@@ -1,26 +1,36 @@
 //! The RPCs of scoring: one file per resource.
 
 mod erasures;
+mod explanations;
+mod previews;
+mod publishing;
 mod score_models;
 mod scores;
+mod versions;
 
-use crate::store::models::Models;
-use crate::worker::ScoreLink;
-use quintile_chain::context::Runtime;
-use quintile_domain::clock::MachineClock;
+use crate::Service;
+use crate::models::Definition;
+use crate::models::feature::Feature;
+use quintile_chain::operations::LongWork;
+use quintile_domain::masking::Sensitivity;
+use quintile_proto::ingestion::GetTraitRequest;
+use quintile_proto::ingestion::trait_service_client::TraitServiceClient;
+use quintile_proto::longrunning::operations_server::{self, OperationsServer};
 use quintile_proto::scoring::erasure_service_server::{self, ErasureServiceServer};
 use quintile_proto::scoring::score_model_service_server::{self, ScoreModelServiceServer};
 use quintile_proto::scoring::score_service_server::{self, ScoreServiceServer};
-use std::sync::Arc;
+use quintile_rpc::client::upstream_error;
+use quintile_rpc::{ApiError, Caller};
+use tonic::Code;
 use tonic::service::Routes;
 
 /// The services of this server.
-pub fn routes(runtime: &Runtime, link: &Arc<ScoreLink>, models: &Models, clock: &MachineClock) -> Routes {
-    let erasures = erasures::Erasures { runtime: runtime.clone(), clock: clock.clone() };
+pub fn routes(service: &Service) -> Routes {
     Routes::default()
-        .add_service(ErasureServiceServer::new(erasures))
-        .add_service(ScoreServiceServer::new(scores::Scores { runtime: runtime.clone(), link: link.clone() }))
-        .add_service(ScoreModelServiceServer::new(score_models::ScoreModels { models: models.clone() }))
+        .add_service(ErasureServiceServer::new(erasures::Erasures { service: service.clone() }))
+        .add_service(ScoreServiceServer::new(scores::Scores { service: service.clone() }))
+        .add_service(ScoreModelServiceServer::new(score_models::ScoreModels { service: service.clone() }))
+        .add_service(OperationsServer::new(LongWork { runtime: service.runtime.clone() }))
 }
 
 /// Their names, for health.
@@ -29,5 +39,33 @@ pub fn names() -> Vec<&'static str> {
         score_service_server::SERVICE_NAME,
         score_model_service_server::SERVICE_NAME,
         erasure_service_server::SERVICE_NAME,
+        operations_server::SERVICE_NAME,
     ]
+}
+
+/// Whether a caller reads a feature in clear. What a trait reads is ingestion's to say: `None` where it has no such trait.
+async fn reads(service: &Service, caller: &Caller, feature: &Feature) -> Result<Option<bool>, ApiError> {
+    let Feature::Trait(_) = feature else { return Ok(Some(caller.reads_in_clear(feature.sensitivity()))) };
+    let unavailable = |status| upstream_error(&status);
+    let request = GetTraitRequest { name: feature.name() };
+    let request = service.credentials.request_for(caller, request).await.map_err(unavailable)?;
+    match TraitServiceClient::new(service.ingestion.clone()).get_trait(request).await {
+        Ok(found) => {
+            let number = found.into_inner().sensitivity;
+            let class = Sensitivity::ALL.into_iter().find(|class| *class as i32 == number);
+            Ok(Some(caller.reads_in_clear(class.unwrap_or(feature.sensitivity()))))
+        }
+        Err(status) if status.code() == Code::NotFound => Ok(None),
+        Err(status) => Err(unavailable(status)),
+    }
+}
+
+/// PERMISSION_DENIED where a definition reads what the caller does not read in clear. A trait that is no more is read by nobody.
+async fn check_rights(service: &Service, caller: &Caller, definition: &Definition) -> Result<(), ApiError> {
+    for dimension in &definition.dimensions {
+        if reads(service, caller, &dimension.feature).await? == Some(false) {
+            return Err(ApiError::field_denied(&dimension.feature.name()));
+        }
+    }
+    Ok(())
 }

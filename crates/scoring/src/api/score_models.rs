@@ -1,57 +1,173 @@
-//! Score models.
+//! Score models, by their RPCs: what there is, and where the rest is done.
 
-use crate::rfm::Dimension as RfmDimension;
-use crate::store::models::{Models, PublishedModel};
-use crate::worker::RFM;
+use super::{previews, publishing, versions};
+use crate::Service;
+use crate::encoding;
+use crate::models::presets::PRESETS;
+use crate::store::models::{self, Version};
+use quintile_chain::operations::message as operation_message;
 use quintile_chain::store_error;
+use quintile_domain::names::resource_id;
+use quintile_proto::longrunning::Operation;
 use quintile_proto::scoring::score_model_service_server::ScoreModelService;
 use quintile_proto::scoring::{
-    Dimension, Direction, GetScoreModelRequest, ListScoreModelsRequest, ListScoreModelsResponse, ScoreModel,
+    CreateScoreModelVersionRequest, DeleteScoreModelVersionRequest, DeleteScoreModelVersionResponse,
+    GetScoreModelRequest, GetScoreModelVersionRequest, ListScoreModelPresetsRequest, ListScoreModelPresetsResponse,
+    ListScoreModelVersionsRequest, ListScoreModelVersionsResponse, ListScoreModelsRequest, ListScoreModelsResponse,
+    PreviewScoreModelVersionRequest, PreviewScoreModelVersionResponse, PublishScoreModelVersionRequest,
+    RefitScoreModelRequest, RetireScoreModelRequest, ScoreModel, ScoreModelPreset, ScoreModelVersion,
 };
-use quintile_rpc::{Answer, ApiError, Caller, convert};
-use tonic::Request;
+use quintile_rpc::{Answer, AnswerStream, ApiError, Caller};
+use tonic::{Request, Response, Status};
 
 /// The handlers.
 pub struct ScoreModels {
-    pub models: Models,
+    pub service: Service,
+}
+
+/// The model of `scoreModels/{model}`.
+pub fn model_in<'a>(field: &str, name: &'a str) -> Result<&'a str, ApiError> {
+    let model = name.strip_prefix("scoreModels/").filter(|model| resource_id(model).is_ok());
+    model.ok_or_else(|| ApiError::invalid_field(field, "must be scoreModels/{model}"))
+}
+
+/// The model and the number of `scoreModels/{model}/versions/{number}`.
+pub fn version_in<'a>(field: &str, name: &'a str) -> Result<(&'a str, i64), ApiError> {
+    let parts = name.strip_prefix("scoreModels/").and_then(|rest| rest.split_once("/versions/"));
+    let parts = parts.filter(|(model, _)| resource_id(model).is_ok());
+    // One spelling alone: no sign, no zero in front.
+    let parsed = parts.and_then(|(model, digits)| {
+        let number = digits.parse().ok().filter(|number: &i64| *number > 0 && number.to_string() == digits)?;
+        Some((model, number))
+    });
+    parsed.ok_or_else(|| ApiError::invalid_field(field, "must be scoreModels/{model}/versions/{number}"))
+}
+
+/// A version as a caller sees it. Cut-offs that were found from what others have are as sensitive as that.
+pub fn message(caller: &Caller, version: &Version) -> ScoreModelVersion {
+    let mut message = version.message(caller.tenant());
+    for (dimension, sent) in version.definition.dimensions.iter().zip(&mut message.dimensions) {
+        if dimension.is_found_from_others() && !caller.reads_in_clear(dimension.feature.sensitivity()) {
+            sent.cut_offs.clear();
+        }
+    }
+    message
+}
+
+impl ScoreModels {
+    async fn models(&self, caller: &Caller) -> Result<Vec<ScoreModel>, ApiError> {
+        let tenant = caller.tenant();
+        let database = &self.service.runtime.database;
+        let read = async {
+            // The model that ships is there before anybody asks for it.
+            self.service.models.of(tenant).await?;
+            models::all(database.reader(), tenant.id).await
+        };
+        let all = read.await.map_err(|error| store_error(&error))?;
+        let models = all.into_iter().map(|(model, published, latest_version)| ScoreModel {
+            name: format!("scoreModels/{model}"),
+            published: published.map(|published| message(caller, &published)),
+            latest_version,
+        });
+        Ok(models.collect())
+    }
 }
 
 #[tonic::async_trait]
 impl ScoreModelService for ScoreModels {
+    type PreviewScoreModelVersionStream = AnswerStream<PreviewScoreModelVersionResponse>;
+
     async fn get_score_model(&self, request: Request<GetScoreModelRequest>) -> Answer<ScoreModel> {
         let caller = Caller::of(&request)?;
         let name = &request.get_ref().name;
-        let model = name.strip_prefix("scoreModels/").filter(|model| !model.is_empty());
-        let model = model.ok_or_else(|| ApiError::invalid_field("name", "must be scoreModels/{model}"))?;
-        if model != RFM {
-            return Err(ApiError::not_found().into());
-        }
-        let published = self.models.published(caller.tenant()).await.map_err(|error| store_error(&error))?;
-        Ok(caller.respond(message(&published)))
+        model_in("name", name)?;
+        let models = self.models(&caller).await?;
+        let found = models.into_iter().find(|model| model.name == *name).ok_or_else(ApiError::not_found)?;
+        Ok(caller.respond(found))
     }
 
     async fn list_score_models(&self, request: Request<ListScoreModelsRequest>) -> Answer<ListScoreModelsResponse> {
         let caller = Caller::of(&request)?;
-        let published = self.models.published(caller.tenant()).await.map_err(|error| store_error(&error))?;
-        Ok(caller.respond(ListScoreModelsResponse { score_models: vec![message(&published)] }))
+        let score_models = self.models(&caller).await?;
+        Ok(caller.respond(ListScoreModelsResponse { score_models }))
     }
-}
 
-fn message(published: &PublishedModel) -> ScoreModel {
-    let dimension = |dimension: RfmDimension, feature: &str, direction: Direction| Dimension {
-        name: dimension.name().to_owned(),
-        feature: feature.to_owned(),
-        direction: direction.into(),
-        cut_offs: published.model.cut_offs(dimension).to_vec(),
-    };
-    ScoreModel {
-        name: format!("scoreModels/{RFM}"),
-        version: published.model.version(),
-        dimensions: vec![
-            dimension(RfmDimension::Recency, "days_since(last_order_at)", Direction::LowerIsBetter),
-            dimension(RfmDimension::Frequency, "orders", Direction::HigherIsBetter),
-            dimension(RfmDimension::Monetary, "revenue", Direction::HigherIsBetter),
-        ],
-        publish_time: Some(convert::timestamp(published.published_at)),
+    async fn list_score_model_presets(
+        &self,
+        request: Request<ListScoreModelPresetsRequest>,
+    ) -> Answer<ListScoreModelPresetsResponse> {
+        let caller = Caller::of(&request)?;
+        let currency = caller.tenant().currency;
+        let presets = PRESETS.iter().map(|preset| ScoreModelPreset {
+            preset_id: preset.id.to_owned(),
+            model_id: preset.model.to_owned(),
+            version: Some(encoding::message(&(preset.definition)(currency.minor_digits()), currency)),
+        });
+        Ok(caller.respond(ListScoreModelPresetsResponse { presets: presets.collect() }))
+    }
+
+    async fn create_score_model_version(
+        &self,
+        request: Request<CreateScoreModelVersionRequest>,
+    ) -> Answer<ScoreModelVersion> {
+        let caller = Caller::of(&request)?;
+        let version = versions::create(&self.service, &caller, request.into_inner()).await?;
+        Ok(caller.respond(message(&caller, &version)))
+    }
+
+    async fn get_score_model_version(
+        &self,
+        request: Request<GetScoreModelVersionRequest>,
+    ) -> Answer<ScoreModelVersion> {
+        let caller = Caller::of(&request)?;
+        let version = versions::get(&self.service, &caller, &request.get_ref().name).await?;
+        Ok(caller.respond(message(&caller, &version)))
+    }
+
+    async fn list_score_model_versions(
+        &self,
+        request: Request<ListScoreModelVersionsRequest>,
+    ) -> Answer<ListScoreModelVersionsResponse> {
+        let caller = Caller::of(&request)?;
+        let listed = versions::list(&self.service, &caller, request.get_ref()).await?;
+        Ok(caller.respond(listed))
+    }
+
+    async fn delete_score_model_version(
+        &self,
+        request: Request<DeleteScoreModelVersionRequest>,
+    ) -> Answer<DeleteScoreModelVersionResponse> {
+        let caller = Caller::of(&request)?;
+        versions::delete(&self.service, &caller, request.get_ref()).await?;
+        Ok(caller.respond(DeleteScoreModelVersionResponse {}))
+    }
+
+    async fn refit_score_model(&self, request: Request<RefitScoreModelRequest>) -> Answer<ScoreModelVersion> {
+        let caller = Caller::of(&request)?;
+        let version = versions::refit(&self.service, &caller, request.get_ref()).await?;
+        Ok(caller.respond(message(&caller, &version)))
+    }
+
+    async fn preview_score_model_version(
+        &self,
+        request: Request<PreviewScoreModelVersionRequest>,
+    ) -> Result<Response<Self::PreviewScoreModelVersionStream>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(previews::preview(self.service.clone(), caller, request.into_inner()).await?))
+    }
+
+    async fn publish_score_model_version(
+        &self,
+        request: Request<PublishScoreModelVersionRequest>,
+    ) -> Answer<Operation> {
+        let caller = Caller::of(&request)?;
+        let operation = publishing::publish(&self.service, &caller, request.get_ref()).await?;
+        Ok(caller.respond(operation_message(&operation)))
+    }
+
+    async fn retire_score_model(&self, request: Request<RetireScoreModelRequest>) -> Answer<Operation> {
+        let caller = Caller::of(&request)?;
+        let operation = publishing::retire(&self.service, &caller, request.get_ref()).await?;
+        Ok(caller.respond(operation_message(&operation)))
     }
 }

@@ -1,37 +1,43 @@
-//! Scores.
+//! Scores: read, explained, and how they changed.
 
-use crate::rfm::explain::DimensionReason;
-use crate::worker::{ScoreLink, rfm_input, version_name};
-use quintile_chain::context::Runtime;
+use super::explanations;
+use crate::Service;
+use crate::store::changes::{self, Change, Position};
+use crate::worker::ScoreLink;
 use quintile_chain::derive::{self, Current, Link};
-use quintile_chain::feed;
+use quintile_chain::{feed, page, store_error};
 use quintile_proto::scoring::score_service_server::ScoreService;
 use quintile_proto::scoring::{
-    BatchGetScoresRequest, BatchGetScoresResponse, DimensionExplanation, ExplainScoreRequest, GetScoreRequest, Score,
-    ScoreExplanation, WatchScoresRequest,
+    BatchGetScoresRequest, BatchGetScoresResponse, ExplainScoreRequest, GetScoreRequest, ListScoreChangesRequest,
+    ListScoreChangesResponse, Score, ScoreChange, ScoreExplanation, WatchScoresRequest,
 };
 use quintile_proto::types::WatchRecordsResponse;
 use quintile_rpc::{Answer, AnswerStream, ApiError, Caller, convert};
-use std::sync::Arc;
 use tonic::{Code, Request, Response, Status};
 
 /// The part of a customer that is scored.
-const PART: &str = "score";
+pub const PART: &str = "score";
 /// The most names of one batch.
 const MAX_BATCH: usize = 1_000;
 
 /// The handlers.
 pub struct Scores {
-    pub runtime: Runtime,
-    pub link: Arc<ScoreLink>,
+    pub service: Service,
 }
 
 impl Scores {
     async fn score(&self, caller: &Caller, field: &str, name: &str) -> Result<(Score, Current), ApiError> {
         let customer = convert::customer(field, name, Some(PART))?;
-        let mut current = derive::current(&self.runtime, self.link.as_ref(), caller, customer).await?;
+        let Service { runtime, link, .. } = &self.service;
+        let mut current = derive::current(runtime, link.as_ref(), caller, customer).await?;
         let values = current.record.scores.take();
         Ok((Score { name: name.to_owned(), values, watermark: Some(current.watermark.to_message()) }, current))
+    }
+
+    /// What scores now is what was published.
+    async fn refresh(&self, caller: &Caller) -> Result<(), ApiError> {
+        self.service.models.recent(caller.tenant()).await.map_err(|error| store_error(&error))?;
+        Ok(())
     }
 }
 
@@ -41,6 +47,7 @@ impl ScoreService for Scores {
 
     async fn get_score(&self, request: Request<GetScoreRequest>) -> Answer<Score> {
         let caller = Caller::of(&request)?;
+        self.refresh(&caller).await?;
         let (score, current) = self.score(&caller, "name", &request.get_ref().name).await?;
         Ok(current.view.respond(score))
     }
@@ -51,6 +58,7 @@ impl ScoreService for Scores {
         if names.is_empty() || names.len() > MAX_BATCH {
             return Err(ApiError::invalid_field("names", format!("must have 1 to {MAX_BATCH} names")).into());
         }
+        self.refresh(&caller).await?;
         let (mut scores, mut reached) = (Vec::with_capacity(names.len()), Vec::with_capacity(names.len()));
         for (index, name) in names.iter().enumerate() {
             match self.score(&caller, &format!("names[{index}]"), name).await {
@@ -67,22 +75,39 @@ impl ScoreService for Scores {
 
     async fn explain_score(&self, request: Request<ExplainScoreRequest>) -> Answer<ScoreExplanation> {
         let caller = Caller::of(&request)?;
-        let name = request.get_ref().name.clone();
-        let customer = convert::customer("name", &name, Some(PART))?;
-        let Current { record, view, .. } =
-            derive::current(&self.runtime, self.link.as_ref(), &caller, customer).await?;
-        let tenant = caller.tenant();
-        let (model, input, as_of) = (self.link.model(tenant), rfm_input(tenant, &record), self.runtime.business.now());
-        let units = ["days".to_owned(), "orders".to_owned(), format!("{} minor", tenant.currency.code())];
-        let reasons = model.explain(&input, as_of, &tenant.zone);
-        let dimensions = reasons.into_iter().zip(units).map(|(reason, unit)| explanation(reason, unit)).collect();
-        Ok(view.respond(ScoreExplanation {
-            name,
-            model_version: version_name(&model),
-            as_of: Some(convert::timestamp(as_of)),
-            dimensions,
-            next_change_time: model.next_change(&input, as_of, &tenant.zone).map(convert::timestamp),
-        }))
+        self.refresh(&caller).await?;
+        let (explanation, view) = explanations::explain(&self.service, &caller, request.into_inner()).await?;
+        Ok(view.respond(explanation))
+    }
+
+    async fn list_score_changes(&self, request: Request<ListScoreChangesRequest>) -> Answer<ListScoreChangesResponse> {
+        let caller = Caller::of(&request)?;
+        let request = request.into_inner();
+        let customer = convert::customer("parent", &request.parent, Some(PART))?;
+        let Service { runtime, link, .. } = &self.service;
+        let tenant = caller.tenant().id;
+        let size = convert::page_size(request.page_size, 100, 1_000)?;
+        let query = format!("ListScoreChanges {customer}");
+        let decode = |bytes: Vec<u8>| {
+            let (seq, place) = bytes.split_at_checked(8)?;
+            let number = |bytes: &[u8]| bytes.try_into().map(i64::from_be_bytes).ok();
+            Some((number(seq)?, number(place)?))
+        };
+        let newest: Position = (i64::MAX, i64::MAX);
+        let before = page::begin(&runtime.sealer, tenant, &query, &request.page_token, newest, decode)?;
+        // Whom the caller does not reach is not there.
+        let Current { view, .. } = derive::current(runtime, link.as_ref(), &caller, customer).await?;
+        let read = changes::page(runtime.database.reader(), tenant, customer, before, size).await;
+        let read = read.map_err(|error| store_error(&error))?;
+        let next_page_token = match read.last() {
+            Some(((seq, place), _)) if read.len() as u64 == size => {
+                let place = [seq.to_be_bytes(), place.to_be_bytes()].concat();
+                runtime.sealer.seal(tenant, query.as_bytes(), &place)
+            }
+            _ => String::new(),
+        };
+        let changes = read.into_iter().map(|(_, change)| change_message(&request.parent, change)).collect();
+        Ok(view.respond(ListScoreChangesResponse { changes, next_page_token }))
     }
 
     async fn watch_scores(
@@ -91,19 +116,16 @@ impl ScoreService for Scores {
     ) -> Result<Response<Self::WatchScoresStream>, Status> {
         let caller = Caller::of(&request)?;
         let cursor = &request.get_ref().cursor;
-        Ok(Response::new(feed::watch(self.runtime.clone(), ScoreLink::FEED, caller, cursor).await?))
+        Ok(Response::new(feed::watch(self.service.runtime.clone(), ScoreLink::FEED, caller, cursor).await?))
     }
 }
 
-fn explanation(reason: DimensionReason, unit: String) -> DimensionExplanation {
-    DimensionExplanation {
-        dimension: reason.name.to_owned(),
-        score: i32::from(reason.score),
-        input: reason.input,
-        unit,
-        cut_offs: reason.cut_offs.to_vec(),
-        to_next_better: reason.to_next_better,
-        to_next_worse: reason.to_next_worse,
-        reason: reason.reason,
+fn change_message(name: &str, change: Change) -> ScoreChange {
+    ScoreChange {
+        name: name.to_owned(),
+        valid_at: Some(convert::timestamp(change.valid_at)),
+        cause: change.cause.into(),
+        before: Some(change.before),
+        after: Some(change.after),
     }
 }

@@ -8,7 +8,7 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(M0001Chain), Box::new(M0002ScoreModels), Box::new(M0003Bulk)]
+        vec![Box::new(M0001Chain), Box::new(M0002ScoreModels), Box::new(M0003Bulk), Box::new(M0004Models)]
     }
 }
 
@@ -27,6 +27,7 @@ impl MigrationTrait for M0001Chain {
     }
 }
 
+/// Makes the table of the first versions, which held RFM alone. Nothing reads it any more; it goes when no process of such a version runs.
 struct M0002ScoreModels;
 
 impl MigrationName for M0002ScoreModels {
@@ -78,5 +79,84 @@ impl MigrationName for M0003Bulk {
 impl MigrationTrait for M0003Bulk {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         quintile_store::migration::tell_bulk_from_live(manager).await
+    }
+}
+
+/// Models of any dimensions, what their scores were, and the operations that bring them to customers.
+struct M0004Models;
+
+impl MigrationName for M0004Models {
+    fn name(&self) -> &'static str {
+        "m0004_models"
+    }
+}
+
+#[derive(DeriveIden)]
+enum ScoreModel {
+    Table,
+    TenantId,
+    Model,
+    Version,
+    State,
+    Body,
+    CreatedAt,
+    PublishedAt,
+    RetiredAt,
+    Revision,
+    Changed,
+}
+
+#[derive(DeriveIden)]
+enum ScoreChange {
+    Table,
+    TenantId,
+    CustomerId,
+    Seq,
+    Place,
+    ValidAt,
+    Cause,
+    BodyBefore,
+    BodyAfter,
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for M0004Models {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let models = Table::create()
+            .table(ScoreModel::Table)
+            .col(ColumnDef::new(ScoreModel::TenantId).integer().not_null())
+            .col(ColumnDef::new(ScoreModel::Model).text().not_null())
+            .col(ColumnDef::new(ScoreModel::Version).big_integer().not_null())
+            .col(ColumnDef::new(ScoreModel::State).integer().not_null())
+            .col(ColumnDef::new(ScoreModel::Body).binary().not_null())
+            .col(ColumnDef::new(ScoreModel::CreatedAt).big_integer().not_null())
+            .col(ColumnDef::new(ScoreModel::PublishedAt).big_integer())
+            .col(ColumnDef::new(ScoreModel::RetiredAt).big_integer())
+            .col(ColumnDef::new(ScoreModel::Revision).big_integer().not_null())
+            .col(ColumnDef::new(ScoreModel::Changed).big_integer().not_null())
+            .primary_key(Index::create().col(ScoreModel::TenantId).col(ScoreModel::Model).col(ScoreModel::Version))
+            .to_owned();
+        manager.create_table(models).await?;
+        let changes = Table::create()
+            .table(ScoreChange::Table)
+            .col(ColumnDef::new(ScoreChange::TenantId).integer().not_null())
+            .col(ColumnDef::new(ScoreChange::CustomerId).big_integer().not_null())
+            .col(ColumnDef::new(ScoreChange::Seq).big_integer().not_null())
+            .col(ColumnDef::new(ScoreChange::Place).big_integer().not_null())
+            .col(ColumnDef::new(ScoreChange::ValidAt).big_integer().not_null())
+            .col(ColumnDef::new(ScoreChange::Cause).integer().not_null())
+            .col(ColumnDef::new(ScoreChange::BodyBefore).binary().not_null())
+            .col(ColumnDef::new(ScoreChange::BodyAfter).binary().not_null())
+            .primary_key(
+                Index::create()
+                    .col(ScoreChange::TenantId)
+                    .col(ScoreChange::CustomerId)
+                    .col(ScoreChange::Seq)
+                    .col(ScoreChange::Place),
+            )
+            .to_owned();
+        manager.create_table(changes).await?;
+        quintile_store::migration::create_request_table(manager).await?;
+        quintile_store::migration::create_operation_table(manager).await
     }
 }

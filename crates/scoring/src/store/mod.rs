@@ -1,4 +1,5 @@
 //! The tables of scoring.
 
+pub mod changes;
 pub mod migrations;
 pub mod models;

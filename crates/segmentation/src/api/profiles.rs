@@ -79,7 +79,7 @@ impl ProfileService for Profiles {
             customers.get_customer(credentials.request_for(&caller, message).await?).await
         };
         let features = async {
-            let message = GetFeaturesRequest { name: id.part_name("features") };
+            let message = GetFeaturesRequest { name: id.part_name("features"), as_of: None };
             features.get_features(credentials.request_for(&caller, message).await?).await
         };
         let score = async {

@@ -1,0 +1,122 @@
+//! Putting versions in force, and taking models out of it.
+
+use super::check_rights;
+use super::score_models::{model_in, version_in};
+use super::versions::{self, refused};
+use crate::Service;
+use crate::models::cut_offs::{Method, TieRule};
+use crate::models::{Definition, RFM, Scale};
+use crate::rescoring::{self, PUBLISH, RETIRE};
+use crate::store::models::{self, Version};
+use quintile_chain::store_error;
+use quintile_proto::scoring::{PublishScoreModelVersionRequest, RetireScoreModelRequest, ScoreModelState};
+use quintile_rpc::policy::Tenant;
+use quintile_rpc::{ApiError, Caller};
+use quintile_store::operations::{self, Operation};
+use quintile_store::{StoreError, Transaction};
+
+/// The most operations of a tenant that wait.
+const MAX_OPEN: u64 = 200;
+
+/// Puts a draft in force.
+pub async fn publish(
+    service: &Service,
+    caller: &Caller,
+    request: &PublishScoreModelVersionRequest,
+) -> Result<Operation, ApiError> {
+    let (model, number) = version_in("name", &request.name)?;
+    let version = versions::get(service, caller, &request.name).await?;
+    check_rights(service, caller, &version.definition).await?;
+    let tenant = caller.tenant();
+    let (transaction, revision) = begin(service, tenant).await?;
+    let found = models::get(&transaction, tenant.id, model, number).await.map_err(|error| store_error(&error))?;
+    let version = found.ok_or_else(ApiError::not_found)?;
+    if !request.etag.is_empty() && request.etag != version.etag() {
+        return Err(ApiError::stale_etag());
+    }
+    check(&version)?;
+    let published = async {
+        let now = service.clock.now();
+        let in_force = models::published(&transaction, tenant.id).await?;
+        for before in in_force.into_iter().filter(|before| before.model == model) {
+            let retired =
+                Version { state: ScoreModelState::Retired, retired_at: Some(now), revision, ..before };
+            models::write(&transaction, tenant, &retired).await?;
+        }
+        let published = Version { state: ScoreModelState::Published, published_at: Some(now), revision, ..version };
+        models::write(&transaction, tenant, &published).await?;
+        let operation = rescoring::begin(&transaction, tenant, PUBLISH, &published.name(), now).await?;
+        transaction.commit().await?;
+        service.models.of(tenant).await?;
+        Ok(operation)
+    };
+    published.await.map_err(|error: StoreError| store_error(&error))
+}
+
+/// Whether a version can be put in force.
+fn check(version: &Version) -> Result<(), ApiError> {
+    if version.state != ScoreModelState::Draft {
+        return Err(refused("only a draft can be published: make a new version"));
+    }
+    if parts_ties_by_number(&version.definition) {
+        return Err(refused("a version with NTILE is for previews alone: nobody else could be scored by it"));
+    }
+    if !version.definition.is_ready() {
+        return Err(refused("the version's cut-offs have not been found: preview it first"));
+    }
+    Ok(())
+}
+
+fn parts_ties_by_number(definition: &Definition) -> bool {
+    definition.dimensions.iter().any(|dimension| match &dimension.scale {
+        Scale::Numbers(cut_offs) => cut_offs.method == Method::Quantile(TieRule::Ntile),
+        Scale::Texts(_) => false,
+    })
+}
+
+/// Takes a model out of force.
+pub async fn retire(
+    service: &Service,
+    caller: &Caller,
+    request: &RetireScoreModelRequest,
+) -> Result<Operation, ApiError> {
+    let model = model_in("name", &request.name)?;
+    if model == RFM {
+        return Err(refused("rfm can't be retired: labels are made of it"));
+    }
+    versions::in_force(service, caller, model).await?;
+    let tenant = caller.tenant();
+    let (transaction, revision) = begin(service, tenant).await?;
+    let published = models::published(&transaction, tenant.id).await.map_err(|error| store_error(&error))?;
+    let version = published.into_iter().find(|version| version.model == model);
+    let version = version.ok_or_else(|| refused("no version of this model is in force"))?;
+    if !request.etag.is_empty() && request.etag != version.etag() {
+        return Err(ApiError::stale_etag());
+    }
+    let retired = async {
+        let now = service.clock.now();
+        let (state, retired_at) = (ScoreModelState::Retired, Some(now));
+        let retired = Version { state, retired_at, revision, changed: 0, ..version };
+        models::write(&transaction, tenant, &retired).await?;
+        let operation = rescoring::begin(&transaction, tenant, RETIRE, &retired.name(), now).await?;
+        transaction.commit().await?;
+        service.models.of(tenant).await?;
+        Ok(operation)
+    };
+    retired.await.map_err(|error: StoreError| store_error(&error))
+}
+
+/// Begins a change of a tenant's models that asks for a rescoring.
+async fn begin(service: &Service, tenant: &Tenant) -> Result<(Transaction, i64), ApiError> {
+    let begun = async {
+        let transaction = service.runtime.database.begin().await?;
+        let revision = models::begin_change(&transaction, tenant.id).await?;
+        let open = operations::count_open(&transaction, tenant.id).await?;
+        Ok::<_, StoreError>((transaction, revision, open))
+    };
+    let (transaction, revision, open) = begun.await.map_err(|error| store_error(&error))?;
+    if open >= MAX_OPEN {
+        return Err(refused(format!("{MAX_OPEN} operations wait already: try again later")));
+    }
+    Ok((transaction, revision))
+}

@@ -1,0 +1,134 @@
+//! The score models that score a tenant's customers now.
+
+use crate::models::presets::{PRESETS, RETAIL};
+use crate::models::{Definition, RFM};
+use crate::store::models::{self, Version};
+use parking_lot::RwLock;
+use quintile_domain::clock::MachineClock;
+use quintile_domain::ids::TenantId;
+use quintile_proto::scoring::ScoreModelState;
+use quintile_rpc::policy::Tenant;
+use quintile_store::{Database, StoreError};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant as MachineInstant;
+
+/// How long reads go by what was asked last.
+const MOMENT: Duration = Duration::from_millis(250);
+
+/// A published version.
+#[derive(Clone, Debug)]
+pub struct Live {
+    /// The model's id.
+    pub model: String,
+    /// The version's resource name, as records carry it.
+    pub name: String,
+    /// What it defines.
+    pub definition: Definition,
+}
+
+/// The published versions of a tenant.
+#[derive(Clone, Debug, Default)]
+pub struct InForce {
+    /// Of the RFM model. `None`: it has not been read yet, and nobody is scored by it.
+    pub rfm: Option<Arc<Live>>,
+    /// Of the others, by model.
+    pub others: Arc<[Live]>,
+    /// Which change of the tenant's models it holds.
+    revision: i64,
+    /// When that was last asked. `None`: never.
+    asked: Option<MachineInstant>,
+}
+
+/// The models in force of every tenant, as last read.
+#[derive(Clone)]
+pub struct ModelsInForce {
+    database: Database,
+    clock: MachineClock,
+    read: Arc<RwLock<HashMap<TenantId, Arc<InForce>>>>,
+}
+
+impl ModelsInForce {
+    /// The models in a database.
+    pub fn new(database: Database, clock: MachineClock) -> Self {
+        Self { database, clock, read: Arc::default() }
+    }
+
+    /// The models as last read.
+    pub fn last_read(&self, tenant: TenantId) -> Arc<InForce> {
+        self.read.read().get(&tenant).cloned().unwrap_or_default()
+    }
+
+    /// The models as of a moment ago at most: what reads go by, since one replica hears of what another has published only by asking.
+    pub async fn recent(&self, tenant: &Tenant) -> Result<Arc<InForce>, StoreError> {
+        let known = self.last_read(tenant.id);
+        if known.asked.is_some_and(|asked| asked.elapsed() < MOMENT) {
+            return Ok(known);
+        }
+        self.of(tenant).await
+    }
+
+    /// The models as of now. Whether something changed is asked every time; reading definitions anew is what is saved.
+    pub async fn of(&self, tenant: &Tenant) -> Result<Arc<InForce>, StoreError> {
+        let asked = Some(MachineInstant::now());
+        let revision = models::revision(self.database.reader(), tenant.id).await?;
+        let known = self.last_read(tenant.id);
+        if known.revision == revision && known.rfm.is_some() {
+            let known = Arc::new(InForce { asked, ..(*known).clone() });
+            self.keep(tenant.id, known.clone());
+            return Ok(known);
+        }
+        // Read after its number: it is at least as new as that says.
+        let mut published = models::published(self.database.reader(), tenant.id).await?;
+        if !published.iter().any(|version| version.model == RFM) {
+            published = self.publish_preset(tenant).await?;
+        }
+        let (rfm, others): (Vec<_>, Vec<_>) = published.into_iter().map(live).partition(|live| live.model == RFM);
+        let (rfm, others) = (rfm.into_iter().next().map(Arc::new), others.into());
+        Ok(self.keep(tenant.id, Arc::new(InForce { rfm, others, revision, asked })))
+    }
+
+    /// Keeps what was read, unless somebody has read later and been faster. Returns what is kept.
+    fn keep(&self, tenant: TenantId, read: Arc<InForce>) -> Arc<InForce> {
+        let mut all = self.read.write();
+        let latest = all.entry(tenant).or_default();
+        if latest.revision <= read.revision {
+            *latest = read;
+        }
+        latest.clone()
+    }
+
+    /// Gives a tenant without an RFM model the retail preset as version 1.
+    async fn publish_preset(&self, tenant: &Tenant) -> Result<Vec<Version>, StoreError> {
+        let transaction = self.database.begin().await?;
+        let revision = models::begin_change(&transaction, tenant.id).await?;
+        // Another replica may have been faster.
+        let published = models::published(&transaction, tenant.id).await?;
+        if published.iter().any(|version| version.model == RFM) {
+            return Ok(published);
+        }
+        let now = self.clock.now();
+        let preset = PRESETS.iter().find(|preset| preset.id == RETAIL);
+        let definition = preset.map(|preset| (preset.definition)(tenant.currency.minor_digits()));
+        let version = Version {
+            model: RFM.to_owned(),
+            number: 1,
+            state: ScoreModelState::Published,
+            definition: definition.ok_or(StoreError::Sealed("the preset of RFM"))?,
+            preview: None,
+            created_at: now,
+            published_at: Some(now),
+            retired_at: None,
+            revision,
+            changed: 0,
+        };
+        models::write(&transaction, tenant, &version).await?;
+        transaction.commit().await?;
+        Ok([published, vec![version]].concat())
+    }
+}
+
+fn live(version: Version) -> Live {
+    Live { name: version.name(), model: version.model, definition: version.definition }
+}

@@ -1,0 +1,150 @@
+//! All customers of a tenant in memory, as columns of the features that models score: for dry runs.
+//!
+//! Read from the service's own feed when a preview first asks, brought up to date when the next one does, and forgotten when none has for a
+//! while. Only the features that were asked for are there.
+
+mod column;
+pub mod dry_run;
+#[cfg(test)]
+mod tests;
+
+pub use column::Column;
+
+use crate::models::Definition;
+use crate::models::feature::Feature;
+use crate::worker::{ScoreLink, conventions};
+use quintile_chain::derive::Link;
+use quintile_chain::feed as records;
+use quintile_domain::ids::TenantId;
+use quintile_rpc::policy::Tenant;
+use quintile_store::feed::{self, Cursor};
+use quintile_store::{Database, StoreError};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::Instant as MachineInstant;
+
+/// How long columns that nobody asks for are kept.
+const IDLE: Duration = Duration::from_mins(10);
+/// The feature that previews count beside scores.
+pub const REVENUE: &str = "revenue";
+
+/// The populations of tenants. Previews of one tenant take turns.
+#[derive(Clone, Default)]
+pub struct Populations {
+    of: Arc<parking_lot::Mutex<HashMap<TenantId, Arc<Mutex<Population>>>>>,
+}
+
+/// The customers of one tenant.
+#[derive(Default)]
+pub struct Population {
+    columns: HashMap<Feature, Column>,
+    /// Whether there is a customer of this number.
+    present: Vec<bool>,
+    /// Behind what was read. `None`: nothing was.
+    cursor: Option<Cursor>,
+    used: Option<MachineInstant>,
+}
+
+impl Populations {
+    /// The population of a tenant, to be locked.
+    pub fn of(&self, tenant: TenantId) -> Arc<Mutex<Population>> {
+        self.of.lock().entry(tenant).or_default().clone()
+    }
+
+    /// Forgets what nobody has asked for lately, again and again.
+    pub async fn forget_idle(self) {
+        loop {
+            tokio::time::sleep(IDLE / 10).await;
+            let idle = |population: &Arc<Mutex<Population>>| {
+                let population = population.try_lock();
+                population.is_ok_and(|population| population.used.is_none_or(|used| used.elapsed() >= IDLE))
+            };
+            self.of.lock().retain(|_, population| !idle(population));
+        }
+    }
+}
+
+/// The features that a dry run reads.
+pub fn features_of<'a>(definitions: impl IntoIterator<Item = &'a Definition>) -> HashSet<Feature> {
+    let dimensions = definitions.into_iter().flat_map(|definition| &definition.dimensions);
+    let features = dimensions.map(|dimension| dimension.feature.clone());
+    features.chain(Feature::from_name(REVENUE).ok()).collect()
+}
+
+impl Population {
+    /// Reads what has changed, up to now, and everybody anew where a feature is not there yet. Returns the position of the feed that it has
+    /// reached. Tells how many customers have been read; `None` when nobody wants to hear more of it: the next time it goes on where it was.
+    pub async fn update(
+        &mut self,
+        database: &Database,
+        tenant: &Tenant,
+        features: &HashSet<Feature>,
+        mut tell: impl FnMut(u64) -> bool,
+    ) -> Result<Option<i64>, StoreError> {
+        self.used = Some(MachineInstant::now());
+        let complete = features.iter().all(|feature| self.columns.contains_key(feature));
+        let mixed = self.columns.values().any(Column::is_mixed);
+        if !complete || mixed || self.cursor.is_none() {
+            let known = self.columns.keys().chain(features).cloned();
+            *self = Self { columns: known.map(|feature| (feature, Column::default())).collect(), ..Self::default() };
+            self.cursor = Some(feed::begin(database, tenant.id, ScoreLink::FEED).await?);
+        }
+        let head = feed::head(database.reader(), tenant.id, ScoreLink::FEED).await?;
+        let mut read = 0;
+        loop {
+            match self.cursor {
+                Some(Cursor::Tail(seq)) if seq >= head => break,
+                Some(cursor) => {
+                    let page = feed::read(database, tenant.id, ScoreLink::FEED, cursor).await?;
+                    read += page.records.len() as u64;
+                    self.take(tenant, &page.records)?;
+                    self.cursor = Some(page.cursor);
+                    if !tell(read) {
+                        return Ok(None);
+                    }
+                }
+                None => break,
+            }
+        }
+        self.used = Some(MachineInstant::now());
+        match self.cursor {
+            Some(Cursor::Tail(seq)) => Ok(Some(seq)),
+            _ => Ok(Some(head)),
+        }
+    }
+
+    fn take(&mut self, tenant: &Tenant, rows: &[quintile_store::records::Record]) -> Result<(), StoreError> {
+        for row in rows {
+            let customer = row.customer.0 as usize;
+            if self.present.len() <= customer {
+                self.present.resize(customer + 1, false);
+            }
+            self.present[customer] = !row.is_tombstone();
+            // Of who is no more there is a record without values.
+            let record = if row.is_tombstone() { Default::default() } else { records::decode(row)? };
+            for (feature, column) in &mut self.columns {
+                column.set(customer, feature.value(&record, conventions(tenant)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The values of a feature. `None`: it was not asked for.
+    pub fn column(&self, feature: &Feature) -> Option<&Column> {
+        self.columns.get(feature)
+    }
+
+    /// Whether there is a customer of each number, from 0 on.
+    pub fn present(&self) -> &[bool] {
+        &self.present
+    }
+
+    /// A population of these columns, which all of its customers have.
+    pub fn of_columns(columns: HashMap<Feature, Column>, customers: usize) -> Self {
+        let mut present = vec![true; customers + 1];
+        present[0] = false;
+        Self { columns, present, ..Self::default() }
+    }
+}

@@ -1,0 +1,103 @@
+//! Bringing a change of models to all customers: part by part, behind live changes, in the worker that alone writes scores.
+//!
+//! The operation's progress is a customer number and commits with its part, so a kill loses nothing and repeats nothing.
+
+use crate::store::models;
+use crate::worker::ScoreLink;
+use prost::Message;
+use quintile_chain::context::{Runtime, WorkError};
+use quintile_chain::derive::{Cause, Commit, Link};
+use quintile_chain::feed::{self, Derived};
+use quintile_chain::follow::Step;
+use quintile_chain::operations::packed;
+use quintile_domain::time::Instant;
+use quintile_proto::scoring::Rescoring;
+use quintile_rpc::convert;
+use quintile_rpc::policy::Tenant;
+use quintile_store::operations::{self, Operation, Work};
+use quintile_store::{StoreError, Transaction, failpoint, records};
+
+/// The RPC that puts a version in force.
+pub const PUBLISH: &str = "PublishScoreModelVersion";
+/// The RPC that takes a model out of force.
+pub const RETIRE: &str = "RetireScoreModel";
+/// Customers of a part: some ten milliseconds, for which live changes wait at most.
+const CUSTOMERS_PER_PART: u64 = 2_500;
+
+/// Begins to bring a change of models to all customers; `version` is the resource name of what was published or retired.
+pub async fn begin(
+    transaction: &Transaction,
+    tenant: &Tenant,
+    verb: &str,
+    version: &str,
+    machine_now: Instant,
+) -> Result<Operation, StoreError> {
+    let total = records::last(transaction, tenant.id).await?;
+    let work = Work { verb, target: version, cancellable: false, total };
+    operations::begin(transaction, tenant.id, work, machine_now).await
+}
+
+/// Does the next part of the oldest operation. Returns whether there may be more to do.
+pub async fn step(
+    link: &ScoreLink,
+    runtime: &Runtime,
+    tenant: &Tenant,
+    step: &mut Step<'_>,
+) -> Result<bool, WorkError> {
+    let Some(operation) = operations::next(runtime.database.reader(), tenant.id).await? else { return Ok(false) };
+    // Before anybody is scored: the operation was written with the models that it brings.
+    link.models.of(tenant).await?;
+    let reached = step.reached();
+    let transaction = step.begin().await?;
+    let after = u32::try_from(operation.done).map_err(|_| StoreError::Sealed("progress"))?;
+    let rows = records::scan(&transaction, tenant.id, after, CUSTOMERS_PER_PART).await?;
+    let mut commit = Commit::new(link, Cause::Definition);
+    for row in rows.iter().filter(|row| !row.is_tombstone()) {
+        let mut record = feed::decode(row)?;
+        // Part of a midnight may be behind it already.
+        let scored = record.scores.as_ref().and_then(|scores| convert::sent_instant(scores.as_of.as_ref()));
+        let as_of = reached.max(scored.unwrap_or_default());
+        let next_change = link.derive(tenant, &mut record, as_of);
+        commit.replace(Some(row), Derived { record, next_change, is_new: false }, as_of)?;
+    }
+    let last = rows.last().filter(|_| rows.len() as u64 == CUSTOMERS_PER_PART).map(|row| row.customer.as_i64());
+    let done = last.unwrap_or(operation.total).min(operation.total);
+    let changed = commit.transitions() as i64;
+    commit.write(&transaction, tenant).await?;
+    let machine_now = link.clock.now();
+    if !operations::advance(&transaction, tenant.id, &operation, done, machine_now).await? {
+        // Another replica has gone on.
+        return Err(StoreError::Fenced.into());
+    }
+    if let Some((model, number)) = target(&operation) {
+        models::add_changed(&transaction, tenant.id, model, number, changed).await?;
+    }
+    if done == operation.total {
+        let response = response(&transaction, tenant, &operation).await?;
+        operations::end(&transaction, tenant.id, operation.id, Some(response), machine_now).await?;
+    }
+    failpoint::reach("scores", "before_rescored_part").await;
+    step.commit_part(transaction).await?;
+    Ok(true)
+}
+
+async fn response(transaction: &Transaction, tenant: &Tenant, operation: &Operation) -> Result<Vec<u8>, StoreError> {
+    let version = match target(operation) {
+        Some((model, number)) => models::get(transaction, tenant.id, model, number).await?,
+        None => None,
+    };
+    let retired = operation.verb == RETIRE;
+    let preview = version.as_ref().filter(|_| !retired).and_then(|version| version.preview.as_ref());
+    let rescoring = Rescoring {
+        version: if retired { String::new() } else { operation.target.clone() },
+        changed_customers: version.as_ref().map_or(0, |version| version.changed),
+        predicted_changed_customers: preview.map(|preview| preview.changed_customers),
+    };
+    Ok(packed("quintile.scoring.v1.Rescoring", &rescoring).encode_to_vec())
+}
+
+/// The model and the number of an operation's version.
+fn target(operation: &Operation) -> Option<(&str, i64)> {
+    let (model, number) = operation.target.strip_prefix("scoreModels/")?.split_once("/versions/")?;
+    Some((model, number.parse().ok()?))
+}

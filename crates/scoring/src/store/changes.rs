@@ -1,0 +1,160 @@
+//! How customers' scores have changed, and why.
+
+use prost::Message;
+use quintile_chain::derive::Cause;
+use quintile_chain::feed::Removed;
+use quintile_domain::ids::{CustomerId, TenantId};
+use quintile_domain::time::Instant;
+use quintile_proto::scoring::ScoreChangeCause;
+use quintile_proto::types::ScoreValues;
+use quintile_store::bulk::{Column, OnConflict, Target};
+use quintile_store::numbers::Numbers;
+use quintile_store::{StoreError, Transaction};
+use sea_orm::sea_query::Condition;
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
+
+mod entity {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "score_change")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub tenant_id: i32,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub customer_id: i64,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub seq: i64,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub place: i64,
+        pub valid_at: i64,
+        pub cause: i32,
+        pub body_before: Vec<u8>,
+        pub body_after: Vec<u8>,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+const LOG: Target = Target {
+    table: "score_change",
+    columns: &["tenant_id", "customer_id", "seq", "place", "valid_at", "cause", "body_before", "body_after"],
+    key: &["tenant_id", "customer_id", "seq", "place"],
+    on_conflict: OnConflict::Never,
+};
+
+/// A change of one customer's scores.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// The customer.
+    pub customer: CustomerId,
+    /// From when the new scores hold. Business time.
+    pub valid_at: Instant,
+    /// Why.
+    pub cause: ScoreChangeCause,
+    /// The scores of the models that changed, before.
+    pub before: ScoreValues,
+    /// And after.
+    pub after: ScoreValues,
+}
+
+/// Where a change stands in the history of its customer: the commit, and the place in it.
+pub type Position = (i64, i64);
+
+/// The cause as it is told.
+pub const fn cause(cause: Cause) -> ScoreChangeCause {
+    match cause {
+        Cause::Upstream => ScoreChangeCause::Event,
+        Cause::Time => ScoreChangeCause::Time,
+        Cause::Definition => ScoreChangeCause::Model,
+    }
+}
+
+/// Appends the changes of a commit that publishes at `seq`.
+pub async fn append(
+    transaction: &Transaction,
+    tenant: TenantId,
+    seq: i64,
+    changes: &[Change],
+) -> Result<(), StoreError> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let columns = vec![
+        Column::Int(vec![tenant.0; changes.len()]),
+        Column::BigInt(changes.iter().map(|change| change.customer.as_i64()).collect()),
+        Column::BigInt(vec![seq; changes.len()]),
+        Column::BigInt((0..changes.len() as i64).collect()),
+        Column::BigInt(changes.iter().map(|change| change.valid_at.micros()).collect()),
+        Column::Int(changes.iter().map(|change| change.cause.into()).collect()),
+        Column::Bytes(changes.iter().map(|change| change.before.encode_to_vec()).collect()),
+        Column::Bytes(changes.iter().map(|change| change.after.encode_to_vec()).collect()),
+    ];
+    LOG.write(transaction, columns).await?;
+    Ok(())
+}
+
+/// Forgets all changes of those who were erased.
+pub async fn erase(transaction: &Transaction, tenant: TenantId, removed: &[Removed]) -> Result<(), StoreError> {
+    let erased = removed.iter().filter(|removed| removed.erased).map(|removed| removed.customer.as_i64());
+    let erased: Vec<_> = erased.collect();
+    for numbers in Numbers::queries(&erased) {
+        entity::Entity::delete_many()
+            .filter(entity::Column::TenantId.eq(tenant.0))
+            .filter(numbers.contain(entity::Column::CustomerId))
+            .exec(transaction)
+            .await?;
+    }
+    Ok(())
+}
+
+/// How many changes of a customer are kept.
+pub async fn count(
+    connection: &impl ConnectionTrait,
+    tenant: TenantId,
+    customer: CustomerId,
+) -> Result<u64, StoreError> {
+    let of_customer = entity::Entity::find()
+        .filter(entity::Column::TenantId.eq(tenant.0))
+        .filter(entity::Column::CustomerId.eq(customer.as_i64()));
+    Ok(of_customer.count(connection).await?)
+}
+
+/// Up to `limit` changes of a customer before a position, the newest first.
+pub async fn page(
+    connection: &impl ConnectionTrait,
+    tenant: TenantId,
+    customer: CustomerId,
+    before: Position,
+    limit: u64,
+) -> Result<Vec<(Position, Change)>, StoreError> {
+    let earlier = Condition::any().add(entity::Column::Seq.lt(before.0)).add(
+        Condition::all().add(entity::Column::Seq.eq(before.0)).add(entity::Column::Place.lt(before.1)),
+    );
+    let rows = entity::Entity::find()
+        .filter(entity::Column::TenantId.eq(tenant.0))
+        .filter(entity::Column::CustomerId.eq(customer.as_i64()))
+        .filter(earlier)
+        .order_by_desc(entity::Column::Seq)
+        .order_by_desc(entity::Column::Place)
+        .limit(limit)
+        .all(connection)
+        .await?;
+    rows.into_iter().map(|row| from_row(row, customer)).collect()
+}
+
+fn from_row(row: entity::Model, customer: CustomerId) -> Result<(Position, Change), StoreError> {
+    let malformed = || StoreError::Sealed("a stored change of scores is malformed");
+    let scores = |body: &[u8]| ScoreValues::decode(body).map_err(|_| malformed());
+    let change = Change {
+        customer,
+        valid_at: Instant::from_micros(row.valid_at),
+        cause: ScoreChangeCause::try_from(row.cause).map_err(|_| malformed())?,
+        before: scores(&row.body_before)?,
+        after: scores(&row.body_after)?,
+    };
+    Ok(((row.seq, row.place), change))
+}
