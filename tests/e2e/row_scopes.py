@@ -30,7 +30,7 @@ OF_ONE = [("CustomerService/GetCustomer", "name", ""), ("FeatureService/GetFeatu
           ("StageService/GetStage", "name", "/stage"), ("ProfileService/GetProfile", "name", "/profile")]
 # Besides, of the role that may call everything: RPCs whose requests name a customer.
 OF_ONE_BY_EVERYTHING = [*OF_ONE, ("ProfileService/ListMembershipChanges", "parent", ""), ("PrivacyService/GetConsents", "name", ""),
-                        ("FactService/ListCustomerFacts", "parent", ""),
+                        ("ScoreService/ListScoreChanges", "parent", "/score"), ("FactService/ListCustomerFacts", "parent", ""),
                         ("PrivacyService/ExportPersonalData", "name", ""), ("PrivacyService/RestrictProcessing", "name", ""),
                         ("PrivacyService/LiftRestriction", "name", ""), ("PrivacyService/EraseCustomer", "name", "")]
 COUNTED = "orders >= 1"
@@ -411,20 +411,21 @@ def lists_of_another_tenant_hold_nothing_of_ours(town, other):
     town.admin.call("TenantService/CreateTenant", {"tenant_id": "empty"})
     client = town.suite.client("admin", "empty")
     waiting.until(lambda: policies.is_known(client), "every service to know the new tenant", policies.FORCE_SECONDS)
-    shipped, of_the_installation = {"ListScoreModels"}, {"ListSigningKeys", "ListKeyStates"}
+    not_theirs = {"ListScoreModels", "ListScoreModelPresets", "ListSigningKeys", "ListKeyStates"}  # Shipped, or of the installation.
     asked = set()
     for path, method in town.suite.api().methods.items():
         name = path.split("/")[1]
-        if not name.startswith("List") or name in shipped | of_the_installation or name.startswith("ListAudit"):
+        if not name.startswith("List") or name in not_theirs or name.startswith("ListAudit"):
             continue
-        fields = {"ListMembers": {"parent": next(iter(questions.labels(client).values()))},
-                  "ListMembershipChanges": {"parent": town.names["ann-1"]}, "ListCustomerFacts": {"parent": town.names["ann-1"]},
-                  "ListWaitingFacts": {"reason": "WAITING_REASON_NO_PURCHASE"}, "ListCheckpoints": {"service": "scoring"}}
+        absent = {"ListMembershipChanges": {"parent": town.names["ann-1"]}, "ListCustomerFacts": {"parent": town.names["ann-1"]},
+                  "ListScoreChanges": {"parent": f"{town.names['ann-1']}/score"}, "ListScoreModelVersions": {"parent": "scoreModels/theirs"}}
+        fields = absent | {"ListMembers": {"parent": next(iter(questions.labels(client).values()))}, "ListCheckpoints": {"service": "scoring"},
+                           "ListWaitingFacts": {"reason": "WAITING_REASON_NO_PURCHASE"}}
         asked.add(name)
         try:
             answer = client.call(path, fields.get(name, {}))
         except Refusal as refusal:
-            assert name in ("ListMembershipChanges", "ListCustomerFacts") and refusal.must_be(NOT_FOUND, "NOT_FOUND"), (path, refusal)
+            assert name in absent and refusal.must_be(NOT_FOUND, "NOT_FOUND"), (path, refusal)
             continue
         listed = [item for field in answer.DESCRIPTOR.fields if field.is_repeated for item in getattr(answer, field.name)]
         if name == "ListTenants":

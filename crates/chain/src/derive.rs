@@ -112,10 +112,12 @@ impl<L: Link> Worker for Deriver<L> {
             let computed = record.features.as_ref().and_then(|features| convert::sent_instant(features.as_of.as_ref()));
             let as_of = step.reached().max(computed.unwrap_or_default());
             let next_change = self.link.derive(&self.tenant, &mut record, as_of);
-            commit.replace(known.get(&record.customer_id), Derived { record, next_change, is_new: false }, as_of)?;
+            let derived = Derived { record, next_change, is_new: false };
+            commit.replace(&self.tenant, known.get(&derived.record.customer_id), derived, as_of)?;
         }
         let removed = removed.into_iter();
-        commit.changes.removed = removed.filter(|removed| removed.is_news(known.get(&removed.customer.as_i64()))).collect();
+        commit.changes.removed =
+            removed.filter(|removed| removed.is_news(known.get(&removed.customer.as_i64()))).collect();
         commit.write(&transaction, &self.tenant).await?;
         failpoint::reach(L::FEED, "before_commit").await;
         step.commit(transaction).await?;
@@ -131,17 +133,10 @@ impl<L: Link> Worker for Deriver<L> {
         }
         let mut commit = Commit::new(self.link.as_ref(), Cause::Time);
         for row in &due {
-            let mut before = feed::decode(row)?;
-            let mut crossed = row.next_change;
-            // Somebody may have crossed several boundaries, each at its instant.
-            while let Some(at) = crossed {
-                let mut after = before.clone();
-                crossed = self.link.derive(&self.tenant, &mut after, at).filter(|next| at < *next && *next <= to);
-                commit.transitions.extend(self.link.transition(&before, &after, at, Cause::Time));
-                before = after;
-            }
-            let next_change = self.link.derive(&self.tenant, &mut before, to);
-            commit.changes.changed.push(Derived { record: before, next_change, is_new: false });
+            let mut record = feed::decode(row)?;
+            commit.pass_time(&self.tenant, &mut record, row.next_change, to);
+            let next_change = self.link.derive(&self.tenant, &mut record, to);
+            commit.changes.changed.push(Derived { record, next_change, is_new: false });
         }
         commit.write(&transaction, &self.tenant).await?;
         step.commit_part(transaction).await?;
@@ -167,12 +162,21 @@ impl<'a, L: Link> Commit<'a, L> {
         Self { link, cause, changes: Changes::default(), transitions: Vec::new() }
     }
 
-    /// Takes a record in the place of the stored one, if it says something else.
-    pub fn replace(&mut self, stored: Option<&Record>, derived: Derived, valid_at: Instant) -> Result<(), StoreError> {
-        let before = stored.filter(|stored| !stored.is_tombstone()).map(feed::decode).transpose()?;
-        if let Some(mut before) = before {
+    /// Takes a record, which holds from `valid_at` on, in the place of the stored one, if it says something else.
+    pub fn replace(
+        &mut self,
+        tenant: &Tenant,
+        stored: Option<&Record>,
+        derived: Derived,
+        valid_at: Instant,
+    ) -> Result<(), StoreError> {
+        if let Some(stored) = stored.filter(|stored| !stored.is_tombstone()) {
+            let mut before = feed::decode(stored)?;
+            // Time may have passed by since, before what is upstream changed.
+            let due = stored.next_change.filter(|due| *due <= valid_at && self.cause == Cause::Upstream);
+            self.pass_time(tenant, &mut before, due, valid_at);
             let scores = before.scores.clone();
-            if !feed::is_change(&mut before, &derived.record) {
+            if !feed::is_change(&mut before, &derived.record) && due.is_none() {
                 return Ok(());
             }
             before.scores = scores;
@@ -180,6 +184,16 @@ impl<'a, L: Link> Commit<'a, L> {
         }
         self.changes.changed.push(Derived { is_new: stored.is_none(), ..derived });
         Ok(())
+    }
+
+    /// Has a record pass the instants up to `to` at which time alone changes it, each for itself.
+    fn pass_time(&mut self, tenant: &Tenant, record: &mut CustomerRecord, due: Option<Instant>, to: Instant) {
+        let mut due = due.filter(|due| *due <= to);
+        while let Some(at) = due {
+            let before = record.clone();
+            due = self.link.derive(tenant, record, at).filter(|next| at < *next && *next <= to);
+            self.transitions.extend(self.link.transition(&before, record, at, Cause::Time));
+        }
     }
 
     /// How many changes there are to remember.

@@ -104,7 +104,11 @@ mod tests {
 
     #[test]
     fn horizons_reach_as_far_as_the_latest_of_them() {
-        let horizons = Horizons { order: Some(at("1998-01-01T00:00:00Z")), feedback: Some(at("1998-01-11T00:00:00Z")), interaction: None };
+        let horizons = Horizons {
+            order: Some(at("1998-01-01T00:00:00Z")),
+            feedback: Some(at("1998-01-11T00:00:00Z")),
+            interaction: None,
+        };
         assert!(horizons.reach(at("1998-01-21T00:00:00Z"), 10, &TimeZone::UTC));
         assert!(!horizons.reach(at("1998-01-20T23:59:59Z"), 10, &TimeZone::UTC));
         assert!(Horizons::default().reach(at("1970-01-01T00:00:00Z"), 3_653, &TimeZone::UTC));

@@ -3,9 +3,7 @@
 use crate::models::cut_offs::{CutOffs, Direction, Method, Side, TieRule};
 use crate::models::feature::{Feature, Unit};
 use crate::models::grade::{Band, Grading};
-use crate::models::{
-    Definition, Dimension, MAX_DIMENSIONS, Points, RFM, RFM_BINS, RFM_DIMENSIONS, Scale, Scored,
-};
+use crate::models::{Definition, Dimension, MAX_DIMENSIONS, Points, RFM, RFM_BINS, RFM_DIMENSIONS, Scale, Scored};
 use quintile_domain::money::Currency;
 use quintile_domain::names::{optional_text, required_text, resource_id};
 use quintile_proto::scoring as sent;
@@ -97,8 +95,9 @@ fn dimension(given: &sent::Dimension) -> Result<Dimension, ApiError> {
     };
     let is_text = matches!(scale, Scale::Texts(_));
     if feature.unit() != Unit::Trait && is_text != (feature.unit() == Unit::Text) {
-        let problem = if is_text { "is no text: only texts have categories" } else { "is a text: score it by MAP" };
-        return Err(invalid("feature", problem));
+        let problem =
+            if is_text { "is for texts alone, and the feature is none" } else { "must be MAP: the feature is a text" };
+        return Err(invalid("method", problem));
     }
     let missing = number("missing_score", given.missing_score, 0..=i32::from(scale.bins()))? as u8;
     Ok(Dimension { name: given.name.clone(), feature, scale, missing, weight })
@@ -122,8 +121,11 @@ fn cut_offs(given: &sent::Dimension, method: sent::ScoringMethod) -> Result<CutO
         sent::ScoringMethod::Range => Method::Range,
         _ => Method::Fixed,
     };
-    if !given.categories.is_empty() || given.other_score != 0 {
+    if !given.categories.is_empty() {
         return Err(invalid("categories", "are for MAP alone"));
+    }
+    if given.other_score != 0 {
+        return Err(invalid("other_score", "is for MAP alone"));
     }
     let edges = given.cut_offs.clone();
     let of_edges = i32::try_from(edges.len() + 1).unwrap_or(i32::MAX);
@@ -266,10 +268,10 @@ fn dimension_message(dimension: &Dimension, currency: Currency) -> sent::Dimensi
             }
         }
         Scale::Texts(points) => {
-            let categories = points.of.iter().map(|(category, score)| sent::CategoryPoints {
-                category: category.clone(),
-                score: i32::from(*score),
-            });
+            let categories = points
+                .of
+                .iter()
+                .map(|(category, score)| sent::CategoryPoints { category: category.clone(), score: i32::from(*score) });
             sent::Dimension {
                 method: sent::ScoringMethod::Map.into(),
                 categories: categories.collect(),
@@ -332,8 +334,8 @@ mod tests {
 
     #[test]
     fn the_model_of_labels_keeps_its_form() {
-        let retail = message(&(PRESETS[2].definition)(2), usd());
         type Spoil = fn(&mut sent::ScoreModelVersion);
+        let retail = message(&(PRESETS[2].definition)(2), usd());
         let wrong: [(Spoil, &str); 5] = [
             (|version| version.dimensions.swap(0, 1), "dimensions"),
             (|version| version.dimensions[1].cut_offs.truncate(3), "dimensions[1].cut_offs"),

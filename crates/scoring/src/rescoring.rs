@@ -58,7 +58,7 @@ pub async fn step(
         let scored = record.scores.as_ref().and_then(|scores| convert::sent_instant(scores.as_of.as_ref()));
         let as_of = reached.max(scored.unwrap_or_default());
         let next_change = link.derive(tenant, &mut record, as_of);
-        commit.replace(Some(row), Derived { record, next_change, is_new: false }, as_of)?;
+        commit.replace(tenant, Some(row), Derived { record, next_change, is_new: false }, as_of)?;
     }
     let last = rows.last().filter(|_| rows.len() as u64 == CUSTOMERS_PER_PART).map(|row| row.customer.as_i64());
     let done = last.unwrap_or(operation.total).min(operation.total);

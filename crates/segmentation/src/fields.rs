@@ -57,6 +57,10 @@ pub enum FieldId {
     Gender = 44,
     IncomeBand = 45,
     Household = 46,
+    GradeValue = 47,
+    GradeBand = 48,
+    GradeTier = 49,
+    GradeVip = 50,
 }
 
 /// What rules, access control and authors know of a field.
@@ -81,7 +85,7 @@ const fn define(field: FieldId, name: &'static str, ty: Type, description: &'sta
 const CONSENT: &str = "\"given\" or \"objected\"; missing: the customer has said neither";
 
 /// In the order of their ids, which start at 1 and leave no gap.
-const DEFINITIONS: [Definition; 46] = [
+const DEFINITIONS: [Definition; 50] = [
     define(FieldId::Recency, "rfm.r", Type::Int, "recency score, 1-5, 5 best; missing without orders"),
     define(FieldId::Frequency, "rfm.f", Type::Int, "frequency score, 1-5, 5 best; missing without orders"),
     define(FieldId::Monetary, "rfm.m", Type::Int, "monetary score, 1-5, 5 best; missing without orders"),
@@ -158,6 +162,10 @@ const DEFINITIONS: [Definition; 46] = [
     define(FieldId::Gender, "gender", Type::Text, "gender in the tenant's own words"),
     define(FieldId::IncomeBand, "income_band", Type::Text, "band of the income in the tenant's own words"),
     define(FieldId::Household, "household", Type::Text, "whom the customer lives with, in the tenant's own words"),
+    define(FieldId::GradeValue, "grade.value", Type::Int, "composite of the model \"grade\", 0-100; missing: no grade"),
+    define(FieldId::GradeBand, "grade.band", Type::Text, "band of the grade, such as \"A\""),
+    define(FieldId::GradeTier, "grade.tier", Type::Text, "\"low\", \"middle\" or \"high\" value by the grade"),
+    define(FieldId::GradeVip, "grade.vip", Type::Text, "\"yes\" or \"no\": a VIP by the grade"),
 ];
 
 impl FieldId {
@@ -277,7 +285,7 @@ mod tests {
             assert_eq!(FieldId::from_id(field.id()), Some(field));
         }
         assert_eq!(FieldId::from_id(0), None);
-        assert_eq!(FieldId::from_id(47), None);
+        assert_eq!(FieldId::from_id(51), None);
     }
 
     #[test]

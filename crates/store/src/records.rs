@@ -96,12 +96,7 @@ pub async fn get(database: &Database, tenant: TenantId, customer: CustomerId) ->
 }
 
 /// Up to `limit` records behind `after`, in the order of customers.
-pub async fn scan(
-    connection: &impl ConnectionTrait,
-    tenant: TenantId,
-    after: u32,
-    limit: u64,
-) -> Result<Vec<Record>> {
+pub async fn scan(connection: &impl ConnectionTrait, tenant: TenantId, after: u32, limit: u64) -> Result<Vec<Record>> {
     let rows = customer_record::Entity::find()
         .filter(customer_record::Column::TenantId.eq(tenant.0))
         .filter(customer_record::Column::CustomerId.gt(i64::from(after)))

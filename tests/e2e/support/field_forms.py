@@ -69,6 +69,8 @@ FIELDS = {
     "quintile.scoring.v1.DimensionExplanation.input": AMOUNTS,
     "quintile.scoring.v1.DimensionExplanation.to_next_better": AMOUNTS,
     "quintile.scoring.v1.DimensionExplanation.to_next_worse": AMOUNTS,
+    "quintile.scoring.v1.DimensionExplanation.text_input": AMOUNTS,
+    "quintile.scoring.v1.ScoreCell.revenue": AMOUNTS,
     "quintile.segmentation.v1.LabelCount.net_revenue": AMOUNTS,
     "quintile.segmentation.v1.SegmentPreview.net_revenue": AMOUNTS,
 }

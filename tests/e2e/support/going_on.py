@@ -6,7 +6,8 @@ from support import waiting
 # The fields that requests need besides; a page of one item gives a token where there are two.
 BESIDES = {"SegmentService/ListMembers": {"parent": "segments/planted"}, "CheckpointService/ListCheckpoints": {"service": "scoring"},
            "ExportService/ExportRows": {"kind": "EXPORT_KIND_CUSTOMER"},
-           "FactService/ListWaitingFacts": {"reason": "WAITING_REASON_NO_PURCHASE"}}
+           "FactService/ListWaitingFacts": {"reason": "WAITING_REASON_NO_PURCHASE"},
+           "ScoreModelService/ListScoreModelVersions": {"parent": "scoreModels/rfm"}}
 PAGE_TOKEN, CURSOR = "page_token", "cursor"
 
 
@@ -22,7 +23,9 @@ def methods(api):
 
 def request(world, method, field):
     """The first request of a method: for a small page, where there are pages."""
-    besides = dict(BESIDES.get(method, {"parent": world.customer} if method.endswith(("ListMembershipChanges", "ListCustomerFacts")) else {}))
+    of_customer = {"ListMembershipChanges": world.customer, "ListCustomerFacts": world.customer, "ListScoreChanges": f"{world.customer}/score"}
+    parent = of_customer.get(method.split("/")[-1])
+    besides = dict(BESIDES.get(method, {"parent": parent} if parent else {}))
     return besides | ({"page_size": 1} if field == PAGE_TOKEN else {})
 
 

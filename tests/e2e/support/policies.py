@@ -8,10 +8,11 @@ from support.refusals import Refusal
 ONE_EACH = ("ClockService/GetAsOf", "ScoreModelService/ListScoreModels", "StageService/GetFunnel",
             "SegmentService/ListSegments", "TenantService/ListTenants")
 FORCE_SECONDS = 15
-# What takes in anybody's facts, drops them, or tells who is one person with whom: no role with a row scope has it.
+# What takes in anybody's facts, drops them, tells who is one person with whom, or counts everybody: no role with a row scope has it.
 TAKING_IN = ("IngestService/Ingest", "IngestService/IngestBatch", "IngestService/ReplayReject", "IngestService/DeleteReject",
              "CustomerService/CreateCustomer", "IdentityService/MergeCustomers", "IdentityService/UnmergeCustomers",
-             "IdentityService/ListMerges", "IdentityService/ListIdentityConflicts", "IdentityService/ResolveIdentityConflict")
+             "IdentityService/ListMerges", "IdentityService/ListIdentityConflicts", "IdentityService/ResolveIdentityConflict",
+             "ScoreModelService/PreviewScoreModelVersion")
 
 
 def as_dict(message):

@@ -109,6 +109,9 @@ class Api:
             for service in names:
                 for descriptor in pool.FindServiceByName(service).methods:
                     method = Method(port, descriptor)
+                    # Long work is asked about where it was begun: by itself a name is of the first port, `method_on` is of any.
+                    if service == OPERATIONS and method.path in self.methods:
+                        continue
                     self.methods[method.path] = method
 
     def method(self, name):

@@ -11,7 +11,7 @@ from typing import Callable
 
 import grpc
 
-from support import canaries, facts, oidc, questions, traits, waiting
+from support import canaries, facts, oidc, questions, score_models, traits, waiting
 from support.reflection import OPERATIONS
 from support.refusals import NOT_FOUND, Refusal
 
@@ -61,10 +61,10 @@ def read_stream(call, enough):
     return [(answer, ()) for answer in answers]
 
 
-def watch(roles, enough):
-    """A case that follows a feed from its start."""
-    return Case(roles, lambda _world, client, method: read_stream(
-        client.start(method, [{}], seconds=waiting.SECONDS), enough))
+def watch(roles, enough, build=lambda _world: {}):
+    """A case that reads a stream from its start: of a feed, or of what is asked for."""
+    return Case(roles, lambda world, client, method: read_stream(
+        client.start(method, [build(world)], seconds=waiting.SECONDS), enough))
 
 
 def watch_memberships(world, client, method):
@@ -237,6 +237,23 @@ def new_trait(world):
     return {"name": f"traits/{request['trait_id']}"}
 
 
+def create_draft(_world):
+    return {"parent": "scoreModels/planted", "preset": "value-grade"}
+
+
+def draft(world):
+    """A new draft."""
+    orders = score_models.dimension("orders", "orders", cut_offs=[2])
+    return {"name": score_models.create(world.client("admin"), "drafts", orders).name}
+
+
+def model_in_force(world):
+    """A model of a case's own, of which there are few: retired before, it is put in force again."""
+    orders = score_models.dimension("orders", "orders", cut_offs=[2])
+    score_models.put_in_force(world.client("admin"), "retiring", orders)
+    return {"name": "scoreModels/retiring"}
+
+
 def reject_of_a_case(world):
     """A new reject, of nobody."""
     request = facts.batch(facts.order(uuid.uuid4().hex, "e", amount={"units": 5}))
@@ -347,9 +364,21 @@ CASES = {
         EVERY_ROLE, lambda world: {"parent": world.customer}),
     f"{SCORING}.ScoreModelService/GetScoreModel": unary(EVERY_ROLE, lambda _world: {"name": "scoreModels/rfm"}),
     f"{SCORING}.ScoreModelService/ListScoreModels": unary(EVERY_ROLE),
+    f"{SCORING}.ScoreModelService/ListScoreModelPresets": unary(EVERY_ROLE),
+    f"{SCORING}.ScoreModelService/ListScoreModelVersions": unary(EVERY_ROLE, lambda _world: {"parent": "scoreModels/planted"}),
+    f"{SCORING}.ScoreModelService/GetScoreModelVersion": unary(EVERY_ROLE, lambda _world: {"name": "scoreModels/planted/versions/1"}),
+    f"{SCORING}.ScoreModelService/CreateScoreModelVersion": unary(DEFINERS, create_draft),
+    f"{SCORING}.ScoreModelService/DeleteScoreModelVersion": unary(DEFINERS, draft),
+    f"{SCORING}.ScoreModelService/RefitScoreModel": unary(DEFINERS, lambda _world: {"name": "scoreModels/planted"}),
+    f"{SCORING}.ScoreModelService/PreviewScoreModelVersion": watch(
+        DEFINERS, lambda answer: answer.HasField("preview"), lambda _world: {"name": "scoreModels/planted/versions/1"}),
+    f"{SCORING}.ScoreModelService/PublishScoreModelVersion": unary(DEFINERS, draft),
+    f"{SCORING}.ScoreModelService/RetireScoreModel": unary(DEFINERS, model_in_force),
     f"{SCORING}.ScoreService/GetScore": unary(EVERY_ROLE, of_customer("/score")),
     f"{SCORING}.ScoreService/BatchGetScores": unary(EVERY_ROLE, lambda world: {"names": [f"{world.customer}/score"]}),
-    f"{SCORING}.ScoreService/ExplainScore": unary(EVERY_ROLE, of_customer("/score")),
+    f"{SCORING}.ScoreService/ExplainScore": unary(
+        EVERY_ROLE, lambda world: {"name": f"{world.customer}/score", "model": "scoreModels/planted"}),
+    f"{SCORING}.ScoreService/ListScoreChanges": unary(EVERY_ROLE, lambda world: {"parent": f"{world.customer}/score"}),
     f"{SCORING}.ScoreService/WatchScores": watch(PIPELINES, lambda answer: answer.records),
     f"{LIFECYCLE}.StageService/GetStage": unary(EVERY_ROLE, of_customer("/stage")),
     f"{LIFECYCLE}.StageService/GetFunnel": unary(EVERY_ROLE),

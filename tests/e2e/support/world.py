@@ -2,7 +2,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from support import canaries, facts, questions, traits, waiting
+from support import canaries, facts, questions, score_models, traits, waiting
 from support.ingest_stream import connection
 
 SEGMENT_ID = "planted"
@@ -50,6 +50,16 @@ def plant_traits(admin):
     traits.done(admin, operation)
 
 
+def plant_models(admin):
+    """A model that scores a number and a text, and versions by which scores have changed; and a draft of the one that ships."""
+    orders = score_models.dimension("orders", "orders", cut_offs=[2, 500])
+    product = score_models.mapped("product", "traits/planted-text", {"teapot": 5}, bins=5)
+    score_models.put_in_force(admin, "planted", orders, product)
+    score_models.put_in_force(admin, "planted", orders)
+    score_models.put_in_force(admin, "planted", orders, product)
+    score_models.create_preset(admin, "rfm", "luxury")
+
+
 def drop_what_is_old(admin):
     """Of the canary too there are facts that are kept no longer, and an opening balance in their place."""
     line = {"product": "teapot", "category": "kitchen", "quantity": 1, "amount": facts.dollars(700), "cost": facts.dollars(300)}
@@ -80,6 +90,7 @@ def populate(suite):
     answer = plant_other_facts(admin)
     drop_what_is_old(admin)
     plant_traits(admin)
+    plant_models(admin)
     segment = admin.call("SegmentService/CreateSegment",
                          {"segment_id": SEGMENT_ID, "segment": {"expression": facts.TARGET}})
     questions.wait_for(admin, answer.facts_position)

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// The most roles of a tenant's own.
 const MAX_ROLES: usize = 100;
-/// What takes in anybody's facts or drops them, or tells who is one person with whom, and so can't be held to the rows of a scope.
-const BEYOND_ROW_SCOPES: [&str; 10] = [
+/// What takes in anybody's facts or drops them, tells who is one person with whom, or counts everybody, and so can't be held to the rows of a scope.
+const BEYOND_ROW_SCOPES: [&str; 11] = [
     "quintile.ingestion.v1.IngestService/Ingest",
     "quintile.ingestion.v1.IngestService/IngestBatch",
     "quintile.ingestion.v1.IngestService/ReplayReject",
@@ -21,6 +21,7 @@ const BEYOND_ROW_SCOPES: [&str; 10] = [
     "quintile.ingestion.v1.IdentityService/ListMerges",
     "quintile.ingestion.v1.IdentityService/ListIdentityConflicts",
     "quintile.ingestion.v1.IdentityService/ResolveIdentityConflict",
+    "quintile.scoring.v1.ScoreModelService/PreviewScoreModelVersion",
 ];
 
 /// Checks the roles that a tenant would make for itself. The error names the role and the field by their places.
@@ -61,7 +62,7 @@ fn check_role(role: &RolePolicy, methods: &HashSet<String>) -> Result<(), ApiErr
         if !role.row_scope.is_empty() && BEYOND_ROW_SCOPES.contains(&method.as_str()) {
             return Err(ApiError::invalid_field(
                 field(),
-                "takes in anybody's facts: a role with a row scope can't have it",
+                "is about anybody, not the customers of a row scope: a role with one can't have it",
             ));
         }
     }

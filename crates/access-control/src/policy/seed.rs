@@ -93,8 +93,23 @@ const EXPORT: Methods = ("quintile.ingestion.v1.ExportService", &["ExportRows"])
 const INGEST: Methods = ("quintile.ingestion.v1.IngestService", &["Ingest", "IngestBatch", "GetIngestStream"]);
 const REJECTS: Methods =
     ("quintile.ingestion.v1.IngestService", &["ListRejects", "GetReject", "ReplayReject", "DeleteReject"]);
-const SCORE_MODELS: Methods = ("quintile.scoring.v1.ScoreModelService", &["GetScoreModel", "ListScoreModels"]);
-const SCORES: Methods = ("quintile.scoring.v1.ScoreService", &["GetScore", "BatchGetScores", "ExplainScore"]);
+const SCORE_MODELS: Methods = (
+    "quintile.scoring.v1.ScoreModelService",
+    &["GetScoreModel", "ListScoreModels", "GetScoreModelVersion", "ListScoreModelVersions", "ListScoreModelPresets"],
+);
+const MAKE_SCORE_MODELS: Methods = (
+    "quintile.scoring.v1.ScoreModelService",
+    &[
+        "CreateScoreModelVersion",
+        "DeleteScoreModelVersion",
+        "RefitScoreModel",
+        "PreviewScoreModelVersion",
+        "PublishScoreModelVersion",
+        "RetireScoreModel",
+    ],
+);
+const SCORES: Methods =
+    ("quintile.scoring.v1.ScoreService", &["GetScore", "BatchGetScores", "ExplainScore", "ListScoreChanges"]);
 const STAGES: Methods = ("quintile.lifecycle.v1.StageService", &["GetStage", "GetFunnel"]);
 const LABELS: Methods = ("quintile.segmentation.v1.LabelService", &["GetLabelSet", "GetLabelDistribution"]);
 const PROFILES: Methods = ("quintile.segmentation.v1.ProfileService", &["GetProfile", "ListMembershipChanges"]);
@@ -169,6 +184,7 @@ const SERVING: &[Methods] = &[
     RECORDS,
     MERGES,
     DEFINE_TRAITS,
+    MAKE_SCORE_MODELS,
     READ_RETENTION,
     LONG_WORK,
     MAKE_SEGMENTS,
@@ -263,11 +279,14 @@ const MARKETER: SeededRole = SeededRole {
     lookups_per_minute: 0,
 };
 
-/// Studies customers without knowing who they are, and makes segments and traits. Looks nobody up: whoever finds a person by phone knows
+/// Studies customers without knowing who they are, and makes segments, traits and score models. Looks nobody up: whoever finds a person by phone knows
 /// whose data it is. The feeds of the chain are not for people.
 const ANALYST: SeededRole = SeededRole {
     name: "analyst",
-    methods: &[READING, &[COMPANY_FACTS, EXPORT, RECORDS, MAKE_SEGMENTS, DEFINE_TRAITS, READ_RETENTION, LONG_WORK]],
+    methods: &[
+        READING,
+        &[COMPANY_FACTS, EXPORT, RECORDS, MAKE_SEGMENTS, DEFINE_TRAITS, MAKE_SCORE_MODELS, READ_RETENTION, LONG_WORK],
+    ],
     forms: NOBODY_IDENTIFIED,
     row_scope: "",
     lookups_per_minute: 0,
@@ -289,6 +308,7 @@ const DATA_ENGINEER: SeededRole = SeededRole {
             MAKE_SEGMENTS,
             DECLARE_ATTRIBUTES,
             DEFINE_TRAITS,
+            MAKE_SCORE_MODELS,
             READ_RETENTION,
             UPDATE_RETENTION,
             LONG_WORK,

@@ -24,8 +24,7 @@ impl ErasureService for Erasures {
         let customer = erasure::check_request(&request.name, request.facts_position)?;
         let (tenant, runtime) = (caller.tenant().id, &self.service.runtime);
         // The record, and the history of its scores.
-        let records =
-            erasure::records_left(runtime, tenant, ScoreLink::FEED, customer, request.facts_position).await?;
+        let records = erasure::records_left(runtime, tenant, ScoreLink::FEED, customer, request.facts_position).await?;
         let changes = changes::count(runtime.database.reader(), tenant, customer).await;
         let left = records + changes.map_err(|error| store_error(&error))? as i64;
         let receipt = erasure::receipt(SERVICE, &runtime.database, &self.service.clock, left).await?;

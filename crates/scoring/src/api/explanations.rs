@@ -1,9 +1,9 @@
 //! Why a customer has its scores: now, at a past instant, by any version, and with other inputs.
 
-use super::scores::PART;
-use super::score_models::{model_in, version_in};
-use super::versions::{self, refused};
 use super::check_rights;
+use super::score_models::{model_in, version_in};
+use super::scores::PART;
+use super::versions::{self, refused};
 use crate::Service;
 use crate::encoding;
 use crate::models::explain::DimensionReason;
@@ -53,15 +53,23 @@ pub async fn explain(
         record.features = Some(features_at(service, caller, customer, past).await?);
     }
     let at = At::new(past.unwrap_or(now), conventions(tenant));
-    let values: Vec<_> = definition.dimensions.iter().map(|dimension| {
-        let feature = dimension.feature.name();
-        let given = request.hypothetical_inputs.iter().find(|input| input.feature == feature);
-        given.map_or_else(|| dimension.feature.value(&record, at.conventions), hypothetical)
-    }).collect();
+    let values: Vec<_> = definition
+        .dimensions
+        .iter()
+        .map(|dimension| {
+            let feature = dimension.feature.name();
+            let given = request.hypothetical_inputs.iter().find(|input| input.feature == feature);
+            given.map_or_else(|| dimension.feature.value(&record, at.conventions), hypothetical)
+        })
+        .collect();
     let scored = definition.score_values(values.iter().copied(), &at);
     let reasons = definition.explain(&values, &at);
     let dimensions = definition.dimensions.iter().zip(reasons);
-    let dimensions = dimensions.map(|(dimension, reason)| explanation(caller, dimension, reason)).collect();
+    let dimensions = dimensions.map(|(dimension, reason)| DimensionExplanation {
+        unit: dimension.feature.unit_in_words(&record, tenant.currency),
+        ..explanation(caller, dimension, reason)
+    });
+    let dimensions = dimensions.collect();
     let explained = ScoreExplanation {
         name: request.name,
         model_version: version,
@@ -109,8 +117,9 @@ fn check_inputs(definition: &Definition, inputs: &[HypotheticalInput]) -> Result
             (Some(_), Some(_)) => return wrong("text", "can't be beside a value"),
             (Some(_), None) if is_text => return wrong("value", "is for numbers, and this feature is a text"),
             (None, Some(_)) if !is_text => return wrong("text", "is for texts, and this feature is a number"),
-            (None, Some(text)) => required_text(text, MAX_TEXT_BYTES)
-                .map_err(|error| ApiError::invalid_text(field("text"), error))?,
+            (None, Some(text)) => {
+                required_text(text, MAX_TEXT_BYTES).map_err(|error| ApiError::invalid_text(field("text"), error))?;
+            }
             (Some(_) | None, None) => {}
         }
     }
@@ -159,7 +168,6 @@ fn explanation(caller: &Caller, dimension: &Dimension, reason: DimensionReason) 
         dimension: dimension.name.clone(),
         score: reason.score.into(),
         input: reason.input,
-        unit: dimension.feature.unit().in_words(caller.tenant().currency),
         cut_offs,
         to_next_better: reason.to_next_better,
         to_next_worse: reason.to_next_worse,
@@ -168,5 +176,6 @@ fn explanation(caller: &Caller, dimension: &Dimension, reason: DimensionReason) 
         text_input: reason.text,
         weight: i32::try_from(dimension.weight).unwrap_or(i32::MAX),
         composite_if_better: reason.composite_if_better.map(i32::from),
+        ..DimensionExplanation::default()
     }
 }

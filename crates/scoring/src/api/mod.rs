@@ -60,7 +60,7 @@ async fn reads(service: &Service, caller: &Caller, feature: &Feature) -> Result<
     }
 }
 
-/// PERMISSION_DENIED where a definition reads what the caller does not read in clear. A trait that is no more is read by nobody.
+/// Refuses a definition that reads what the caller does not read in clear. A trait that is no more is read by nobody.
 async fn check_rights(service: &Service, caller: &Caller, definition: &Definition) -> Result<(), ApiError> {
     for dimension in &definition.dimensions {
         if reads(service, caller, &dimension.feature).await? == Some(false) {

@@ -1,10 +1,10 @@
 //! Dry runs: what a version would mean for all customers.
 
+use super::check_rights;
 use super::score_models::{message, version_in};
 use super::versions::{self, refused};
-use super::check_rights;
 use crate::Service;
-use crate::models::{At, Definition};
+use crate::models::{At, Definition, Dimension, RFM, Scale};
 use crate::population::dry_run::{self, Counts, DimensionCounts, GradeCounts, Scores};
 use crate::population::{Population, features_of};
 use crate::store::models::{self, Version};
@@ -88,9 +88,7 @@ impl Preview {
         };
         let found = tokio::task::spawn_blocking(move || run.run()).await;
         let found = found.map_err(|error| Some(ApiError::internal(error.to_string())))?;
-        let found = found.map_err(|dimension| {
-            Some(refused(format!("nobody has a value of {dimension}, so there are no cut-offs to find")))
-        })?;
+        self.check(&found.definition)?;
         let summary = PreviewSummary {
             customers: found.counts.customers,
             changed_customers: found.counts.changed,
@@ -150,6 +148,19 @@ impl Preview {
         Ok((population, position.ok_or(None)?))
     }
 
+    /// A version that scores nobody, or labels that nobody could have, are a mistake.
+    fn check(&self, definition: &Definition) -> Result<(), Option<ApiError>> {
+        let cannot = |dimension: &&Dimension| !dimension.scale.is_ready();
+        let without = definition.dimensions.iter().filter(cannot).count();
+        match definition.dimensions.iter().find(cannot) {
+            Some(first) if self.version.model == RFM || without == definition.dimensions.len() => {
+                let problem = format!("nobody has a value of {}, so there are no cut-offs to find", first.name);
+                Err(Some(refused(problem)))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Keeps a preview with its draft, and the cut-offs that it found.
     async fn keep(&self, definition: &Definition, summary: PreviewSummary) -> Result<Version, Option<ApiError>> {
         let failed = |error: StoreError| Some(store_error(&error));
@@ -179,8 +190,8 @@ impl Preview {
             let of_dimension = |counts: &&ScoreCounts| counts.dimension == dimension.name;
             let baseline = baseline.and_then(|baseline| baseline.dimensions.iter().find(of_dimension));
             let repeated = match &dimension.scale {
-                crate::models::Scale::Numbers(cut_offs) => cut_offs.repeated(),
-                crate::models::Scale::Texts(_) => 0,
+                Scale::Numbers(cut_offs) => cut_offs.repeated(),
+                Scale::Texts(_) => 0,
             };
             dimension_message(&dimension.name, counts, baseline, repeated)
         });
@@ -212,19 +223,17 @@ struct Run {
 }
 
 impl Run {
-    /// The error is the name of a dimension of which nobody has a value.
-    fn run(mut self) -> Result<Found, String> {
+    fn run(mut self) -> Found {
         let at = At::new(self.as_of, conventions(&self.tenant));
         if self.find {
-            self.definition.dimensions.iter_mut().for_each(crate::models::Dimension::forget_found);
-            dry_run::find_cut_offs(&mut self.definition, &self.population, &at)?;
+            dry_run::find_cut_offs(&mut self.definition, &self.population, &at);
         }
         let scores = Scores::new(&self.definition, &self.population, &at);
         let of_other = self.in_force.as_ref().map(|other| Scores::new(other, &self.population, &at));
         let in_force = self.in_force.as_ref().zip(of_other.as_ref());
         let counts = dry_run::count((&self.definition, &scores), in_force, &self.population, &at);
         let cells = self.include_cells.then(|| scores.cells(&self.definition, self.population.present())).flatten();
-        Ok(Found { definition: self.definition, counts, cells })
+        Found { definition: self.definition, counts, cells }
     }
 }
 
@@ -243,9 +252,9 @@ fn dimension_message(
     baseline: Option<&ScoreCounts>,
     repeated: usize,
 ) -> DimensionPreview {
-    let stability_index = baseline.zip(counts.before.as_ref()).and_then(|(baseline, before)| {
-        dry_run::stability_index(&baseline.customers, before)
-    });
+    let stability_index = baseline
+        .zip(counts.before.as_ref())
+        .and_then(|(baseline, before)| dry_run::stability_index(&baseline.customers, before));
     let moves = counts.moves.iter().map(|((from, to), customers)| ScoreMove {
         from: i32::from(*from),
         to: i32::from(*to),

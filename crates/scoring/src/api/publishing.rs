@@ -39,8 +39,7 @@ pub async fn publish(
         let now = service.clock.now();
         let in_force = models::published(&transaction, tenant.id).await?;
         for before in in_force.into_iter().filter(|before| before.model == model) {
-            let retired =
-                Version { state: ScoreModelState::Retired, retired_at: Some(now), revision, ..before };
+            let retired = Version { state: ScoreModelState::Retired, retired_at: Some(now), revision, ..before };
             models::write(&transaction, tenant, &retired).await?;
         }
         let published = Version { state: ScoreModelState::Published, published_at: Some(now), revision, ..version };
@@ -61,7 +60,7 @@ fn check(version: &Version) -> Result<(), ApiError> {
     if parts_ties_by_number(&version.definition) {
         return Err(refused("a version with NTILE is for previews alone: nobody else could be scored by it"));
     }
-    if !version.definition.is_ready() {
+    if version.definition.is_found_from_others() && version.preview.is_none() {
         return Err(refused("the version's cut-offs have not been found: preview it first"));
     }
     Ok(())

@@ -4,8 +4,8 @@ use super::score_models::{message, model_in, version_in};
 use super::{check_rights, reads};
 use crate::Service;
 use crate::encoding;
-use crate::models::presets::PRESETS;
 use crate::models::Definition;
+use crate::models::presets::PRESETS;
 use crate::store::models::{self, Version};
 use prost::Message;
 use quintile_chain::{page, store_error};
@@ -84,7 +84,7 @@ pub async fn refit(service: &Service, caller: &Caller, request: &RefitScoreModel
     draft(service, caller, model, definition, repeatable).await
 }
 
-/// The published version of a model. NOT_FOUND: there is no such model; FAILED_PRECONDITION: it has none in force.
+/// The published version of a model. The error says that there is no such model, or that it has none in force.
 pub async fn in_force(service: &Service, caller: &Caller, model: &str) -> Result<Version, ApiError> {
     let read = async {
         service.models.of(caller.tenant()).await?;

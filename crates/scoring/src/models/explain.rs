@@ -132,7 +132,9 @@ impl Dimension {
                 (format!("day since the {event}"), format!("days since the {event}"))
             }
             Unit::Count(many) => {
-                let one = many.strip_suffix("ies").map_or_else(|| many.trim_end_matches('s').to_owned(), |stem| format!("{stem}y"));
+                let one = many
+                    .strip_suffix("ies")
+                    .map_or_else(|| many.trim_end_matches('s').to_owned(), |stem| format!("{stem}y"));
                 (one, many.to_owned())
             }
             Unit::Minor => {

@@ -134,6 +134,19 @@ impl Feature {
         }
     }
 
+    /// What its value is counted in for one customer, in words: of a trait the value says it.
+    pub fn unit_in_words(&self, record: &CustomerRecord, currency: Currency) -> String {
+        let Self::Trait(id) = self else { return self.unit().in_words(currency) };
+        let traits = record.features.as_ref().map(|features| features.traits.as_slice()).unwrap_or_default();
+        let unit = match traits.iter().find(|value| value.key == *id) {
+            Some(value) if value.money.is_some() => Unit::Minor,
+            Some(value) if value.number.is_some() => Unit::Thousandths,
+            Some(value) if value.time.is_some() => Unit::Days,
+            _ => Unit::Trait,
+        };
+        unit.in_words(currency)
+    }
+
     /// The class that a caller must read in clear to make models of it. What a trait reads is ingestion's to say; until it was asked, it is the
     /// stricter.
     pub fn sensitivity(&self) -> Sensitivity {
@@ -355,7 +368,11 @@ mod tests {
             TraitValue { key: "i".to_owned(), integer: Some(5), ..TraitValue::default() },
             TraitValue { key: "n".to_owned(), number: Some(-1.25), ..TraitValue::default() },
             TraitValue { key: "t".to_owned(), text: Some("tea".to_owned()), ..TraitValue::default() },
-            TraitValue { key: "at".to_owned(), time: known().features.unwrap().last_order_time, ..TraitValue::default() },
+            TraitValue {
+                key: "at".to_owned(),
+                time: known().features.unwrap().last_order_time,
+                ..TraitValue::default()
+            },
             TraitValue { key: "none".to_owned(), ..TraitValue::default() },
         ];
         let features = Features { traits, ..Features::default() };

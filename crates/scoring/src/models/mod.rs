@@ -205,9 +205,9 @@ impl Definition {
         grade::composite(weighed.map(|(dimension, score)| (*score, dimension.scale.bins(), dimension.weight)))
     }
 
-    /// Whether it can score, or a population has to be seen first.
-    pub fn is_ready(&self) -> bool {
-        self.dimensions.iter().all(|dimension| dimension.scale.is_ready())
+    /// Whether it scores by cut-offs that were found from what others have.
+    pub fn is_found_from_others(&self) -> bool {
+        self.dimensions.iter().any(Dimension::is_found_from_others)
     }
 
     /// How many cells the scores make, those without a score aside.

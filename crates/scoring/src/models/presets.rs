@@ -88,7 +88,9 @@ fn value_grade(_minor_digits: u32) -> Definition {
         dimension(name, feature, Scale::Numbers(quintiles), weight)
     });
     Definition {
-        description: "A grade by frequency, amount, order value, profit and satisfaction, in quintiles of all customers".to_owned(),
+        description:
+            "A grade by frequency, amount, order value, profit and satisfaction, in quintiles of all customers"
+                .to_owned(),
         dimensions: dimensions.to_vec(),
         grading: Some(Grading::default()),
     }

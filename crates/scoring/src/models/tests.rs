@@ -209,7 +209,8 @@ fn the_best_score_cannot_be_raised_and_the_lowest_cannot_fall() {
 fn texts_are_worth_what_is_said_of_them() {
     let points = Points { of: [("gold".to_owned(), 3), ("tin".to_owned(), 1)].into(), other: 0, bins: 3 };
     let feature = Feature::from_name("top_category").unwrap();
-    let mut dimension = Dimension { name: "type".to_owned(), feature, scale: Scale::Texts(points), missing: 0, weight: 1 };
+    let mut dimension =
+        Dimension { name: "type".to_owned(), feature, scale: Scale::Texts(points), missing: 0, weight: 1 };
     at("1998-07-01T00:00:00Z", &TimeZone::UTC, |at| {
         let score = |dimension: &Dimension, text| dimension.score(Value::Text(text), at);
         assert_eq!([score(&dimension, "gold"), score(&dimension, "tin"), score(&dimension, "Gold")], [3, 1, 0]);
@@ -233,7 +234,9 @@ fn a_composite_is_the_weighted_mean_of_what_has_a_score() {
 #[test]
 fn bands_tiers_and_vips_begin_where_they_are_said_to() {
     let grading = Grading::default();
-    let told = |composite| (grading.bands[grading.band(composite)].name.as_str(), grading.tier(composite), grading.is_vip(composite));
+    let told = |composite| {
+        (grading.bands[grading.band(composite)].name.as_str(), grading.tier(composite), grading.is_vip(composite))
+    };
     let expected = [
         (0, ("D", Tier::Low, false)),
         (24, ("D", Tier::Low, false)),
@@ -265,7 +268,8 @@ fn quintiles_are_those_of_the_reference_vectors() {
     let (mut compared, numbers) = (0, |json: &Json| json.as_array().unwrap().clone());
     for case in &cases {
         // In tenths: the vectors hold 0.1 and 1,000,000.
-        let values: Vec<_> = numbers(&case["values"]).iter().map(|v| (v.as_f64().unwrap() * 10.0).round() as i64).collect();
+        let values: Vec<_> =
+            numbers(&case["values"]).iter().map(|v| (v.as_f64().unwrap() * 10.0).round() as i64).collect();
         for (rule, key) in [(TieRule::Value, "pandas_qcut5"), (TieRule::CumeDist, "ceil5_cume_dist")] {
             // pandas refuses edges that repeat, where ours stay.
             let Some(expected) = case[key].as_array() else { continue };

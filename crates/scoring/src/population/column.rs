@@ -126,7 +126,9 @@ impl Column {
             (Scale::Numbers(cut_offs), Some(kind @ (Kind::Number | Kind::Day))) if cut_offs.are_found() => {
                 let bounds = Bounds::new(cut_offs, kind == Kind::Day, at);
                 match &self.cells {
-                    Cells::Narrow(cells) => score_cells(from(cells, first), i32::MIN, &bounds, dimension.missing, scores),
+                    Cells::Narrow(cells) => {
+                        score_cells(from(cells, first), i32::MIN, &bounds, dimension.missing, scores);
+                    }
                     Cells::Wide(cells) => score_cells(from(cells, first), i64::MIN, &bounds, dimension.missing, scores),
                 }
             }

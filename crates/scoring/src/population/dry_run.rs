@@ -73,26 +73,25 @@ pub struct Counts {
     pub grades: Option<GradeCounts>,
 }
 
-/// Finds the cut-offs that a version lacks. The error is the name of a dimension of which nobody has a value.
-pub fn find_cut_offs(definition: &mut Definition, population: &Population, at: &At<'_>) -> Result<(), String> {
+/// Finds cut-offs anew where they are found from the population. A dimension of which nobody has a value is left without.
+pub fn find_cut_offs(definition: &mut Definition, population: &Population, at: &At<'_>) {
     let find = |dimension: &mut Dimension| {
-        let Scale::Numbers(cut_offs) = &mut dimension.scale else { return Ok(()) };
-        if cut_offs.method == Method::Fixed {
-            return Ok(());
+        dimension.forget_found();
+        let Scale::Numbers(cut_offs) = &mut dimension.scale else { return };
+        if cut_offs.method != Method::Fixed {
+            let column = population.column(&dimension.feature);
+            cut_offs.find(&mut column.map(|column| column.numbers(at)).unwrap_or_default());
         }
-        let column = population.column(&dimension.feature);
-        let mut values = column.map(|column| column.numbers(at)).unwrap_or_default();
-        if cut_offs.find(&mut values) { Ok(()) } else { Err(dimension.name.clone()) }
     };
     let per_thread = definition.dimensions.len().div_ceil(threads()).max(1);
     let (mut parts, find) = (definition.dimensions.chunks_mut(per_thread), &find);
     std::thread::scope(|scope| {
         let first = parts.next();
-        let others: Vec<_> = parts.map(|part| scope.spawn(move || part.iter_mut().try_for_each(find))).collect();
-        let found = first.map_or(Ok(()), |part| part.iter_mut().try_for_each(find));
-        let joined = others.into_iter().map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        joined.fold(found, Result::and)
-    })
+        for part in parts {
+            scope.spawn(move || part.iter_mut().for_each(find));
+        }
+        first.into_iter().flatten().for_each(find);
+    });
 }
 
 fn threads() -> usize {
@@ -128,9 +127,9 @@ impl Scores {
         let mut cells = vec![0_u8; present.len()];
         for (customer, cell) in cells.iter_mut().enumerate().filter(|(customer, _)| present[*customer]) {
             let scores = self.of_dimensions.iter().zip(&definition.dimensions);
-            let place = scores.map(|(scores, dimension)| (scores[customer], dimension.scale.bins())).try_fold(0_u8, |place, (score, bins)| {
-                Some(place * bins + score.checked_sub(1)?)
-            });
+            let place = scores
+                .map(|(scores, dimension)| (scores[customer], dimension.scale.bins()))
+                .try_fold(0_u8, |place, (score, bins)| Some(place * bins + score.checked_sub(1)?));
             *cell = place.map_or(0, |place| place + 1);
         }
         Some(cells)
@@ -162,7 +161,9 @@ fn by_rank(cut_offs: &CutOffs, dimension: &Dimension, population: &Population, a
     let mut rest = ranked.as_slice();
     for bin in 0..bins {
         let (of_bin, others) = rest.split_at(size + usize::from(bin < larger));
-        of_bin.iter().for_each(|(_, customer)| scores[*customer] = bin as u8 + 1);
+        for (_, customer) in of_bin {
+            scores[*customer] = bin as u8 + 1;
+        }
         rest = others;
     }
 }
@@ -174,7 +175,8 @@ pub fn count(
     population: &Population,
     at: &At<'_>,
 ) -> Counts {
-    let mut counts = Counts { dimensions: of_dimensions((definition, scores), in_force, population), ..Counts::default() };
+    let mut counts =
+        Counts { dimensions: of_dimensions((definition, scores), in_force, population), ..Counts::default() };
     let mut cells = Cells::of(definition);
     let revenue = Feature::from_name(REVENUE).ok().and_then(|feature| population.column(&feature));
     let mut grades = definition.grading.as_ref().map(|grading| GradeCounts {
@@ -280,8 +282,7 @@ impl GradeCounts {
 }
 
 fn same_dimensions(definition: &Definition, other: &Definition) -> bool {
-    definition.dimensions.len() == other.dimensions.len()
-        && definition.grading.is_some() == other.grading.is_some()
+    definition.dimensions.len() == other.dimensions.len() && definition.grading.is_some() == other.grading.is_some()
 }
 
 fn of_dimensions(
@@ -302,8 +303,8 @@ fn of_dimensions(
         let scores_given = usize::from(dimension.scale.bins()) + 1;
         let customers = (0..scores_given).map(|score| pairs.iter().map(|row| row[score]).sum());
         let all = (0..SCORES as u8).flat_map(|from| (0..SCORES as u8).map(move |to| (from, to)));
-        let moved = |(from, to): &(u8, u8)| from != to && pairs[usize::from(*from)][usize::from(*to)] > 0;
-        let moves = all.filter(moved).map(|(from, to)| ((from, to), pairs[usize::from(from)][usize::from(to)]));
+        let has_moved = |(from, to): &(u8, u8)| from != to && pairs[usize::from(*from)][usize::from(*to)] > 0;
+        let moves = all.filter(has_moved).map(|(from, to)| ((from, to), pairs[usize::from(from)][usize::from(to)]));
         let before = other.map(|(bins, _)| pairs[..=bins].iter().map(|row| row.iter().sum()).collect());
         DimensionCounts { customers: customers.collect(), before, moves: moves.collect() }
     });

@@ -16,6 +16,7 @@ use crate::worker::{ScoreLink, conventions};
 use quintile_chain::derive::Link;
 use quintile_chain::feed as records;
 use quintile_domain::ids::TenantId;
+use quintile_proto::types::CustomerRecord;
 use quintile_rpc::policy::Tenant;
 use quintile_store::feed::{self, Cursor};
 use quintile_store::{Database, StoreError};
@@ -123,7 +124,7 @@ impl Population {
             }
             self.present[customer] = !row.is_tombstone();
             // Of who is no more there is a record without values.
-            let record = if row.is_tombstone() { Default::default() } else { records::decode(row)? };
+            let record = if row.is_tombstone() { CustomerRecord::default() } else { records::decode(row)? };
             for (feature, column) in &mut self.columns {
                 column.set(customer, feature.value(&record, conventions(tenant)));
             }

@@ -131,9 +131,9 @@ pub async fn page(
     before: Position,
     limit: u64,
 ) -> Result<Vec<(Position, Change)>, StoreError> {
-    let earlier = Condition::any().add(entity::Column::Seq.lt(before.0)).add(
-        Condition::all().add(entity::Column::Seq.eq(before.0)).add(entity::Column::Place.lt(before.1)),
-    );
+    let earlier = Condition::any()
+        .add(entity::Column::Seq.lt(before.0))
+        .add(Condition::all().add(entity::Column::Seq.eq(before.0)).add(entity::Column::Place.lt(before.1)));
     let rows = entity::Entity::find()
         .filter(entity::Column::TenantId.eq(tenant.0))
         .filter(entity::Column::CustomerId.eq(customer.as_i64()))
@@ -143,10 +143,10 @@ pub async fn page(
         .limit(limit)
         .all(connection)
         .await?;
-    rows.into_iter().map(|row| from_row(row, customer)).collect()
+    rows.iter().map(|row| from_row(row, customer)).collect()
 }
 
-fn from_row(row: entity::Model, customer: CustomerId) -> Result<(Position, Change), StoreError> {
+fn from_row(row: &entity::Model, customer: CustomerId) -> Result<(Position, Change), StoreError> {
     let malformed = || StoreError::Sealed("a stored change of scores is malformed");
     let scores = |body: &[u8]| ScoreValues::decode(body).map_err(|_| malformed());
     let change = Change {

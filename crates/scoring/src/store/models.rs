@@ -18,6 +18,9 @@ use sea_orm::{
 /// The feed whose positions number the changes of models. It holds nothing: its head is what two that change models wait for.
 const REVISIONS: &str = "score_models";
 
+/// The state of a version that is no more.
+const DELETED: i32 = ScoreModelState::Unspecified as i32;
+
 mod entity {
     use sea_orm::entity::prelude::*;
 
@@ -112,7 +115,8 @@ pub async fn published(connection: &impl ConnectionTrait, tenant: TenantId) -> R
     read(published.order_by_asc(entity::Column::Model).all(connection).await?)
 }
 
-/// Every model's published version, if it has one, and the number of its newest version, by model.
+/// Every model's published version, if it has one, and the highest number that a version of it was given, by model. One whose only draft
+/// was deleted is among them.
 pub async fn all(
     connection: &impl ConnectionTrait,
     tenant: TenantId,
@@ -143,7 +147,7 @@ pub async fn get(
     number: i64,
 ) -> Result<Option<Version>, StoreError> {
     let row = entity::Entity::find_by_id((tenant.0, model.to_owned(), number)).one(connection).await?;
-    row.map(from_row).transpose()
+    row.filter(|row| row.state != DELETED).map(from_row).transpose()
 }
 
 /// Up to `limit` versions of a model before `before`, the newest first.
@@ -154,11 +158,14 @@ pub async fn page(
     before: i64,
     limit: u64,
 ) -> Result<Vec<Version>, StoreError> {
-    let versions = of(tenant).filter(entity::Column::Model.eq(model)).filter(entity::Column::Version.lt(before));
+    let versions = of(tenant)
+        .filter(entity::Column::Model.eq(model))
+        .filter(entity::Column::Version.lt(before))
+        .filter(entity::Column::State.ne(DELETED));
     read(versions.order_by_desc(entity::Column::Version).limit(limit).all(connection).await?)
 }
 
-/// How many versions a model has.
+/// How many versions a model has had.
 pub async fn count(connection: &impl ConnectionTrait, tenant: TenantId, model: &str) -> Result<u64, StoreError> {
     Ok(of(tenant).filter(entity::Column::Model.eq(model)).count(connection).await?)
 }
@@ -213,9 +220,16 @@ pub async fn add_changed(
     Ok(())
 }
 
-/// Deletes a version.
+/// Deletes a version; what is left of it keeps its number from being given again.
 pub async fn delete(transaction: &Transaction, tenant: TenantId, model: &str, number: i64) -> Result<(), StoreError> {
-    entity::Entity::delete_by_id((tenant.0, model.to_owned(), number)).exec(transaction).await?;
+    entity::Entity::update_many()
+        .filter(entity::Column::TenantId.eq(tenant.0))
+        .filter(entity::Column::Model.eq(model))
+        .filter(entity::Column::Version.eq(number))
+        .col_expr(entity::Column::State, Expr::value(DELETED))
+        .col_expr(entity::Column::Body, Expr::value(Vec::<u8>::new()))
+        .exec(transaction)
+        .await?;
     Ok(())
 }
 

@@ -52,6 +52,10 @@ pub struct Customer<'a> {
     pub last_nps: Option<i64>,
     pub open_complaints: i64,
     pub open_tickets: i64,
+    pub grade_value: Option<u8>,
+    pub grade_band: &'a str,
+    pub grade_tier: &'a str,
+    pub grade_vip: &'a str,
 }
 
 impl Customer<'_> {
@@ -107,6 +111,10 @@ impl Customer<'_> {
             FieldId::Gender => text(self.gender),
             FieldId::IncomeBand => text(self.income_band),
             FieldId::Household => text(self.household),
+            FieldId::GradeValue => score(self.grade_value),
+            FieldId::GradeBand => text(self.grade_band),
+            FieldId::GradeTier => text(self.grade_tier),
+            FieldId::GradeVip => text(self.grade_vip),
         }
     }
 

@@ -26,7 +26,7 @@ const TEXT_FIELDS: [&str; 10] = [
     "channel",
     "top_category",
 ];
-const INT_FIELDS: [&str; 15] = [
+const INT_FIELDS: [&str; 16] = [
     "rfm.r",
     "rfm.f",
     "rfm.m",
@@ -42,6 +42,7 @@ const INT_FIELDS: [&str; 15] = [
     "last_nps",
     "open_complaints",
     "open_tickets",
+    "grade.value",
 ];
 const MONEY_FIELDS: [&str; 6] =
     ["net_revenue", "revenue", "average_order_value", "revenue_30", "revenue_90", "revenue_365"];
@@ -156,6 +157,10 @@ impl Owned {
             last_nps: Some(seeded.number()).filter(|score| score % 3 != 0),
             open_complaints: seeded.number(),
             open_tickets: seeded.number(),
+            grade_value: seeded.score(),
+            grade_band: gender,
+            grade_tier: label,
+            grade_vip: ["", "yes", "no"][seeded.below(3)],
         }
     }
 }

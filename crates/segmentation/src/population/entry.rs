@@ -5,9 +5,12 @@ use crate::fields::FieldId;
 use quintile_domain::money::Currency;
 use quintile_domain::time::{Instant, TimeZone, days_since_1970};
 use quintile_proto::google_type::Date;
-use quintile_proto::types::{CustomerRecord, Stage};
+use quintile_proto::types::{CustomerRecord, ScoreValues, Stage};
 use quintile_rpc::convert;
 use quintile_rpc::scope;
+
+/// What the versions of the model begin with whose composite is the tenant's grading.
+const GRADE_MODEL: &str = "scoreModels/grade/";
 
 /// A record as the engine takes it in.
 pub struct Entry {
@@ -40,6 +43,7 @@ impl Entry {
             customer.recency = score(scores.recency);
             customer.frequency = score(scores.frequency);
             customer.monetary = score(scores.monetary);
+            set_grade(&mut customer, scores);
         }
         if let Some(stage) = &self.record.stage {
             customer.stage = stage_text(stage.stage());
@@ -101,6 +105,16 @@ impl Entry {
         }
         customer
     }
+}
+
+/// The tenant's grading: the grade of the model of that name.
+fn set_grade<'a>(customer: &mut Customer<'a>, scores: &'a ScoreValues) {
+    let graded = scores.models.iter().find(|score| score.model_version.starts_with(GRADE_MODEL));
+    let Some(grade) = graded.and_then(|score| score.grade.as_ref()) else { return };
+    customer.grade_value = u8::try_from(grade.composite).ok();
+    customer.grade_band = &grade.band;
+    customer.grade_tier = &grade.tier;
+    customer.grade_vip = if grade.vip { "yes" } else { "no" };
 }
 
 /// The beginning of a local day.
