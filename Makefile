@@ -4,6 +4,7 @@
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 TOOLS := $(CARGO_TARGET_DIR)/tools
 PYTHON := $(TOOLS)/venv/bin/python
+PEERS := $(TOOLS)/peers/bin/python
 BUF := $(TOOLS)/node_modules/.bin/buf
 DENY := $(TOOLS)/bin/cargo-deny
 BUF_VERSION := 1.75.0
@@ -40,9 +41,9 @@ test: $(PYTHON) $(BUF) chart ## Runs every test, on SQLite and on a PostgreSQL o
 
 check: format lint ## The quick loop: format, lints, types
 
-bench: ## Measures, each figure beside its comparison: SCALE=60k (default), 6m, or customers:orders
+bench: $(PEERS) ## Measures, each figure beside its comparison: SCALE=60k (default), 6m, or customers:orders
 	cargo build --profile dist --locked --package quintile --package quintile-tests
-	QUINTILE_BIN=$(CARGO_TARGET_DIR)/dist/quintile SCALE=$(or $(SCALE),60k) \
+	QUINTILE_BIN=$(CARGO_TARGET_DIR)/dist/quintile SCALE=$(or $(SCALE),60k) QUINTILE_PEERS=$(PEERS) \
 	python3 tests/postgres.py run --durable -- $(CARGO_TARGET_DIR)/dist/bench
 
 ci: format lint buf-lint deny test ## What has to pass before a change lands
@@ -69,6 +70,11 @@ clean: ## Removes what was built and what the demonstration left
 $(PYTHON): tests/e2e/requirements.txt
 	python3 -m venv $(TOOLS)/venv
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement tests/e2e/requirements.txt
+	touch $@
+
+$(PEERS): tests/peers/requirements.txt
+	python3 -m venv $(TOOLS)/peers
+	$(PEERS) -m pip install --quiet --disable-pip-version-check --requirement tests/peers/requirements.txt
 	touch $@
 
 $(BUF):

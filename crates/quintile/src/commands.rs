@@ -5,7 +5,7 @@ use crate::config::{Config, ConfigFlags, Role, read_secret, reference};
 use crate::output::{self, Format};
 use crate::remote::{Identity, Session, connect, token};
 use crate::suite::{self, Suite};
-use crate::{access, demo, export, generate, import, keys, privacy, profile, rejects, remote};
+use crate::{access, demo, export, generate, import, keys, privacy, profile, rejects, remote, scores};
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 use quintile_proto::segmentation::segment_service_client::SegmentServiceClient;
@@ -59,6 +59,9 @@ enum Command {
     /// Rows that were refused
     #[command(subcommand)]
     Rejects(rejects::RejectsCommand),
+    /// Scores, and the models that give them
+    #[command(subcommand)]
+    Score(scores::ScoreCommand),
     /// Segments
     #[command(subcommand)]
     Segments(SegmentsCommand),
@@ -268,6 +271,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
             privacy::export(&config, &session, &customer, &out).await
         }
         Command::Rejects(command) => rejects::run(command).await,
+        Command::Score(command) => scores::run(command).await,
         Command::Segments(command) => segments(command).await,
         Command::Keys(command) => keys::run(command).await,
         Command::Access(command) => access::run(command).await,

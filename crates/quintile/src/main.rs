@@ -25,6 +25,7 @@ mod profile;
 mod progress;
 mod rejects;
 mod remote;
+mod scores;
 mod suite;
 
 use clap::Parser;

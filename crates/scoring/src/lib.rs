@@ -11,6 +11,7 @@ pub mod models;
 pub mod population;
 mod rescoring;
 mod store;
+mod value;
 mod worker;
 
 use in_force::ModelsInForce;

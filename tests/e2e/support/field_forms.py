@@ -71,6 +71,10 @@ FIELDS = {
     "quintile.scoring.v1.DimensionExplanation.to_next_worse": AMOUNTS,
     "quintile.scoring.v1.DimensionExplanation.text_input": AMOUNTS,
     "quintile.scoring.v1.ScoreCell.revenue": AMOUNTS,
+    "quintile.scoring.v1.SpendFit.v_micros": AMOUNTS,
+    "quintile.scoring.v1.SpendFit.mean": AMOUNTS,
+    "quintile.scoring.v1.CustomerValue.expected_spend": AMOUNTS,
+    "quintile.scoring.v1.CustomerValue.lifetime_value": AMOUNTS,
     "quintile.segmentation.v1.LabelCount.net_revenue": AMOUNTS,
     "quintile.segmentation.v1.SegmentPreview.net_revenue": AMOUNTS,
 }

@@ -11,7 +11,7 @@ from typing import Callable
 
 import grpc
 
-from support import canaries, facts, oidc, questions, score_models, traits, waiting
+from support import canaries, facts, oidc, questions, score_models, traits, value_models, waiting
 from support.reflection import OPERATIONS
 from support.refusals import NOT_FOUND, Refusal
 
@@ -247,6 +247,11 @@ def draft(world):
     return {"name": score_models.create(world.client("admin"), "drafts", orders).name}
 
 
+def value_model(world):
+    """A new draft of a model of lifetime value."""
+    return {"name": value_models.fit(world.client("admin"), holdout_days=0).name}
+
+
 def model_in_force(world):
     """A model of a case's own, of which there are few: retired before, it is put in force again."""
     orders = score_models.dimension("orders", "orders", cut_offs=[2])
@@ -379,6 +384,13 @@ CASES = {
     f"{SCORING}.ScoreService/ExplainScore": unary(
         EVERY_ROLE, lambda world: {"name": f"{world.customer}/score", "model": "scoreModels/planted"}),
     f"{SCORING}.ScoreService/ListScoreChanges": unary(EVERY_ROLE, lambda world: {"parent": f"{world.customer}/score"}),
+    f"{SCORING}.ValueModelService/FitValueModel": watch(
+        DEFINERS, lambda answer: answer.HasField("model"), lambda _world: {"holdout_days": 0}),
+    f"{SCORING}.ValueModelService/GetValueModel": unary(EVERY_ROLE, lambda _world: {"name": "valueModels/1"}),
+    f"{SCORING}.ValueModelService/ListValueModels": unary(EVERY_ROLE),
+    f"{SCORING}.ValueModelService/PublishValueModel": unary(DEFINERS, value_model),
+    f"{SCORING}.ValueService/GetValue": unary(EVERY_ROLE, of_customer("/value")),
+    f"{SCORING}.ValueService/BatchGetValues": unary(EVERY_ROLE, lambda world: {"names": [f"{world.customer}/value"]}),
     f"{SCORING}.ScoreService/WatchScores": watch(PIPELINES, lambda answer: answer.records),
     f"{LIFECYCLE}.StageService/GetStage": unary(EVERY_ROLE, of_customer("/stage")),
     f"{LIFECYCLE}.StageService/GetFunnel": unary(EVERY_ROLE),

@@ -2,7 +2,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from support import canaries, facts, questions, score_models, traits, waiting
+from support import canaries, facts, questions, score_models, traits, value_models, waiting
 from support.ingest_stream import connection
 
 SEGMENT_ID = "planted"
@@ -60,6 +60,15 @@ def plant_models(admin):
     score_models.create_preset(admin, "rfm", "luxury")
 
 
+def plant_value_models(admin):
+    """Two models of lifetime value, the second in force: of repeat buyers who differ in how often and how much they buy."""
+    rows = [facts.order(f"repeats-{n}", f"r-{m}", days=300 - m * (11 + 7 * n % 60), cents=500 + 400 * n + 150 * m)
+            for n in range(12) for m in range(1 + n % 5)]
+    questions.wait_for(admin, questions.take_in(admin, *rows).facts_position)
+    value_models.fit(admin, holdout_days=0)
+    value_models.publish(admin, value_models.fit(admin, holdout_days=0))
+
+
 def drop_what_is_old(admin):
     """Of the canary too there are facts that are kept no longer, and an opening balance in their place."""
     line = {"product": "teapot", "category": "kitchen", "quantity": 1, "amount": facts.dollars(700), "cost": facts.dollars(300)}
@@ -91,6 +100,7 @@ def populate(suite):
     drop_what_is_old(admin)
     plant_traits(admin)
     plant_models(admin)
+    plant_value_models(admin)
     segment = admin.call("SegmentService/CreateSegment",
                          {"segment_id": SEGMENT_ID, "segment": {"expression": facts.TARGET}})
     questions.wait_for(admin, answer.facts_position)

@@ -108,6 +108,9 @@ const MAKE_SCORE_MODELS: Methods = (
         "RetireScoreModel",
     ],
 );
+const VALUE_MODELS: Methods = ("quintile.scoring.v1.ValueModelService", &["GetValueModel", "ListValueModels"]);
+const MAKE_VALUE_MODELS: Methods = ("quintile.scoring.v1.ValueModelService", &["FitValueModel", "PublishValueModel"]);
+const VALUES: Methods = ("quintile.scoring.v1.ValueService", &["GetValue", "BatchGetValues"]);
 const SCORES: Methods =
     ("quintile.scoring.v1.ScoreService", &["GetScore", "BatchGetScores", "ExplainScore", "ListScoreChanges"]);
 const STAGES: Methods = ("quintile.lifecycle.v1.StageService", &["GetStage", "GetFunnel"]);
@@ -163,6 +166,8 @@ const READING: &[Methods] = &[
     FEATURES,
     SCORE_MODELS,
     SCORES,
+    VALUE_MODELS,
+    VALUES,
     STAGES,
     LABELS,
     PROFILES,
@@ -185,6 +190,7 @@ const SERVING: &[Methods] = &[
     MERGES,
     DEFINE_TRAITS,
     MAKE_SCORE_MODELS,
+    MAKE_VALUE_MODELS,
     READ_RETENTION,
     LONG_WORK,
     MAKE_SEGMENTS,
@@ -285,7 +291,17 @@ const ANALYST: SeededRole = SeededRole {
     name: "analyst",
     methods: &[
         READING,
-        &[COMPANY_FACTS, EXPORT, RECORDS, MAKE_SEGMENTS, DEFINE_TRAITS, MAKE_SCORE_MODELS, READ_RETENTION, LONG_WORK],
+        &[
+            COMPANY_FACTS,
+            EXPORT,
+            RECORDS,
+            MAKE_SEGMENTS,
+            DEFINE_TRAITS,
+            MAKE_SCORE_MODELS,
+            MAKE_VALUE_MODELS,
+            READ_RETENTION,
+            LONG_WORK,
+        ],
     ],
     forms: NOBODY_IDENTIFIED,
     row_scope: "",
@@ -309,6 +325,7 @@ const DATA_ENGINEER: SeededRole = SeededRole {
             DECLARE_ATTRIBUTES,
             DEFINE_TRAITS,
             MAKE_SCORE_MODELS,
+            MAKE_VALUE_MODELS,
             READ_RETENTION,
             UPDATE_RETENTION,
             LONG_WORK,

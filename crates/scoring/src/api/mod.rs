@@ -6,6 +6,9 @@ mod previews;
 mod publishing;
 mod score_models;
 mod scores;
+mod value_encoding;
+mod value_models;
+mod values;
 mod versions;
 
 use crate::Service;
@@ -19,6 +22,8 @@ use quintile_proto::longrunning::operations_server::{self, OperationsServer};
 use quintile_proto::scoring::erasure_service_server::{self, ErasureServiceServer};
 use quintile_proto::scoring::score_model_service_server::{self, ScoreModelServiceServer};
 use quintile_proto::scoring::score_service_server::{self, ScoreServiceServer};
+use quintile_proto::scoring::value_model_service_server::{self, ValueModelServiceServer};
+use quintile_proto::scoring::value_service_server::{self, ValueServiceServer};
 use quintile_rpc::client::upstream_error;
 use quintile_rpc::{ApiError, Caller};
 use tonic::Code;
@@ -30,6 +35,8 @@ pub fn routes(service: &Service) -> Routes {
         .add_service(ErasureServiceServer::new(erasures::Erasures { service: service.clone() }))
         .add_service(ScoreServiceServer::new(scores::Scores { service: service.clone() }))
         .add_service(ScoreModelServiceServer::new(score_models::ScoreModels { service: service.clone() }))
+        .add_service(ValueModelServiceServer::new(value_models::ValueModels { service: service.clone() }))
+        .add_service(ValueServiceServer::new(values::Values { service: service.clone() }))
         .add_service(OperationsServer::new(LongWork { runtime: service.runtime.clone() }))
 }
 
@@ -39,6 +46,8 @@ pub fn names() -> Vec<&'static str> {
         score_service_server::SERVICE_NAME,
         score_model_service_server::SERVICE_NAME,
         erasure_service_server::SERVICE_NAME,
+        value_model_service_server::SERVICE_NAME,
+        value_service_server::SERVICE_NAME,
         operations_server::SERVICE_NAME,
     ]
 }

@@ -8,7 +8,13 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(M0001Chain), Box::new(M0002ScoreModels), Box::new(M0003Bulk), Box::new(M0004Models)]
+        vec![
+            Box::new(M0001Chain),
+            Box::new(M0002ScoreModels),
+            Box::new(M0003Bulk),
+            Box::new(M0004Models),
+            Box::new(M0005Values),
+        ]
     }
 }
 
@@ -158,5 +164,43 @@ impl MigrationTrait for M0004Models {
         manager.create_table(changes).await?;
         quintile_store::migration::create_request_table(manager).await?;
         quintile_store::migration::create_operation_table(manager).await
+    }
+}
+
+struct M0005Values;
+
+impl MigrationName for M0005Values {
+    fn name(&self) -> &'static str {
+        "m0005_values"
+    }
+}
+
+#[derive(DeriveIden)]
+enum ValueModel {
+    Table,
+    TenantId,
+    Number,
+    State,
+    Body,
+    CreatedAt,
+    PublishedAt,
+    Revision,
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for M0005Values {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let models = Table::create()
+            .table(ValueModel::Table)
+            .col(ColumnDef::new(ValueModel::TenantId).integer().not_null())
+            .col(ColumnDef::new(ValueModel::Number).big_integer().not_null())
+            .col(ColumnDef::new(ValueModel::State).integer().not_null())
+            .col(ColumnDef::new(ValueModel::Body).binary().not_null())
+            .col(ColumnDef::new(ValueModel::CreatedAt).big_integer().not_null())
+            .col(ColumnDef::new(ValueModel::PublishedAt).big_integer())
+            .col(ColumnDef::new(ValueModel::Revision).big_integer().not_null())
+            .primary_key(Index::create().col(ValueModel::TenantId).col(ValueModel::Number))
+            .to_owned();
+        manager.create_table(models).await
     }
 }

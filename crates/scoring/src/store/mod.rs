@@ -3,3 +3,4 @@
 pub mod changes;
 pub mod migrations;
 pub mod models;
+pub mod values;

@@ -1,6 +1,6 @@
 //! `bench`: measures the rows of the performance table against their comparisons, in the same run and on the same disk.
 //!
-//! It drives the real binary over its public RPCs (P6a alone runs in this process), reports, and never judges: no timing fails it. What is
+//! It drives the real binary over its public RPCs (P3, P6a and P7 alone run in this process), reports, and never judges: no timing fails it. What is
 //! sent is the same in every run; nothing but the clock differs. To add a row, add a file named after it with a `measure`, and name it in
 //! [`Row`].
 
@@ -13,10 +13,13 @@ mod load;
 mod p1;
 mod p2;
 mod p2w;
+mod p3;
 mod p6;
 mod p6a;
+mod p7;
 mod peer_postgres;
 mod peer_sqlite;
+mod peers;
 mod report;
 mod server;
 mod stage;
@@ -51,6 +54,9 @@ struct Arguments {
     /// How long each side of a comparison of calls is measured
     #[arg(long, default_value = "9")]
     seconds: u64,
+    /// A Python with the packages of `tests/peers/requirements.txt`: without one, their comparisons do not run
+    #[arg(long, env = "QUINTILE_PEERS")]
+    peers: Option<PathBuf>,
     /// A PostgreSQL server to measure on, and to make databases on
     #[arg(long, env = "QUINTILE_TEST_POSTGRES_URL")]
     postgres: Option<String>,
@@ -73,12 +79,14 @@ enum Row {
     P1s,
     P2,
     P2w,
+    P3,
     P6,
     P6a,
+    P7,
 }
 
 impl Row {
-    const ALL: [Self; 6] = [Self::P1, Self::P1s, Self::P2, Self::P2w, Self::P6, Self::P6a];
+    const ALL: [Self; 8] = [Self::P1, Self::P1s, Self::P2, Self::P2w, Self::P3, Self::P6, Self::P6a, Self::P7];
 
     async fn measure(self, stage: &Stage, report: &mut Report) -> anyhow::Result<()> {
         match self {
@@ -88,6 +96,8 @@ impl Row {
             Self::P2w => p2w::measure(stage, report).await,
             Self::P6 => p6::measure(stage, report).await,
             Self::P6a => p6a::measure(stage, report),
+            Self::P3 => p3::measure(stage, report),
+            Self::P7 => p7::measure(stage, report),
         }
     }
 }
@@ -104,6 +114,7 @@ async fn main() -> anyhow::Result<()> {
     let work = tempfile::tempdir_in(folder)?;
     let call_time = Duration::from_secs(arguments.seconds);
     let stage = Stage::new(arguments.quintile, work.path().to_owned(), arguments.postgres, arguments.scale, call_time);
+    let stage = stage.beside(arguments.peers);
     let rows = if arguments.rows.is_empty() { Row::ALL.to_vec() } else { arguments.rows };
     let mut report = Report::new(arguments.report.clone());
     for row in rows {

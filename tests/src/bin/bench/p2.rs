@@ -3,6 +3,7 @@
 
 use crate::generator::{Arrival, Orders};
 use crate::ingest;
+use crate::p3;
 use crate::report::{Measurement, Report, Target};
 use crate::server::{Server, authorised};
 use crate::stage::{Stage, Store};
@@ -41,6 +42,7 @@ pub async fn measure(stage: &Stage, report: &mut Report) -> anyhow::Result<()> {
     report.add(seconds(stage, "of that, until everything is acknowledged", taken_in, None))?;
     let peak = peak_mebibytes(server.id()?)?;
     report.add(memory(stage, "the most memory of all services together", peak, 8_192))?;
+    p3::published(stage, &server, report).await?;
     let server = stage.with_ingestion_alone(Store::Postgres, NAME, server).await?;
     report.add(seconds(
         stage,

@@ -33,6 +33,8 @@ pub struct Measurement {
 pub enum Target {
     /// At least so many times the comparison.
     RatioAtLeast(f64),
+    /// At most so many times the comparison.
+    RatioAtMost(f64),
     /// At most so much, whatever the comparison.
     AtMost(f64),
 }
@@ -56,6 +58,7 @@ impl Target {
     fn met(self, ours: f64, ratio: Option<f64>) -> Option<bool> {
         match self {
             Self::RatioAtLeast(least) => ratio.map(|ratio| ratio >= least),
+            Self::RatioAtMost(most) => ratio.map(|ratio| ratio <= most),
             Self::AtMost(most) => Some(ours <= most),
         }
     }
@@ -63,6 +66,7 @@ impl Target {
     fn text(self) -> String {
         match self {
             Self::RatioAtLeast(least) => format!("ratio >= {least}"),
+            Self::RatioAtMost(most) => format!("ratio <= {most:.3}"),
             Self::AtMost(most) => format!("<= {most}"),
         }
     }

@@ -62,6 +62,7 @@ pub struct Stage {
     quintile: PathBuf,
     folder: PathBuf,
     postgres: Option<String>,
+    peers: Option<PathBuf>,
     templates: [OnceCell<Template>; 2],
 }
 
@@ -85,7 +86,25 @@ impl Stage {
         scale: Scale,
         call_time: Duration,
     ) -> Self {
-        Self { scale, call_time, quintile, folder, postgres, templates: [OnceCell::new(), OnceCell::new()] }
+        Self {
+            scale,
+            call_time,
+            quintile,
+            folder,
+            postgres,
+            peers: None,
+            templates: [OnceCell::new(), OnceCell::new()],
+        }
+    }
+
+    /// A stage that has a Python for comparisons.
+    pub fn beside(self, peers: Option<PathBuf>) -> Self {
+        Self { peers, ..self }
+    }
+
+    /// The Python that runs comparisons. `None`: there is none.
+    pub fn peers(&self) -> Option<&Path> {
+        self.peers.as_deref()
     }
 
     /// A path in the folder.

@@ -1,0 +1,106 @@
+//! Between fits of lifetime value and their messages.
+
+use crate::clv::{Accuracy, BgNbd, Decile, Dropout, Fitted, FittedSpend, GammaGamma, Nbd};
+use crate::value::{Foretold, Found, ValueModel};
+use quintile_domain::money::Currency;
+use quintile_proto::scoring as sent;
+use quintile_rpc::convert;
+
+/// Millionths of a major unit.
+const MICROS: f64 = 1e6;
+
+/// What a fit has found, as callers read it. `end` is the last day that counts.
+pub fn report(found: &Found, end: i64, holdout_days: i32, currency: Currency) -> sent::ValueModel {
+    sent::ValueModel {
+        purchases: Some(purchases(&found.purchases, found.customers, end)),
+        spend: found.spend.as_ref().map(|spend| spend_fit(spend, found.spenders, currency)),
+        holdout: found.holdout.as_ref().map(|foretold| holdout(foretold, end, holdout_days)),
+        ..sent::ValueModel::default()
+    }
+}
+
+fn purchases(fit: &Fitted, customers: u64, end: i64) -> sent::PurchaseFit {
+    sent::PurchaseFit {
+        r: fit.model.r,
+        alpha: fit.model.alpha,
+        a: fit.model.a,
+        b: fit.model.b,
+        log_likelihood: fit.log_likelihood,
+        never_leaving_r: fit.never_leaving.r,
+        never_leaving_alpha: fit.never_leaving.alpha,
+        never_leaving_log_likelihood: fit.never_leaving_log_likelihood,
+        dropout_identified: fit.dropout_is_identified(),
+        customers: customers as i64,
+        end_date: i32::try_from(end).ok().map(convert::date),
+    }
+}
+
+fn spend_fit(fit: &FittedSpend, customers: u64, currency: Currency) -> sent::SpendFit {
+    let GammaGamma { p, q, v } = fit.model;
+    sent::SpendFit {
+        p,
+        q,
+        v_micros: Some((v * MICROS).round() as i64),
+        log_likelihood: fit.log_likelihood,
+        correlation: fit.correlation,
+        mean: Some(money(fit.model.expected_spend(None), currency)),
+        customers: customers as i64,
+    }
+}
+
+/// An amount in major units as money: to the smallest unit, half away from zero.
+pub fn money(major: f64, currency: Currency) -> quintile_proto::google_type::Money {
+    let minor = major * 10_f64.powi(currency.minor_digits() as i32);
+    convert::money(currency, minor.round() as i64)
+}
+
+fn holdout(foretold: &Foretold, end: i64, days: i32) -> sent::Holdout {
+    let decile = |decile: &Decile| sent::HoldoutDecile {
+        customers: decile.customers as i64,
+        expected: decile.expected,
+        bought: decile.bought,
+    };
+    sent::Holdout {
+        days,
+        fit: Some(purchases(&foretold.fit, foretold.customers, end - i64::from(days))),
+        accuracy: Some(accuracy(&foretold.holdout.model)),
+        in_force: foretold.in_force.as_ref().map(|in_force| accuracy(&in_force.model)),
+        nobody_buys: Some(accuracy(&foretold.holdout.nobody_buys)),
+        all_go_on: Some(accuracy(&foretold.holdout.all_go_on)),
+        deciles: foretold.holdout.deciles.iter().map(decile).collect(),
+    }
+}
+
+fn accuracy(accuracy: &Accuracy) -> sent::HoldoutAccuracy {
+    sent::HoldoutAccuracy {
+        mae: accuracy.mae,
+        rmse: accuracy.rmse,
+        bias_percent: Some(accuracy.bias * 100.0).filter(|percent| percent.is_finite()),
+        correlation: accuracy.correlation,
+    }
+}
+
+/// The model that a message tells. `None`: it lacks a fit.
+pub fn model_of(message: &sent::ValueModel) -> Option<ValueModel> {
+    let (purchases, terms) = (message.purchases.as_ref()?, message.terms?);
+    let dropout = match message.dropout() {
+        sent::DropoutKind::AfterEveryPurchase => Dropout::AfterEveryPurchase,
+        sent::DropoutKind::Unspecified | sent::DropoutKind::AfterRepeats => Dropout::AfterRepeats,
+    };
+    let spend = message
+        .spend
+        .as_ref()
+        .and_then(|spend| Some(GammaGamma { p: spend.p, q: spend.q, v: spend.v_micros? as f64 / MICROS }));
+    Some(ValueModel {
+        purchases: Fitted {
+            model: BgNbd { dropout, r: purchases.r, alpha: purchases.alpha, a: purchases.a, b: purchases.b },
+            log_likelihood: purchases.log_likelihood,
+            never_leaving: Nbd { r: purchases.never_leaving_r, alpha: purchases.never_leaving_alpha },
+            never_leaving_log_likelihood: purchases.never_leaving_log_likelihood,
+        },
+        spend,
+        gross_margin: terms.gross_margin_percent / 100.0,
+        monthly_discount: terms.monthly_discount_percent.unwrap_or_default() / 100.0,
+        months: u32::try_from(terms.months).ok()?,
+    })
+}

@@ -1,0 +1,274 @@
+//! Models of lifetime value: fitted, read and put in force.
+
+use super::value_encoding::{model_of, report};
+use super::versions::refused;
+use crate::Service;
+use crate::clv::{Dropout, FitError};
+use crate::store::values::{self, Stored};
+use crate::value::{Buyers, Found};
+use crate::worker::{ScoreLink, conventions};
+use futures::SinkExt;
+use futures::channel::mpsc;
+use quintile_chain::derive::Link;
+use quintile_chain::{feed as records_feed, page, store_error};
+use quintile_domain::masking::Sensitivity;
+use quintile_proto::scoring::value_model_service_server::ValueModelService;
+use quintile_proto::scoring::{
+    DropoutKind, FitValueModelRequest, FitValueModelResponse, GetValueModelRequest, ListValueModelsRequest,
+    ListValueModelsResponse, PreviewProgress, PublishValueModelRequest, ScoreModelState, ValueModel, ValueTerms,
+};
+use quintile_rpc::{Answer, AnswerStream, ApiError, Caller, convert};
+use quintile_store::feed::Cursor;
+use quintile_store::{StoreError, feed, records};
+use tonic::{Request, Response, Status};
+
+/// The query that page tokens of models belong to.
+const LIST: &str = "ListValueModels";
+/// The most models of a tenant.
+const MAX_MODELS: i64 = 1_000;
+/// The most days that are held out.
+const MAX_HOLDOUT_DAYS: i32 = 1_826;
+/// Those that are where nobody says: a quarter.
+const HOLDOUT_DAYS: i32 = 91;
+/// The most months that are looked at, and those that are where nobody says.
+const MAX_MONTHS: i32 = 120;
+const MONTHS: i32 = 12;
+
+type Sender = mpsc::Sender<Result<quintile_domain::masking::Masked<FitValueModelResponse>, Status>>;
+
+/// The handlers.
+pub struct ValueModels {
+    pub service: Service,
+}
+
+/// A checked request.
+struct Asked {
+    dropout: Dropout,
+    holdout_days: i32,
+    terms: ValueTerms,
+}
+
+fn checked(request: &FitValueModelRequest) -> Result<Asked, ApiError> {
+    let dropout = match DropoutKind::try_from(request.dropout) {
+        Ok(DropoutKind::Unspecified | DropoutKind::AfterRepeats) => Dropout::AfterRepeats,
+        Ok(DropoutKind::AfterEveryPurchase) => Dropout::AfterEveryPurchase,
+        Err(_) => return Err(ApiError::invalid_field("dropout", "must be one of the known values")),
+    };
+    let holdout_days = request.holdout_days.unwrap_or(HOLDOUT_DAYS);
+    if !(0..=MAX_HOLDOUT_DAYS).contains(&holdout_days) {
+        return Err(ApiError::invalid_field("holdout_days", format!("must be within 0 and {MAX_HOLDOUT_DAYS}")));
+    }
+    let given = request.terms.unwrap_or_default();
+    let percent = |field: &str, percent: f64| {
+        // What is no number is within nothing.
+        if (0.0..=100.0).contains(&percent) {
+            return Ok(percent);
+        }
+        Err(ApiError::invalid_field(format!("terms.{field}"), "must be within 0 and 100"))
+    };
+    let margin = percent("gross_margin_percent", given.gross_margin_percent)?;
+    let discount = percent("monthly_discount_percent", given.monthly_discount_percent.unwrap_or(1.0))?;
+    if !(0..=MAX_MONTHS).contains(&given.months) {
+        return Err(ApiError::invalid_field("terms.months", format!("must be within 0 and {MAX_MONTHS}")));
+    }
+    let terms = ValueTerms {
+        gross_margin_percent: if margin == 0.0 { 100.0 } else { margin },
+        monthly_discount_percent: Some(discount),
+        months: if given.months == 0 { MONTHS } else { given.months },
+    };
+    Ok(Asked { dropout, holdout_days, terms })
+}
+
+fn number_in(name: &str) -> Result<i64, ApiError> {
+    let digits = name.strip_prefix("valueModels/");
+    // One spelling alone: no sign, no zero in front.
+    let number = digits.and_then(|digits| digits.parse().ok());
+    let number = number.filter(|number: &i64| *number > 0 && Some(number.to_string().as_str()) == digits);
+    number.ok_or_else(|| ApiError::invalid_field("name", "must be valueModels/{number}"))
+}
+
+#[tonic::async_trait]
+impl ValueModelService for ValueModels {
+    type FitValueModelStream = AnswerStream<FitValueModelResponse>;
+
+    async fn fit_value_model(
+        &self,
+        request: Request<FitValueModelRequest>,
+    ) -> Result<Response<Self::FitValueModelStream>, Status> {
+        let caller = Caller::of(&request)?;
+        let asked = checked(request.get_ref())?;
+        if !caller.reads_in_clear(Sensitivity::Financial) {
+            return Err(ApiError::field_denied("revenue").into());
+        }
+        caller.is_about("valueModels");
+        let (mut sender, receiver) = mpsc::channel(2);
+        let fit = Fit { service: self.service.clone(), caller, asked };
+        tokio::spawn(async move {
+            // A reader that went away is no failure; anything else is told and ends the stream.
+            if let Err(Some(error)) = fit.run(&mut sender).await {
+                let _ = sender.send(Err(error.into())).await;
+            }
+        });
+        Ok(Response::new(Box::pin(receiver)))
+    }
+
+    async fn get_value_model(&self, request: Request<GetValueModelRequest>) -> Answer<ValueModel> {
+        let caller = Caller::of(&request)?;
+        let number = number_in(&request.get_ref().name)?;
+        let found = values::get(self.service.runtime.database.reader(), caller.tenant().id, number).await;
+        let found = found.map_err(|error| store_error(&error))?.ok_or_else(ApiError::not_found)?;
+        Ok(caller.respond(found.message()))
+    }
+
+    async fn list_value_models(&self, request: Request<ListValueModelsRequest>) -> Answer<ListValueModelsResponse> {
+        let caller = Caller::of(&request)?;
+        let ListValueModelsRequest { page_size, page_token } = request.get_ref();
+        let tenant = caller.tenant().id;
+        let size = convert::page_size(*page_size, 20, 100)?;
+        let sealer = &self.service.runtime.sealer;
+        let decode = |bytes: Vec<u8>| bytes.try_into().ok().map(i64::from_be_bytes);
+        let before = page::begin(sealer, tenant, LIST, page_token, i64::MAX, decode)?;
+        let read = values::page(self.service.runtime.database.reader(), tenant, before, size).await;
+        let read = read.map_err(|error| store_error(&error))?;
+        let (full, last) = (read.len() as u64 == size, read.last().map(|last| last.number));
+        let next_page_token = page::next_behind(sealer, tenant, LIST, full, last);
+        let models = read.iter().map(Stored::message).collect();
+        Ok(caller.respond(ListValueModelsResponse { models, next_page_token }))
+    }
+
+    async fn publish_value_model(&self, request: Request<PublishValueModelRequest>) -> Answer<ValueModel> {
+        let caller = Caller::of(&request)?;
+        let published = publish(&self.service, &caller, request.get_ref()).await?;
+        Ok(caller.respond(published.message()))
+    }
+}
+
+async fn publish(service: &Service, caller: &Caller, request: &PublishValueModelRequest) -> Result<Stored, ApiError> {
+    let number = number_in(&request.name)?;
+    let tenant = caller.tenant().id;
+    let begun = async {
+        let transaction = service.runtime.database.begin().await?;
+        let revision = values::begin_change(&transaction, tenant).await?;
+        let found = values::get(&transaction, tenant, number).await?;
+        let before = values::in_force(&transaction, tenant).await?;
+        Ok::<_, StoreError>((transaction, revision, found, before))
+    };
+    let (transaction, revision, found, before) = begun.await.map_err(|error| store_error(&error))?;
+    let draft = found.ok_or_else(ApiError::not_found)?;
+    if !request.etag.is_empty() && request.etag != draft.etag() {
+        return Err(ApiError::stale_etag());
+    }
+    if draft.state != ScoreModelState::Draft {
+        return Err(refused("only a draft can be published: fit a new model"));
+    }
+    if request.unless_worse && before.is_some() && foretells_worse(&draft.body) {
+        return Err(refused("the draft foretold worse than the model in force, or was not compared with it"));
+    }
+    let published = async {
+        if let Some(before) = before {
+            values::write(&transaction, tenant, &Stored { state: ScoreModelState::Retired, revision, ..before })
+                .await?;
+        }
+        let published_at = Some(service.clock.now());
+        let published = Stored { state: ScoreModelState::Published, published_at, revision, ..draft };
+        values::write(&transaction, tenant, &published).await?;
+        transaction.commit().await?;
+        Ok::<_, StoreError>(published)
+    };
+    published.await.map_err(|error| store_error(&error))
+}
+
+fn foretells_worse(draft: &ValueModel) -> bool {
+    let compared = draft.holdout.as_ref().and_then(|holdout| Some((holdout.accuracy?, holdout.in_force?)));
+    compared.is_none_or(|(ours, in_force)| ours.rmse > in_force.rmse)
+}
+
+struct Fit {
+    service: Service,
+    caller: Caller,
+    asked: Asked,
+}
+
+impl Fit {
+    /// `Err(None)`: nobody reads any more.
+    async fn run(self, sender: &mut Sender) -> Result<(), Option<ApiError>> {
+        let failed = |error: StoreError| Some(store_error(&error));
+        let tenant = self.caller.tenant();
+        let before = values::in_force(self.service.runtime.database.reader(), tenant.id).await.map_err(failed)?;
+        let before = before.and_then(|before| model_of(&before.body)).map(|model| model.purchases.model);
+        // The last whole day: what is bought today is not all that will be.
+        let end = i64::from(tenant.zone.local_day(self.service.runtime.business.now())) - 1;
+        let buyers = self.buyers(end, sender).await?;
+        let (dropout, held) = (self.asked.dropout, i64::from(self.asked.holdout_days));
+        let minor_per_major = 10_f64.powi(tenant.currency.minor_digits() as i32);
+        let fitted = move || buyers.fit(dropout, held, before.as_ref(), minor_per_major);
+        let fitted = tokio::task::spawn_blocking(fitted).await;
+        let fitted = fitted.map_err(|error| Some(ApiError::internal(error.to_string())))?;
+        let found = fitted.map_err(|error: FitError| Some(refused(error.to_string())))?;
+        let model = self.keep(&found, end).await?;
+        let response = FitValueModelResponse { model: Some(model.message()), progress: None };
+        sender.send(Ok(self.caller.mask(response))).await.map_err(|_| None)
+    }
+
+    /// What everybody has bought.
+    async fn buyers(&self, end: i64, sender: &mut Sender) -> Result<Buyers, Option<ApiError>> {
+        let failed = |error: StoreError| Some(store_error(&error));
+        let (tenant, database) = (self.caller.tenant(), &self.service.runtime.database);
+        let customers = records::last(database.reader(), tenant.id).await.map_err(failed)?;
+        let mut cursor = feed::begin(database, tenant.id, ScoreLink::FEED).await.map_err(failed)?;
+        let (mut buyers, mut customers_read) = (Buyers::default(), 0);
+        // A snapshot, each customer once: who changes meanwhile is as it was or as it is.
+        while let Cursor::Snapshot { .. } = cursor {
+            let page = feed::read(database, tenant.id, ScoreLink::FEED, cursor).await.map_err(failed)?;
+            cursor = page.cursor;
+            customers_read += page.records.len() as i64;
+            for record in &page.records {
+                let record = records_feed::decode(record).map_err(failed)?;
+                if let Some(features) = &record.features {
+                    buyers.add(features, end, i64::from(self.asked.holdout_days), conventions(tenant));
+                }
+            }
+            let progress = Some(PreviewProgress { customers_read, customers });
+            // Who is slow to read hears of the next part.
+            let _ = sender.try_send(Ok(self.caller.mask(FitValueModelResponse { progress, model: None })));
+            if sender.is_closed() {
+                return Err(None);
+            }
+        }
+        Ok(buyers)
+    }
+
+    async fn keep(&self, found: &Found, end: i64) -> Result<Stored, Option<ApiError>> {
+        let failed = |error: StoreError| Some(store_error(&error));
+        let (tenant, database) = (self.caller.tenant(), &self.service.runtime.database);
+        let transaction = database.begin().await.map_err(failed)?;
+        let revision = values::begin_change(&transaction, tenant.id).await.map_err(failed)?;
+        let newest = values::page(&transaction, tenant.id, i64::MAX, 1).await.map_err(failed)?;
+        let number = newest.first().map_or(0, |newest| newest.number) + 1;
+        if number > MAX_MODELS {
+            return Err(Some(refused(format!("there are {MAX_MODELS} models already"))));
+        }
+        let body = ValueModel {
+            dropout: match self.asked.dropout {
+                Dropout::AfterRepeats => DropoutKind::AfterRepeats.into(),
+                Dropout::AfterEveryPurchase => DropoutKind::AfterEveryPurchase.into(),
+            },
+            terms: Some(self.asked.terms),
+            ..report(found, end, self.asked.holdout_days, tenant.currency)
+        };
+        let stored = Stored {
+            number,
+            state: ScoreModelState::Draft,
+            body,
+            created_at: self.service.clock.now(),
+            published_at: None,
+            revision,
+        };
+        let kept = async {
+            values::write(&transaction, tenant.id, &stored).await?;
+            Ok(transaction.commit().await?)
+        };
+        kept.await.map_err(failed)?;
+        Ok(stored)
+    }
+}

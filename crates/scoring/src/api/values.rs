@@ -1,0 +1,129 @@
+//! What customers will be worth.
+
+use super::value_encoding::{model_of, money};
+use super::versions::refused;
+use crate::Service;
+use crate::clv::History;
+use crate::store::values;
+use crate::value::{ValueModel, buyer};
+use crate::worker::conventions;
+use quintile_chain::derive::{self, Current};
+use quintile_chain::{feed, store_error};
+use quintile_proto::scoring::value_service_server::ValueService;
+use quintile_proto::scoring::{BatchGetValuesRequest, BatchGetValuesResponse, CustomerValue, GetValueRequest};
+use quintile_proto::types::{CustomerRecord, Features};
+use quintile_rpc::{Answer, ApiError, Caller, convert};
+use tonic::{Code, Request};
+
+/// The part of a customer that is told.
+const PART: &str = "value";
+/// The most names of one batch.
+const MAX_BATCH: usize = 1_000;
+
+/// The handlers.
+pub struct Values {
+    pub service: Service,
+}
+
+/// The model in force, with its name.
+struct InForce {
+    name: String,
+    model: ValueModel,
+}
+
+impl Values {
+    async fn in_force(&self, caller: &Caller) -> Result<InForce, ApiError> {
+        let found = values::in_force(self.service.runtime.database.reader(), caller.tenant().id).await;
+        let found = found.map_err(|error| store_error(&error))?;
+        let stored = found.ok_or_else(|| refused("no model of lifetime value is in force: fit and publish one"))?;
+        let model = model_of(&stored.body).ok_or_else(|| ApiError::internal("a value model lacks a fit"))?;
+        Ok(InForce { name: stored.name(), model })
+    }
+
+    async fn value(
+        &self,
+        caller: &Caller,
+        in_force: &InForce,
+        (field, name): (&str, &str),
+    ) -> Result<(CustomerValue, Current), ApiError> {
+        let customer = convert::customer(field, name, Some(PART))?;
+        let Service { runtime, link, .. } = &self.service;
+        let current = derive::current(runtime, link.as_ref(), caller, customer).await?;
+        let now = runtime.business.now();
+        let told = CustomerValue {
+            name: name.to_owned(),
+            model: in_force.name.clone(),
+            as_of: Some(convert::timestamp(now)),
+            watermark: Some(current.watermark.to_message()),
+            ..CustomerValue::default()
+        };
+        let today = i64::from(caller.tenant().zone.local_day(now));
+        let value = worth(caller, &in_force.model, &current.record, today, told);
+        Ok((value, current))
+    }
+}
+
+/// What a customer is worth by what it had bought by the end of yesterday; who has bought for the first time today is told of as a newcomer.
+fn worth(
+    caller: &Caller,
+    model: &ValueModel,
+    record: &CustomerRecord,
+    today: i64,
+    told: CustomerValue,
+) -> CustomerValue {
+    let tenant = caller.tenant();
+    let nothing = Features::default();
+    let features = record.features.as_ref().unwrap_or(&nothing);
+    if features.purchase_days < 1 {
+        return told;
+    }
+    let known = buyer(features, today - 1, conventions(tenant));
+    let newcomer = History { repeats: 0, recency: 0.0, age: 0.0 };
+    let history = known.map_or(newcomer, |buyer| buyer.history);
+    let minor_per_major = 10_f64.powi(tenant.currency.minor_digits() as i32);
+    let mean_spend = known.and_then(|buyer| buyer.mean_spend_minor).map(|minor| minor / minor_per_major);
+    let worth = model.worth(&history, mean_spend);
+    CustomerValue {
+        alive_probability: worth.alive,
+        expected_purchases: Some(worth.purchases),
+        expected_spend: worth.spend.map(|spend| money(spend, tenant.currency)),
+        lifetime_value: worth.value.map(|value| money(value, tenant.currency)),
+        repeats: history.repeats.into(),
+        recency_weeks: history.recency,
+        age_weeks: history.age,
+        ..told
+    }
+}
+
+#[tonic::async_trait]
+impl ValueService for Values {
+    async fn get_value(&self, request: Request<GetValueRequest>) -> Answer<CustomerValue> {
+        let caller = Caller::of(&request)?;
+        let name = &request.get_ref().name;
+        convert::customer("name", name, Some(PART))?;
+        let in_force = self.in_force(&caller).await?;
+        let (value, current) = self.value(&caller, &in_force, ("name", name)).await?;
+        Ok(current.view.respond(value))
+    }
+
+    async fn batch_get_values(&self, request: Request<BatchGetValuesRequest>) -> Answer<BatchGetValuesResponse> {
+        let caller = Caller::of(&request)?;
+        let names = &request.get_ref().names;
+        if names.is_empty() || names.len() > MAX_BATCH {
+            return Err(ApiError::invalid_field("names", format!("must have 1 to {MAX_BATCH} names")).into());
+        }
+        let in_force = self.in_force(&caller).await?;
+        let (mut values, mut reached) = (Vec::with_capacity(names.len()), Vec::with_capacity(names.len()));
+        for (index, name) in names.iter().enumerate() {
+            match self.value(&caller, &in_force, (&format!("names[{index}]"), name)).await {
+                Ok((value, current)) => {
+                    values.push(value);
+                    reached.push(current.record);
+                }
+                Err(error) if error.code() == Code::NotFound => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(feed::view_of(&caller, &reached).respond(BatchGetValuesResponse { values }))
+    }
+}

@@ -1,0 +1,189 @@
+//! From what records tell of purchases to models of lifetime value, and back to what a customer is worth.
+//!
+//! Pure: [`crate::clv`] has the models; this says what of a customer they see, what a fit to a population reports, and what follows from a fit.
+
+#[cfg(test)]
+mod tests;
+
+use crate::clv::{
+    BgNbd, Dropout, FitError, Fitted, FittedSpend, GammaGamma, Held, Histories, History, Holdout, Spend, Spends, Terms,
+};
+use crate::models::feature::Conventions;
+use quintile_proto::types::Features;
+use quintile_rpc::convert;
+
+/// Days of the models' unit of time, a week.
+pub const UNIT_DAYS: f64 = 7.0;
+/// Days of a month.
+const MONTH_DAYS: f64 = 365.25 / 12.0;
+
+/// What the models see of a customer who has bought by the end of a day.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Buyer {
+    /// The purchases up to that day.
+    pub history: History,
+    /// Purchase days after it.
+    pub bought_after: u32,
+    /// The mean spent on each purchase day but the first, of all that are known, in minor units. `None`: there is none.
+    pub mean_spend_minor: Option<f64>,
+}
+
+/// What the models see of a customer by the end of the local day `end` (days since 1970-01-01). `None`: the customer had not bought by then, or what
+/// it has bought since is more than is kept of its gaps.
+pub fn buyer(features: &Features, end: i64, conventions: Conventions<'_>) -> Option<Buyer> {
+    let day = |instant| convert::sent_instant(instant).map(|instant| i64::from(conventions.zone.local_day(instant)));
+    let (first, last) = (day(features.first_order_time.as_ref())?, day(features.last_order_time.as_ref())?);
+    let (mut at, mut after) = (last, 0_u32);
+    let mut gaps = features.gap_days.iter().rev();
+    while at > end {
+        after += 1;
+        at -= i64::from(*gaps.next()?);
+    }
+    let repeats = u32::try_from(features.purchase_days).ok()?.checked_sub(after)?.checked_sub(1)?;
+    // A customer whose older days are kept as a balance alone has no gap that reaches them.
+    let at = if repeats == 0 { first } else { at };
+    let weeks = |days: i64| days as f64 / UNIT_DAYS;
+    let later_days = features.purchase_days - 1;
+    let spent = convert::sent_minor(features.repeat_revenue.as_ref(), conventions.currency);
+    let mean = spent.filter(|_| later_days > 0).map(|spent| spent as f64 / later_days as f64);
+    Some(Buyer {
+        history: History { repeats, recency: weeks(at - first), age: weeks(end - first) },
+        bought_after: after,
+        mean_spend_minor: mean,
+    })
+}
+
+/// What a fit to a population has found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// How customers buy.
+    pub purchases: Fitted,
+    /// Whom that was learnt from.
+    pub customers: u64,
+    /// What they spend, in major units. `None`: nobody who bought again spent anything.
+    pub spend: Option<FittedSpend>,
+    /// Whom that was learnt from.
+    pub spenders: u64,
+    /// How well the same foretells days that it has not seen. `None`: there was nobody before them.
+    pub holdout: Option<Foretold>,
+}
+
+/// A holdout report.
+#[derive(Clone, Debug)]
+pub struct Foretold {
+    /// The fit to what came before.
+    pub fit: Fitted,
+    /// Whom it was learnt from.
+    pub customers: u64,
+    /// How well it did.
+    pub holdout: Holdout,
+    /// How well the model in force did on the same customers. `None`: there was none.
+    pub in_force: Option<Holdout>,
+}
+
+/// A population to fit models to.
+#[derive(Clone, Debug, Default)]
+pub struct Buyers {
+    /// Everybody by the last whole day.
+    pub all: Vec<Buyer>,
+    /// Everybody by the day before those that are held out, with what they bought in these. Empty: none are.
+    pub before: Vec<Buyer>,
+}
+
+impl Buyers {
+    /// Takes in a customer, with `held_days` held out before `end`.
+    pub fn add(&mut self, features: &Features, end: i64, held_days: i64, conventions: Conventions<'_>) {
+        let Some(all) = buyer(features, end, conventions) else { return };
+        self.all.push(all);
+        if held_days == 0 {
+            return;
+        }
+        if let Some(before) = buyer(features, end - held_days, conventions) {
+            // What was bought today is not of the days that are held out.
+            let bought_after = before.bought_after - all.bought_after;
+            self.before.push(Buyer { bought_after, ..before });
+        }
+    }
+
+    /// Fits models to them. `minor_per_major` is how many minor units the currency's major unit has.
+    pub fn fit(
+        &self,
+        dropout: Dropout,
+        held_days: i64,
+        in_force: Option<&BgNbd>,
+        minor_per_major: f64,
+    ) -> Result<Found, FitError> {
+        let histories = |buyers: &[Buyer]| Histories::new(buyers.iter().map(|buyer| buyer.history));
+        let spends = self.all.iter().filter_map(|buyer| {
+            Some(Spend { repeats: buyer.history.repeats, mean: buyer.mean_spend_minor? / minor_per_major })
+        });
+        let spends = Spends::new(spends);
+        let holdout = if self.before.is_empty() {
+            None
+        } else {
+            let fit = BgNbd::fit(dropout, &histories(&self.before))?;
+            let time = held_days as f64 / UNIT_DAYS;
+            let held = || self.before.iter().map(|buyer| Held { history: buyer.history, bought: buyer.bought_after });
+            let in_force = in_force.map(|model| Holdout::new(model, time, held()));
+            let holdout = Holdout::new(&fit.model, time, held());
+            Some(Foretold { fit, customers: self.before.len() as u64, holdout, in_force })
+        };
+        Ok(Found {
+            purchases: BgNbd::fit(dropout, &histories(&self.all))?,
+            customers: self.all.len() as u64,
+            spend: if spends.customers() > 0.0 { Some(GammaGamma::fit(&spends)?) } else { None },
+            spenders: spends.customers() as u64,
+            holdout,
+        })
+    }
+}
+
+/// A model in force.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ValueModel {
+    /// How customers buy.
+    pub purchases: Fitted,
+    /// What they spend, in major units. `None`: it knows no spending.
+    pub spend: Option<GammaGamma>,
+    /// What remains of revenue: 0 to 1.
+    pub gross_margin: f64,
+    /// By how much a month's delay lessens money: 0.01 is one percent.
+    pub monthly_discount: f64,
+    /// The months that are looked at.
+    pub months: u32,
+}
+
+/// What a customer is expected to do and to be worth.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Worth {
+    /// The probability that it has not left. `None`: the data do not tell that anybody leaves.
+    pub alive: Option<f64>,
+    /// Purchase days within the months.
+    pub purchases: f64,
+    /// What is spent on each, in major units. `None`: the model knows no spending.
+    pub spend: Option<f64>,
+    /// The discounted margin of them all, in major units.
+    pub value: Option<f64>,
+}
+
+impl ValueModel {
+    /// What a customer is worth. `mean_spend` is in major units, of its purchase days but the first.
+    pub fn worth(&self, history: &History, mean_spend: Option<f64>) -> Worth {
+        let terms = Terms {
+            gross_margin: self.gross_margin,
+            monthly_discount: self.monthly_discount,
+            months: self.months,
+            units_per_month: MONTH_DAYS / UNIT_DAYS,
+        };
+        let expected = |time| self.purchases.expected_purchases(history, time);
+        let known = mean_spend.filter(|mean| *mean > 0.0 && history.repeats > 0);
+        let known = known.map(|mean| Spend { repeats: history.repeats, mean });
+        let spend = self.spend.map(|spend| spend.expected_spend(known.as_ref()));
+        Worth {
+            alive: self.purchases.dropout_is_identified().then(|| self.purchases.model.p_alive(history)),
+            purchases: expected(f64::from(self.months) * terms.units_per_month),
+            spend,
+            value: spend.map(|spend| terms.lifetime_value(spend, expected)),
+        }
+    }
+}
