@@ -4,7 +4,7 @@ The published results are those of the sample of CDNOW (Fader, Hardie and Lee 20
 """
 import json
 import math
-from datetime import date, datetime
+from datetime import date, datetime, timezone
 from pathlib import Path
 
 import grpc
@@ -15,7 +15,7 @@ from support.refusals import FAILED_PRECONDITION, INVALID_ARGUMENT, NOT_FOUND, P
 
 ABORTED = grpc.StatusCode.ABORTED
 DATA = Path(__file__).parent.parent / "data"
-CALIBRATED = "1997-10-01T00:00:00Z"
+CALIBRATED = datetime(1997, 10, 1, tzinfo=timezone.utc)
 # Parameters to four significant digits, and log-likelihoods.
 BG_NBD = {"r": 0.2425945, "alpha": 4.413602, "a": 0.792922, "b": 2.425906}
 NBD_LIKELIHOOD, BG_LIKELIHOOD, MBG_LIKELIHOOD = -9763.6576, -9582.4292, -9582.1357
@@ -30,11 +30,11 @@ def sample():
     return [(words[1], datetime.strptime(words[2], "%Y%m%d").date(), round(float(words[4]) * 100)) for words in lines if words]
 
 
-def take_in(client, lines):
+def take_in(client, lines, as_of=facts.AS_OF):
     rows = [facts.cdnow_order(customer, n, day, cents) for n, (customer, day, cents) in enumerate(lines)]
     for start in range(0, len(rows), 10_000):
         position = questions.take_in(client, *rows[start:start + 10_000]).facts_position
-    questions.wait_for(client, position)
+    questions.wait_for(client, position, as_of)
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +80,9 @@ def the_other_model_meets_its_own(sampled):
 
 def spending_and_everybodys_value_meet_the_reference(backend):
     """As of the end of the calibration."""
-    with quintile.suite(backend, as_of=CALIBRATED) as suite:
+    with quintile.suite(backend, as_of=facts.text_of(CALIBRATED)) as suite:
         admin = suite.client("admin")
-        take_in(admin, [line for line in sample() if line[1] < date(1997, 10, 1)])
+        take_in(admin, [line for line in sample() if line[1] < CALIBRATED.date()], CALIBRATED)
         model = value_models.fit(admin, holdout_days=0)
         assert_purchases(model.purchases, BG_NBD, BG_LIKELIHOOD)
         spend = model.spend
@@ -106,7 +106,7 @@ def assert_references(admin):
     assert len(references) == 72
     for reference in references:
         found = told[reference["frequency"], reference["recency"], reference["T"]]
-        assert found.alive_probability == pytest.approx(reference["p_alive"], rel=3e-3), reference
+        assert found.alive_probability == pytest.approx(reference["p_alive"], rel=5e-3), reference
 
 
 def a_customer_is_worth_what_is_expected_of_it(sampled):
@@ -127,9 +127,9 @@ def a_customer_is_worth_what_is_expected_of_it(sampled):
     questions.wait_for(admin, position)
     lead = admin.call("ValueService/GetValue", {"name": f"{questions.find(admin, 'lead-2')}/value"})
     assert not any(lead.HasField(field) for field in ("alive_probability", "expected_purchases", "expected_spend", "lifetime_value"))
-    bought = questions.take_in(admin, facts.order("today", "o", days=0, cents=500)).facts_position
+    bought = questions.take_in(admin, facts.order("newcomer", "o", days=1, cents=500)).facts_position
     questions.wait_for(admin, bought)
-    new = admin.call("ValueService/GetValue", {"name": f"{questions.find(admin, 'today')}/value"})
+    new = admin.call("ValueService/GetValue", {"name": f"{questions.find(admin, 'newcomer')}/value"})
     assert (new.repeats, new.age_weeks, new.alive_probability) == (0, 0, 1)
 
 
@@ -154,15 +154,17 @@ def a_refit_that_foretells_worse_is_not_published_unseen(sampled):
 
 
 def where_nobody_leaves_it_is_said(fresh):
-    """Customers who all buy every ten days to the end: no dropout can be told."""
+    """Customers who buy each at a rate of their own, and all to the end: no dropout can be told."""
     admin = fresh.client("admin")
-    rows = [facts.order(f"c{n}", f"o{m}", days=2 + 10 * m + n % 3, cents=1_000 + n) for n in range(60) for m in range(6 + n % 20)]
+    rows = [facts.order(f"c{n}", f"o{m}", days=1 + m * (4 + n), cents=1_000 + n) for n in range(60) for m in range(1 + 360 // (4 + n))]
     questions.wait_for(admin, questions.take_in(admin, *rows).facts_position)
     model = value_models.fit(admin, holdout_days=0)
     assert not model.purchases.dropout_identified
+    # They also spend the same each time, so nothing is learnt of how that varies.
+    assert not model.HasField("spend") and "no maximum" in model.spend_problem
     value_models.publish(admin, model)
     value = admin.call("ValueService/GetValue", {"name": f"{questions.find(admin, 'c1')}/value"})
-    assert not value.HasField("alive_probability") and value.expected_purchases > 0
+    assert not value.HasField("alive_probability") and value.expected_purchases > 0 and not value.HasField("lifetime_value")
 
 
 def what_makes_no_sense_is_refused(shared, admin):

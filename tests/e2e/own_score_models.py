@@ -10,7 +10,7 @@ from support.score_models import dimension, mapped
 from support.watching import watch
 
 CUSTOMERS = 2_000  # More than are gone through at once.
-PRESETS = ["luxury", "published-example", "retail", "subscription", "value-grade"]
+PRESETS = ["loyalty", "luxury", "published-example", "retail", "subscription", "value-grade"]
 # Every method, both directions, and values that are missing.
 WIDE = [
     dimension("days", "days_since(last_order_at)", better="LOWER", cut_offs=[60, 200, 400]),
@@ -73,7 +73,7 @@ def every_preset_can_be_made_and_published(fresh):
     score_models.take_in(admin, score_models.purchases_of(0, 30))
     presets = admin.call("ScoreModelService/ListScoreModelPresets").presets
     assert [each.preset_id for each in presets] == PRESETS
-    assert {each.model_id for each in presets} == {"rfm", "grade"}
+    assert {each.model_id for each in presets} == {"rfm", "grade", "loyalty"}
     for preset in presets:
         made = score_models.create_preset(admin, preset.model_id, preset.preset_id)
         # What the server alone says of a dimension may come with the preset or not.

@@ -60,9 +60,10 @@ impl Step<'_> {
         Ok(transaction)
     }
 
-    /// The business time that the worker has reached, as it is written down.
+    /// The business time that the worker has gone through, be it not written down yet.
     pub fn reached(&self) -> Instant {
-        Instant::from_micros(self.old.time_micros)
+        let told = self.runtime.progress.of(self.tenant).watermark().time;
+        Instant::from_micros(self.old.time_micros).max(told.unwrap_or_default())
     }
 
     /// Says that the step reaches this business time, which is written down with it.

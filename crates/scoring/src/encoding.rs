@@ -3,7 +3,9 @@
 use crate::models::cut_offs::{CutOffs, Direction, Method, Side, TieRule};
 use crate::models::feature::{Feature, Unit};
 use crate::models::grade::{Band, Grading};
-use crate::models::{Definition, Dimension, MAX_DIMENSIONS, Points, RFM, RFM_BINS, RFM_DIMENSIONS, Scale, Scored};
+use crate::models::{
+    Definition, Dimension, GRADE, MAX_DIMENSIONS, Points, RFM, RFM_BINS, RFM_DIMENSIONS, Scale, Scored,
+};
 use quintile_domain::money::Currency;
 use quintile_domain::names::{optional_text, required_text, resource_id};
 use quintile_proto::scoring as sent;
@@ -17,8 +19,8 @@ const MAX_DESCRIPTION_BYTES: usize = 1_024;
 const MAX_CATEGORY_BYTES: usize = 256;
 /// The most bytes of a band's name.
 const MAX_BAND_BYTES: usize = 16;
-/// The most categories of a dimension.
-const MAX_CATEGORIES: usize = 1_000;
+/// The most categories of a version: the models of a tenant together fit into one message.
+const MAX_CATEGORIES: usize = 500;
 /// The most bands of a grading.
 const MAX_BANDS: usize = 10;
 /// The most scores of a dimension, and the fewest.
@@ -46,10 +48,17 @@ pub fn definition(model: &str, version: &sent::ScoreModelVersion) -> Result<Defi
         }
         dimensions.push(dimension(given).map_err(|error| error.within(&within))?);
     }
+    let categories = version.dimensions.iter().map(|dimension| dimension.categories.len());
+    if categories.sum::<usize>() > MAX_CATEGORIES {
+        return Err(invalid("dimensions", format!("must have at most {MAX_CATEGORIES} categories in all")));
+    }
     let grading = version.grading.as_ref().map(grading).transpose().map_err(|error| error.within("grading"))?;
     let definition = Definition { description: version.description.clone(), dimensions, grading };
     if model == RFM {
         check_rfm(&definition)?;
+    }
+    if model == GRADE && definition.grading.is_none() {
+        return Err(invalid("grading", "is required of the model grade: rules read it"));
     }
     let graded = definition.dimensions.iter().filter(|dimension| dimension.weight > 0).count();
     if definition.grading.is_some() && graded < MIN_GRADED {
@@ -335,7 +344,7 @@ mod tests {
     #[test]
     fn the_model_of_labels_keeps_its_form() {
         type Spoil = fn(&mut sent::ScoreModelVersion);
-        let retail = message(&(PRESETS[2].definition)(2), usd());
+        let retail = message(&(PRESETS[3].definition)(2), usd());
         let wrong: [(Spoil, &str); 5] = [
             (|version| version.dimensions.swap(0, 1), "dimensions"),
             (|version| version.dimensions[1].cut_offs.truncate(3), "dimensions[1].cut_offs"),

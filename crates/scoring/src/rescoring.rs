@@ -60,8 +60,10 @@ pub async fn step(
         let next_change = link.derive(tenant, &mut record, as_of);
         commit.replace(tenant, Some(row), Derived { record, next_change, is_new: false }, as_of)?;
     }
-    let last = rows.last().filter(|_| rows.len() as u64 == CUSTOMERS_PER_PART).map(|row| row.customer.as_i64());
-    let done = last.unwrap_or(operation.total).min(operation.total);
+    // To the last record that there is, not to the last there was: one of a newcomer may have been on its way, scored by what was in force.
+    let ends = (rows.len() as u64) < CUSTOMERS_PER_PART;
+    let last = rows.last().map_or(operation.done, |row| row.customer.as_i64());
+    let done = if ends { last.max(operation.total) } else { last };
     let changed = commit.transitions() as i64;
     commit.write(&transaction, tenant).await?;
     let machine_now = link.clock.now();
@@ -72,7 +74,7 @@ pub async fn step(
     if let Some((model, number)) = target(&operation) {
         models::add_changed(&transaction, tenant.id, model, number, changed).await?;
     }
-    if done == operation.total {
+    if ends {
         let response = response(&transaction, tenant, &operation).await?;
         operations::end(&transaction, tenant.id, operation.id, Some(response), machine_now).await?;
     }

@@ -24,6 +24,8 @@ use quintile_store::{StoreError, Transaction};
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
+/// How long after its instant a change is computed where time goes on as it does.
+const AT_ONCE_MICROS: i64 = 60_000_000;
 /// The largest message of the feed.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 
@@ -107,10 +109,15 @@ fn difference(before: &ScoreValues, after: &ScoreValues) -> Option<(ScoreValues,
     (told != (ScoreValues::default(), ScoreValues::default())).then_some(told)
 }
 
-/// The instant at which time alone made these features of those before. `None`: facts did.
+/// The instant from which time alone has made these features of those before, as far as can be told. `None`: facts did.
 fn by_time(before: &Features, after: &Features) -> Option<Instant> {
     let [due, now] = [before.next_change_time.as_ref(), after.as_of.as_ref()].map(convert::sent_instant);
-    let due = due.filter(|due| now.is_some_and(|now| *due <= now))?;
+    let (due, now) = (due?, now?);
+    if due > now {
+        return None;
+    }
+    // Time that has jumped may have passed several instants, of which the features between are not known.
+    let due = if now.micros() - due.micros() <= AT_ONCE_MICROS { due } else { now };
     // All that time moves: what is left is what facts say.
     let moved = Features {
         as_of: after.as_of,
@@ -161,7 +168,7 @@ impl Link for ScoreLink {
         transitions: Vec<Change>,
         removed: &[Removed],
     ) -> Result<(), StoreError> {
-        changes::append(transaction, tenant.id, seq, &transitions).await?;
+        changes::append(transaction, tenant.id, seq, transitions).await?;
         changes::erase(transaction, tenant.id, removed).await
     }
 

@@ -66,7 +66,7 @@ impl FeatureReads {
         let traits = self.service.traits.of(tenant).await.map_err(|error| store_error(&error))?;
         let days = traits.iter().map(DefinedTrait::window_days).fold(LONGEST_WINDOWS, i32::max);
         if !kept.horizons.reach(past, days, &tenant.zone) {
-            return Err(refused("facts from before as_of are not kept any more"));
+            return Err(refused("facts of the windows before as_of are not kept any more"));
         }
         Ok(Some(past))
     }

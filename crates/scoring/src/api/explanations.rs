@@ -1,7 +1,8 @@
 //! Why a customer has its scores: now, at a past instant, by any version, and with other inputs.
 
 use super::check_rights;
-use super::score_models::{model_in, version_in};
+use super::publishing::parts_ties_by_number;
+use super::score_models::{hides_found, model_in, version_in};
 use super::scores::PART;
 use super::versions::{self, refused};
 use crate::Service;
@@ -46,7 +47,7 @@ pub async fn explain(
         return Err(refused("as_of has not come yet"));
     }
     let (version, definition) = model(service, caller, &request.model).await?;
-    check_inputs(&definition, &request.hypothetical_inputs)?;
+    check_inputs(caller, &definition, &request.hypothetical_inputs)?;
     let Current { mut record, view, .. } =
         derive::current(&service.runtime, service.link.as_ref(), caller, customer).await?;
     if let Some(past) = past {
@@ -95,10 +96,13 @@ async fn model(service: &Service, caller: &Caller, name: &str) -> Result<(String
         let model = if name.is_empty() { RFM } else { model_in("model", name)? };
         versions::in_force(service, caller, model).await?
     };
+    if parts_ties_by_number(&version.definition) {
+        return Err(refused("a version with NTILE scores everybody together, and nobody alone"));
+    }
     Ok((version.name(), version.definition))
 }
 
-fn check_inputs(definition: &Definition, inputs: &[HypotheticalInput]) -> Result<(), ApiError> {
+fn check_inputs(caller: &Caller, definition: &Definition, inputs: &[HypotheticalInput]) -> Result<(), ApiError> {
     if inputs.len() > MAX_DIMENSIONS {
         let problem = format!("must have at most {MAX_DIMENSIONS} inputs");
         return Err(ApiError::invalid_field("hypothetical_inputs", problem));
@@ -111,6 +115,10 @@ fn check_inputs(definition: &Definition, inputs: &[HypotheticalInput]) -> Result
         let Some(dimension) = read else { return wrong("feature", "is not read by the model") };
         if !features.insert(&input.feature) {
             return wrong("feature", "is there twice");
+        }
+        if hides_found(caller, dimension) {
+            // Asked often enough, the scores of what might be tell the cut-offs.
+            return Err(ApiError::field_denied(&input.feature));
         }
         let is_text = matches!(dimension.scale, Scale::Texts(_));
         match (&input.value, &input.text) {
@@ -148,7 +156,7 @@ async fn features_at(
     match answer {
         Ok(answer) => Ok(answer.into_inner().features.unwrap_or_default()),
         Err(status) if status.code() == Code::FailedPrecondition => {
-            Err(refused("facts from before as_of are not kept any more"))
+            Err(refused("facts of the windows before as_of are not kept any more"))
         }
         Err(status) => Err(upstream_error(&status)),
     }
@@ -158,7 +166,7 @@ fn explanation(caller: &Caller, dimension: &Dimension, reason: DimensionReason) 
     let (mut cut_offs, mut words) = (Vec::new(), reason.reason);
     if let Scale::Numbers(found) = &dimension.scale {
         // What was found from what others have tells of them.
-        if dimension.is_found_from_others() && !caller.reads_in_clear(dimension.feature.sensitivity()) {
+        if hides_found(caller, dimension) {
             "by cut-offs that were found from all customers".clone_into(&mut words);
         } else {
             cut_offs.clone_from(&found.edges);

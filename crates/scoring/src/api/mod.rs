@@ -69,10 +69,12 @@ async fn reads(service: &Service, caller: &Caller, feature: &Feature) -> Result<
     }
 }
 
-/// Refuses a definition that reads what the caller does not read in clear. A trait that is no more is read by nobody.
+/// Refuses a definition that reads what the caller does not read in clear. Customers may still have values of a trait that is no more: it is as
+/// sensitive as any.
 async fn check_rights(service: &Service, caller: &Caller, definition: &Definition) -> Result<(), ApiError> {
     for dimension in &definition.dimensions {
-        if reads(service, caller, &dimension.feature).await? == Some(false) {
+        let read = reads(service, caller, &dimension.feature).await?;
+        if !read.unwrap_or(caller.reads_in_clear(dimension.feature.sensitivity())) {
             return Err(ApiError::field_denied(&dimension.feature.name()));
         }
     }

@@ -29,6 +29,15 @@ const CELLS_PER_PART: usize = 1 << 20;
 
 type Sender = mpsc::Sender<Result<quintile_domain::masking::Masked<PreviewScoreModelVersionResponse>, tonic::Status>>;
 
+/// What a dry run is of.
+struct Everybody {
+    population: OwnedMutexGuard<Population>,
+    /// Of the feed that was read.
+    position: i64,
+    as_of: Instant,
+    in_force: Option<Version>,
+}
+
 /// What a dry run has found.
 struct Found {
     definition: Definition,
@@ -70,12 +79,8 @@ struct Preview {
 impl Preview {
     /// `Err(None)`: nobody reads any more.
     async fn run(self, sender: &mut Sender) -> Result<(), Option<ApiError>> {
-        let failed = |error: StoreError| Some(store_error(&error));
         let tenant = self.caller.tenant();
-        let in_force = models::published(self.service.runtime.database.reader(), tenant.id).await.map_err(failed)?;
-        let in_force = in_force.into_iter().find(|version| version.model == self.version.model);
-        let as_of = self.as_of();
-        let (population, position) = self.population(in_force.as_ref(), sender).await?;
+        let Everybody { population, position, as_of, in_force } = self.everybody(sender).await?;
         let is_draft = self.version.state == ScoreModelState::Draft;
         let run = Run {
             population,
@@ -96,6 +101,9 @@ impl Preview {
             position,
             dimensions: counts_of(&found.definition, &found.counts),
         };
+        if sender.is_closed() {
+            return Err(None);
+        }
         let version = if is_draft { self.keep(&found.definition, summary).await? } else { self.version.clone() };
         let preview = self.message(&version, in_force.as_ref(), &found);
         let response = PreviewScoreModelVersionResponse { preview: Some(preview), ..Default::default() };
@@ -124,19 +132,18 @@ impl Preview {
         watermark.time.unwrap_or_else(|| self.service.runtime.business.now())
     }
 
-    /// Everybody, as of now, and up to which position.
-    async fn population(
-        &self,
-        in_force: Option<&Version>,
-        sender: &mut Sender,
-    ) -> Result<(OwnedMutexGuard<Population>, i64), Option<ApiError>> {
+    /// Everybody, and what scores them, as of when the turn has come.
+    async fn everybody(&self, sender: &mut Sender) -> Result<Everybody, Option<ApiError>> {
         let failed = |error: StoreError| Some(store_error(&error));
         let tenant = self.caller.tenant();
         let database = &self.service.runtime.database;
-        let customers = records::last(database.reader(), tenant.id).await.map_err(failed)?;
-        let definitions = [Some(&self.version.definition), in_force.map(|version| &version.definition)];
-        let features = features_of(definitions.into_iter().flatten());
         let mut population = self.service.populations.of(tenant.id).lock_owned().await;
+        let customers = records::last(database.reader(), tenant.id).await.map_err(failed)?;
+        let in_force = models::published(database.reader(), tenant.id).await.map_err(failed)?;
+        let in_force = in_force.into_iter().find(|version| version.model == self.version.model);
+        let as_of = self.as_of();
+        let definitions = [Some(&self.version.definition), in_force.as_ref().map(|version| &version.definition)];
+        let features = features_of(definitions.into_iter().flatten());
         let mut told = |read: u64| {
             let progress = PreviewProgress { customers_read: read as i64, customers };
             let response = PreviewScoreModelVersionResponse { progress: Some(progress), ..Default::default() };
@@ -145,7 +152,7 @@ impl Preview {
             !sender.is_closed()
         };
         let position = population.update(database, tenant, &features, &mut told).await.map_err(failed)?;
-        Ok((population, position.ok_or(None)?))
+        Ok(Everybody { population, position: position.ok_or(None)?, as_of, in_force })
     }
 
     /// A version that scores nobody, or labels that nobody could have, are a mistake.

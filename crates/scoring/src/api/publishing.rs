@@ -66,7 +66,8 @@ fn check(version: &Version) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn parts_ties_by_number(definition: &Definition) -> bool {
+/// Whether scores of it are of everybody together.
+pub fn parts_ties_by_number(definition: &Definition) -> bool {
     definition.dimensions.iter().any(|dimension| match &dimension.scale {
         Scale::Numbers(cut_offs) => cut_offs.method == Method::Quantile(TieRule::Ntile),
         Scale::Texts(_) => false,
@@ -83,7 +84,8 @@ pub async fn retire(
     if model == RFM {
         return Err(refused("rfm can't be retired: labels are made of it"));
     }
-    versions::in_force(service, caller, model).await?;
+    let in_force = versions::in_force(service, caller, model).await?;
+    check_rights(service, caller, &in_force.definition).await?;
     let tenant = caller.tenant();
     let (transaction, revision) = begin(service, tenant).await?;
     let published = models::published(&transaction, tenant.id).await.map_err(|error| store_error(&error))?;

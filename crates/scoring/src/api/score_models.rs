@@ -3,6 +3,7 @@
 use super::{previews, publishing, versions};
 use crate::Service;
 use crate::encoding;
+use crate::models::Dimension;
 use crate::models::presets::PRESETS;
 use crate::store::models::{self, Version};
 use quintile_chain::operations::message as operation_message;
@@ -43,14 +44,21 @@ pub fn version_in<'a>(field: &str, name: &'a str) -> Result<(&'a str, i64), ApiE
     parsed.ok_or_else(|| ApiError::invalid_field(field, "must be scoreModels/{model}/versions/{number}"))
 }
 
-/// A version as a caller sees it. Cut-offs that were found from what others have are as sensitive as that.
+/// Whether a dimension's cut-offs are not for a caller: they were found from what others have, which the caller does not read of everybody.
+pub fn hides_found(caller: &Caller, dimension: &Dimension) -> bool {
+    let reads = caller.scope().is_none() && caller.reads_in_clear(dimension.feature.sensitivity());
+    dimension.is_found_from_others() && !reads
+}
+
+/// A version as a caller sees it: what was found from everybody is for who reads everybody.
 pub fn message(caller: &Caller, version: &Version) -> ScoreModelVersion {
     let mut message = version.message(caller.tenant());
     for (dimension, sent) in version.definition.dimensions.iter().zip(&mut message.dimensions) {
-        if dimension.is_found_from_others() && !caller.reads_in_clear(dimension.feature.sensitivity()) {
+        if hides_found(caller, dimension) {
             sent.cut_offs.clear();
         }
     }
+    message.preview = message.preview.filter(|_| caller.scope().is_none());
     message
 }
 

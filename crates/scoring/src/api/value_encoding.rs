@@ -1,6 +1,6 @@
 //! Between fits of lifetime value and their messages.
 
-use crate::clv::{Accuracy, BgNbd, Decile, Dropout, Fitted, FittedSpend, GammaGamma, Nbd};
+use crate::clv::{Accuracy, BgNbd, Decile, Dropout, FitError, Fitted, FittedSpend, GammaGamma, Nbd};
 use crate::value::{Foretold, Found, ValueModel};
 use quintile_domain::money::Currency;
 use quintile_proto::scoring as sent;
@@ -13,7 +13,8 @@ const MICROS: f64 = 1e6;
 pub fn report(found: &Found, end: i64, holdout_days: i32, currency: Currency) -> sent::ValueModel {
     sent::ValueModel {
         purchases: Some(purchases(&found.purchases, found.customers, end)),
-        spend: found.spend.as_ref().map(|spend| spend_fit(spend, found.spenders, currency)),
+        spend: found.spend.as_ref().ok().map(|spend| spend_fit(spend, found.spenders, currency)),
+        spend_problem: found.spend.as_ref().err().map(spend_problem).unwrap_or_default(),
         holdout: found.holdout.as_ref().map(|foretold| holdout(foretold, end, holdout_days)),
         ..sent::ValueModel::default()
     }
@@ -32,6 +33,13 @@ fn purchases(fit: &Fitted, customers: u64, end: i64) -> sent::PurchaseFit {
         dropout_identified: fit.dropout_is_identified(),
         customers: customers as i64,
         end_date: i32::try_from(end).ok().map(convert::date),
+    }
+}
+
+fn spend_problem(error: &FitError) -> String {
+    match error {
+        FitError::NoRepeats => "nobody who bought again spent anything".to_owned(),
+        FitError::NotFound | FitError::NoMeanSpend => error.to_string(),
     }
 }
 

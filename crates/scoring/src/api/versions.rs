@@ -11,7 +11,7 @@ use prost::Message;
 use quintile_chain::{page, store_error};
 use quintile_proto::scoring::{
     CreateScoreModelVersionRequest, DeleteScoreModelVersionRequest, ListScoreModelVersionsRequest,
-    ListScoreModelVersionsResponse, RefitScoreModelRequest, ScoreModelState,
+    ListScoreModelVersionsResponse, RefitScoreModelRequest, ScoreModelState, ScoringMethod,
 };
 use quintile_proto::types::ErrorReason;
 use quintile_rpc::{ApiError, Caller, convert};
@@ -22,6 +22,9 @@ use quintile_store::{StoreError, Transaction};
 const MAX_MODELS: usize = 20;
 /// The most versions of a model.
 const MAX_VERSIONS: u64 = 1_000;
+
+/// The most bytes of a page, one version aside.
+const MAX_PAGE_BYTES: usize = 1024 * 1024;
 
 /// What is not done in the present state.
 pub fn refused(problem: impl Into<String>) -> ApiError {
@@ -45,8 +48,9 @@ pub async fn create(
         (Some(version), _) => {
             let mut version = version.clone();
             // What a preview finds is output only.
-            let given = |method: i32| method == quintile_proto::scoring::ScoringMethod::Fixed as i32;
-            version.dimensions.iter_mut().filter(|found| !given(found.method)).for_each(|found| found.cut_offs.clear());
+            let is_found = |method| matches!(method, ScoringMethod::Quantile | ScoringMethod::Range);
+            let found = version.dimensions.iter_mut().filter(|dimension| is_found(dimension.method()));
+            found.for_each(|dimension| dimension.cut_offs.clear());
             encoding::definition(model, &version).map_err(|error| error.within("version"))?
         }
         (None, id) => {
@@ -202,9 +206,18 @@ pub async fn list(
     if read.is_empty() && before == i64::MAX {
         return Err(ApiError::not_found());
     }
-    let (full, last) = (read.len() as u64 == size, read.last().map(|last| last.number));
+    let mut versions: Vec<_> = read.iter().map(|version| message(caller, version)).collect();
+    // By its size too: a version may have hundreds of categories.
+    let sizes = versions.iter().scan(0, |sum, version| {
+        *sum += version.encoded_len();
+        Some(*sum)
+    });
+    let fitting = sizes.take_while(|sum| *sum <= MAX_PAGE_BYTES).count().max(1);
+    versions.truncate(fitting);
+    let full = read.len() as u64 == size || versions.len() < read.len();
+    let last = read.get(versions.len().saturating_sub(1)).map(|last| last.number);
     Ok(ListScoreModelVersionsResponse {
-        versions: read.iter().map(|version| message(caller, version)).collect(),
+        versions,
         next_page_token: page::next_behind(sealer, tenant.id, &query, full, last),
     })
 }
@@ -231,6 +244,7 @@ pub async fn delete(
     if version.state != ScoreModelState::Draft {
         return Err(refused("only a draft can be deleted"));
     }
+    check_rights(service, caller, &version.definition).await?;
     let deleted = async {
         models::delete(&transaction, tenant, model, number).await?;
         Ok(transaction.commit().await?)

@@ -86,6 +86,9 @@ impl Dropout {
     }
 }
 
+/// A chance to leave that nobody takes.
+const NEVER: f64 = 1e-12;
+
 /// A log-likelihood and its derivatives by r, α, a and b.
 type Slope = (f64, [f64; 4]);
 
@@ -98,7 +101,19 @@ impl BgNbd {
         let never_leaving = Nbd::fit(histories)?;
         let model = |[r, alpha, a, b]: [f64; 4]| Self { dropout, r, alpha, a, b };
         let start = [never_leaving.r, never_leaving.alpha, 0.5, 2.0];
-        let model = model(fit::maximise(start, histories.customers(), |at| model(at).slope(histories))?);
+        let model = match fit::maximise(start, histories.customers(), |at| model(at).slope(histories)) {
+            Ok(found) => model(found),
+            Err(FitError::NotFound) => {
+                // Where nobody leaves, the likelihood has no maximum: it rises towards the limit at which none ever does.
+                let limit = model([never_leaving.r, never_leaving.alpha, NEVER, 1.0]);
+                let [_, _, by_leaving, _] = limit.slope(histories).1;
+                if by_leaving > 0.0 {
+                    return Err(FitError::NotFound);
+                }
+                limit
+            }
+            Err(error) => return Err(error),
+        };
         Ok(Fitted {
             model,
             log_likelihood: model.log_likelihood(histories),

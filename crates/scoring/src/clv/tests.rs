@@ -206,6 +206,22 @@ fn where_nobody_leaves_dropout_is_not_identified() {
 }
 
 #[test]
+fn a_limit_at_which_nobody_leaves_is_told_as_one() {
+    // Each at a rate of its own and to the end: the likelihood rises for ever as chances to leave go to 0.
+    let regular = (0..60_u32).map(|n| {
+        let (every, repeats) = (f64::from(4 + n), 360 / (4 + n));
+        History { repeats, recency: f64::from(repeats) * every, age: 360.0 }
+    });
+    let histories = Histories::new(regular);
+    let fitted = BgNbd::fit(Dropout::AfterRepeats, &histories).unwrap();
+    assert!(!fitted.dropout_is_identified(), "{fitted:?}");
+    assert_close(fitted.log_likelihood, fitted.never_leaving_log_likelihood, 1e-6, "the limit");
+    let history = History { repeats: 3, recency: 30.0, age: 40.0 };
+    let expected = fitted.never_leaving.expected_purchases(&history, 10.0);
+    assert_close(fitted.expected_purchases(&history, 10.0), expected, 1e-12, "what is expected");
+}
+
+#[test]
 fn what_has_no_maximum_is_refused() {
     let once = History { repeats: 0, recency: 0.0, age: 10.0 };
     assert_eq!(BgNbd::fit(Dropout::AfterRepeats, &Histories::new([once; 5])).unwrap_err(), FitError::NoRepeats);

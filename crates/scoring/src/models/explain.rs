@@ -76,7 +76,7 @@ impl Dimension {
     }
 
     fn of_number(&self, cut_offs: &CutOffs, value: i64) -> DimensionReason {
-        let bin = cut_offs.bin(value);
+        let bin = self.possible(cut_offs.bin(value));
         // Out of the bin by one on either side; a net loss near the end of its type must not wrap around.
         let to_above = bin.most.map(|most| most.saturating_sub(value).saturating_add(1));
         let to_below = bin.least.map(|least| value.saturating_sub(least).saturating_add(1));
@@ -95,6 +95,12 @@ impl Dimension {
         }
     }
 
+    /// A bin without what no value can be: there are no fewer days than none.
+    fn possible(&self, bin: Bin) -> Bin {
+        let are_days = self.feature.unit() == Unit::Days;
+        Bin { least: bin.least.filter(|least| !are_days || *least > 0), ..bin }
+    }
+
     /// The next better score that a value can get by a change.
     fn next_better(&self, value: Value<'_>, at: &At<'_>) -> Option<u8> {
         let Scale::Numbers(cut_offs) = &self.scale else { return None };
@@ -103,7 +109,7 @@ impl Dimension {
             Value::Day(day) => at.days_since(day),
             Value::Text(_) | Value::Missing => return None,
         };
-        let bin = cut_offs.bin(number);
+        let bin = self.possible(cut_offs.bin(number));
         let beyond = match cut_offs.direction {
             Direction::Higher => bin.most?.saturating_add(1),
             Direction::Lower => bin.least?.saturating_sub(1),

@@ -5,6 +5,8 @@ use super::feature::Feature;
 use super::grade::Grading;
 use super::{Definition, Dimension, GRADE, RFM, RFM_BINS, RFM_DIMENSIONS, Scale};
 
+/// The model whose composite is loyalty.
+const LOYALTY: &str = "loyalty";
 /// The preset that every tenant starts with.
 pub const RETAIL: &str = "retail";
 /// No currency of ISO 4217 has more than 4; up to here the greatest cut-off of a preset fits its type.
@@ -21,7 +23,8 @@ pub struct Preset {
 }
 
 /// All presets, by id.
-pub const PRESETS: [Preset; 5] = [
+pub const PRESETS: [Preset; 6] = [
+    Preset { id: "loyalty", model: LOYALTY, definition: loyalty },
     Preset { id: "luxury", model: RFM, definition: luxury },
     Preset { id: "published-example", model: RFM, definition: published_example },
     Preset { id: RETAIL, model: RFM, definition: retail },
@@ -91,6 +94,25 @@ fn value_grade(_minor_digits: u32) -> Definition {
         description:
             "A grade by frequency, amount, order value, profit and satisfaction, in quintiles of all customers"
                 .to_owned(),
+        dimensions: dimensions.to_vec(),
+        grading: Some(Grading::default()),
+    }
+}
+
+/// Repurchase, frequency, satisfaction and willingness to recommend, as the literature on loyalty measures it.
+fn loyalty(_minor_digits: u32) -> Definition {
+    let parts: [(&str, &str, [i64; 4], u32); 4] = [
+        ("repurchase", "purchase_days", [2, 3, 5, 8], 30),
+        ("frequency", "orders_365", [1, 2, 4, 8], 30),
+        // Mean satisfaction in thousandths of 1 to 5, and the promoters of NPS from 9 on.
+        ("satisfaction", "csat_mean", [2_000, 3_000, 4_000, 4_500], 20),
+        ("recommendation", "last_nps", [3, 5, 7, 9], 20),
+    ];
+    let dimensions = parts.map(|(name, feature, edges, weight)| {
+        dimension(name, feature, Scale::Numbers(CutOffs::fixed(Direction::Higher, &edges)), weight)
+    });
+    Definition {
+        description: "Loyalty of 0 to 100: repurchase, frequency, satisfaction and recommendation".to_owned(),
         dimensions: dimensions.to_vec(),
         grading: Some(Grading::default()),
     }

@@ -78,11 +78,13 @@ pub async fn append(
     transaction: &Transaction,
     tenant: TenantId,
     seq: i64,
-    changes: &[Change],
+    mut changes: Vec<Change>,
 ) -> Result<(), StoreError> {
     if changes.is_empty() {
         return Ok(());
     }
+    // Of one customer's in one commit the places are in the order of time.
+    changes.sort_by_key(|change| change.valid_at);
     let columns = vec![
         Column::Int(vec![tenant.0; changes.len()]),
         Column::BigInt(changes.iter().map(|change| change.customer.as_i64()).collect()),

@@ -115,8 +115,7 @@ pub async fn published(connection: &impl ConnectionTrait, tenant: TenantId) -> R
     read(published.order_by_asc(entity::Column::Model).all(connection).await?)
 }
 
-/// Every model's published version, if it has one, and the highest number that a version of it was given, by model. One whose only draft
-/// was deleted is among them.
+/// Every model's published version, if it has one, and the highest number that a version of it was given, by model.
 pub async fn all(
     connection: &impl ConnectionTrait,
     tenant: TenantId,
@@ -165,9 +164,10 @@ pub async fn page(
     read(versions.order_by_desc(entity::Column::Version).limit(limit).all(connection).await?)
 }
 
-/// How many versions a model has had.
+/// How many versions a model has.
 pub async fn count(connection: &impl ConnectionTrait, tenant: TenantId, model: &str) -> Result<u64, StoreError> {
-    Ok(of(tenant).filter(entity::Column::Model.eq(model)).count(connection).await?)
+    let of_model = of(tenant).filter(entity::Column::Model.eq(model)).filter(entity::Column::State.ne(DELETED));
+    Ok(of_model.count(connection).await?)
 }
 
 /// Writes a version, in the place of what is there under its number.
@@ -220,8 +220,18 @@ pub async fn add_changed(
     Ok(())
 }
 
-/// Deletes a version; what is left of it keeps its number from being given again.
+/// Deletes a version. What is left of it keeps its number from being given again, as long as the model has another version.
 pub async fn delete(transaction: &Transaction, tenant: TenantId, model: &str, number: i64) -> Result<(), StoreError> {
+    let of_model = entity::Entity::delete_many()
+        .filter(entity::Column::TenantId.eq(tenant.0))
+        .filter(entity::Column::Model.eq(model));
+    if count(transaction, tenant, model).await? == 1 {
+        of_model.exec(transaction).await?;
+        return Ok(());
+    }
+    // One number is enough to know which were given.
+    let earlier = of_model.filter(entity::Column::State.eq(DELETED)).filter(entity::Column::Version.lt(number));
+    earlier.exec(transaction).await?;
     entity::Entity::update_many()
         .filter(entity::Column::TenantId.eq(tenant.0))
         .filter(entity::Column::Model.eq(model))

@@ -60,8 +60,8 @@ pub struct Found {
     pub purchases: Fitted,
     /// Whom that was learnt from.
     pub customers: u64,
-    /// What they spend, in major units. `None`: nobody who bought again spent anything.
-    pub spend: Option<FittedSpend>,
+    /// What they spend, in major units, or why that is not known.
+    pub spend: Result<FittedSpend, FitError>,
     /// Whom that was learnt from.
     pub spenders: u64,
     /// How well the same foretells days that it has not seen. `None`: there was nobody before them.
@@ -131,7 +131,7 @@ impl Buyers {
         Ok(Found {
             purchases: BgNbd::fit(dropout, &histories(&self.all))?,
             customers: self.all.len() as u64,
-            spend: if spends.customers() > 0.0 { Some(GammaGamma::fit(&spends)?) } else { None },
+            spend: GammaGamma::fit(&spends),
             spenders: spends.customers() as u64,
             holdout,
         })
