@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from support import facts, questions, score_models, score_witness, waiting
-from support.refusals import FAILED_PRECONDITION, NOT_FOUND, Refusal
+from support.refusals import FAILED_PRECONDITION, INVALID_ARGUMENT, NOT_FOUND, Refusal
 from support.score_models import dimension
 from support.watching import watch
 
@@ -66,6 +66,43 @@ def rfm_published_anew_changes_scores_labels_and_segments_and_tells_whom_it_chan
     scored = score_models.values(admin, people)
     assert {number: score_models.of_rfm(each) for number, each in scored.items()} == then
     assert {each.model_version for each in scored.values()} == {"scoreModels/rfm/versions/2"}
+
+
+@pytest.mark.parametrize("dimensions", [OWN, BY_QUANTILES], ids=["fixed", "quantiles"])
+def the_impact_of_a_version_is_who_moves_from_label_to_label_with_what_revenue(fresh, dimensions):
+    admin = fresh.client("admin")
+    people = score_models.take_in(admin, score_models.purchases_of(0, 600))
+    made = score_models.create(admin, "rfm", *dimensions)
+    request = {"name": "labelSets/rfm-11", "score_model_version": made.name}
+    impact = fresh.client("analyst").call("LabelService/PreviewImpact", request)
+    now, then = (score_witness.scores(each, people) for each in (score_models.SHIPPED, dimensions))
+    expected = {}
+    for number, told in people.items():
+        pair = witness.LABEL_OF[now[number]], witness.LABEL_OF[then[number]]
+        customers, cents = expected.get(pair, (0, 0))
+        expected[pair] = customers + 1, cents + told["revenue_cents"]
+    titles = {each.label: each.title for each in questions.distribution(admin).labels}
+    moves = {(titles[getattr(each, "from")], titles[each.to]): (each.customers, facts.cents_of(each.net_revenue)) for each in impact.moves}
+    assert moves == expected and impact.population == len(people)
+    assert impact.moving_customers == sum(customers for (old, new), (customers, _) in expected.items() if old != new) > 0
+    # What was seen is what is published, and what comes of it.
+    score_models.publish(admin, made.name, impact.etag)
+    questions.save_segment(admin, "recent", "rfm.r == 5")
+    assert_labels(admin, then)
+
+
+def an_impact_is_of_the_model_that_labels_are_made_of(fresh):
+    admin = fresh.client("admin")
+    other = score_models.create(admin, "orders", dimension("orders", "orders", cut_offs=[2]))
+    rows = ((other.name, INVALID_ARGUMENT, "INVALID_FIELD"), ("scoreModels/rfm/versions/01", INVALID_ARGUMENT, "INVALID_FIELD"), ("", INVALID_ARGUMENT, "INVALID_FIELD"),
+            ("scoreModels/rfm/versions/9", NOT_FOUND, "NOT_FOUND"))
+    for name, status, reason in rows:
+        admin.refused("LabelService/PreviewImpact", {"name": "labelSets/rfm-11", "score_model_version": name}).must_be(status, reason)
+    version = "scoreModels/rfm/versions/1"
+    admin.refused("LabelService/PreviewImpact", {"name": "labelSets/none", "score_model_version": version}).must_be(NOT_FOUND, "NOT_FOUND")
+    made = score_models.create(admin, "rfm", *BY_QUANTILES)  # Of nobody there are no quantiles.
+    refusal = admin.refused("LabelService/PreviewImpact", {"name": "labelSets/rfm-11", "score_model_version": made.name})
+    refusal.must_be(FAILED_PRECONDITION, "FAILED_PRECONDITION")
 
 
 def earlier_versions_are_retired_and_stay_as_they_were(fresh):

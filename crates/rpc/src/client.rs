@@ -26,6 +26,8 @@ pub const PURPOSE: &str = "x-quintile-purpose";
 const TOKEN_LIFETIME: Duration = Duration::from_mins(10);
 /// How long a service waits for another where no user's deadline says less.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a stream may take that a user waits for.
+const STREAM_TIMEOUT: Duration = Duration::from_mins(10);
 /// HTTP/2 windows for streams of records.
 const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 
@@ -92,6 +94,15 @@ impl Credentials {
         }
         let left = caller.deadline.map_or(CALL_TIMEOUT, |deadline| deadline.saturating_duration_since(Instant::now()));
         request.set_timeout(left.min(CALL_TIMEOUT));
+        Ok(request)
+    }
+
+    /// The same of a stream that may go on for long: within what is left of the user's deadline, or ten minutes.
+    pub async fn stream_for<T>(&self, caller: &Caller, message: T) -> Result<Request<T>, Status> {
+        let mut request = self.request_for(caller, message).await?;
+        let left =
+            caller.deadline.map_or(STREAM_TIMEOUT, |deadline| deadline.saturating_duration_since(Instant::now()));
+        request.set_timeout(left.min(STREAM_TIMEOUT));
         Ok(request)
     }
 

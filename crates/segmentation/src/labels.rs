@@ -103,6 +103,13 @@ impl CellMap {
     }
 }
 
+impl CellMap {
+    /// The index of the label of a cell by its place, the last score running fastest: 0 is 111, 1 is 112, and so on. `None`: the default.
+    pub fn label_at(&self, place: Option<u8>) -> u8 {
+        place.and_then(|place| self.table.get(usize::from(place)).copied()).unwrap_or(self.default)
+    }
+}
+
 impl LabelSet {
     /// The id of the label at an index of [`CellMap::label`].
     pub fn id_at(&self, index: u8) -> &str {

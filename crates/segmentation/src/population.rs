@@ -145,6 +145,17 @@ impl Population {
         self.label_rules.iter().map(|rule| self.select(rule, self.as_of)).collect()
     }
 
+    /// The members that every label would have, in the same order, by the cells of customers from number 1 on: 0 for who has none, else 1
+    /// plus its place. Of the customers that there are.
+    pub fn label_members_by(&self, cells: &[u8]) -> Vec<Bitmap> {
+        let mut members = vec![Bitmap::new(); self.label_rules.len()];
+        for customer in self.engine.present() {
+            let cell = customer.checked_sub(1).and_then(|index| cells.get(index as usize)).copied().unwrap_or(0);
+            members[usize::from(self.cells.label_at(cell.checked_sub(1)))].set(customer);
+        }
+        members
+    }
+
     /// The members of a segment or label by name. `None`: there is no such thing.
     pub fn members(&self, parent: &str) -> Option<Bitmap> {
         if let Some(id) = parent.strip_prefix("segments/") {

@@ -76,6 +76,7 @@ FIELDS = {
     "quintile.scoring.v1.CustomerValue.expected_spend": AMOUNTS,
     "quintile.scoring.v1.CustomerValue.lifetime_value": AMOUNTS,
     "quintile.segmentation.v1.LabelCount.net_revenue": AMOUNTS,
+    "quintile.segmentation.v1.LabelMove.net_revenue": AMOUNTS,
     "quintile.segmentation.v1.SegmentPreview.net_revenue": AMOUNTS,
 }
 # Sums over those whom the caller reaches: callers of different reach see different ones.

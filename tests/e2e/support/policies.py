@@ -12,7 +12,7 @@ FORCE_SECONDS = 15
 TAKING_IN = ("IngestService/Ingest", "IngestService/IngestBatch", "IngestService/ReplayReject", "IngestService/DeleteReject",
              "CustomerService/CreateCustomer", "IdentityService/MergeCustomers", "IdentityService/UnmergeCustomers",
              "IdentityService/ListMerges", "IdentityService/ListIdentityConflicts", "IdentityService/ResolveIdentityConflict",
-             "ScoreModelService/PreviewScoreModelVersion", "ValueModelService/FitValueModel")
+             "ScoreModelService/PreviewScoreModelVersion", "ValueModelService/FitValueModel", "LabelService/PreviewImpact")
 
 
 def as_dict(message):

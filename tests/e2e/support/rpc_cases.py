@@ -247,6 +247,12 @@ def draft(world):
     return {"name": score_models.create(world.client("admin"), "drafts", orders).name}
 
 
+def rfm_draft(world):
+    """A draft of the model that labels are made of, of the case's own: a preview changes it."""
+    made = score_models.create_preset(world.client("admin"), "rfm", "luxury")
+    return {"name": "labelSets/rfm-11", "score_model_version": made.name}
+
+
 def value_model(world):
     """A new draft of a model of lifetime value."""
     return {"name": value_models.fit(world.client("admin"), holdout_days=0).name}
@@ -397,6 +403,7 @@ CASES = {
     f"{LIFECYCLE}.StageService/ListRecords": unary(ANALYSIS),
     f"{LIFECYCLE}.StageService/WatchStages": watch(PIPELINES, lambda answer: answer.records),
     f"{SEGMENTATION}.LabelService/GetLabelSet": unary(EVERY_ROLE, lambda _world: {"name": "labelSets/rfm-11"}),
+    f"{SEGMENTATION}.LabelService/PreviewImpact": unary(DEFINERS, rfm_draft),
     f"{SEGMENTATION}.LabelService/GetLabelDistribution": unary(EVERY_ROLE, lambda _world: {"name": "labelSets/rfm-11"}),
     f"{SEGMENTATION}.ProfileService/GetProfile": unary(EVERY_ROLE, of_customer("/profile")),
     f"{SEGMENTATION}.SegmentService/CreateSegment": unary(ANALYSIS, create_segment),

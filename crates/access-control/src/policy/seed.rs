@@ -115,6 +115,7 @@ const SCORES: Methods =
     ("quintile.scoring.v1.ScoreService", &["GetScore", "BatchGetScores", "ExplainScore", "ListScoreChanges"]);
 const STAGES: Methods = ("quintile.lifecycle.v1.StageService", &["GetStage", "GetFunnel"]);
 const LABELS: Methods = ("quintile.segmentation.v1.LabelService", &["GetLabelSet", "GetLabelDistribution"]);
+const PREVIEW_IMPACT: Methods = ("quintile.segmentation.v1.LabelService", &["PreviewImpact"]);
 const PROFILES: Methods = ("quintile.segmentation.v1.ProfileService", &["GetProfile", "ListMembershipChanges"]);
 const USE_SEGMENTS: Methods =
     ("quintile.segmentation.v1.SegmentService", &["GetSegment", "ListSegments", "ListMembers", "CheckMembers"]);
@@ -191,6 +192,7 @@ const SERVING: &[Methods] = &[
     DEFINE_TRAITS,
     MAKE_SCORE_MODELS,
     MAKE_VALUE_MODELS,
+    PREVIEW_IMPACT,
     READ_RETENTION,
     LONG_WORK,
     MAKE_SEGMENTS,
@@ -299,6 +301,7 @@ const ANALYST: SeededRole = SeededRole {
             DEFINE_TRAITS,
             MAKE_SCORE_MODELS,
             MAKE_VALUE_MODELS,
+            PREVIEW_IMPACT,
             READ_RETENTION,
             LONG_WORK,
         ],
@@ -326,6 +329,7 @@ const DATA_ENGINEER: SeededRole = SeededRole {
             DEFINE_TRAITS,
             MAKE_SCORE_MODELS,
             MAKE_VALUE_MODELS,
+            PREVIEW_IMPACT,
             READ_RETENTION,
             UPDATE_RETENTION,
             LONG_WORK,

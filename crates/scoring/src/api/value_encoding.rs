@@ -14,7 +14,7 @@ pub fn report(found: &Found, end: i64, holdout_days: i32, currency: Currency) ->
     sent::ValueModel {
         purchases: Some(purchases(&found.purchases, found.customers, end)),
         spend: found.spend.as_ref().ok().map(|spend| spend_fit(spend, found.spenders, currency)),
-        spend_problem: found.spend.as_ref().err().map(spend_problem).unwrap_or_default(),
+        spend_problem: found.spend.err().map(spend_problem).unwrap_or_default(),
         holdout: found.holdout.as_ref().map(|foretold| holdout(foretold, end, holdout_days)),
         ..sent::ValueModel::default()
     }
@@ -36,7 +36,7 @@ fn purchases(fit: &Fitted, customers: u64, end: i64) -> sent::PurchaseFit {
     }
 }
 
-fn spend_problem(error: &FitError) -> String {
+fn spend_problem(error: FitError) -> String {
     match error {
         FitError::NoRepeats => "nobody who bought again spent anything".to_owned(),
         FitError::NotFound | FitError::NoMeanSpend => error.to_string(),

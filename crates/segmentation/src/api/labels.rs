@@ -3,12 +3,17 @@
 use super::{population, reached, reached_population, revenue};
 use crate::Service;
 use crate::population::{LABEL_SET, Population};
+use quintile_proto::scoring::PreviewScoreModelVersionRequest;
+use quintile_proto::scoring::score_model_service_client::ScoreModelServiceClient;
 use quintile_proto::segmentation::label_service_server::LabelService;
 use quintile_proto::segmentation::{
-    GetLabelDistributionRequest, GetLabelSetRequest, Label, LabelCount, LabelDistribution, LabelSet,
+    GetLabelDistributionRequest, GetLabelSetRequest, ImpactPreview, Label, LabelCount, LabelDistribution, LabelMove,
+    LabelSet, PreviewImpactRequest,
 };
+use quintile_proto::types::ErrorReason;
+use quintile_rpc::client::upstream_error;
 use quintile_rpc::{Answer, ApiError, Caller};
-use tonic::Request;
+use tonic::{Code, Request};
 
 /// The handlers.
 pub struct Labels {
@@ -28,8 +33,81 @@ fn title(population: &Population, index: usize) -> String {
     set.labels.get(index).map_or_else(|| set.default_title.clone(), |label| label.title.clone())
 }
 
+/// The cells of all customers under a version of the RFM model, from number 1 on, and the version's etag.
+async fn candidate_cells(service: &Service, caller: &Caller, version: String) -> Result<(Vec<u8>, String), ApiError> {
+    let refused = |status: tonic::Status| refusal(&status);
+    let request = PreviewScoreModelVersionRequest { name: version, include_cells: true };
+    let request = service.credentials.stream_for(caller, request).await.map_err(refused)?;
+    let mut models = ScoreModelServiceClient::new(service.scoring.clone());
+    let mut answers = models.preview_score_model_version(request).await.map_err(refused)?.into_inner();
+    let (mut cells, mut etag) = (Vec::new(), String::new());
+    while let Some(answer) = answers.message().await.map_err(refused)? {
+        if let Some(version) = answer.preview.and_then(|preview| preview.version) {
+            etag = version.etag;
+        }
+        if let Some(part) = answer.cells {
+            // The parts follow one another from number 1 on.
+            cells.extend(part.cells);
+        }
+    }
+    Ok((cells, etag))
+}
+
+/// What scoring refuses is what its caller asked of us.
+fn refusal(status: &tonic::Status) -> ApiError {
+    match status.code() {
+        Code::FailedPrecondition => {
+            ApiError::failed_precondition(ErrorReason::FailedPrecondition, status.message().to_owned())
+        }
+        Code::Aborted => ApiError::stale_etag(),
+        Code::PermissionDenied => ApiError::field_denied("a feature of the version"),
+        _ => upstream_error(status),
+    }
+}
+
+fn check_version(name: &str) -> Result<(), ApiError> {
+    let number = name.strip_prefix("scoreModels/rfm/versions/").and_then(|digits| {
+        // One spelling alone: no sign, no zero in front.
+        digits.parse().ok().filter(|number: &i64| *number > 0 && number.to_string() == digits)
+    });
+    let problem = "must be scoreModels/rfm/versions/{number}: labels are made of that model";
+    number.map(drop).ok_or_else(|| ApiError::invalid_field("score_model_version", problem))
+}
+
 #[tonic::async_trait]
 impl LabelService for Labels {
+    async fn preview_impact(&self, request: Request<PreviewImpactRequest>) -> Answer<ImpactPreview> {
+        let caller = Caller::of(&request)?;
+        let PreviewImpactRequest { name, score_model_version } = request.into_inner();
+        check_name(&name)?;
+        check_version(&score_model_version)?;
+        let loaded = population(&self.service, &caller)?;
+        caller.is_about(score_model_version.clone());
+        let (cells, etag) = candidate_cells(&self.service, &caller, score_model_version).await?;
+        let watermark = self.service.runtime.progress.of(caller.tenant().id).watermark();
+        let population = loaded.population.read();
+        let (before, after) = (population.label_members(), population.label_members_by(&cells));
+        let (mut moves, mut moving_customers) = (Vec::new(), 0);
+        let pairs = (0..before.len()).flat_map(|from| (0..after.len()).map(move |to| (from, to)));
+        for (from, to) in pairs {
+            let members = before[from].and(&after[to]);
+            let customers = members.count() as i64;
+            if customers > 0 {
+                moving_customers += if from == to { 0 } else { customers };
+                let net_revenue = revenue(&caller, &population, &members);
+                let (from, to) = (population.label_name(from), population.label_name(to));
+                moves.push(LabelMove { from, to, customers, net_revenue });
+            }
+        }
+        Ok(caller.respond(ImpactPreview {
+            moves,
+            moving_customers,
+            population: reached_population(&caller, &population),
+            etag,
+            watermark: Some(watermark.to_message()),
+        }))
+    }
+
     async fn get_label_set(&self, request: Request<GetLabelSetRequest>) -> Answer<LabelSet> {
         let caller = Caller::of(&request)?;
         let name = request.into_inner().name;
