@@ -109,6 +109,12 @@ fn difference(before: &ScoreValues, after: &ScoreValues) -> Option<(ScoreValues,
     (told != (ScoreValues::default(), ScoreValues::default())).then_some(told)
 }
 
+/// Whether a customer has had no score yet, under any model: the first ones are no change.
+fn is_unscored(scores: &ScoreValues) -> bool {
+    let by_models = scores.models.iter().flat_map(|model| &model.scores);
+    [scores.recency, scores.frequency, scores.monetary].iter().chain(by_models).all(|score| *score == 0)
+}
+
 /// The instant from which time alone has made these features of those before, as far as can be told. `None`: facts did.
 fn by_time(before: &Features, after: &Features) -> Option<Instant> {
     let [due, now] = [before.next_change_time.as_ref(), after.as_of.as_ref()].map(convert::sent_instant);
@@ -150,7 +156,11 @@ impl Link for ScoreLink {
         cause: Cause,
     ) -> Option<Change> {
         let customer = CustomerId::try_from(after.customer_id).ok()?;
-        let (scores, told) = difference(before.scores.as_ref()?, after.scores.as_ref()?)?;
+        let (scores, after_scores) = (before.scores.as_ref()?, after.scores.as_ref()?);
+        if cause == Cause::Upstream && is_unscored(scores) {
+            return None;
+        }
+        let (scores, told) = difference(scores, after_scores)?;
         // A window that ends upstream arrives like an event.
         let due = match (cause, &before.features, &after.features) {
             (Cause::Upstream, Some(before), Some(after)) => by_time(before, after),

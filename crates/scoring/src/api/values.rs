@@ -40,16 +40,14 @@ impl Values {
         Ok(InForce { name: stored.name(), model })
     }
 
-    async fn value(
-        &self,
-        caller: &Caller,
-        in_force: &InForce,
-        (field, name): (&str, &str),
-    ) -> Result<(CustomerValue, Current), ApiError> {
+    /// Of whom the caller reaches, whether or not there is a model to tell by.
+    async fn current(&self, caller: &Caller, field: &str, name: &str) -> Result<Current, ApiError> {
         let customer = convert::customer(field, name, Some(PART))?;
-        let Service { runtime, link, .. } = &self.service;
-        let current = derive::current(runtime, link.as_ref(), caller, customer).await?;
-        let now = runtime.business.now();
+        derive::current(&self.service.runtime, self.service.link.as_ref(), caller, customer).await
+    }
+
+    fn value(&self, caller: &Caller, in_force: &InForce, name: &str, current: &Current) -> CustomerValue {
+        let now = self.service.runtime.business.now();
         let told = CustomerValue {
             name: name.to_owned(),
             model: in_force.name.clone(),
@@ -58,8 +56,7 @@ impl Values {
             ..CustomerValue::default()
         };
         let today = i64::from(caller.tenant().zone.local_day(now));
-        let value = worth(caller, &in_force.model, &current.record, today, told);
-        Ok((value, current))
+        worth(caller, &in_force.model, &current.record, today, told)
     }
 }
 
@@ -100,9 +97,9 @@ impl ValueService for Values {
     async fn get_value(&self, request: Request<GetValueRequest>) -> Answer<CustomerValue> {
         let caller = Caller::of(&request)?;
         let name = &request.get_ref().name;
-        convert::customer("name", name, Some(PART))?;
+        let current = self.current(&caller, "name", name).await?;
         let in_force = self.in_force(&caller).await?;
-        let (value, current) = self.value(&caller, &in_force, ("name", name)).await?;
+        let value = self.value(&caller, &in_force, name, &current);
         Ok(current.view.respond(value))
     }
 
@@ -115,9 +112,9 @@ impl ValueService for Values {
         let in_force = self.in_force(&caller).await?;
         let (mut values, mut reached) = (Vec::with_capacity(names.len()), Vec::with_capacity(names.len()));
         for (index, name) in names.iter().enumerate() {
-            match self.value(&caller, &in_force, (&format!("names[{index}]"), name)).await {
-                Ok((value, current)) => {
-                    values.push(value);
+            match self.current(&caller, &format!("names[{index}]"), name).await {
+                Ok(current) => {
+                    values.push(self.value(&caller, &in_force, name, &current));
                     reached.push(current.record);
                 }
                 Err(error) if error.code() == Code::NotFound => {}
