@@ -8,7 +8,7 @@ from decimal import Decimal
 import pyarrow.parquet as parquet
 import pytest
 
-from support import canaries, facts, going_on, policies, questions, quintile, traits, waiting
+from support import canaries, facts, going_on, policies, questions, quintile, score_models, traits, waiting
 from support.exports import FILES, export, rows, run
 from support.reflection import authorization
 from support.refusals import INVALID_ARGUMENT, PERMISSION_DENIED, Refusal
@@ -39,6 +39,9 @@ def shop(shared):
     """A tenant with one of everything, and one who is restricted, one who was erased, and two who were merged."""
     admin = shared.client("admin")
     admin.call("AttributeService/CreateAttribute", {"attribute_id": "plate", "attribute": {"sensitivity": "SENSITIVITY_LICENSE_PLATE"}})
+    dimensions = [score_models.dimension(name, feature, cut_offs=[2, 3], weight=1)
+                  for name, feature in (("o", "orders"), ("d", "purchase_days"), ("i", "interactions"))]
+    score_models.put_in_force(admin, "grade", *dimensions, grading={})
     ann = {"display_name": "Ann Wren", "phone": "+8613800000001", "email": "ann@example.com", "address": "1 Mill Lane",
            "birth_date": {"year": 1941, "month": 12, "day": 31}, "custom_attributes": [{"key": "plate", "text": "苏D4X770"}],
            "referrer": "partner 7",
@@ -201,6 +204,9 @@ def records_and_memberships_say_what_the_services_say(shop, exported, numbers):
             Decimal(facts.cents_of(window.revenue)) / 100 for window in features.windows]
         scores = tuple(score or None for score in questions.scores(admin, name))
         assert (record["rfm_r"], record["rfm_f"], record["rfm_m"]) == scores
+        graded = score_models.grade_of(admin.call("ScoreService/GetScore", {"name": f"{name}/score"}).values)
+        told = graded and (*graded[:3], "yes" if graded[3] else "no")
+        assert (record["grade"], record["grade_band"], record["grade_tier"], record["grade_vip"]) == (told or (None,) * 4)
         held = json.loads(record["traits"])
         assert held == {key: f"{value // 100}.{value % 100:02}" if key == "paid" else value
                         for key, value in traits.values(admin, name).items()} and {"pages", "about", "last-seen"} <= held.keys()
@@ -261,7 +267,8 @@ def nothing_in_the_files_of_an_analyst_identifies_anybody(world, tmp_path, role)
     assert json.loads(canary["custom_attributes"]) == {canaries.NOTE_KEY: None}
     assert {fact["source_customer_id"] for name in ("orders", "refunds", "interactions", "feedback") for fact in files[name]} == {None}
     assert {fact["text"] for name in ("interactions", "feedback") for fact in files[name]} == {None}
-    assert sum(order["amount"] for order in files["orders"] if order["currency"] == "USD") == 270
+    bought = [order for order in files["orders"] if order["customer"] == canary["customer"]]
+    assert sum(order["amount"] for order in bought if order["currency"] == "USD") == 270
 
 
 def an_administrators_files_hold_the_canaries_so_that_the_search_is_known_to_find_them(world, tmp_path):

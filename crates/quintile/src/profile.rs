@@ -8,7 +8,7 @@ use quintile_domain::time::Instant;
 use quintile_proto::ingestion::Customer;
 use quintile_proto::segmentation::profile_service_client::ProfileServiceClient;
 use quintile_proto::segmentation::{GetProfileRequest, Profile};
-use quintile_proto::types::TraitValue;
+use quintile_proto::types::{Grade, ScoreValues, TraitValue};
 
 /// Gets a customer's profile.
 pub async fn get(config: &Config, session: &Session, customer: &str) -> anyhow::Result<Profile> {
@@ -29,6 +29,12 @@ pub async fn show(config: &Config, session: &Session, customer: &str, format: Fo
         }
     }
     Ok(())
+}
+
+/// The tenant's grading among scores: the grade of the model of that name.
+pub fn grade(scores: &ScoreValues) -> Option<&Grade> {
+    let graded = scores.models.iter().find(|score| score.model_version.starts_with("scoreModels/grade/"))?;
+    graded.grade.as_ref()
 }
 
 /// A trait with its value, `-` where it is not for the reader.
@@ -102,6 +108,10 @@ pub fn lines(profile: &Profile) -> Vec<(&'static str, String)> {
     }
     if let Some(scores) = &profile.scores {
         lines.push(("RFM", format!("{}-{}-{}", scores.recency, scores.frequency, scores.monetary)));
+    }
+    if let Some(grade) = profile.scores.as_ref().and_then(grade) {
+        let vip = if grade.vip { ", VIP" } else { "" };
+        lines.push(("grade", format!("{} ({}, {} value{vip})", grade.composite, grade.band, grade.tier)));
     }
     if let Some(stage) = &profile.stage {
         let name = stage.stage().as_str_name().trim_start_matches("STAGE_").to_owned();

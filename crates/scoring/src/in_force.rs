@@ -41,6 +41,13 @@ pub struct InForce {
     asked: Option<MachineInstant>,
 }
 
+impl InForce {
+    /// The version of a model, if one is in force.
+    pub fn of(&self, model: &str) -> Option<&Live> {
+        self.rfm.as_deref().into_iter().chain(self.others.iter()).find(|live| live.model == model)
+    }
+}
+
 /// The models in force of every tenant, as last read.
 #[derive(Clone)]
 pub struct ModelsInForce {

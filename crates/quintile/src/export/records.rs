@@ -2,6 +2,7 @@
 
 use super::rows::{json_text, word};
 use super::table::{Cell, Row};
+use crate::profile;
 use quintile_domain::money::Currency;
 use quintile_proto::google_type::Money;
 use quintile_proto::types::{CustomerRecord, Features, TraitValue, WindowActivity};
@@ -68,7 +69,16 @@ pub fn row(record: CustomerRecord) -> Row {
         ("rfm_r", score(scores.recency)),
         ("rfm_f", score(scores.frequency)),
         ("rfm_m", score(scores.monetary)),
-        ("score_model_version", Cell::text(scores.model_version)),
+        ("score_model_version", Cell::text(scores.model_version.as_str())),
+    ]);
+    let grade = profile::grade(&scores).cloned().unwrap_or_default();
+    let vip = if grade.vip { "yes" } else { "no" };
+    let graded = !grade.band.is_empty();
+    row.extend([
+        ("grade", Cell::Int32(Some(grade.composite).filter(|_| graded))),
+        ("grade_band", Cell::text(grade.band)),
+        ("grade_tier", Cell::text(grade.tier)),
+        ("grade_vip", Cell::text(if graded { vip } else { "" })),
     ]);
     let stage = record.stage.unwrap_or_default();
     row.extend([

@@ -12,6 +12,7 @@ use crate::models::feature::Value;
 use crate::models::{At, Definition, Dimension, MAX_DIMENSIONS, RFM, Scale};
 use crate::worker::conventions;
 use quintile_chain::derive::{self, Current};
+use quintile_chain::store_error;
 use quintile_domain::ids::CustomerId;
 use quintile_domain::names::required_text;
 use quintile_domain::time::Instant;
@@ -94,6 +95,11 @@ async fn model(service: &Service, caller: &Caller, name: &str) -> Result<(String
         found
     } else {
         let model = if name.is_empty() { RFM } else { model_in("model", name)? };
+        let in_force = service.models.recent(caller.tenant()).await.map_err(|error| store_error(&error))?;
+        if let Some(live) = in_force.of(model) {
+            return Ok((live.name.clone(), live.definition.clone()));
+        }
+        // Says whether there is no such model, or none in force.
         versions::in_force(service, caller, model).await?
     };
     if parts_ties_by_number(&version.definition) {

@@ -65,14 +65,6 @@ impl Column {
         self.mixed
     }
 
-    /// How many bytes its values take.
-    pub fn bytes(&self) -> usize {
-        match &self.cells {
-            Cells::Narrow(cells) => cells.capacity() * size_of::<i32>(),
-            Cells::Wide(cells) => cells.capacity() * size_of::<i64>(),
-        }
-    }
-
     fn place_of(&mut self, text: &str) -> i64 {
         if let Some(place) = self.places.get(text) {
             return *place;

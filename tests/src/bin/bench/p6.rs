@@ -43,6 +43,13 @@ const SCORE: Read = Read {
     path: "/quintile.scoring.v1.ScoreService/GetScore",
     part: "/score",
 };
+const EXPLANATION: Read = Read {
+    name: "ExplainScore",
+    passes: AUDITED,
+    service: "scoring",
+    path: "/quintile.scoring.v1.ScoreService/ExplainScore",
+    part: "/score",
+};
 const STAGE: Read = Read {
     name: "GetStage",
     passes: UNAUDITED,
@@ -75,7 +82,7 @@ const PROFILE: Read = Read {
 /// Measures the row.
 pub async fn measure(stage: &Stage, report: &mut Report) -> anyhow::Result<()> {
     let server = with_orders(stage).await?;
-    for read in [&SCORE, &STAGE] {
+    for read in [&SCORE, &STAGE, &EXPLANATION] {
         compare(stage, &server, read, &[], report).await?;
     }
     compare(stage, &server, &PROFILE, &[&CUSTOMER, &FEATURES, &SCORE, &STAGE], report).await?;
