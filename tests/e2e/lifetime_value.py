@@ -138,12 +138,18 @@ def a_refit_that_foretells_worse_is_not_published_unseen(sampled):
     first = value_models.publish(admin, value_models.fit(admin, holdout_days=0))
     assert score_models.enum_name(first, "state") == "PUBLISHED"
     draft = value_models.fit(admin, holdout_days=91)
-    worse = draft.holdout.accuracy.rmse > draft.holdout.in_force.rmse
+    assert draft.holdout.in_force_model == first.name
+    worse = draft.holdout.accuracy.rmse > draft.holdout.in_force.rmse * 1.02
     request = {"name": draft.name, "etag": draft.etag, "unless_worse": True}
     if worse:
         admin.refused("ValueModelService/PublishValueModel", request).must_be(FAILED_PRECONDITION, "FAILED_PRECONDITION")
     else:
         admin.call("ValueModelService/PublishValueModel", request)
+    # What was compared with another model was not compared with this one.
+    outdated = value_models.fit(admin, holdout_days=91)
+    value_models.publish(admin, value_models.fit(admin, holdout_days=0))
+    unseen = {"name": outdated.name, "unless_worse": True}
+    admin.refused("ValueModelService/PublishValueModel", unseen).must_be(FAILED_PRECONDITION, "FAILED_PRECONDITION")
     without = value_models.fit(admin, holdout_days=0)
     unseen = {"name": without.name, "unless_worse": True}
     admin.refused("ValueModelService/PublishValueModel", unseen).must_be(FAILED_PRECONDITION, "FAILED_PRECONDITION")
@@ -192,4 +198,15 @@ def refused(client, request):
 def who_does_not_read_money_fits_no_model(fresh):
     admin = fresh.client("admin")
     policies.publish(admin, policies.role_like(admin, "analyst", "no-money", forms={"FINANCIAL": {"form": "MASK_FORM_REDACTED"}}))
-    refused(policies.client_of(fresh, "no-money"), {}).must_be(PERMISSION_DENIED, "FIELD_DENIED")
+    client = policies.client_of(fresh, "no-money")
+    refused(client, {}).must_be(PERMISSION_DENIED, "FIELD_DENIED")
+    client.refused("ValueModelService/PublishValueModel", {"name": "valueModels/1"}).must_be(PERMISSION_DENIED, "FIELD_DENIED")
+
+
+def a_young_shop_has_a_model_without_a_report(fresh):
+    """Nobody had bought again before the quarter that is held out."""
+    admin = fresh.client("admin")
+    rows = [facts.order(f"c{n}", f"o{m}", days=80 - 9 * m - n % 5, cents=1_000 + 37 * n * m) for n in range(60) for m in range(1 + n % 5)]
+    questions.wait_for(admin, questions.take_in(admin, *rows).facts_position)
+    model = value_models.fit(admin)
+    assert not model.HasField("holdout") and "bought again" in model.holdout_problem and model.purchases.customers == 60

@@ -5,6 +5,7 @@
 
 mod api;
 pub mod clv;
+mod economics;
 mod encoding;
 mod in_force;
 pub mod models;

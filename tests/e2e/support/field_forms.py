@@ -73,6 +73,8 @@ FIELDS = {
     "quintile.scoring.v1.ScoreCell.revenue": AMOUNTS,
     "quintile.scoring.v1.SpendFit.v_micros": AMOUNTS,
     "quintile.scoring.v1.SpendFit.mean": AMOUNTS,
+    **{f"quintile.scoring.v1.EconomicsGroup.{money}": AMOUNTS for money in (
+        "spend", "acquisition_cost", "mean_revenue", "mean_lifetime_value")},
     "quintile.scoring.v1.CustomerValue.expected_spend": AMOUNTS,
     "quintile.scoring.v1.CustomerValue.lifetime_value": AMOUNTS,
     "quintile.segmentation.v1.LabelCount.net_revenue": AMOUNTS,

@@ -12,7 +12,8 @@ FORCE_SECONDS = 15
 TAKING_IN = ("IngestService/Ingest", "IngestService/IngestBatch", "IngestService/ReplayReject", "IngestService/DeleteReject",
              "CustomerService/CreateCustomer", "IdentityService/MergeCustomers", "IdentityService/UnmergeCustomers",
              "IdentityService/ListMerges", "IdentityService/ListIdentityConflicts", "IdentityService/ResolveIdentityConflict",
-             "ScoreModelService/PreviewScoreModelVersion", "ValueModelService/FitValueModel", "LabelService/PreviewImpact")
+             "ScoreModelService/PreviewScoreModelVersion", "ValueModelService/FitValueModel", "LabelService/PreviewImpact",
+             "EconomicsService/GetUnitEconomics")
 
 
 def as_dict(message):

@@ -395,6 +395,9 @@ CASES = {
     f"{SCORING}.ValueModelService/GetValueModel": unary(EVERY_ROLE, lambda _world: {"name": "valueModels/1"}),
     f"{SCORING}.ValueModelService/ListValueModels": unary(EVERY_ROLE),
     f"{SCORING}.ValueModelService/PublishValueModel": unary(DEFINERS, value_model),
+    f"{SCORING}.EconomicsService/GetUnitEconomics": watch(
+        DEFINERS, lambda answer: answer.HasField("economics"),
+        lambda _world: {"start_date": {"year": 1990, "month": 1, "day": 1}, "end_date": {"year": 1999, "month": 12, "day": 31}}),
     f"{SCORING}.ValueService/GetValue": unary(EVERY_ROLE, of_customer("/value")),
     f"{SCORING}.ValueService/BatchGetValues": unary(EVERY_ROLE, lambda world: {"names": [f"{world.customer}/value"]}),
     f"{SCORING}.ScoreService/WatchScores": watch(PIPELINES, lambda answer: answer.records),

@@ -115,6 +115,7 @@ const SCORES: Methods =
     ("quintile.scoring.v1.ScoreService", &["GetScore", "BatchGetScores", "ExplainScore", "ListScoreChanges"]);
 const STAGES: Methods = ("quintile.lifecycle.v1.StageService", &["GetStage", "GetFunnel"]);
 const LABELS: Methods = ("quintile.segmentation.v1.LabelService", &["GetLabelSet", "GetLabelDistribution"]);
+const ECONOMICS: Methods = ("quintile.scoring.v1.EconomicsService", &["GetUnitEconomics"]);
 const PREVIEW_IMPACT: Methods = ("quintile.segmentation.v1.LabelService", &["PreviewImpact"]);
 const PROFILES: Methods = ("quintile.segmentation.v1.ProfileService", &["GetProfile", "ListMembershipChanges"]);
 const USE_SEGMENTS: Methods =
@@ -193,6 +194,7 @@ const SERVING: &[Methods] = &[
     MAKE_SCORE_MODELS,
     MAKE_VALUE_MODELS,
     PREVIEW_IMPACT,
+    ECONOMICS,
     READ_RETENTION,
     LONG_WORK,
     MAKE_SEGMENTS,
@@ -302,6 +304,7 @@ const ANALYST: SeededRole = SeededRole {
             MAKE_SCORE_MODELS,
             MAKE_VALUE_MODELS,
             PREVIEW_IMPACT,
+            ECONOMICS,
             READ_RETENTION,
             LONG_WORK,
         ],
@@ -330,6 +333,7 @@ const DATA_ENGINEER: SeededRole = SeededRole {
             MAKE_SCORE_MODELS,
             MAKE_VALUE_MODELS,
             PREVIEW_IMPACT,
+            ECONOMICS,
             READ_RETENTION,
             UPDATE_RETENTION,
             LONG_WORK,

@@ -1,6 +1,8 @@
 //! The RPCs of scoring: one file per resource.
 
+mod economics;
 mod erasures;
+mod everybody;
 mod explanations;
 mod previews;
 mod publishing;
@@ -19,6 +21,7 @@ use quintile_domain::masking::Sensitivity;
 use quintile_proto::ingestion::GetTraitRequest;
 use quintile_proto::ingestion::trait_service_client::TraitServiceClient;
 use quintile_proto::longrunning::operations_server::{self, OperationsServer};
+use quintile_proto::scoring::economics_service_server::{self, EconomicsServiceServer};
 use quintile_proto::scoring::erasure_service_server::{self, ErasureServiceServer};
 use quintile_proto::scoring::score_model_service_server::{self, ScoreModelServiceServer};
 use quintile_proto::scoring::score_service_server::{self, ScoreServiceServer};
@@ -37,6 +40,7 @@ pub fn routes(service: &Service) -> Routes {
         .add_service(ScoreModelServiceServer::new(score_models::ScoreModels { service: service.clone() }))
         .add_service(ValueModelServiceServer::new(value_models::ValueModels { service: service.clone() }))
         .add_service(ValueServiceServer::new(values::Values { service: service.clone() }))
+        .add_service(EconomicsServiceServer::new(economics::UnitEconomicsReads { service: service.clone() }))
         .add_service(OperationsServer::new(LongWork { runtime: service.runtime.clone() }))
 }
 
@@ -48,6 +52,7 @@ pub fn names() -> Vec<&'static str> {
         erasure_service_server::SERVICE_NAME,
         value_model_service_server::SERVICE_NAME,
         value_service_server::SERVICE_NAME,
+        economics_service_server::SERVICE_NAME,
         operations_server::SERVICE_NAME,
     ]
 }

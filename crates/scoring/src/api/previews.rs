@@ -42,7 +42,8 @@ struct Everybody {
 struct Found {
     definition: Definition,
     counts: Counts,
-    cells: Option<Vec<u8>>,
+    /// By the version, and by the one in force.
+    cells: Option<[Vec<u8>; 2]>,
 }
 
 /// Begins a dry run; whoever stops reading ends it.
@@ -108,11 +109,13 @@ impl Preview {
         let preview = self.message(&version, in_force.as_ref(), &found);
         let response = PreviewScoreModelVersionResponse { preview: Some(preview), ..Default::default() };
         self.send(sender, response).await?;
-        let cells = found.cells.unwrap_or_default();
+        let [cells, in_force] = found.cells.unwrap_or_default();
         // Numbers start at 1.
+        let mut in_force = in_force.get(1..).unwrap_or_default().chunks(CELLS_PER_PART);
         for (index, part) in cells.get(1..).unwrap_or_default().chunks(CELLS_PER_PART).enumerate() {
             let first_customer_id = (index * CELLS_PER_PART + 1) as i64;
-            let cells = Some(CustomerCells { first_customer_id, cells: part.to_vec() });
+            let cells_in_force = in_force.next().unwrap_or_default().to_vec();
+            let cells = Some(CustomerCells { first_customer_id, cells: part.to_vec(), cells_in_force });
             self.send(sender, PreviewScoreModelVersionResponse { cells, ..Default::default() }).await?;
         }
         Ok(())
@@ -239,7 +242,10 @@ impl Run {
         let of_other = self.in_force.as_ref().map(|other| Scores::new(other, &self.population, &at));
         let in_force = self.in_force.as_ref().zip(of_other.as_ref());
         let counts = dry_run::count((&self.definition, &scores), in_force, &self.population, &at);
-        let cells = self.include_cells.then(|| scores.cells(&self.definition, self.population.present())).flatten();
+        let present = self.population.present();
+        let cells_in_force = in_force.and_then(|(other, scores)| scores.cells(other, present)).unwrap_or_default();
+        let cells = scores.cells(&self.definition, present).filter(|_| self.include_cells);
+        let cells = cells.map(|cells| [cells, cells_in_force]);
         Found { definition: self.definition, counts, cells }
     }
 }

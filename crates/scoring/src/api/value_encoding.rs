@@ -9,13 +9,19 @@ use quintile_rpc::convert;
 /// Millionths of a major unit.
 const MICROS: f64 = 1e6;
 
-/// What a fit has found, as callers read it. `end` is the last day that counts.
-pub fn report(found: &Found, end: i64, holdout_days: i32, currency: Currency) -> sent::ValueModel {
+/// What a fit has found, as callers read it. `end` is the last day that counts, `in_force` the name of the model that was when it was made.
+pub fn report(found: &Found, end: i64, holdout_days: i32, in_force: &str, currency: Currency) -> sent::ValueModel {
+    let foretold = found.holdout.as_ref().and_then(|holdout| holdout.as_ref().ok());
+    let problem = found.holdout.as_ref().and_then(|holdout| holdout.as_ref().err());
     sent::ValueModel {
         purchases: Some(purchases(&found.purchases, found.customers, end)),
         spend: found.spend.as_ref().ok().map(|spend| spend_fit(spend, found.spenders, currency)),
         spend_problem: found.spend.err().map(spend_problem).unwrap_or_default(),
-        holdout: found.holdout.as_ref().map(|foretold| holdout(foretold, end, holdout_days)),
+        holdout: foretold.map(|foretold| sent::Holdout {
+            in_force_model: if foretold.in_force.is_some() { in_force.to_owned() } else { String::new() },
+            ..holdout(foretold, end, holdout_days)
+        }),
+        holdout_problem: problem.map(ToString::to_string).unwrap_or_default(),
         ..sent::ValueModel::default()
     }
 }
@@ -76,6 +82,8 @@ fn holdout(foretold: &Foretold, end: i64, days: i32) -> sent::Holdout {
         nobody_buys: Some(accuracy(&foretold.holdout.nobody_buys)),
         all_go_on: Some(accuracy(&foretold.holdout.all_go_on)),
         deciles: foretold.holdout.deciles.iter().map(decile).collect(),
+        in_force_model: String::new(),
+        customers_left_out: foretold.left_out as i64,
     }
 }
 

@@ -1,31 +1,33 @@
 //! Models of lifetime value: fitted, read and put in force.
 
+use super::everybody;
 use super::value_encoding::{model_of, report};
 use super::versions::refused;
 use crate::Service;
 use crate::clv::{Dropout, FitError};
 use crate::store::values::{self, Stored};
 use crate::value::{Buyers, Found};
-use crate::worker::{ScoreLink, conventions};
+use crate::worker::conventions;
 use futures::SinkExt;
 use futures::channel::mpsc;
-use quintile_chain::derive::Link;
-use quintile_chain::{feed as records_feed, page, store_error};
+use quintile_chain::{page, store_error};
 use quintile_domain::masking::Sensitivity;
 use quintile_proto::scoring::value_model_service_server::ValueModelService;
 use quintile_proto::scoring::{
     DropoutKind, FitValueModelRequest, FitValueModelResponse, GetValueModelRequest, ListValueModelsRequest,
-    ListValueModelsResponse, PreviewProgress, PublishValueModelRequest, ScoreModelState, ValueModel, ValueTerms,
+    ListValueModelsResponse, PublishValueModelRequest, ScoreModelState, ValueModel, ValueTerms,
 };
+use quintile_proto::types::CustomerRecord;
 use quintile_rpc::{Answer, AnswerStream, ApiError, Caller, convert};
-use quintile_store::feed::Cursor;
-use quintile_store::{StoreError, feed, records};
+use quintile_store::StoreError;
 use tonic::{Request, Response, Status};
 
 /// The query that page tokens of models belong to.
 const LIST: &str = "ListValueModels";
-/// The most models of a tenant.
+/// The models of a tenant that are kept: the newest.
 const MAX_MODELS: i64 = 1_000;
+/// How much a draft's error may exceed that of a model that may have seen the days that are held out.
+const TOLERATED: f64 = 1.02;
 /// The most days that are held out.
 const MAX_HOLDOUT_DAYS: i32 = 1_826;
 /// Those that are where nobody says: a quarter.
@@ -79,6 +81,11 @@ fn checked(request: &FitValueModelRequest) -> Result<Asked, ApiError> {
     Ok(Asked { dropout, holdout_days, terms })
 }
 
+/// What everybody spends and costs is for who reads money in clear.
+pub fn check_rights(caller: &Caller) -> Result<(), ApiError> {
+    if caller.reads_in_clear(Sensitivity::Financial) { Ok(()) } else { Err(ApiError::field_denied("revenue")) }
+}
+
 fn number_in(name: &str) -> Result<i64, ApiError> {
     let digits = name.strip_prefix("valueModels/");
     // One spelling alone: no sign, no zero in front.
@@ -97,9 +104,7 @@ impl ValueModelService for ValueModels {
     ) -> Result<Response<Self::FitValueModelStream>, Status> {
         let caller = Caller::of(&request)?;
         let asked = checked(request.get_ref())?;
-        if !caller.reads_in_clear(Sensitivity::Financial) {
-            return Err(ApiError::field_denied("revenue").into());
-        }
+        check_rights(&caller)?;
         caller.is_about("valueModels");
         let (mut sender, receiver) = mpsc::channel(2);
         let fit = Fit { service: self.service.clone(), caller, asked };
@@ -145,6 +150,7 @@ impl ValueModelService for ValueModels {
 
 async fn publish(service: &Service, caller: &Caller, request: &PublishValueModelRequest) -> Result<Stored, ApiError> {
     let number = number_in(&request.name)?;
+    check_rights(caller)?;
     let tenant = caller.tenant().id;
     let begun = async {
         let transaction = service.runtime.database.begin().await?;
@@ -161,7 +167,9 @@ async fn publish(service: &Service, caller: &Caller, request: &PublishValueModel
     if draft.state != ScoreModelState::Draft {
         return Err(refused("only a draft can be published: fit a new model"));
     }
-    if request.unless_worse && before.is_some() && foretells_worse(&draft.body) {
+    if let Some(before) = before.as_ref().filter(|_| request.unless_worse)
+        && foretells_worse(&draft.body, &before.name())
+    {
         return Err(refused("the draft foretold worse than the model in force, or was not compared with it"));
     }
     let published = async {
@@ -178,9 +186,11 @@ async fn publish(service: &Service, caller: &Caller, request: &PublishValueModel
     published.await.map_err(|error| store_error(&error))
 }
 
-fn foretells_worse(draft: &ValueModel) -> bool {
-    let compared = draft.holdout.as_ref().and_then(|holdout| Some((holdout.accuracy?, holdout.in_force?)));
-    compared.is_none_or(|(ours, in_force)| ours.rmse > in_force.rmse)
+/// Whether a draft foretold worse than a model, or was not compared with it.
+fn foretells_worse(draft: &ValueModel, in_force: &str) -> bool {
+    let holdout = draft.holdout.as_ref().filter(|holdout| holdout.in_force_model == in_force);
+    let compared = holdout.and_then(|holdout| Some((holdout.accuracy?, holdout.in_force?)));
+    compared.is_none_or(|(ours, in_force)| ours.rmse > in_force.rmse * TOLERATED)
 }
 
 struct Fit {
@@ -195,66 +205,63 @@ impl Fit {
         let failed = |error: StoreError| Some(store_error(&error));
         let tenant = self.caller.tenant();
         let before = values::in_force(self.service.runtime.database.reader(), tenant.id).await.map_err(failed)?;
-        let before = before.and_then(|before| model_of(&before.body)).map(|model| model.purchases.model);
+        let in_force = before.as_ref().map(Stored::name).unwrap_or_default();
+        let before = before.and_then(|before| model_of(&before.body)).map(|model| model.purchases);
+        // One after the other, and beside no preview: each holds everybody in memory.
+        let _turn = self.service.populations.of(tenant.id).lock_owned().await;
         // The last whole day: what is bought today is not all that will be.
         let end = i64::from(tenant.zone.local_day(self.service.runtime.business.now())) - 1;
         let buyers = self.buyers(end, sender).await?;
+        if sender.is_closed() {
+            return Err(None);
+        }
         let (dropout, held) = (self.asked.dropout, i64::from(self.asked.holdout_days));
         let minor_per_major = 10_f64.powi(tenant.currency.minor_digits() as i32);
         let fitted = move || buyers.fit(dropout, held, before.as_ref(), minor_per_major);
         let fitted = tokio::task::spawn_blocking(fitted).await;
         let fitted = fitted.map_err(|error| Some(ApiError::internal(error.to_string())))?;
         let found = fitted.map_err(|error: FitError| Some(refused(error.to_string())))?;
-        let model = self.keep(&found, end).await?;
+        if sender.is_closed() {
+            return Err(None);
+        }
+        let model = self.keep(&found, end, &in_force).await?;
         let response = FitValueModelResponse { model: Some(model.message()), progress: None };
         sender.send(Ok(self.caller.mask(response))).await.map_err(|_| None)
     }
 
     /// What everybody has bought.
     async fn buyers(&self, end: i64, sender: &mut Sender) -> Result<Buyers, Option<ApiError>> {
-        let failed = |error: StoreError| Some(store_error(&error));
-        let (tenant, database) = (self.caller.tenant(), &self.service.runtime.database);
-        let customers = records::last(database.reader(), tenant.id).await.map_err(failed)?;
-        let mut cursor = feed::begin(database, tenant.id, ScoreLink::FEED).await.map_err(failed)?;
-        let (mut buyers, mut customers_read) = (Buyers::default(), 0);
-        // A snapshot, each customer once: who changes meanwhile is as it was or as it is.
-        while let Cursor::Snapshot { .. } = cursor {
-            let page = feed::read(database, tenant.id, ScoreLink::FEED, cursor).await.map_err(failed)?;
-            cursor = page.cursor;
-            customers_read += page.records.len() as i64;
-            for record in &page.records {
-                let record = records_feed::decode(record).map_err(failed)?;
-                if let Some(features) = &record.features {
-                    buyers.add(features, end, i64::from(self.asked.holdout_days), conventions(tenant));
-                }
-            }
-            let progress = Some(PreviewProgress { customers_read, customers });
+        let tenant = self.caller.tenant();
+        let mut buyers = Buyers::default();
+        let tell = |progress| {
+            let response = FitValueModelResponse { progress: Some(progress), model: None };
             // Who is slow to read hears of the next part.
-            let _ = sender.try_send(Ok(self.caller.mask(FitValueModelResponse { progress, model: None })));
-            if sender.is_closed() {
-                return Err(None);
+            let _ = sender.try_send(Ok(self.caller.mask(response)));
+            !sender.is_closed()
+        };
+        let take = |record: &CustomerRecord| {
+            if let Some(features) = &record.features {
+                buyers.add(features, end, i64::from(self.asked.holdout_days), conventions(tenant));
             }
-        }
+        };
+        everybody::read(&self.service, tenant.id, tell, take).await?;
         Ok(buyers)
     }
 
-    async fn keep(&self, found: &Found, end: i64) -> Result<Stored, Option<ApiError>> {
+    async fn keep(&self, found: &Found, end: i64, in_force: &str) -> Result<Stored, Option<ApiError>> {
         let failed = |error: StoreError| Some(store_error(&error));
         let (tenant, database) = (self.caller.tenant(), &self.service.runtime.database);
         let transaction = database.begin().await.map_err(failed)?;
         let revision = values::begin_change(&transaction, tenant.id).await.map_err(failed)?;
         let newest = values::page(&transaction, tenant.id, i64::MAX, 1).await.map_err(failed)?;
         let number = newest.first().map_or(0, |newest| newest.number) + 1;
-        if number > MAX_MODELS {
-            return Err(Some(refused(format!("there are {MAX_MODELS} models already"))));
-        }
         let body = ValueModel {
             dropout: match self.asked.dropout {
                 Dropout::AfterRepeats => DropoutKind::AfterRepeats.into(),
                 Dropout::AfterEveryPurchase => DropoutKind::AfterEveryPurchase.into(),
             },
             terms: Some(self.asked.terms),
-            ..report(found, end, self.asked.holdout_days, tenant.currency)
+            ..report(found, end, self.asked.holdout_days, in_force, tenant.currency)
         };
         let stored = Stored {
             number,
@@ -266,6 +273,7 @@ impl Fit {
         };
         let kept = async {
             values::write(&transaction, tenant.id, &stored).await?;
+            values::forget(&transaction, tenant.id, number - MAX_MODELS).await?;
             Ok(transaction.commit().await?)
         };
         kept.await.map_err(failed)?;

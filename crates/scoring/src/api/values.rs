@@ -4,8 +4,9 @@ use super::value_encoding::{model_of, money};
 use super::versions::refused;
 use crate::Service;
 use crate::clv::History;
+use crate::models::feature::Conventions;
 use crate::store::values;
-use crate::value::{ValueModel, buyer};
+use crate::value::{ValueModel, Worth, buyer};
 use crate::worker::conventions;
 use quintile_chain::derive::{self, Current};
 use quintile_chain::{feed, store_error};
@@ -60,7 +61,18 @@ impl Values {
     }
 }
 
-/// What a customer is worth by what it had bought by the end of yesterday; who has bought for the first time today is told of as a newcomer.
+/// What is expected of a customer by what it had bought by the end of yesterday, and its history; who has bought for the first time today is a
+/// newcomer.
+pub fn expected(model: &ValueModel, features: &Features, today: i64, conventions: Conventions<'_>) -> (Worth, History) {
+    let known = buyer(features, today - 1, conventions);
+    let newcomer = History { repeats: 0, recency: 0.0, age: 0.0 };
+    let history = known.map_or(newcomer, |buyer| buyer.history);
+    let minor_per_major = 10_f64.powi(conventions.currency.minor_digits() as i32);
+    let mean_spend = known.and_then(|buyer| buyer.mean_spend_minor).map(|minor| minor / minor_per_major);
+    (model.worth(&history, mean_spend), history)
+}
+
+/// The same as it is told; of who has never bought nothing is.
 fn worth(
     caller: &Caller,
     model: &ValueModel,
@@ -69,17 +81,8 @@ fn worth(
     told: CustomerValue,
 ) -> CustomerValue {
     let tenant = caller.tenant();
-    let nothing = Features::default();
-    let features = record.features.as_ref().unwrap_or(&nothing);
-    if features.purchase_days < 1 {
-        return told;
-    }
-    let known = buyer(features, today - 1, conventions(tenant));
-    let newcomer = History { repeats: 0, recency: 0.0, age: 0.0 };
-    let history = known.map_or(newcomer, |buyer| buyer.history);
-    let minor_per_major = 10_f64.powi(tenant.currency.minor_digits() as i32);
-    let mean_spend = known.and_then(|buyer| buyer.mean_spend_minor).map(|minor| minor / minor_per_major);
-    let worth = model.worth(&history, mean_spend);
+    let Some(features) = record.features.as_ref().filter(|features| features.purchase_days > 0) else { return told };
+    let (worth, history) = expected(model, features, today, conventions(tenant));
     CustomerValue {
         alive_probability: worth.alive,
         expected_purchases: Some(worth.purchases),

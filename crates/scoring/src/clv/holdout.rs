@@ -2,7 +2,6 @@
 
 #![expect(clippy::float_cmp, reason = "the same numbers are meant, not close ones")]
 
-use super::bg_nbd::BgNbd;
 use super::histories::History;
 
 const GROUPS: usize = 10;
@@ -55,9 +54,9 @@ pub struct Holdout {
 }
 
 impl Holdout {
-    /// Compares over the `time` that was held out. The order of customers does not matter.
-    pub fn new(model: &BgNbd, time: f64, held: impl IntoIterator<Item = Held>) -> Self {
-        let foretold = |held: Held| (model.expected_purchases(&held.history, time), held);
+    /// Compares what is `expected` of a history within a time over the `time` that was held out. The order of customers does not matter.
+    pub fn new(expected: impl Fn(&History, f64) -> f64, time: f64, held: impl IntoIterator<Item = Held>) -> Self {
+        let foretold = |held: Held| (expected(&held.history, time), held);
         let mut foretold: Vec<(f64, Held)> = held.into_iter().map(foretold).collect();
         foretold.sort_unstable_by(|(one, of_one), (other, of_other)| {
             let ages = of_one.history.age.total_cmp(&of_other.history.age);

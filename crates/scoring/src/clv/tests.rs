@@ -178,7 +178,7 @@ fn the_holdout_of_the_sample_is_the_published_one() {
     let (histories, _) = sample(false);
     let model = BgNbd::fit(Dropout::AfterRepeats, &Histories::new(histories.clone())).unwrap().model;
     let held = histories.into_iter().zip(bought_in_holdout()).map(|(history, bought)| Held { history, bought });
-    let holdout = Holdout::new(&model, 39.0, held);
+    let holdout = Holdout::new(|history, time| model.expected_purchases(history, time), 39.0, held);
     let rounded = |value: f64, digits: i32| (value * 10_f64.powi(digits)).round() / 10_f64.powi(digits);
     let Accuracy { mae, rmse, bias, correlation } = holdout.model;
     assert_eq!((rounded(mae, 3), rounded(rmse, 3), rounded(bias, 3)), (0.785, 1.608, -0.121));

@@ -133,6 +133,17 @@ pub async fn write(transaction: &Transaction, tenant: TenantId, stored: &Stored)
     Ok(())
 }
 
+/// Forgets the models up to a number that are not in force.
+pub async fn forget(transaction: &Transaction, tenant: TenantId, number: i64) -> Result<(), StoreError> {
+    entity::Entity::delete_many()
+        .filter(entity::Column::TenantId.eq(tenant.0))
+        .filter(entity::Column::Number.lte(number))
+        .filter(entity::Column::State.ne(ScoreModelState::Published as i32))
+        .exec(transaction)
+        .await?;
+    Ok(())
+}
+
 fn from_row(row: &entity::Model) -> Result<Stored, StoreError> {
     let malformed = || StoreError::Sealed("a stored value model is malformed");
     Ok(Stored {

@@ -64,8 +64,8 @@ pub struct Found {
     pub spend: Result<FittedSpend, FitError>,
     /// Whom that was learnt from.
     pub spenders: u64,
-    /// How well the same foretells days that it has not seen. `None`: there was nobody before them.
-    pub holdout: Option<Foretold>,
+    /// How well the same foretells days that it has not seen. `None`: none were held out; or why that is not known.
+    pub holdout: Option<Result<Foretold, FitError>>,
 }
 
 /// A holdout report.
@@ -79,6 +79,8 @@ pub struct Foretold {
     pub holdout: Holdout,
     /// How well the model in force did on the same customers. `None`: there was none.
     pub in_force: Option<Holdout>,
+    /// Customers who are left out, for want of their days.
+    pub left_out: u64,
 }
 
 /// A population to fit models to.
@@ -86,8 +88,10 @@ pub struct Foretold {
 pub struct Buyers {
     /// Everybody by the last whole day.
     pub all: Vec<Buyer>,
-    /// Everybody by the day before those that are held out, with what they bought in these. Empty: none are.
+    /// Everybody by the day before those that are held out, with what they bought in these.
     pub before: Vec<Buyer>,
+    /// Who had bought before them, and has bought on so many days since that not all are known.
+    pub left_out: u64,
 }
 
 impl Buyers {
@@ -98,11 +102,30 @@ impl Buyers {
         if held_days == 0 {
             return;
         }
-        if let Some(before) = buyer(features, end - held_days, conventions) {
-            // What was bought today is not of the days that are held out.
-            let bought_after = before.bought_after - all.bought_after;
-            self.before.push(Buyer { bought_after, ..before });
+        match buyer(features, end - held_days, conventions) {
+            Some(before) => {
+                // What was bought today is not of the days that are held out.
+                let bought_after = before.bought_after - all.bought_after;
+                self.before.push(Buyer { bought_after, ..before });
+            }
+            None if all.history.age * UNIT_DAYS >= held_days as f64 => self.left_out += 1,
+            None => {}
         }
+    }
+
+    /// Fits a model to what came before the days that are held out, and compares it with what came then.
+    fn foretell(&self, dropout: Dropout, held_days: i64, in_force: Option<&Fitted>) -> Result<Foretold, FitError> {
+        let fit = BgNbd::fit(dropout, &histories(&self.before))?;
+        let time = held_days as f64 / UNIT_DAYS;
+        let held = || self.before.iter().map(|buyer| Held { history: buyer.history, bought: buyer.bought_after });
+        let judged = |fit: &Fitted| Holdout::new(|history, time| fit.expected_purchases(history, time), time, held());
+        Ok(Foretold {
+            fit,
+            customers: self.before.len() as u64,
+            holdout: judged(&fit),
+            in_force: in_force.map(judged),
+            left_out: self.left_out,
+        })
     }
 
     /// Fits models to them. `minor_per_major` is how many minor units the currency's major unit has.
@@ -110,24 +133,14 @@ impl Buyers {
         &self,
         dropout: Dropout,
         held_days: i64,
-        in_force: Option<&BgNbd>,
+        in_force: Option<&Fitted>,
         minor_per_major: f64,
     ) -> Result<Found, FitError> {
-        let histories = |buyers: &[Buyer]| Histories::new(buyers.iter().map(|buyer| buyer.history));
         let spends = self.all.iter().filter_map(|buyer| {
             Some(Spend { repeats: buyer.history.repeats, mean: buyer.mean_spend_minor? / minor_per_major })
         });
         let spends = Spends::new(spends);
-        let holdout = if self.before.is_empty() {
-            None
-        } else {
-            let fit = BgNbd::fit(dropout, &histories(&self.before))?;
-            let time = held_days as f64 / UNIT_DAYS;
-            let held = || self.before.iter().map(|buyer| Held { history: buyer.history, bought: buyer.bought_after });
-            let in_force = in_force.map(|model| Holdout::new(model, time, held()));
-            let holdout = Holdout::new(&fit.model, time, held());
-            Some(Foretold { fit, customers: self.before.len() as u64, holdout, in_force })
-        };
+        let holdout = (held_days > 0).then(|| self.foretell(dropout, held_days, in_force));
         Ok(Found {
             purchases: BgNbd::fit(dropout, &histories(&self.all))?,
             customers: self.all.len() as u64,
@@ -136,6 +149,11 @@ impl Buyers {
             holdout,
         })
     }
+}
+
+/// The histories of buyers.
+fn histories(buyers: &[Buyer]) -> Histories {
+    Histories::new(buyers.iter().map(|buyer| buyer.history))
 }
 
 /// A model in force.

@@ -71,6 +71,33 @@ fn purchases_of_days_that_are_held_out_are_counted_apart_from_todays() {
 }
 
 #[test]
+fn who_bought_on_more_days_than_are_known_is_left_out_and_counted() {
+    let mut buyers = Buyers::default();
+    let mut features = customer(&[100, 110, 125, 140], 40);
+    features.gap_days.drain(..2);
+    // The gap that is left reaches back to 125, and no further.
+    buyers.add(&features, 150, 30, conventions());
+    // Who came later is not left out of anything.
+    buyers.add(&customer(&[130, 140], 10), 150, 30, conventions());
+    assert_eq!((buyers.all.len(), buyers.before.len(), buyers.left_out), (2, 0, 1));
+}
+
+#[test]
+fn days_before_which_nobody_bought_again_leave_the_fit_without_a_report() {
+    let mut buyers = Buyers::default();
+    for n in 0..40 {
+        buyers.add(&customer(&[120, 125 + n % 7, 135 + n % 11], 20 + n), 150, 20, conventions());
+    }
+    let found = buyers.fit(Dropout::AfterRepeats, 28, None, 100.0).unwrap();
+    assert_eq!(found.holdout.unwrap().err(), None);
+    let found = buyers.fit(Dropout::AfterRepeats, 0, None, 100.0).unwrap();
+    assert!(found.holdout.is_none());
+    buyers.before.clear();
+    let found = buyers.fit(Dropout::AfterRepeats, 20, None, 100.0).unwrap();
+    assert_eq!(found.holdout.unwrap().unwrap_err(), FitError::NoRepeats);
+}
+
+#[test]
 fn nobody_who_bought_again_is_nothing_to_learn_from() {
     let mut buyers = Buyers::default();
     assert_eq!(buyers.fit(Dropout::AfterRepeats, 0, None, 100.0).unwrap_err(), FitError::NoRepeats);

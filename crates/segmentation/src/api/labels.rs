@@ -3,6 +3,7 @@
 use super::{population, reached, reached_population, revenue};
 use crate::Service;
 use crate::population::{LABEL_SET, Population};
+use quintile_domain::masking::Sensitivity;
 use quintile_proto::scoring::PreviewScoreModelVersionRequest;
 use quintile_proto::scoring::score_model_service_client::ScoreModelServiceClient;
 use quintile_proto::segmentation::label_service_server::LabelService;
@@ -33,34 +34,46 @@ fn title(population: &Population, index: usize) -> String {
     set.labels.get(index).map_or_else(|| set.default_title.clone(), |label| label.title.clone())
 }
 
-/// The cells of all customers under a version of the RFM model, from number 1 on, and the version's etag.
-async fn candidate_cells(service: &Service, caller: &Caller, version: String) -> Result<(Vec<u8>, String), ApiError> {
-    let refused = |status: tonic::Status| refusal(&status);
+/// The cells of all customers under the RFM model in force and under another version of it, from number 1 on.
+#[derive(Default)]
+struct Cells {
+    in_force: Vec<u8>,
+    candidate: Vec<u8>,
+    /// Of the version.
+    etag: String,
+}
+
+/// Both are of one position of scoring, which may be ahead of us: compared with our own labels, whoever has bought meanwhile would seem to move.
+async fn cells(service: &Service, caller: &Caller, version: String) -> Result<Cells, ApiError> {
+    let refused = |status: tonic::Status| refusal(caller, &status);
     let request = PreviewScoreModelVersionRequest { name: version, include_cells: true };
     let request = service.credentials.stream_for(caller, request).await.map_err(refused)?;
     let mut models = ScoreModelServiceClient::new(service.scoring.clone());
     let mut answers = models.preview_score_model_version(request).await.map_err(refused)?.into_inner();
-    let (mut cells, mut etag) = (Vec::new(), String::new());
+    let mut cells = Cells::default();
     while let Some(answer) = answers.message().await.map_err(refused)? {
         if let Some(version) = answer.preview.and_then(|preview| preview.version) {
-            etag = version.etag;
+            cells.etag = version.etag;
         }
         if let Some(part) = answer.cells {
             // The parts follow one another from number 1 on.
-            cells.extend(part.cells);
+            cells.candidate.extend(part.cells);
+            cells.in_force.extend(part.cells_in_force);
         }
     }
-    Ok((cells, etag))
+    Ok(cells)
 }
 
 /// What scoring refuses is what its caller asked of us.
-fn refusal(status: &tonic::Status) -> ApiError {
+fn refusal(caller: &Caller, status: &tonic::Status) -> ApiError {
     match status.code() {
         Code::FailedPrecondition => {
             ApiError::failed_precondition(ErrorReason::FailedPrecondition, status.message().to_owned())
         }
         Code::Aborted => ApiError::stale_etag(),
-        Code::PermissionDenied => ApiError::field_denied("a feature of the version"),
+        Code::PermissionDenied if !caller.reads_in_clear(Sensitivity::Financial) => {
+            ApiError::field_denied("a feature of the version")
+        }
         _ => upstream_error(status),
     }
 }
@@ -83,10 +96,10 @@ impl LabelService for Labels {
         check_version(&score_model_version)?;
         let loaded = population(&self.service, &caller)?;
         caller.is_about(score_model_version.clone());
-        let (cells, etag) = candidate_cells(&self.service, &caller, score_model_version).await?;
+        let Cells { in_force, candidate, etag } = cells(&self.service, &caller, score_model_version).await?;
         let watermark = self.service.runtime.progress.of(caller.tenant().id).watermark();
         let population = loaded.population.read();
-        let (before, after) = (population.label_members(), population.label_members_by(&cells));
+        let (before, after) = (population.label_members_by(&in_force), population.label_members_by(&candidate));
         let (mut moves, mut moving_customers) = (Vec::new(), 0);
         let pairs = (0..before.len()).flat_map(|from| (0..after.len()).map(move |to| (from, to)));
         for (from, to) in pairs {
