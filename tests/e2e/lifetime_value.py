@@ -86,7 +86,7 @@ def spending_and_everybodys_value_meet_the_reference(backend):
         model = value_models.fit(admin, holdout_days=0)
         assert_purchases(model.purchases, BG_NBD, BG_LIKELIHOOD)
         spend = model.spend
-        assert (spend.p, spend.q, spend.v_micros / 1e6) == tuple(pytest.approx(value, rel=5e-4) for value in GAMMA_GAMMA.values())
+        assert (spend.p, spend.q, spend.v_nanos / 1e9) == tuple(pytest.approx(value, rel=5e-4) for value in GAMMA_GAMMA.values())
         assert spend.log_likelihood == pytest.approx(SPEND_LIKELIHOOD, abs=1e-3) and spend.customers == REPEAT_BUYERS
         mean = GAMMA_GAMMA["p"] * GAMMA_GAMMA["v"] / (GAMMA_GAMMA["q"] - 1)
         assert facts.cents_of(spend.mean) == pytest.approx(100 * mean, abs=2)

@@ -72,7 +72,7 @@ pub async fn step(
         return Err(StoreError::Fenced.into());
     }
     if let Some((model, number)) = target(&operation) {
-        models::add_changed(&transaction, tenant.id, model, number, changed).await?;
+        models::add_changed(&transaction, tenant.id, model, number, changed, operation.done == 0).await?;
     }
     if ends {
         let response = response(&transaction, tenant, &operation).await?;

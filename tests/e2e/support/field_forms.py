@@ -29,6 +29,7 @@ A_BIRTH = row(CLEAR, CLEAR, YEAR, YEAR, YEAR, YEAR, YEAR, NEVER)
 FOREIGN = row(CLEAR, CLEAR, CLEAR, CLEAR, HIDDEN, HIDDEN, HIDDEN, NEVER)  # Ids of other systems, and what was written freely.
 AMOUNTS = row(CLEAR, CLEAR, CLEAR, CLEAR, CLEAR, CLEAR, CLEAR, NEVER)
 PLACES = CIRCUMSTANCES = AMOUNTS
+OF_EVERYBODY = row(CLEAR, CLEAR, CLEAR, HIDDEN, HIDDEN, CLEAR, CLEAR, NEVER)  # Not for who reaches some alone.
 
 FIELDS = {
     "quintile.ingestion.v1.SourceIdentity.id": FOREIGN,
@@ -71,8 +72,8 @@ FIELDS = {
     "quintile.scoring.v1.DimensionExplanation.to_next_worse": AMOUNTS,
     "quintile.scoring.v1.DimensionExplanation.text_input": AMOUNTS,
     "quintile.scoring.v1.ScoreCell.revenue": AMOUNTS,
-    "quintile.scoring.v1.SpendFit.v_micros": AMOUNTS,
-    "quintile.scoring.v1.SpendFit.mean": AMOUNTS,
+    "quintile.scoring.v1.SpendFit.v_nanos": OF_EVERYBODY,
+    "quintile.scoring.v1.SpendFit.mean": OF_EVERYBODY,
     **{f"quintile.scoring.v1.EconomicsGroup.{money}": AMOUNTS for money in (
         "spend", "acquisition_cost", "mean_revenue", "mean_lifetime_value")},
     "quintile.scoring.v1.CustomerValue.expected_spend": AMOUNTS,

@@ -13,7 +13,8 @@ TAKING_IN = ("IngestService/Ingest", "IngestService/IngestBatch", "IngestService
              "CustomerService/CreateCustomer", "IdentityService/MergeCustomers", "IdentityService/UnmergeCustomers",
              "IdentityService/ListMerges", "IdentityService/ListIdentityConflicts", "IdentityService/ResolveIdentityConflict",
              "ScoreModelService/PreviewScoreModelVersion", "ValueModelService/FitValueModel", "LabelService/PreviewImpact",
-             "EconomicsService/GetUnitEconomics")
+             "EconomicsService/GetUnitEconomics", "ScoreModelService/PublishScoreModelVersion", "ScoreModelService/RetireScoreModel",
+             "ValueModelService/PublishValueModel")
 
 
 def as_dict(message):

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 /// The most roles of a tenant's own.
 const MAX_ROLES: usize = 100;
 /// What takes in anybody's facts or drops them, tells who is one person with whom, or counts everybody, and so can't be held to the rows of a scope.
-const BEYOND_ROW_SCOPES: [&str; 14] = [
+const BEYOND_ROW_SCOPES: [&str; 17] = [
     "quintile.ingestion.v1.IngestService/Ingest",
     "quintile.ingestion.v1.IngestService/IngestBatch",
     "quintile.ingestion.v1.IngestService/ReplayReject",
@@ -22,7 +22,10 @@ const BEYOND_ROW_SCOPES: [&str; 14] = [
     "quintile.ingestion.v1.IdentityService/ListIdentityConflicts",
     "quintile.ingestion.v1.IdentityService/ResolveIdentityConflict",
     "quintile.scoring.v1.ScoreModelService/PreviewScoreModelVersion",
+    "quintile.scoring.v1.ScoreModelService/PublishScoreModelVersion",
+    "quintile.scoring.v1.ScoreModelService/RetireScoreModel",
     "quintile.scoring.v1.ValueModelService/FitValueModel",
+    "quintile.scoring.v1.ValueModelService/PublishValueModel",
     "quintile.scoring.v1.EconomicsService/GetUnitEconomics",
     "quintile.segmentation.v1.LabelService/PreviewImpact",
 ];

@@ -96,6 +96,8 @@ impl Reading {
     /// `Err(None)`: nobody reads any more.
     async fn run(self, sender: &mut Sender) -> Result<(), Option<ApiError>> {
         let tenant = self.caller.tenant();
+        // One after the other, and beside no preview: each reads everybody.
+        let turn = self.service.populations.of(tenant.id).lock_owned().await;
         let in_force = values::in_force(self.service.runtime.database.reader(), tenant.id).await;
         let in_force = in_force.map_err(|error| Some(store_error(&error)))?;
         let model = in_force.as_ref().and_then(|stored| model_of(&stored.body));
@@ -103,7 +105,7 @@ impl Reading {
         let today = tenant.zone.local_day(now);
         let Asked { start, end, grouping } = self.asked;
         let mut economics = Economics::new(grouping, start, end, today);
-        let spends_without_rate = self.add_spends(&mut economics).await?;
+        let spends_without_rate = self.add_spends(&mut economics, sender).await?;
         let tell = |progress| {
             let response = GetUnitEconomicsResponse { progress: Some(progress), economics: None };
             // Who is slow to read hears of the next part.
@@ -111,8 +113,8 @@ impl Reading {
             !sender.is_closed()
         };
         let take = |record: &CustomerRecord| self.add_customer(&mut economics, model.as_ref(), record, today);
-        let _turn = self.service.populations.of(tenant.id).lock_owned().await;
         everybody::read(&self.service, tenant.id, tell, take).await?;
+        drop(turn);
         let margin = model.map(|model| model.gross_margin);
         let currency = tenant.currency;
         let groups = economics.groups().map(|(key, group)| group_message(key, group, margin, currency));
@@ -131,12 +133,16 @@ impl Reading {
         let tenant = self.caller.tenant();
         let (Some(features), Some(attributes)) = (&record.features, &record.attributes) else { return };
         let Some(first) = convert::sent_instant(features.first_order_time.as_ref()) else { return };
+        let first_day = tenant.zone.local_day(first);
+        if !economics.is_of_period(first_day) {
+            return;
+        }
         let minor_per_major = 10_f64.powi(tenant.currency.minor_digits() as i32);
         let worth = model.map(|model| expected(model, features, i64::from(today), conventions(tenant)).0);
         economics.add_customer(&Customer {
             channel: &attributes.acquisition_channel,
             campaign: &attributes.acquisition_campaign,
-            first_day: tenant.zone.local_day(first),
+            first_day,
             revenue_minor: convert::sent_minor(features.revenue.as_ref(), tenant.currency).unwrap_or(0),
             expected_minor: worth.and_then(|worth| worth.value).map(|value| value * minor_per_major),
         });
@@ -144,7 +150,7 @@ impl Reading {
 
     /// Takes all spends of the period in. Returns how many have no exchange rate. They are asked for as the service, which reads them in clear, as its
     /// caller does.
-    async fn add_spends(&self, economics: &mut Economics) -> Result<i64, Option<ApiError>> {
+    async fn add_spends(&self, economics: &mut Economics, sender: &Sender) -> Result<i64, Option<ApiError>> {
         let failed = |status: Status| Some(upstream_error(&status));
         let tenant = self.caller.tenant();
         let rates = self.rates().await.map_err(Some)?;
@@ -169,6 +175,9 @@ impl Reading {
             page_token = page.next_page_token;
             if page_token.is_empty() {
                 return Ok(without_rate);
+            }
+            if sender.is_closed() {
+                return Err(None);
             }
         }
     }

@@ -8,7 +8,7 @@ use super::versions::{self, refused};
 use crate::Service;
 use crate::encoding;
 use crate::models::explain::DimensionReason;
-use crate::models::feature::Value;
+use crate::models::feature::{Unit, Value};
 use crate::models::{At, Definition, Dimension, MAX_DIMENSIONS, RFM, Scale};
 use crate::worker::conventions;
 use quintile_chain::derive::{self, Current};
@@ -66,6 +66,8 @@ pub async fn explain(
         .collect();
     let scored = definition.score_values(values.iter().copied(), &at);
     let reasons = definition.explain(&values, &at);
+    let tells_days = |dimension: &Dimension| dimension.feature.unit() == Unit::Days && hides_found(caller, dimension);
+    let hides_days = definition.dimensions.iter().any(tells_days);
     let dimensions = definition.dimensions.iter().zip(reasons);
     let dimensions = dimensions.map(|(dimension, reason)| DimensionExplanation {
         unit: dimension.feature.unit_in_words(&record, tenant.currency),
@@ -77,7 +79,7 @@ pub async fn explain(
         model_version: version,
         as_of: Some(convert::timestamp(at.instant)),
         dimensions,
-        next_change_time: scored.next_change.map(convert::timestamp),
+        next_change_time: scored.next_change.filter(|_| !hides_days).map(convert::timestamp),
         grade: encoding::grade(&definition, &scored),
     };
     Ok((explained, view))
@@ -169,15 +171,24 @@ async fn features_at(
 }
 
 fn explanation(caller: &Caller, dimension: &Dimension, reason: DimensionReason) -> DimensionExplanation {
-    let (mut cut_offs, mut words) = (Vec::new(), reason.reason);
-    if let Scale::Numbers(found) = &dimension.scale {
-        // What was found from what others have tells of them.
-        if hides_found(caller, dimension) {
-            "by cut-offs that were found from all customers".clone_into(&mut words);
-        } else {
-            cut_offs.clone_from(&found.edges);
+    // What was found from what others have tells of them, and so does how far away it is.
+    let hidden = hides_found(caller, dimension);
+    let cut_offs = match &dimension.scale {
+        Scale::Numbers(found) if !hidden => found.edges.clone(),
+        Scale::Numbers(_) | Scale::Texts(_) => Vec::new(),
+    };
+    let reason = if hidden {
+        let words = "by cut-offs that were found from all customers".to_owned();
+        DimensionReason {
+            to_next_better: None,
+            to_next_worse: None,
+            reason: words,
+            composite_if_better: None,
+            ..reason
         }
-    }
+    } else {
+        reason
+    };
     DimensionExplanation {
         dimension: dimension.name.clone(),
         score: reason.score.into(),
@@ -185,7 +196,7 @@ fn explanation(caller: &Caller, dimension: &Dimension, reason: DimensionReason) 
         cut_offs,
         to_next_better: reason.to_next_better,
         to_next_worse: reason.to_next_worse,
-        reason: words,
+        reason: reason.reason,
         feature: dimension.feature.name(),
         text_input: reason.text,
         weight: i32::try_from(dimension.weight).unwrap_or(i32::MAX),

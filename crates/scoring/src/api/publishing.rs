@@ -46,10 +46,11 @@ pub async fn publish(
         models::write(&transaction, tenant, &published).await?;
         let operation = rescoring::begin(&transaction, tenant, PUBLISH, &published.name(), now).await?;
         transaction.commit().await?;
-        service.models.of(tenant).await?;
         Ok(operation)
     };
-    published.await.map_err(|error: StoreError| store_error(&error))
+    let operation = published.await.map_err(|error: StoreError| store_error(&error))?;
+    apply(service, tenant).await;
+    Ok(operation)
 }
 
 /// Whether a version can be put in force.
@@ -97,14 +98,22 @@ pub async fn retire(
     let retired = async {
         let now = service.clock.now();
         let (state, retired_at) = (ScoreModelState::Retired, Some(now));
-        let retired = Version { state, retired_at, revision, changed: 0, ..version };
+        let retired = Version { state, retired_at, revision, ..version };
         models::write(&transaction, tenant, &retired).await?;
         let operation = rescoring::begin(&transaction, tenant, RETIRE, &retired.name(), now).await?;
         transaction.commit().await?;
-        service.models.of(tenant).await?;
         Ok(operation)
     };
-    retired.await.map_err(|error: StoreError| store_error(&error))
+    let operation = retired.await.map_err(|error: StoreError| store_error(&error))?;
+    apply(service, tenant).await;
+    Ok(operation)
+}
+
+/// Has this process's reads go by what was just written. It is written whether or not that succeeds now: they come to it in a moment.
+async fn apply(service: &Service, tenant: &Tenant) {
+    if let Err(error) = service.models.of(tenant).await {
+        tracing::debug!(%error, "models in force are read a moment later");
+    }
 }
 
 /// Begins a change of a tenant's models that asks for a rescoring.

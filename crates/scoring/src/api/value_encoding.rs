@@ -6,8 +6,8 @@ use quintile_domain::money::Currency;
 use quintile_proto::scoring as sent;
 use quintile_rpc::convert;
 
-/// Millionths of a major unit.
-const MICROS: f64 = 1e6;
+/// Billionths of a major unit.
+const NANOS: f64 = 1e9;
 
 /// What a fit has found, as callers read it. `end` is the last day that counts, `in_force` the name of the model that was when it was made.
 pub fn report(found: &Found, end: i64, holdout_days: i32, in_force: &str, currency: Currency) -> sent::ValueModel {
@@ -54,7 +54,7 @@ fn spend_fit(fit: &FittedSpend, customers: u64, currency: Currency) -> sent::Spe
     sent::SpendFit {
         p,
         q,
-        v_micros: Some((v * MICROS).round() as i64),
+        v_nanos: Some((v * NANOS).round() as i64),
         log_likelihood: fit.log_likelihood,
         correlation: fit.correlation,
         mean: Some(money(fit.model.expected_spend(None), currency)),
@@ -106,7 +106,7 @@ pub fn model_of(message: &sent::ValueModel) -> Option<ValueModel> {
     let spend = message
         .spend
         .as_ref()
-        .and_then(|spend| Some(GammaGamma { p: spend.p, q: spend.q, v: spend.v_micros? as f64 / MICROS }));
+        .and_then(|spend| Some(GammaGamma { p: spend.p, q: spend.q, v: spend.v_nanos? as f64 / NANOS }));
     Some(ValueModel {
         purchases: Fitted {
             model: BgNbd { dropout, r: purchases.r, alpha: purchases.alpha, a: purchases.a, b: purchases.b },

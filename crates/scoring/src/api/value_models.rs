@@ -81,6 +81,22 @@ fn checked(request: &FitValueModelRequest) -> Result<Asked, ApiError> {
     Ok(Asked { dropout, holdout_days, terms })
 }
 
+/// A model as a caller sees it: what was learnt from everybody is for who reaches everybody.
+fn message(caller: &Caller, stored: &Stored) -> ValueModel {
+    let message = stored.message();
+    if caller.scope().is_none() {
+        return message;
+    }
+    ValueModel {
+        purchases: None,
+        spend: None,
+        holdout: None,
+        spend_problem: String::new(),
+        holdout_problem: String::new(),
+        ..message
+    }
+}
+
 /// What everybody spends and costs is for who reads money in clear.
 pub fn check_rights(caller: &Caller) -> Result<(), ApiError> {
     if caller.reads_in_clear(Sensitivity::Financial) { Ok(()) } else { Err(ApiError::field_denied("revenue")) }
@@ -122,7 +138,7 @@ impl ValueModelService for ValueModels {
         let number = number_in(&request.get_ref().name)?;
         let found = values::get(self.service.runtime.database.reader(), caller.tenant().id, number).await;
         let found = found.map_err(|error| store_error(&error))?.ok_or_else(ApiError::not_found)?;
-        Ok(caller.respond(found.message()))
+        Ok(caller.respond(message(&caller, &found)))
     }
 
     async fn list_value_models(&self, request: Request<ListValueModelsRequest>) -> Answer<ListValueModelsResponse> {
@@ -137,14 +153,14 @@ impl ValueModelService for ValueModels {
         let read = read.map_err(|error| store_error(&error))?;
         let (full, last) = (read.len() as u64 == size, read.last().map(|last| last.number));
         let next_page_token = page::next_behind(sealer, tenant, LIST, full, last);
-        let models = read.iter().map(Stored::message).collect();
+        let models = read.iter().map(|stored| message(&caller, stored)).collect();
         Ok(caller.respond(ListValueModelsResponse { models, next_page_token }))
     }
 
     async fn publish_value_model(&self, request: Request<PublishValueModelRequest>) -> Answer<ValueModel> {
         let caller = Caller::of(&request)?;
         let published = publish(&self.service, &caller, request.get_ref()).await?;
-        Ok(caller.respond(published.message()))
+        Ok(caller.respond(message(&caller, &published)))
     }
 }
 
@@ -204,11 +220,11 @@ impl Fit {
     async fn run(self, sender: &mut Sender) -> Result<(), Option<ApiError>> {
         let failed = |error: StoreError| Some(store_error(&error));
         let tenant = self.caller.tenant();
+        // One after the other, and beside no preview: each holds everybody in memory.
+        let turn = self.service.populations.of(tenant.id).lock_owned().await;
         let before = values::in_force(self.service.runtime.database.reader(), tenant.id).await.map_err(failed)?;
         let in_force = before.as_ref().map(Stored::name).unwrap_or_default();
         let before = before.and_then(|before| model_of(&before.body)).map(|model| model.purchases);
-        // One after the other, and beside no preview: each holds everybody in memory.
-        let _turn = self.service.populations.of(tenant.id).lock_owned().await;
         // The last whole day: what is bought today is not all that will be.
         let end = i64::from(tenant.zone.local_day(self.service.runtime.business.now())) - 1;
         let buyers = self.buyers(end, sender).await?;
@@ -219,6 +235,7 @@ impl Fit {
         let minor_per_major = 10_f64.powi(tenant.currency.minor_digits() as i32);
         let fitted = move || buyers.fit(dropout, held, before.as_ref(), minor_per_major);
         let fitted = tokio::task::spawn_blocking(fitted).await;
+        drop(turn);
         let fitted = fitted.map_err(|error| Some(ApiError::internal(error.to_string())))?;
         let found = fitted.map_err(|error: FitError| Some(refused(error.to_string())))?;
         if sender.is_closed() {

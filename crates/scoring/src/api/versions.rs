@@ -229,6 +229,8 @@ pub async fn delete(
     request: &DeleteScoreModelVersionRequest,
 ) -> Result<(), ApiError> {
     let (model, number) = version_in("name", &request.name)?;
+    // Before anything is locked: it may ask ingestion.
+    check_rights(service, caller, &get(service, caller, &request.name).await?.definition).await?;
     let tenant = caller.tenant().id;
     let begun = async {
         let transaction = service.runtime.database.begin().await?;
@@ -244,7 +246,6 @@ pub async fn delete(
     if version.state != ScoreModelState::Draft {
         return Err(refused("only a draft can be deleted"));
     }
-    check_rights(service, caller, &version.definition).await?;
     let deleted = async {
         models::delete(&transaction, tenant, model, number).await?;
         Ok(transaction.commit().await?)

@@ -112,9 +112,14 @@ impl Economics {
         }
     }
 
+    /// Whether a day is one of the period.
+    pub fn is_of_period(&self, day: i32) -> bool {
+        (self.start..=self.end).contains(&day)
+    }
+
     /// Takes a customer in, if it is one of the period.
     pub fn add_customer(&mut self, customer: &Customer<'_>) {
-        if !(self.start..=self.end).contains(&customer.first_day) {
+        if !self.is_of_period(customer.first_day) {
             return;
         }
         let (month, _) = month_of(customer.first_day);

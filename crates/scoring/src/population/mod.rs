@@ -28,6 +28,8 @@ use tokio::time::Instant as MachineInstant;
 
 /// How long columns that nobody asks for are kept.
 const IDLE: Duration = Duration::from_mins(10);
+/// The columns that are kept beside those of one preview: up to 8 bytes for each customer.
+const MAX_COLUMNS: usize = 40;
 /// The feature that previews count beside scores.
 pub const REVENUE: &str = "revenue";
 
@@ -59,6 +61,10 @@ impl Populations {
         loop {
             tokio::time::sleep(IDLE / 10).await;
             let idle = |population: &Arc<Mutex<Population>>| {
+                // One that somebody waits for is not.
+                if Arc::strong_count(population) > 1 {
+                    return false;
+                }
                 let population = population.try_lock();
                 population.is_ok_and(|population| population.used.is_none_or(|used| used.elapsed() >= IDLE))
             };
@@ -88,8 +94,13 @@ impl Population {
         let complete = features.iter().all(|feature| self.columns.contains_key(feature));
         let mixed = self.columns.values().any(Column::is_mixed);
         if !complete || mixed || self.cursor.is_none() {
-            let known = self.columns.keys().chain(features).cloned();
-            *self = Self { columns: known.map(|feature| (feature, Column::default())).collect(), ..Self::default() };
+            // What others have asked for stays with it, as long as it is not too much.
+            let mut wanted: HashSet<Feature> = self.columns.keys().chain(features).cloned().collect();
+            if wanted.len() > MAX_COLUMNS {
+                wanted.clone_from(features);
+            }
+            let columns = wanted.into_iter().map(|feature| (feature, Column::default())).collect();
+            *self = Self { columns, ..Self::default() };
             self.cursor = Some(feed::begin(database, tenant.id, ScoreLink::FEED).await?);
         }
         let head = feed::head(database.reader(), tenant.id, ScoreLink::FEED).await?;

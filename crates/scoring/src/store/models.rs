@@ -195,26 +195,27 @@ pub async fn write(transaction: &Transaction, tenant: &Tenant, version: &Version
         entity::Column::PublishedAt,
         entity::Column::RetiredAt,
         entity::Column::Revision,
-        entity::Column::Changed,
     ];
     let on_conflict = OnConflict::columns(key).update_columns(replaced).to_owned();
     entity::Entity::insert(row).on_conflict(on_conflict).exec_without_returning(transaction).await?;
     Ok(())
 }
 
-/// Counts customers whom a version's rescoring has changed.
+/// Counts customers whom a version's rescoring has changed, anew where it begins.
 pub async fn add_changed(
     transaction: &Transaction,
     tenant: TenantId,
     model: &str,
     number: i64,
     customers: i64,
+    begins: bool,
 ) -> Result<(), StoreError> {
+    let counted = if begins { Expr::value(customers) } else { Expr::col(entity::Column::Changed).add(customers) };
     entity::Entity::update_many()
         .filter(entity::Column::TenantId.eq(tenant.0))
         .filter(entity::Column::Model.eq(model))
         .filter(entity::Column::Version.eq(number))
-        .col_expr(entity::Column::Changed, Expr::col(entity::Column::Changed).add(customers))
+        .col_expr(entity::Column::Changed, counted)
         .exec(transaction)
         .await?;
     Ok(())
