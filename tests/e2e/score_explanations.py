@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 import cdnow_witness as witness
-from support import facts, questions, score_models, score_witness, waiting
+from support import facts, questions, score_models, score_witness, value_models, waiting
 from support.refusals import FAILED_PRECONDITION, INVALID_ARGUMENT
 from support.score_models import dimension, mapped
 
@@ -250,3 +250,27 @@ def changes_come_in_pages_and_a_page_token_is_of_its_customer(fresh):
     refusal.must_be(INVALID_ARGUMENT, "INVALID_TOKEN")
     refusal = admin.refused("ScoreService/ListScoreChanges", listing | {"page_token": "x"})
     refusal.must_be(INVALID_ARGUMENT, "INVALID_TOKEN")
+
+
+def what_was_found_from_everybody_is_not_told_to_who_reaches_some(fresh):
+    admin = fresh.client("admin")
+    score_models.take_in(admin, score_models.purchases_of(0, 300))
+    own = facts.customer("own", attributes={"owner": "sam"})
+    questions.wait_for(admin, questions.take_in(admin, own, facts.order("own", "o", days=9, cents=4_321)).facts_position)
+    version, _ = score_models.put_in_force(
+        admin, "money", dimension("spend", "revenue", "QUANTILE", ties="CUME_DIST"),
+        dimension("since", "days_since(last_order_at)", "QUANTILE", better="LOWER", ties="CUME_DIST"), dimension("orders", "orders", cut_offs=[2]))
+    number = int(questions.find(admin, "own").split("/")[1])
+    sales = fresh.client("sales", subject="sam")
+    told, whole = (score_models.explain(client, number, "scoreModels/money") for client in (sales, admin))
+    assert [each.score for each in told.dimensions] == [each.score for each in whole.dimensions] and whole.HasField("next_change_time")
+    for each in told.dimensions[:2]:
+        assert not each.cut_offs and not each.HasField("to_next_better") and not each.HasField("to_next_worse")
+        assert "found from all customers" in each.reason
+    assert not told.HasField("next_change_time") and list(told.dimensions[2].cut_offs) == [2]
+    seen = score_models.get(sales, version.name)
+    assert [len(each.cut_offs) for each in seen.dimensions] == [0, 0, 1] and not seen.HasField("preview")
+    value_models.publish(admin, value_models.fit(admin))
+    model = sales.call("ValueModelService/GetValueModel", {"name": "valueModels/1"})
+    assert model.terms.months == 12 and not any(model.HasField(part) for part in ("purchases", "spend", "holdout"))
+    assert sales.call("ValueService/GetValue", {"name": f"customers/{number}/value"}).HasField("lifetime_value")
