@@ -4,6 +4,7 @@ use crate::context::Runtime;
 use crate::{page, store_error};
 use prost::Message;
 use prost_types::Any;
+use quintile_domain::names::number;
 use quintile_proto::google_rpc::Status as OperationStatus;
 use quintile_proto::longrunning::operation::Result as Outcome;
 use quintile_proto::longrunning::operations_server::Operations;
@@ -128,10 +129,8 @@ fn name(id: i64) -> String {
 }
 
 fn id_in(name: &str) -> Result<i64, ApiError> {
-    let digits = name.strip_prefix("operations/");
-    // One spelling alone: no sign, no zero in front.
-    let id = digits.and_then(|digits| digits.parse().ok()).filter(|id: &i64| Some(id.to_string().as_str()) == digits);
-    id.filter(|id| *id >= 0).ok_or_else(|| ApiError::invalid_field("name", "must be operations/{number}"))
+    let id = name.strip_prefix("operations/").and_then(number);
+    id.ok_or_else(|| ApiError::invalid_field("name", "must be operations/{number}"))
 }
 
 /// A message in the form in which operations carry it; `name` is its full name.

@@ -50,6 +50,11 @@ pub fn resource_id(id: &str) -> Result<(), TextError> {
     if well_formed { Ok(()) } else { Err(TextError::NotAnId) }
 }
 
+/// A whole number of 0 or more as names spell it, in its one spelling: no sign, no zero in front.
+pub fn number(digits: &str) -> Option<i64> {
+    digits.parse().ok().filter(|number: &i64| *number >= 0 && number.to_string() == digits)
+}
+
 /// The known name most like `name`, when at most a third of it would have to change.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // A name this long is nobody's slip of the finger, and the distance costs its square.
@@ -94,6 +99,14 @@ mod tests {
         assert_eq!(required_text("abc\u{202E}fed", 256), Err(TextError::Control));
         assert_eq!(required_text(&"段".repeat(86), 256), Err(TextError::TooLong(256)));
         assert_eq!(required_text("O'Brien; DROP TABLE % _", 256), Ok(()));
+    }
+
+    #[test]
+    fn a_number_has_one_spelling() {
+        assert_eq!([number("0"), number("42"), number("9223372036854775807")], [Some(0), Some(42), Some(i64::MAX)]);
+        for wrong in ["", "-1", "+1", "01", " 1", "1.0", "9223372036854775808", "x"] {
+            assert_eq!(number(wrong), None, "{wrong:?}");
+        }
     }
 
     #[test]

@@ -25,13 +25,15 @@ pub async fn publish(
     request: &PublishScoreModelVersionRequest,
 ) -> Result<Operation, ApiError> {
     let (model, number) = version_in("name", &request.name)?;
-    let version = versions::get(service, caller, &request.name).await?;
-    check_rights(service, caller, &version.definition).await?;
+    let checked = versions::get(service, caller, &request.name).await?;
+    check_rights(service, caller, &checked.definition).await?;
     let tenant = caller.tenant();
     let (transaction, revision) = begin(service, tenant).await?;
     let found = models::get(&transaction, tenant.id, model, number).await.map_err(|error| store_error(&error))?;
     let version = found.ok_or_else(ApiError::not_found)?;
-    if !request.etag.is_empty() && request.etag != version.etag() {
+    // What the caller's rights were checked on is what is published: the number of a model that was deleted whole is given again.
+    let is_another = version.created_at != checked.created_at;
+    if is_another || (!request.etag.is_empty() && request.etag != version.etag()) {
         return Err(ApiError::stale_etag());
     }
     check(&version)?;

@@ -8,7 +8,7 @@ use crate::models::presets::PRESETS;
 use crate::store::models::{self, Version};
 use quintile_chain::operations::message as operation_message;
 use quintile_chain::store_error;
-use quintile_domain::names::resource_id;
+use quintile_domain::names::{number, resource_id};
 use quintile_proto::longrunning::Operation;
 use quintile_proto::scoring::score_model_service_server::ScoreModelService;
 use quintile_proto::scoring::{
@@ -36,11 +36,7 @@ pub fn model_in<'a>(field: &str, name: &'a str) -> Result<&'a str, ApiError> {
 pub fn version_in<'a>(field: &str, name: &'a str) -> Result<(&'a str, i64), ApiError> {
     let parts = name.strip_prefix("scoreModels/").and_then(|rest| rest.split_once("/versions/"));
     let parts = parts.filter(|(model, _)| resource_id(model).is_ok());
-    // One spelling alone: no sign, no zero in front.
-    let parsed = parts.and_then(|(model, digits)| {
-        let number = digits.parse().ok().filter(|number: &i64| *number > 0 && number.to_string() == digits)?;
-        Some((model, number))
-    });
+    let parsed = parts.and_then(|(model, digits)| Some((model, number(digits).filter(|number| *number > 0)?)));
     parsed.ok_or_else(|| ApiError::invalid_field(field, "must be scoreModels/{model}/versions/{number}"))
 }
 

@@ -12,6 +12,7 @@ use futures::SinkExt;
 use futures::channel::mpsc;
 use quintile_chain::{page, store_error};
 use quintile_domain::masking::Sensitivity;
+use quintile_domain::names::number;
 use quintile_proto::scoring::value_model_service_server::ValueModelService;
 use quintile_proto::scoring::{
     DropoutKind, FitValueModelRequest, FitValueModelResponse, GetValueModelRequest, ListValueModelsRequest,
@@ -103,10 +104,7 @@ pub fn check_rights(caller: &Caller) -> Result<(), ApiError> {
 }
 
 fn number_in(name: &str) -> Result<i64, ApiError> {
-    let digits = name.strip_prefix("valueModels/");
-    // One spelling alone: no sign, no zero in front.
-    let number = digits.and_then(|digits| digits.parse().ok());
-    let number = number.filter(|number: &i64| *number > 0 && Some(number.to_string().as_str()) == digits);
+    let number = name.strip_prefix("valueModels/").and_then(number).filter(|number| *number > 0);
     number.ok_or_else(|| ApiError::invalid_field("name", "must be valueModels/{number}"))
 }
 

@@ -4,6 +4,7 @@ use super::{population, reached, reached_population, revenue};
 use crate::Service;
 use crate::population::{LABEL_SET, Population};
 use quintile_domain::masking::Sensitivity;
+use quintile_domain::names::{number, resource_id};
 use quintile_proto::scoring::PreviewScoreModelVersionRequest;
 use quintile_proto::scoring::score_model_service_client::ScoreModelServiceClient;
 use quintile_proto::segmentation::label_service_server::LabelService;
@@ -24,7 +25,7 @@ pub struct Labels {
 fn check_name(name: &str) -> Result<(), ApiError> {
     match name.strip_prefix("labelSets/") {
         Some(LABEL_SET) => Ok(()),
-        Some(id) if quintile_domain::names::resource_id(id).is_ok() => Err(ApiError::not_found()),
+        Some(id) if resource_id(id).is_ok() => Err(ApiError::not_found()),
         _ => Err(ApiError::invalid_field("name", "must be labelSets/{set}")),
     }
 }
@@ -79,10 +80,7 @@ fn refusal(caller: &Caller, status: &tonic::Status) -> ApiError {
 }
 
 fn check_version(name: &str) -> Result<(), ApiError> {
-    let number = name.strip_prefix("scoreModels/rfm/versions/").and_then(|digits| {
-        // One spelling alone: no sign, no zero in front.
-        digits.parse().ok().filter(|number: &i64| *number > 0 && number.to_string() == digits)
-    });
+    let number = name.strip_prefix("scoreModels/rfm/versions/").and_then(number).filter(|number| *number > 0);
     let problem = "must be scoreModels/rfm/versions/{number}: labels are made of that model";
     number.map(drop).ok_or_else(|| ApiError::invalid_field("score_model_version", problem))
 }
