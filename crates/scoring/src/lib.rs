@@ -7,9 +7,11 @@ mod api;
 pub mod clv;
 mod economics;
 mod encoding;
+mod fitting;
 mod in_force;
 pub mod models;
 pub mod population;
+pub mod recommendation;
 mod rescoring;
 mod store;
 mod value;
@@ -20,6 +22,8 @@ use population::Populations;
 use quintile_chain::context::{Runtime, ServiceContext, ServiceError};
 use quintile_chain::derive;
 use quintile_domain::clock::MachineClock;
+use quintile_proto::types::ErrorReason;
+use quintile_rpc::ApiError;
 use quintile_rpc::client::Credentials;
 use quintile_store::{Database, DatabaseUrl, StoreError};
 use std::sync::Arc;
@@ -39,6 +43,11 @@ struct Service {
     clock: MachineClock,
     credentials: Credentials,
     ingestion: Channel,
+}
+
+/// An error that says what stands against what was asked for.
+fn refused(problem: impl Into<String>) -> ApiError {
+    ApiError::failed_precondition(ErrorReason::FailedPrecondition, problem)
 }
 
 /// Brings the service's schema up to date.
@@ -72,6 +81,9 @@ pub async fn serve(context: ServiceContext) -> Result<(), ServiceError> {
             derive::run(service.runtime, service.link, tenant).await
         }
     }));
+    let refitting = service.clone();
+    let refits = move |tenant| fitting::refits::run(refitting.clone(), tenant);
+    tokio::spawn(runtime.clone().for_each_tenant("refits", refits));
     // It computes what it reads, so it can answer as soon as it has its rows and a policy.
     let (_caught_up, ready) = watch::channel(true);
     context.serve(&runtime, api::routes(&service), api::names(), ready).await

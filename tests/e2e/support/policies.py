@@ -14,7 +14,8 @@ TAKING_IN = ("IngestService/Ingest", "IngestService/IngestBatch", "IngestService
              "IdentityService/ListMerges", "IdentityService/ListIdentityConflicts", "IdentityService/ResolveIdentityConflict",
              "ScoreModelService/PreviewScoreModelVersion", "ValueModelService/FitValueModel", "LabelService/PreviewImpact",
              "EconomicsService/GetUnitEconomics", "ScoreModelService/PublishScoreModelVersion", "ScoreModelService/RetireScoreModel",
-             "ValueModelService/PublishValueModel")
+             "ValueModelService/PublishValueModel", "RecommendationModelService/FitRecommendationModel",
+             "RecommendationModelService/PublishRecommendationModel", "RefitService/UpdateRefitSchedule")
 
 
 def as_dict(message):

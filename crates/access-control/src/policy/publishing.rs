@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 /// The most roles of a tenant's own.
 const MAX_ROLES: usize = 100;
 /// What takes in anybody's facts or drops them, tells who is one person with whom, or counts everybody, and so can't be held to the rows of a scope.
-const BEYOND_ROW_SCOPES: [&str; 17] = [
+const BEYOND_ROW_SCOPES: [&str; 20] = [
     "quintile.ingestion.v1.IngestService/Ingest",
     "quintile.ingestion.v1.IngestService/IngestBatch",
     "quintile.ingestion.v1.IngestService/ReplayReject",
@@ -26,6 +26,9 @@ const BEYOND_ROW_SCOPES: [&str; 17] = [
     "quintile.scoring.v1.ScoreModelService/RetireScoreModel",
     "quintile.scoring.v1.ValueModelService/FitValueModel",
     "quintile.scoring.v1.ValueModelService/PublishValueModel",
+    "quintile.scoring.v1.RecommendationModelService/FitRecommendationModel",
+    "quintile.scoring.v1.RecommendationModelService/PublishRecommendationModel",
+    "quintile.scoring.v1.RefitService/UpdateRefitSchedule",
     "quintile.scoring.v1.EconomicsService/GetUnitEconomics",
     "quintile.segmentation.v1.LabelService/PreviewImpact",
 ];

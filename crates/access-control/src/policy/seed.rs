@@ -111,6 +111,14 @@ const MAKE_SCORE_MODELS: Methods = (
 const VALUE_MODELS: Methods = ("quintile.scoring.v1.ValueModelService", &["GetValueModel", "ListValueModels"]);
 const MAKE_VALUE_MODELS: Methods = ("quintile.scoring.v1.ValueModelService", &["FitValueModel", "PublishValueModel"]);
 const VALUES: Methods = ("quintile.scoring.v1.ValueService", &["GetValue", "BatchGetValues"]);
+const RECOMMENDATION_MODELS: Methods =
+    ("quintile.scoring.v1.RecommendationModelService", &["GetRecommendationModel", "ListRecommendationModels"]);
+const MAKE_RECOMMENDATION_MODELS: Methods =
+    ("quintile.scoring.v1.RecommendationModelService", &["FitRecommendationModel", "PublishRecommendationModel"]);
+const RECOMMENDATIONS: Methods =
+    ("quintile.scoring.v1.RecommendationService", &["GetRecommendations", "GetRelatedProducts"]);
+const REFITS: Methods = ("quintile.scoring.v1.RefitService", &["GetRefitSchedule"]);
+const SCHEDULE_REFITS: Methods = ("quintile.scoring.v1.RefitService", &["UpdateRefitSchedule"]);
 const SCORES: Methods =
     ("quintile.scoring.v1.ScoreService", &["GetScore", "BatchGetScores", "ExplainScore", "ListScoreChanges"]);
 const STAGES: Methods = ("quintile.lifecycle.v1.StageService", &["GetStage", "GetFunnel"]);
@@ -170,6 +178,9 @@ const READING: &[Methods] = &[
     SCORES,
     VALUE_MODELS,
     VALUES,
+    RECOMMENDATION_MODELS,
+    RECOMMENDATIONS,
+    REFITS,
     STAGES,
     LABELS,
     PROFILES,
@@ -193,6 +204,8 @@ const SERVING: &[Methods] = &[
     DEFINE_TRAITS,
     MAKE_SCORE_MODELS,
     MAKE_VALUE_MODELS,
+    MAKE_RECOMMENDATION_MODELS,
+    SCHEDULE_REFITS,
     PREVIEW_IMPACT,
     ECONOMICS,
     READ_RETENTION,
@@ -303,6 +316,8 @@ const ANALYST: SeededRole = SeededRole {
             DEFINE_TRAITS,
             MAKE_SCORE_MODELS,
             MAKE_VALUE_MODELS,
+            MAKE_RECOMMENDATION_MODELS,
+            SCHEDULE_REFITS,
             PREVIEW_IMPACT,
             ECONOMICS,
             READ_RETENTION,
@@ -332,6 +347,8 @@ const DATA_ENGINEER: SeededRole = SeededRole {
             DEFINE_TRAITS,
             MAKE_SCORE_MODELS,
             MAKE_VALUE_MODELS,
+            MAKE_RECOMMENDATION_MODELS,
+            SCHEDULE_REFITS,
             PREVIEW_IMPACT,
             ECONOMICS,
             READ_RETENTION,

@@ -1,23 +1,22 @@
 //! Unit economics.
 
-use super::value_encoding::model_of;
+use super::listening::{self, Listener};
+use super::value_models;
 use super::values::expected;
-use super::{everybody, value_models};
 use crate::Service;
 use crate::economics::{Customer, Economics, Group, Grouping, Key, Spend};
-use crate::store::values;
+use crate::fitting::{self, Stopped, everybody};
 use crate::value::ValueModel;
+use crate::value::encoding::model_of;
 use crate::worker::conventions;
-use futures::SinkExt;
-use futures::channel::mpsc;
-use quintile_chain::store_error;
 use quintile_domain::money::{Currency, ExchangeRate};
 use quintile_proto::google_type::Date;
 use quintile_proto::ingestion::fact_service_client::FactServiceClient;
 use quintile_proto::ingestion::{AcquisitionSpend, ListAcquisitionSpendRequest, ListExchangeRatesRequest};
 use quintile_proto::scoring::economics_service_server::EconomicsService;
 use quintile_proto::scoring::{
-    EconomicsGroup, EconomicsGrouping, GetUnitEconomicsRequest, GetUnitEconomicsResponse, UnitEconomics,
+    self as sent, EconomicsGroup, EconomicsGrouping, GetUnitEconomicsRequest, GetUnitEconomicsResponse,
+    PreviewProgress, UnitEconomics,
 };
 use quintile_proto::types::CustomerRecord;
 use quintile_rpc::client::upstream_error;
@@ -29,8 +28,6 @@ use tonic::{Request, Response, Status};
 const MAX_DAYS: i32 = 3_653;
 /// Facts of a page.
 const PAGE: i32 = 1_000;
-
-type Sender = mpsc::Sender<Result<quintile_domain::masking::Masked<GetUnitEconomicsResponse>, Status>>;
 
 /// The handlers.
 pub struct UnitEconomicsReads {
@@ -74,16 +71,14 @@ impl EconomicsService for UnitEconomicsReads {
         let caller = Caller::of(&request)?;
         let asked = checked(request.get_ref())?;
         value_models::check_rights(&caller)?;
-        let (mut sender, receiver) = mpsc::channel(2);
-        let reading = Reading { service: self.service.clone(), caller, asked };
-        tokio::spawn(async move {
-            // A reader that went away is no failure; anything else is told and ends the stream.
-            if let Err(Some(error)) = reading.run(&mut sender).await {
-                let _ = sender.send(Err(error.into())).await;
-            }
-        });
-        Ok(Response::new(Box::pin(receiver)))
+        let reading = Reading { service: self.service.clone(), caller: caller.clone(), asked };
+        let work = |listener| reading.run(listener);
+        Ok(Response::new(listening::stream(caller, progress, work)))
     }
+}
+
+fn progress(progress: PreviewProgress) -> GetUnitEconomicsResponse {
+    GetUnitEconomicsResponse { progress: Some(progress), economics: None }
 }
 
 struct Reading {
@@ -93,25 +88,18 @@ struct Reading {
 }
 
 impl Reading {
-    /// `Err(None)`: nobody reads any more.
-    async fn run(self, sender: &mut Sender) -> Result<(), Option<ApiError>> {
+    async fn run(self, mut listener: Listener<GetUnitEconomicsResponse>) -> Result<(), Stopped> {
         let tenant = self.caller.tenant();
         // One after the other, and beside no preview: each reads everybody.
         let turn = self.service.populations.of(tenant.id).lock_owned().await;
-        let in_force = values::in_force(self.service.runtime.database.reader(), tenant.id).await;
-        let in_force = in_force.map_err(|error| Some(store_error(&error)))?;
+        let in_force = fitting::in_force::<sent::ValueModel>(&self.service, tenant.id).await?;
         let model = in_force.as_ref().and_then(|stored| model_of(&stored.body));
         let now = self.service.runtime.business.now();
         let today = tenant.zone.local_day(now);
         let Asked { start, end, grouping } = self.asked;
         let mut economics = Economics::new(grouping, start, end, today);
-        let spends_without_rate = self.add_spends(&mut economics, sender).await?;
-        let tell = |progress| {
-            let response = GetUnitEconomicsResponse { progress: Some(progress), economics: None };
-            // Who is slow to read hears of the next part.
-            let _ = sender.try_send(Ok(self.caller.mask(response)));
-            !sender.is_closed()
-        };
+        let spends_without_rate = self.add_spends(&mut economics, &listener).await?;
+        let tell = |progress| listener.tell(progress);
         let take = |record: &CustomerRecord| self.add_customer(&mut economics, model.as_ref(), record, today);
         everybody::read(&self.service, tenant.id, tell, take).await?;
         drop(turn);
@@ -125,8 +113,7 @@ impl Reading {
             value_model: in_force.map(|stored| stored.name()).unwrap_or_default(),
             as_of: Some(convert::timestamp(now)),
         };
-        let response = GetUnitEconomicsResponse { economics: Some(told), progress: None };
-        sender.send(Ok(self.caller.mask(response))).await.map_err(|_| None)
+        listener.send(GetUnitEconomicsResponse { economics: Some(told), progress: None }).await
     }
 
     fn add_customer(&self, economics: &mut Economics, model: Option<&ValueModel>, record: &CustomerRecord, today: i32) {
@@ -150,7 +137,11 @@ impl Reading {
 
     /// Takes all spends of the period in. Returns how many have no exchange rate. They are asked for as the service, which reads them in clear, as its
     /// caller does.
-    async fn add_spends(&self, economics: &mut Economics, sender: &Sender) -> Result<i64, Option<ApiError>> {
+    async fn add_spends(
+        &self,
+        economics: &mut Economics,
+        listener: &Listener<GetUnitEconomicsResponse>,
+    ) -> Result<i64, Stopped> {
         let failed = |status: Status| Some(upstream_error(&status));
         let tenant = self.caller.tenant();
         let rates = self.rates().await.map_err(Some)?;
@@ -176,9 +167,7 @@ impl Reading {
             if page_token.is_empty() {
                 return Ok(without_rate);
             }
-            if sender.is_closed() {
-                return Err(None);
-            }
+            listener.check()?;
         }
     }
 

@@ -2,13 +2,16 @@
 
 mod economics;
 mod erasures;
-mod everybody;
 mod explanations;
+mod fits;
+mod listening;
 mod previews;
 mod publishing;
+mod recommendation_models;
+mod recommendations;
+mod refits;
 mod score_models;
 mod scores;
-mod value_encoding;
 mod value_models;
 mod values;
 mod versions;
@@ -23,6 +26,9 @@ use quintile_proto::ingestion::trait_service_client::TraitServiceClient;
 use quintile_proto::longrunning::operations_server::{self, OperationsServer};
 use quintile_proto::scoring::economics_service_server::{self, EconomicsServiceServer};
 use quintile_proto::scoring::erasure_service_server::{self, ErasureServiceServer};
+use quintile_proto::scoring::recommendation_model_service_server::{self, RecommendationModelServiceServer};
+use quintile_proto::scoring::recommendation_service_server::{self, RecommendationServiceServer};
+use quintile_proto::scoring::refit_service_server::{self, RefitServiceServer};
 use quintile_proto::scoring::score_model_service_server::{self, ScoreModelServiceServer};
 use quintile_proto::scoring::score_service_server::{self, ScoreServiceServer};
 use quintile_proto::scoring::value_model_service_server::{self, ValueModelServiceServer};
@@ -41,6 +47,13 @@ pub fn routes(service: &Service) -> Routes {
         .add_service(ValueModelServiceServer::new(value_models::ValueModels { service: service.clone() }))
         .add_service(ValueServiceServer::new(values::Values { service: service.clone() }))
         .add_service(EconomicsServiceServer::new(economics::UnitEconomicsReads { service: service.clone() }))
+        .add_service(RecommendationModelServiceServer::new(recommendation_models::RecommendationModels {
+            service: service.clone(),
+        }))
+        .add_service(RecommendationServiceServer::new(recommendations::CustomerRecommendations {
+            service: service.clone(),
+        }))
+        .add_service(RefitServiceServer::new(refits::Refits { service: service.clone() }))
         .add_service(OperationsServer::new(LongWork { runtime: service.runtime.clone() }))
 }
 
@@ -53,6 +66,9 @@ pub fn names() -> Vec<&'static str> {
         value_model_service_server::SERVICE_NAME,
         value_service_server::SERVICE_NAME,
         economics_service_server::SERVICE_NAME,
+        recommendation_model_service_server::SERVICE_NAME,
+        recommendation_service_server::SERVICE_NAME,
+        refit_service_server::SERVICE_NAME,
         operations_server::SERVICE_NAME,
     ]
 }

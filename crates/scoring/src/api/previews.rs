@@ -1,16 +1,16 @@
 //! Dry runs: what a version would mean for all customers.
 
 use super::check_rights;
+use super::listening::{self, Listener};
 use super::score_models::{message, version_in};
-use super::versions::{self, refused};
-use crate::Service;
+use super::versions;
+use crate::fitting::Stopped;
 use crate::models::{At, Definition, Dimension, RFM, Scale};
 use crate::population::dry_run::{self, Counts, DimensionCounts, GradeCounts, Scores};
 use crate::population::{Population, features_of};
 use crate::store::models::{self, Version};
 use crate::worker::conventions;
-use futures::SinkExt;
-use futures::channel::mpsc;
+use crate::{Service, refused};
 use quintile_chain::store_error;
 use quintile_domain::time::Instant;
 use quintile_proto::scoring::{
@@ -26,8 +26,6 @@ use tokio::sync::OwnedMutexGuard;
 
 /// The cells of one response.
 const CELLS_PER_PART: usize = 1 << 20;
-
-type Sender = mpsc::Sender<Result<quintile_domain::masking::Masked<PreviewScoreModelVersionResponse>, tonic::Status>>;
 
 /// What a dry run is of.
 struct Everybody {
@@ -59,15 +57,12 @@ pub async fn preview(
         return Err(refused("the version has more than 255 cells"));
     }
     caller.is_about(request.name.clone());
-    let (mut sender, receiver) = mpsc::channel(2);
-    tokio::spawn(async move {
-        let preview = Preview { service, caller, version, include_cells: request.include_cells };
-        // A reader that went away is no failure; anything else is told and ends the stream.
-        if let Err(Some(error)) = preview.run(&mut sender).await {
-            let _ = sender.send(Err(error.into())).await;
-        }
-    });
-    Ok(Box::pin(receiver))
+    let preview = Preview { service, caller: caller.clone(), version, include_cells: request.include_cells };
+    Ok(listening::stream(caller, progress, |listener| preview.run(listener)))
+}
+
+fn progress(progress: PreviewProgress) -> PreviewScoreModelVersionResponse {
+    PreviewScoreModelVersionResponse { progress: Some(progress), ..Default::default() }
 }
 
 struct Preview {
@@ -78,10 +73,9 @@ struct Preview {
 }
 
 impl Preview {
-    /// `Err(None)`: nobody reads any more.
-    async fn run(self, sender: &mut Sender) -> Result<(), Option<ApiError>> {
+    async fn run(self, mut listener: Listener<PreviewScoreModelVersionResponse>) -> Result<(), Stopped> {
         let tenant = self.caller.tenant();
-        let Everybody { population, position, as_of, in_force } = self.everybody(sender).await?;
+        let Everybody { population, position, as_of, in_force } = self.everybody(&mut listener).await?;
         let is_draft = self.version.state == ScoreModelState::Draft;
         let run = Run {
             population,
@@ -102,13 +96,11 @@ impl Preview {
             position,
             dimensions: counts_of(&found.definition, &found.counts),
         };
-        if sender.is_closed() {
-            return Err(None);
-        }
+        listener.check()?;
         let version = if is_draft { self.keep(&found.definition, summary).await? } else { self.version.clone() };
         let preview = self.message(&version, in_force.as_ref(), &found);
         let response = PreviewScoreModelVersionResponse { preview: Some(preview), ..Default::default() };
-        self.send(sender, response).await?;
+        listener.send(response).await?;
         let [cells, in_force] = found.cells.unwrap_or_default();
         // Numbers start at 1.
         let mut in_force = in_force.get(1..).unwrap_or_default().chunks(CELLS_PER_PART);
@@ -116,17 +108,9 @@ impl Preview {
             let first_customer_id = (index * CELLS_PER_PART + 1) as i64;
             let cells_in_force = in_force.next().unwrap_or_default().to_vec();
             let cells = Some(CustomerCells { first_customer_id, cells: part.to_vec(), cells_in_force });
-            self.send(sender, PreviewScoreModelVersionResponse { cells, ..Default::default() }).await?;
+            listener.send(PreviewScoreModelVersionResponse { cells, ..Default::default() }).await?;
         }
         Ok(())
-    }
-
-    async fn send(
-        &self,
-        sender: &mut Sender,
-        response: PreviewScoreModelVersionResponse,
-    ) -> Result<(), Option<ApiError>> {
-        sender.send(Ok(self.caller.mask(response))).await.map_err(|_| None)
     }
 
     /// The business time that the records are true for.
@@ -136,7 +120,7 @@ impl Preview {
     }
 
     /// Everybody, and what scores them, as of when the turn has come.
-    async fn everybody(&self, sender: &mut Sender) -> Result<Everybody, Option<ApiError>> {
+    async fn everybody(&self, listener: &mut Listener<PreviewScoreModelVersionResponse>) -> Result<Everybody, Stopped> {
         let failed = |error: StoreError| Some(store_error(&error));
         let tenant = self.caller.tenant();
         let database = &self.service.runtime.database;
@@ -148,18 +132,15 @@ impl Preview {
         let definitions = [Some(&self.version.definition), in_force.as_ref().map(|version| &version.definition)];
         let features = features_of(definitions.into_iter().flatten());
         let mut told = |read: u64| {
-            let progress = PreviewProgress { customers_read: read as i64, customers };
-            let response = PreviewScoreModelVersionResponse { progress: Some(progress), ..Default::default() };
-            // Who is slow to read hears of the next part.
-            let _ = sender.try_send(Ok(self.caller.mask(response)));
-            !sender.is_closed()
+            let customers_read = read as i64;
+            listener.tell(PreviewProgress { customers_read, customers })
         };
         let position = population.update(database, tenant, &features, &mut told).await.map_err(failed)?;
         Ok(Everybody { population, position: position.ok_or(None)?, as_of, in_force })
     }
 
     /// A version that scores nobody, or labels that nobody could have, are a mistake.
-    fn check(&self, definition: &Definition) -> Result<(), Option<ApiError>> {
+    fn check(&self, definition: &Definition) -> Result<(), Stopped> {
         let cannot = |dimension: &&Dimension| !dimension.scale.is_ready();
         let without = definition.dimensions.iter().filter(cannot).count();
         match definition.dimensions.iter().find(cannot) {
@@ -172,7 +153,7 @@ impl Preview {
     }
 
     /// Keeps a preview with its draft, and the cut-offs that it found.
-    async fn keep(&self, definition: &Definition, summary: PreviewSummary) -> Result<Version, Option<ApiError>> {
+    async fn keep(&self, definition: &Definition, summary: PreviewSummary) -> Result<Version, Stopped> {
         let failed = |error: StoreError| Some(store_error(&error));
         let (tenant, database) = (self.caller.tenant(), &self.service.runtime.database);
         let transaction = database.begin().await.map_err(failed)?;

@@ -2,12 +2,12 @@
 
 use super::check_rights;
 use super::score_models::{model_in, version_in};
-use super::versions::{self, refused};
-use crate::Service;
+use super::versions;
 use crate::models::cut_offs::{Method, TieRule};
 use crate::models::{Definition, RFM, Scale};
 use crate::rescoring::{self, PUBLISH, RETIRE};
 use crate::store::models::{self, Version};
+use crate::{Service, refused};
 use quintile_chain::store_error;
 use quintile_proto::scoring::{PublishScoreModelVersionRequest, RetireScoreModelRequest, ScoreModelState};
 use quintile_rpc::policy::Tenant;

@@ -1,15 +1,15 @@
 //! What customers will be worth.
 
-use super::value_encoding::{model_of, money};
-use super::versions::refused;
-use crate::Service;
 use crate::clv::History;
+use crate::fitting;
 use crate::models::feature::Conventions;
-use crate::store::values;
+use crate::value::encoding::{model_of, money};
 use crate::value::{ValueModel, Worth, buyer};
 use crate::worker::conventions;
+use crate::{Service, refused};
 use quintile_chain::derive::{self, Current};
-use quintile_chain::{feed, store_error};
+use quintile_chain::feed;
+use quintile_proto::scoring as sent;
 use quintile_proto::scoring::value_service_server::ValueService;
 use quintile_proto::scoring::{BatchGetValuesRequest, BatchGetValuesResponse, CustomerValue, GetValueRequest};
 use quintile_proto::types::{CustomerRecord, Features};
@@ -34,8 +34,7 @@ struct InForce {
 
 impl Values {
     async fn in_force(&self, caller: &Caller) -> Result<InForce, ApiError> {
-        let found = values::in_force(self.service.runtime.database.reader(), caller.tenant().id).await;
-        let found = found.map_err(|error| store_error(&error))?;
+        let found = fitting::in_force::<sent::ValueModel>(&self.service, caller.tenant().id).await?;
         let stored = found.ok_or_else(|| refused("no model of lifetime value is in force: fit and publish one"))?;
         let model = model_of(&stored.body).ok_or_else(|| ApiError::internal("a value model lacks a fit"))?;
         Ok(InForce { name: stored.name(), model })

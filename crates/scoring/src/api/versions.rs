@@ -2,18 +2,17 @@
 
 use super::score_models::{message, model_in, version_in};
 use super::{check_rights, reads};
-use crate::Service;
 use crate::encoding;
 use crate::models::Definition;
 use crate::models::presets::PRESETS;
 use crate::store::models::{self, Version};
+use crate::{Service, refused};
 use prost::Message;
 use quintile_chain::{page, store_error};
 use quintile_proto::scoring::{
     CreateScoreModelVersionRequest, DeleteScoreModelVersionRequest, ListScoreModelVersionsRequest,
     ListScoreModelVersionsResponse, RefitScoreModelRequest, ScoreModelState, ScoringMethod,
 };
-use quintile_proto::types::ErrorReason;
 use quintile_rpc::{ApiError, Caller, convert};
 use quintile_store::idempotency::{self, Request as IdempotentRequest};
 use quintile_store::{StoreError, Transaction};
@@ -25,11 +24,6 @@ const MAX_VERSIONS: u64 = 1_000;
 
 /// The most bytes of a page, one version aside.
 const MAX_PAGE_BYTES: usize = 1024 * 1024;
-
-/// What is not done in the present state.
-pub fn refused(problem: impl Into<String>) -> ApiError {
-    ApiError::failed_precondition(ErrorReason::FailedPrecondition, problem)
-}
 
 /// Makes a draft.
 pub async fn create(

@@ -14,6 +14,7 @@ impl MigratorTrait for Migrator {
             Box::new(M0003Bulk),
             Box::new(M0004Models),
             Box::new(M0005Values),
+            Box::new(M0006FittedModels),
         ]
     }
 }
@@ -202,5 +203,109 @@ impl MigrationTrait for M0005Values {
             .primary_key(Index::create().col(ValueModel::TenantId).col(ValueModel::Number))
             .to_owned();
         manager.create_table(models).await
+    }
+}
+
+/// Models of every kind that are fitted to everybody in one table, and the products of those that recommend.
+struct M0006FittedModels;
+
+impl MigrationName for M0006FittedModels {
+    fn name(&self) -> &'static str {
+        "m0006_fitted_models"
+    }
+}
+
+#[derive(DeriveIden)]
+enum FittedModel {
+    Table,
+    TenantId,
+    Kind,
+    Number,
+    State,
+    Body,
+    CreatedAt,
+    PublishedAt,
+    Revision,
+}
+
+#[derive(DeriveIden)]
+enum ModelProduct {
+    Table,
+    TenantId,
+    Model,
+    Product,
+    Name,
+    Body,
+}
+
+#[derive(DeriveIden)]
+enum RefitSchedule {
+    Table,
+    TenantId,
+    Kind,
+    EveryDays,
+    Publish,
+    AttemptedDay,
+    Made,
+    Problem,
+    Revision,
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for M0006FittedModels {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let models = Table::create()
+            .table(FittedModel::Table)
+            .col(ColumnDef::new(FittedModel::TenantId).integer().not_null())
+            .col(ColumnDef::new(FittedModel::Kind).integer().not_null())
+            .col(ColumnDef::new(FittedModel::Number).big_integer().not_null())
+            .col(ColumnDef::new(FittedModel::State).integer().not_null())
+            .col(ColumnDef::new(FittedModel::Body).binary().not_null())
+            .col(ColumnDef::new(FittedModel::CreatedAt).big_integer().not_null())
+            .col(ColumnDef::new(FittedModel::PublishedAt).big_integer())
+            .col(ColumnDef::new(FittedModel::Revision).big_integer().not_null())
+            .primary_key(Index::create().col(FittedModel::TenantId).col(FittedModel::Kind).col(FittedModel::Number))
+            .to_owned();
+        manager.create_table(models).await?;
+        let connection = manager.get_connection();
+        // Models of lifetime value were the only kind.
+        let moved = "INSERT INTO fitted_model (tenant_id, kind, number, state, body, created_at, published_at, revision) \
+                     SELECT tenant_id, 1, number, state, body, created_at, published_at, revision FROM value_model";
+        connection.execute_unprepared(moved).await?;
+        manager.drop_table(Table::drop().table(ValueModel::Table).to_owned()).await?;
+        let products = Table::create()
+            .table(ModelProduct::Table)
+            .col(ColumnDef::new(ModelProduct::TenantId).integer().not_null())
+            .col(ColumnDef::new(ModelProduct::Model).big_integer().not_null())
+            .col(ColumnDef::new(ModelProduct::Product).integer().not_null())
+            .col(ColumnDef::new(ModelProduct::Name).text().not_null())
+            .col(ColumnDef::new(ModelProduct::Body).binary().not_null())
+            .primary_key(
+                Index::create().col(ModelProduct::TenantId).col(ModelProduct::Model).col(ModelProduct::Product),
+            )
+            .to_owned();
+        manager.create_table(products).await?;
+        let names = Index::create()
+            .name("model_product_by_name")
+            .table(ModelProduct::Table)
+            .col(ModelProduct::TenantId)
+            .col(ModelProduct::Model)
+            .col(ModelProduct::Name)
+            .unique()
+            .to_owned();
+        manager.create_index(names).await?;
+        let schedules = Table::create()
+            .table(RefitSchedule::Table)
+            .col(ColumnDef::new(RefitSchedule::TenantId).integer().not_null())
+            .col(ColumnDef::new(RefitSchedule::Kind).integer().not_null())
+            .col(ColumnDef::new(RefitSchedule::EveryDays).integer().not_null())
+            .col(ColumnDef::new(RefitSchedule::Publish).boolean().not_null())
+            .col(ColumnDef::new(RefitSchedule::AttemptedDay).integer())
+            .col(ColumnDef::new(RefitSchedule::Made).big_integer())
+            .col(ColumnDef::new(RefitSchedule::Problem).text().not_null())
+            .col(ColumnDef::new(RefitSchedule::Revision).big_integer().not_null())
+            .primary_key(Index::create().col(RefitSchedule::TenantId).col(RefitSchedule::Kind))
+            .to_owned();
+        manager.create_table(schedules).await
     }
 }

@@ -1,6 +1,8 @@
 //! The tables of scoring.
 
 pub mod changes;
+pub mod fits;
 pub mod migrations;
 pub mod models;
-pub mod values;
+pub mod products;
+pub mod schedules;

@@ -2,6 +2,7 @@
 //!
 //! Pure: [`crate::clv`] has the models; this says what of a customer they see, what a fit to a population reports, and what follows from a fit.
 
+pub mod encoding;
 #[cfg(test)]
 mod tests;
 

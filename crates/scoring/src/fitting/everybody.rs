@@ -1,5 +1,6 @@
 //! Reading all customers once, for what is computed of everybody.
 
+use super::Stopped;
 use crate::Service;
 use crate::worker::ScoreLink;
 use quintile_chain::derive::Link;
@@ -7,7 +8,6 @@ use quintile_chain::{feed as records_feed, store_error};
 use quintile_domain::ids::TenantId;
 use quintile_proto::scoring::PreviewProgress;
 use quintile_proto::types::CustomerRecord;
-use quintile_rpc::ApiError;
 use quintile_store::feed::Cursor;
 use quintile_store::{StoreError, feed, records};
 
@@ -18,7 +18,7 @@ pub async fn read(
     tenant: TenantId,
     mut tell: impl FnMut(PreviewProgress) -> bool,
     mut take: impl FnMut(&CustomerRecord),
-) -> Result<(), Option<ApiError>> {
+) -> Result<(), Stopped> {
     let failed = |error: StoreError| Some(store_error(&error));
     let database = &service.runtime.database;
     let customers = records::last(database.reader(), tenant).await.map_err(failed)?;

@@ -1,25 +1,23 @@
-//! Models of lifetime value. A model is kept as it is told, and what it says of customers follows from that.
+//! Models that are fitted to everybody: drafts, and of each kind one in force at most. A model is kept as it is told.
 
 use prost::Message;
 use quintile_domain::ids::TenantId;
 use quintile_domain::time::Instant;
-use quintile_proto::scoring::{ScoreModelState, ValueModel};
-use quintile_rpc::convert;
+use quintile_proto::scoring::ScoreModelState;
 use quintile_store::{StoreError, Transaction, feed};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
-
-/// The feed whose positions number the changes of models: its head is what two that change them wait for.
-const REVISIONS: &str = "value_models";
 
 mod entity {
     use sea_orm::entity::prelude::*;
 
     #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
-    #[sea_orm(table_name = "value_model")]
+    #[sea_orm(table_name = "fitted_model")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
         pub tenant_id: i32,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub kind: i32,
         #[sea_orm(primary_key, auto_increment = false)]
         pub number: i64,
         pub state: i32,
@@ -35,78 +33,83 @@ mod entity {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
+/// A kind of models that are fitted to everybody: what was found, as its message tells it.
+pub trait Fit: Message + Default + Clone {
+    /// The kind's number in the table.
+    const KIND: i32;
+    /// The collection that resource names begin with, such as `valueModels`.
+    const COLLECTION: &'static str;
+    /// The feed whose positions number the changes of models: its head is what two that change them wait for.
+    const REVISIONS: &'static str;
+    /// The models of a tenant that are kept: the newest.
+    const KEPT: i64;
+}
+
 /// A model.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Stored {
+pub struct Stored<M> {
     /// The number, from 1.
     pub number: i64,
     /// Where it stands.
     pub state: ScoreModelState,
     /// What was found.
-    pub body: ValueModel,
+    pub body: M,
     /// When it was made. Machine time.
     pub created_at: Instant,
     /// When it was published. Machine time.
     pub published_at: Option<Instant>,
-    /// Which change of the tenant's models changed it last.
+    /// Which change of the tenant's models of this kind changed it last.
     pub revision: i64,
 }
 
-impl Stored {
+impl<M: Fit> Stored<M> {
     /// The resource name.
     pub fn name(&self) -> String {
-        format!("valueModels/{}", self.number)
+        format!("{}/{}", M::COLLECTION, self.number)
     }
 
     /// The etag as it is now.
     pub fn etag(&self) -> String {
         format!("\"{}\"", self.revision)
     }
-
-    /// The model as callers see it.
-    pub fn message(&self) -> ValueModel {
-        ValueModel {
-            name: self.name(),
-            state: self.state.into(),
-            create_time: Some(convert::timestamp(self.created_at)),
-            publish_time: self.published_at.map(convert::timestamp),
-            etag: self.etag(),
-            ..self.body.clone()
-        }
-    }
 }
 
 /// Takes the right to change a tenant's models, to the end of the transaction: the number of the change.
-pub async fn begin_change(transaction: &Transaction, tenant: TenantId) -> Result<i64, StoreError> {
-    feed::next_seq(transaction, tenant, REVISIONS).await
+pub async fn begin_change<M: Fit>(transaction: &Transaction, tenant: TenantId) -> Result<i64, StoreError> {
+    feed::next_seq(transaction, tenant, M::REVISIONS).await
 }
 
 /// One model.
-pub async fn get(
+pub async fn get<M: Fit>(
     connection: &impl ConnectionTrait,
     tenant: TenantId,
     number: i64,
-) -> Result<Option<Stored>, StoreError> {
-    entity::Entity::find_by_id((tenant.0, number)).one(connection).await?.as_ref().map(from_row).transpose()
+) -> Result<Option<Stored<M>>, StoreError> {
+    entity::Entity::find_by_id((tenant.0, M::KIND, number)).one(connection).await?.as_ref().map(from_row).transpose()
 }
 
 /// The model in force.
-pub async fn in_force(connection: &impl ConnectionTrait, tenant: TenantId) -> Result<Option<Stored>, StoreError> {
+pub async fn in_force<M: Fit>(
+    connection: &impl ConnectionTrait,
+    tenant: TenantId,
+) -> Result<Option<Stored<M>>, StoreError> {
     let published = entity::Entity::find()
         .filter(entity::Column::TenantId.eq(tenant.0))
+        .filter(entity::Column::Kind.eq(M::KIND))
         .filter(entity::Column::State.eq(ScoreModelState::Published as i32));
     published.one(connection).await?.as_ref().map(from_row).transpose()
 }
 
 /// Up to `limit` models before `before`, the newest first.
-pub async fn page(
+pub async fn page<M: Fit>(
     connection: &impl ConnectionTrait,
     tenant: TenantId,
     before: i64,
     limit: u64,
-) -> Result<Vec<Stored>, StoreError> {
+) -> Result<Vec<Stored<M>>, StoreError> {
     let rows = entity::Entity::find()
         .filter(entity::Column::TenantId.eq(tenant.0))
+        .filter(entity::Column::Kind.eq(M::KIND))
         .filter(entity::Column::Number.lt(before))
         .order_by_desc(entity::Column::Number)
         .limit(limit)
@@ -116,9 +119,10 @@ pub async fn page(
 }
 
 /// Writes a model, in the place of what is there under its number.
-pub async fn write(transaction: &Transaction, tenant: TenantId, stored: &Stored) -> Result<(), StoreError> {
+pub async fn write<M: Fit>(transaction: &Transaction, tenant: TenantId, stored: &Stored<M>) -> Result<(), StoreError> {
     let row = entity::ActiveModel {
         tenant_id: Set(tenant.0),
+        kind: Set(M::KIND),
         number: Set(stored.number),
         state: Set(stored.state.into()),
         body: Set(stored.body.encode_to_vec()),
@@ -127,16 +131,17 @@ pub async fn write(transaction: &Transaction, tenant: TenantId, stored: &Stored)
         revision: Set(stored.revision),
     };
     let replaced = [entity::Column::State, entity::Column::PublishedAt, entity::Column::Revision];
-    let key = [entity::Column::TenantId, entity::Column::Number];
+    let key = [entity::Column::TenantId, entity::Column::Kind, entity::Column::Number];
     let on_conflict = OnConflict::columns(key).update_columns(replaced).to_owned();
     entity::Entity::insert(row).on_conflict(on_conflict).exec_without_returning(transaction).await?;
     Ok(())
 }
 
 /// Forgets the models up to a number that are not in force.
-pub async fn forget(transaction: &Transaction, tenant: TenantId, number: i64) -> Result<(), StoreError> {
+pub async fn forget<M: Fit>(transaction: &Transaction, tenant: TenantId, number: i64) -> Result<(), StoreError> {
     entity::Entity::delete_many()
         .filter(entity::Column::TenantId.eq(tenant.0))
+        .filter(entity::Column::Kind.eq(M::KIND))
         .filter(entity::Column::Number.lte(number))
         .filter(entity::Column::State.ne(ScoreModelState::Published as i32))
         .exec(transaction)
@@ -144,12 +149,12 @@ pub async fn forget(transaction: &Transaction, tenant: TenantId, number: i64) ->
     Ok(())
 }
 
-fn from_row(row: &entity::Model) -> Result<Stored, StoreError> {
-    let malformed = || StoreError::Sealed("a stored value model is malformed");
+fn from_row<M: Fit>(row: &entity::Model) -> Result<Stored<M>, StoreError> {
+    let malformed = || StoreError::Sealed("a stored model is malformed");
     Ok(Stored {
         number: row.number,
         state: ScoreModelState::try_from(row.state).map_err(|_| malformed())?,
-        body: ValueModel::decode(row.body.as_slice()).map_err(|_| malformed())?,
+        body: M::decode(row.body.as_slice()).map_err(|_| malformed())?,
         created_at: Instant::from_micros(row.created_at),
         published_at: row.published_at.map(Instant::from_micros),
         revision: row.revision,

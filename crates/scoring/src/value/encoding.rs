@@ -1,7 +1,7 @@
 //! Between fits of lifetime value and their messages.
 
+use super::{Foretold, Found, ValueModel};
 use crate::clv::{Accuracy, BgNbd, Decile, Dropout, FitError, Fitted, FittedSpend, GammaGamma, Nbd};
-use crate::value::{Foretold, Found, ValueModel};
 use quintile_domain::money::Currency;
 use quintile_proto::scoring as sent;
 use quintile_rpc::convert;
@@ -96,13 +96,18 @@ fn accuracy(accuracy: &Accuracy) -> sent::HoldoutAccuracy {
     }
 }
 
+/// When customers can leave, where a message says it.
+pub const fn dropout(kind: sent::DropoutKind) -> Dropout {
+    match kind {
+        sent::DropoutKind::AfterEveryPurchase => Dropout::AfterEveryPurchase,
+        sent::DropoutKind::Unspecified | sent::DropoutKind::AfterRepeats => Dropout::AfterRepeats,
+    }
+}
+
 /// The model that a message tells. `None`: it lacks a fit.
 pub fn model_of(message: &sent::ValueModel) -> Option<ValueModel> {
     let (purchases, terms) = (message.purchases.as_ref()?, message.terms?);
-    let dropout = match message.dropout() {
-        sent::DropoutKind::AfterEveryPurchase => Dropout::AfterEveryPurchase,
-        sent::DropoutKind::Unspecified | sent::DropoutKind::AfterRepeats => Dropout::AfterRepeats,
-    };
+    let dropout = dropout(message.dropout());
     let spend = message
         .spend
         .as_ref()

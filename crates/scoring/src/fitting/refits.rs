@@ -1,0 +1,156 @@
+//! Fitting models anew when they have become old.
+//!
+//! When that is follows from what is stored alone: the model in force, the schedule and business time. What came of an attempt commits under the
+//! schedule's revision, so that two workers can't both say it.
+
+use super::{Compared, Publishing, Stopped, recommendation, value};
+use crate::Service;
+use crate::store::fits::{self, Stored};
+use crate::store::schedules::{self, Schedule};
+use quintile_chain::context::WorkError;
+use quintile_proto::google_type::Date;
+use quintile_proto::scoring::{RecommendationModel, ValueModel};
+use quintile_rpc::policy::Tenant;
+use quintile_rpc::{ApiError, convert};
+use quintile_store::StoreError;
+use std::sync::Arc;
+use std::time::Duration;
+use tonic::Code;
+
+/// How often it is asked whether a model has become old.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// Fits a tenant's models anew, each when its time has come.
+pub async fn run(service: Service, tenant: Arc<Tenant>) -> Result<(), WorkError> {
+    loop {
+        tokio::time::sleep(EVERY).await;
+        refit::<ValueModel>(&service, &tenant).await?;
+        refit::<RecommendationModel>(&service, &tenant).await?;
+    }
+}
+
+/// A kind of models that can be fitted anew.
+trait Refitted: Compared {
+    /// The last day that it has seen.
+    fn end_date(&self) -> Option<Date>;
+
+    /// Fits a draft as this one was fitted.
+    async fn fit_anew(&self, service: &Service, tenant: &Arc<Tenant>) -> Result<Stored<Self>, Stopped>;
+
+    /// Puts a draft in force.
+    async fn put_in_force(service: &Service, tenant: &Tenant, asked: &Publishing<'_>) -> Result<(), ApiError>;
+}
+
+impl Refitted for ValueModel {
+    fn end_date(&self) -> Option<Date> {
+        self.purchases.as_ref().and_then(|purchases| purchases.end_date)
+    }
+
+    async fn fit_anew(&self, service: &Service, tenant: &Arc<Tenant>) -> Result<Stored<Self>, Stopped> {
+        let asked = value::Asked {
+            dropout: crate::value::encoding::dropout(self.dropout()),
+            // Without days that are held out there is nothing to compare.
+            holdout_days: self.holdout.as_ref().map_or(value::HOLDOUT_DAYS, |holdout| holdout.days),
+            terms: self.terms.unwrap_or_default(),
+        };
+        value::Fitting { service, tenant, asked }.run(|_| true).await
+    }
+
+    async fn put_in_force(service: &Service, tenant: &Tenant, asked: &Publishing<'_>) -> Result<(), ApiError> {
+        value::publish(service, tenant, asked).await.map(drop)
+    }
+}
+
+impl Refitted for RecommendationModel {
+    fn end_date(&self) -> Option<Date> {
+        self.end_date
+    }
+
+    async fn fit_anew(&self, service: &Service, tenant: &Arc<Tenant>) -> Result<Stored<Self>, Stopped> {
+        let asked = recommendation::Asked {
+            terms: self.terms.unwrap_or_default(),
+            holdout_days: self.holdout.as_ref().map_or(recommendation::HOLDOUT_DAYS, |holdout| holdout.days),
+        };
+        recommendation::Fitting { service, tenant, asked }.run(|_| true).await
+    }
+
+    async fn put_in_force(service: &Service, tenant: &Tenant, asked: &Publishing<'_>) -> Result<(), ApiError> {
+        recommendation::publish(service, tenant, asked).await.map(drop)
+    }
+}
+
+/// Whether a model has become old by the end of a day (days since 1970-01-01).
+fn is_old(schedule: &Schedule, seen: i32, day: i32) -> bool {
+    let since = schedule.attempted_day.map_or(seen, |attempted| attempted.max(seen));
+    schedule.every_days > 0 && day - since >= schedule.every_days
+}
+
+async fn refit<M: Refitted>(service: &Service, tenant: &Arc<Tenant>) -> Result<(), StoreError> {
+    let database = &service.runtime.database;
+    let schedule = schedules::get(database.reader(), tenant.id, M::KIND).await?;
+    if schedule.every_days == 0 {
+        return Ok(());
+    }
+    let Some(in_force) = fits::in_force::<M>(database.reader(), tenant.id).await? else { return Ok(()) };
+    let day = tenant.zone.local_day(service.runtime.business.now()) - 1;
+    let Some(seen) = in_force.body.end_date().and_then(convert::day_number) else { return Ok(()) };
+    if !is_old(&schedule, seen, day) {
+        return Ok(());
+    }
+    let (made, problem) = match attempt(service, tenant, &schedule, &in_force).await {
+        Ok(made) => made,
+        Err(error) => {
+            tracing::warn!(kind = M::COLLECTION, tenant = tenant.name, code = ?error.code(), "no model was fitted anew; it is tried again");
+            return Ok(());
+        }
+    };
+    let attempted = Schedule { attempted_day: Some(day), made, problem, ..schedule };
+    let transaction = database.begin().await?;
+    // Where it was changed meanwhile, whoever changed it finds the draft among the models.
+    if schedules::replace(&transaction, tenant.id, M::KIND, &attempted).await? {
+        transaction.commit().await?;
+    }
+    Ok(())
+}
+
+/// The number of the model that came of an attempt, and what stood in its way. An error is an outage: it is tried again.
+async fn attempt<M: Refitted>(
+    service: &Service,
+    tenant: &Arc<Tenant>,
+    schedule: &Schedule,
+    in_force: &Stored<M>,
+) -> Result<(Option<i64>, String), ApiError> {
+    let refusal = |error: ApiError| {
+        if error.code() == Code::FailedPrecondition { Ok(error.message().to_owned()) } else { Err(error) }
+    };
+    let draft = match in_force.body.fit_anew(service, tenant).await {
+        Ok(draft) => draft,
+        Err(Some(error)) => return Ok((None, refusal(error)?)),
+        Err(None) => return Ok((None, String::new())),
+    };
+    if !schedule.publish {
+        return Ok((Some(draft.number), String::new()));
+    }
+    let (name, etag) = (draft.name(), draft.etag());
+    let asked = Publishing { name: &name, etag: &etag, unless_worse: true };
+    match M::put_in_force(service, tenant, &asked).await {
+        Ok(()) => Ok((Some(draft.number), String::new())),
+        Err(error) => Ok((Some(draft.number), refusal(error)?)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_is_old_so_many_days_after_what_it_has_seen_and_after_the_last_attempt() {
+        let every = |every_days, attempted_day| Schedule { every_days, attempted_day, ..Schedule::default() };
+        assert!(!is_old(&every(0, None), 100, 10_000));
+        assert_eq!([106, 107, 108].map(|day| is_old(&every(7, None), 100, day)), [false, true, true]);
+        // An attempt that made nothing is not made again each day.
+        assert_eq!([107, 113, 114].map(|day| is_old(&every(7, Some(107)), 100, day)), [false, false, true]);
+        // Somebody has put a newer one in force since.
+        assert_eq!([114, 116, 117].map(|day| is_old(&every(7, Some(107)), 110, day)), [false, false, true]);
+    }
+}
