@@ -30,7 +30,8 @@ OF_ONE = [("CustomerService/GetCustomer", "name", ""), ("FeatureService/GetFeatu
           ("StageService/GetStage", "name", "/stage"), ("ProfileService/GetProfile", "name", "/profile")]
 # Besides, of the role that may call everything: RPCs whose requests name a customer.
 OF_ONE_BY_EVERYTHING = [*OF_ONE, ("ProfileService/ListMembershipChanges", "parent", ""), ("PrivacyService/GetConsents", "name", ""),
-                        ("ScoreService/ListScoreChanges", "parent", "/score"), ("ValueService/GetValue", "name", "/value"), ("FactService/ListCustomerFacts", "parent", ""),
+                        ("ScoreService/ListScoreChanges", "parent", "/score"), ("ValueService/GetValue", "name", "/value"),
+                        ("RecommendationService/GetRecommendations", "name", "/recommendations"), ("FactService/ListCustomerFacts", "parent", ""),
                         ("PrivacyService/ExportPersonalData", "name", ""), ("PrivacyService/RestrictProcessing", "name", ""),
                         ("PrivacyService/LiftRestriction", "name", ""), ("PrivacyService/EraseCustomer", "name", "")]
 COUNTED = "orders >= 1"

@@ -2,11 +2,14 @@
 
 use crate::models::presets::{PRESETS, RETAIL};
 use crate::models::{Definition, RFM};
+use crate::store::fits;
 use crate::store::models::{self, Version};
+use crate::value::ValueModel;
+use crate::value::encoding::model_of;
 use parking_lot::RwLock;
 use quintile_domain::clock::MachineClock;
 use quintile_domain::ids::TenantId;
-use quintile_proto::scoring::ScoreModelState;
+use quintile_proto::scoring::{self as sent, ScoreModelState};
 use quintile_rpc::policy::Tenant;
 use quintile_store::{Database, StoreError};
 use std::collections::HashMap;
@@ -35,6 +38,8 @@ pub struct InForce {
     pub rfm: Option<Arc<Live>>,
     /// Of the others, by model.
     pub others: Arc<[Live]>,
+    /// What says what customers will be worth. `None`: nothing does.
+    pub value_model: Option<ValueModel>,
     /// Which change of the tenant's models it holds.
     revision: i64,
     /// When that was last asked. `None`: never.
@@ -42,6 +47,12 @@ pub struct InForce {
 }
 
 impl InForce {
+    /// Whether any of them scores what customers will be worth.
+    pub fn scores_lifetime_value(&self) -> bool {
+        let live = self.rfm.as_deref().into_iter().chain(self.others.iter());
+        live.flat_map(|live| &live.definition.dimensions).any(|dimension| dimension.feature.falls_by_day())
+    }
+
     /// The version of a model, if one is in force.
     pub fn of(&self, model: &str) -> Option<&Live> {
         self.rfm.as_deref().into_iter().chain(self.others.iter()).find(|live| live.model == model)
@@ -93,7 +104,9 @@ impl ModelsInForce {
         }
         let (rfm, others): (Vec<_>, Vec<_>) = published.into_iter().map(live).partition(|live| live.model == RFM);
         let (rfm, others) = (rfm.into_iter().next().map(Arc::new), others.into());
-        Ok(self.keep(tenant.id, Arc::new(InForce { rfm, others, revision, asked })))
+        let value_model = fits::in_force::<sent::ValueModel>(self.database.reader(), tenant.id).await?;
+        let value_model = value_model.and_then(|stored| model_of(&stored.body));
+        Ok(self.keep(tenant.id, Arc::new(InForce { rfm, others, value_model, revision, asked })))
     }
 
     /// Keeps what was read, unless somebody has read later and been faster. Returns what is kept.

@@ -9,6 +9,7 @@ mod economics;
 mod encoding;
 mod fitting;
 mod in_force;
+mod leads;
 pub mod models;
 pub mod population;
 pub mod recommendation;

@@ -21,10 +21,13 @@ use quintile_store::{StoreError, Transaction, failpoint, records};
 pub const PUBLISH: &str = "PublishScoreModelVersion";
 /// The RPC that takes a model out of force.
 pub const RETIRE: &str = "RetireScoreModel";
+/// The RPC that says anew what customers will be worth.
+pub const REVALUE: &str = "PublishValueModel";
 /// Customers of a part: some ten milliseconds, for which live changes wait at most.
 const CUSTOMERS_PER_PART: u64 = 2_500;
 
-/// Begins to bring a change of models to all customers; `version` is the resource name of what was published or retired.
+/// Begins to bring a change of models to all customers; `version` is the resource name of what was published or retired, be it
+/// what score models look at.
 pub async fn begin(
     transaction: &Transaction,
     tenant: &Tenant,

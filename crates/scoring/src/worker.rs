@@ -57,7 +57,7 @@ pub fn conventions(tenant: &Tenant) -> Conventions<'_> {
 
 /// The scores of a record under the models in force, as of an instant.
 pub fn scores(in_force: &InForce, tenant: &Tenant, record: &CustomerRecord, as_of: Instant) -> ScoreValues {
-    let at = At::new(as_of, conventions(tenant));
+    let at = At::new(as_of, conventions(tenant)).valued_by(in_force.value_model.as_ref());
     let rfm = in_force.rfm.as_ref().map(|rfm| rfm.definition.score(record, &at));
     let of_rfm = |place: usize| rfm.as_ref().and_then(|rfm| rfm.scores.get(place)).map_or(0, |score| i32::from(*score));
     let mut next_change = rfm.as_ref().and_then(|rfm| rfm.next_change);

@@ -11,7 +11,7 @@ from typing import Callable
 
 import grpc
 
-from support import canaries, facts, oidc, questions, score_models, traits, value_models, waiting
+from support import canaries, facts, oidc, questions, recommendations, score_models, traits, value_models, waiting
 from support.reflection import OPERATIONS
 from support.refusals import NOT_FOUND, Refusal
 
@@ -258,6 +258,11 @@ def value_model(world):
     return {"name": value_models.fit(world.client("admin"), holdout_days=0).name}
 
 
+def recommendation_model(world):
+    """A new draft of a model of recommendations."""
+    return {"name": recommendations.fit(world.client("admin"), holdout_days=0).name}
+
+
 def model_in_force(world):
     """A model of a case's own, of which there are few: retired before, it is put in force again."""
     orders = score_models.dimension("orders", "orders", cut_offs=[2])
@@ -395,11 +400,22 @@ CASES = {
     f"{SCORING}.ValueModelService/GetValueModel": unary(EVERY_ROLE, lambda _world: {"name": "valueModels/1"}),
     f"{SCORING}.ValueModelService/ListValueModels": unary(EVERY_ROLE),
     f"{SCORING}.ValueModelService/PublishValueModel": unary(DEFINERS, value_model),
+    f"{SCORING}.RecommendationModelService/FitRecommendationModel": watch(
+        DEFINERS, lambda answer: answer.HasField("model"), lambda _world: {"holdout_days": 0}),
+    f"{SCORING}.RecommendationModelService/GetRecommendationModel": unary(EVERY_ROLE, lambda _world: {"name": "recommendationModels/2"}),
+    f"{SCORING}.RecommendationModelService/ListRecommendationModels": unary(EVERY_ROLE),
+    f"{SCORING}.RecommendationModelService/PublishRecommendationModel": unary(DEFINERS, recommendation_model),
+    f"{SCORING}.RecommendationService/GetRecommendations": unary(EVERY_ROLE, of_customer("/recommendations")),
+    f"{SCORING}.RecommendationService/GetRelatedProducts": unary(EVERY_ROLE, lambda _world: {"product": "teapot"}),
+    f"{SCORING}.RefitService/GetRefitSchedule": unary(EVERY_ROLE, lambda _world: {"name": "refitSchedules/valueModels"}),
+    f"{SCORING}.RefitService/UpdateRefitSchedule": unary(
+        DEFINERS, lambda _world: {"schedule": {"name": "refitSchedules/recommendationModels"}}),
     f"{SCORING}.EconomicsService/GetUnitEconomics": watch(
         DEFINERS, lambda answer: answer.HasField("economics"),
         lambda _world: {"start_date": {"year": 1990, "month": 1, "day": 1}, "end_date": {"year": 1999, "month": 12, "day": 31}}),
     f"{SCORING}.ValueService/GetValue": unary(EVERY_ROLE, of_customer("/value")),
-    f"{SCORING}.ValueService/BatchGetValues": unary(EVERY_ROLE, lambda world: {"names": [f"{world.customer}/value"]}),
+    f"{SCORING}.ValueService/BatchGetValues": unary(
+        EVERY_ROLE, lambda world: {"names": [f"{world.customer}/value", f"{world.lead}/value"]}),
     f"{SCORING}.ScoreService/WatchScores": watch(PIPELINES, lambda answer: answer.records),
     f"{LIFECYCLE}.StageService/GetStage": unary(EVERY_ROLE, of_customer("/stage")),
     f"{LIFECYCLE}.StageService/GetFunnel": unary(EVERY_ROLE),

@@ -1,12 +1,13 @@
 """A tenant in which every RPC has something to answer, with a canary customer in the middle of it."""
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 
-from support import canaries, facts, questions, score_models, traits, value_models, waiting
+from support import canaries, facts, questions, recommendations, score_models, traits, value_models, waiting
 from support.ingest_stream import connection
 
 SEGMENT_ID = "planted"
 STREAM_ID = "planted-stream"
+LEAD = "planted-lead"
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,7 @@ class World:
 
     suite: object
     customer: str
+    lead: str
     segment: str
     segment_etag: str
     label: str
@@ -65,8 +67,31 @@ def plant_value_models(admin):
     rows = [facts.order(f"repeats-{n}", f"r-{m}", days=300 - m * (11 + 7 * n % 60), cents=500 + 400 * n + 150 * m)
             for n in range(12) for m in range(1 + n % 5)]
     questions.wait_for(admin, questions.take_in(admin, *rows).facts_position)
+    plant_leads(admin)
     value_models.fit(admin, holdout_days=0)
     value_models.publish(admin, value_models.fit(admin, holdout_days=0))
+
+
+def plant_leads(admin):
+    """Leads of two channels, most of whom have become customers; one that has not is the canary's owner's, and consents to marketing."""
+    came = {"acquisition_date": facts.date_of(date(1998, 1, 5)), "acquisition_channel": "ads", "acquisition_campaign": "spring"}
+    rows = [facts.customer(f"lead-{n}", attributes=came) for n in range(4)]
+    rows += [facts.order(f"lead-{n}", "first", days=90 - n, cents=2_000 + n) for n in range(3)]
+    questions.take_in(admin, *rows)
+    lead = {"identities": [facts.identity(LEAD)], "attributes": came | {"owner": canaries.OWNER}}
+    name = admin.call("CustomerService/CreateCustomer", {"customer": lead}).name
+    answer = admin.call("PrivacyService/SetConsent", {"name": name, "purpose": "PURPOSE_MARKETING", "state": "CONSENT_STATE_GIVEN",
+                                                      "source": canaries.CONSENT_SOURCE})
+    return answer
+
+
+def plant_recommendations(admin):
+    """Two models of what is bought together, the second in force: by six customers besides the canary a kettle too."""
+    lines = [{"product": product, "category": "kitchen", "quantity": 1} for product in ("teapot", "kettle")]
+    rows = [facts.order(f"brews-{n}", "both", days=20 + n, lines=lines) for n in range(6)]
+    questions.wait_for(admin, questions.take_in(admin, *rows).facts_position)
+    recommendations.fit(admin, holdout_days=0)
+    recommendations.publish(admin, recommendations.fit(admin, holdout_days=0))
 
 
 def drop_what_is_old(admin):
@@ -101,10 +126,11 @@ def populate(suite):
     plant_traits(admin)
     plant_models(admin)
     plant_value_models(admin)
+    plant_recommendations(admin)
     segment = admin.call("SegmentService/CreateSegment",
                          {"segment_id": SEGMENT_ID, "segment": {"expression": facts.TARGET}})
     questions.wait_for(admin, answer.facts_position)
     label = questions.labels(admin)[questions.label(admin, name)]
     assert questions.is_member(admin, segment.name, name)
     reject = admin.call("IngestService/ListRejects", {"page_size": 1}).rejects[0].name
-    return World(suite, name, segment.name, segment.etag, label, answer.facts_position, reject)
+    return World(suite, name, questions.find(admin, LEAD), segment.name, segment.etag, label, answer.facts_position, reject)

@@ -2,12 +2,11 @@
 
 use super::listening::{self, Listener};
 use super::value_models;
-use super::values::expected;
 use crate::Service;
 use crate::economics::{Customer, Economics, Group, Grouping, Key, Spend};
 use crate::fitting::{self, Stopped, everybody};
-use crate::value::ValueModel;
 use crate::value::encoding::model_of;
+use crate::value::{ValueModel, expected};
 use crate::worker::conventions;
 use quintile_domain::money::{Currency, ExchangeRate};
 use quintile_proto::google_type::Date;

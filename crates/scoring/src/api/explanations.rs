@@ -7,7 +7,7 @@ use super::scores::PART;
 use super::versions;
 use crate::encoding;
 use crate::models::explain::DimensionReason;
-use crate::models::feature::{Unit, Value};
+use crate::models::feature::{Feature, Unit, Value};
 use crate::models::{At, Definition, Dimension, MAX_DIMENSIONS, RFM, Scale};
 use crate::worker::conventions;
 use crate::{Service, refused};
@@ -54,19 +54,20 @@ pub async fn explain(
     if let Some(past) = past {
         record.features = Some(features_at(service, caller, customer, past).await?);
     }
-    let at = At::new(past.unwrap_or(now), conventions(tenant));
-    let values: Vec<_> = definition
-        .dimensions
-        .iter()
-        .map(|dimension| {
-            let feature = dimension.feature.name();
-            let given = request.hypothetical_inputs.iter().find(|input| input.feature == feature);
-            given.map_or_else(|| dimension.feature.value(&record, at.conventions), hypothetical)
-        })
-        .collect();
+    let in_force = service.models.recent(tenant).await.map_err(|error| store_error(&error))?;
+    let at = At::new(past.unwrap_or(now), conventions(tenant)).valued_by(in_force.value_model.as_ref());
+    let given = |dimension: &Dimension| {
+        let feature = dimension.feature.name();
+        request.hypothetical_inputs.iter().find(|input| input.feature == feature)
+    };
+    let value = |dimension| given(dimension).map_or_else(|| dimension.feature.value(&record, &at), hypothetical);
+    let values: Vec<_> = definition.dimensions.iter().map(value).collect();
     let scored = definition.score_values(values.iter().copied(), &at);
+    let known = definition.dimensions.iter().filter(|dimension| given(dimension).is_none());
+    let falls = known.filter_map(|dimension| dimension.falls_next(&record, &at)).min();
     let reasons = definition.explain(&values, &at);
-    let tells_days = |dimension: &Dimension| dimension.feature.unit() == Unit::Days && hides_found(caller, dimension);
+    let follows_days = |feature: &Feature| feature.unit() == Unit::Days || feature.falls_by_day();
+    let tells_days = |dimension: &Dimension| follows_days(&dimension.feature) && hides_found(caller, dimension);
     let hides_days = definition.dimensions.iter().any(tells_days);
     let dimensions = definition.dimensions.iter().zip(reasons);
     let dimensions = dimensions.map(|(dimension, reason)| DimensionExplanation {
@@ -79,7 +80,12 @@ pub async fn explain(
         model_version: version,
         as_of: Some(convert::timestamp(at.instant)),
         dimensions,
-        next_change_time: scored.next_change.filter(|_| !hides_days).map(convert::timestamp),
+        next_change_time: [scored.next_change, falls]
+            .into_iter()
+            .flatten()
+            .min()
+            .filter(|_| !hides_days)
+            .map(convert::timestamp),
         grade: encoding::grade(&definition, &scored),
     };
     Ok((explained, view))

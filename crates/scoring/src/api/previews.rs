@@ -4,11 +4,12 @@ use super::check_rights;
 use super::listening::{self, Listener};
 use super::score_models::{message, version_in};
 use super::versions;
-use crate::fitting::Stopped;
+use crate::fitting::{self, Stopped};
 use crate::models::{At, Definition, Dimension, RFM, Scale};
 use crate::population::dry_run::{self, Counts, DimensionCounts, GradeCounts, Scores};
 use crate::population::{Population, features_of};
 use crate::store::models::{self, Version};
+use crate::value::encoding::model_of;
 use crate::worker::conventions;
 use crate::{Service, refused};
 use quintile_chain::store_error;
@@ -16,7 +17,7 @@ use quintile_domain::time::Instant;
 use quintile_proto::scoring::{
     CustomerCells, DimensionPreview, GradePreview, PreviewProgress, PreviewScoreModelVersionRequest,
     PreviewScoreModelVersionResponse, PreviewSummary, ScoreCell, ScoreCounts, ScoreModelPreview, ScoreModelState,
-    ScoreMove,
+    ScoreMove, ValueModel,
 };
 use quintile_rpc::policy::Tenant;
 use quintile_rpc::{AnswerStream, ApiError, Caller, convert};
@@ -135,7 +136,10 @@ impl Preview {
             let customers_read = read as i64;
             listener.tell(PreviewProgress { customers_read, customers })
         };
-        let position = population.update(database, tenant, &features, &mut told).await.map_err(failed)?;
+        let valuing = fitting::in_force::<ValueModel>(&self.service, tenant.id).await?;
+        let valuing = valuing.and_then(|stored| model_of(&stored.body));
+        let at = At::new(as_of, conventions(tenant)).valued_by(valuing.as_ref());
+        let position = population.update(database, tenant.id, &features, &at, &mut told).await.map_err(failed)?;
         Ok(Everybody { population, position: position.ok_or(None)?, as_of, in_force })
     }
 
@@ -191,6 +195,7 @@ impl Preview {
             scores: scores.iter().map(|score| i32::from(*score)).collect(),
             customers: cell.customers,
             revenue: Some(convert::money(currency, cell.revenue_minor)),
+            mean_lifetime_value: cell.mean_value_minor().map(|minor| convert::money(currency, minor)),
         });
         ScoreModelPreview {
             version: Some(message(&self.caller, version)),

@@ -75,6 +75,7 @@ fn message(caller: &Caller, stored: &Stored<ValueModel>) -> ValueModel {
         purchases: None,
         spend: None,
         holdout: None,
+        leads: None,
         spend_problem: String::new(),
         holdout_problem: String::new(),
         ..message

@@ -1,18 +1,19 @@
 //! What customers will be worth.
 
-use crate::clv::History;
 use crate::fitting;
-use crate::models::feature::Conventions;
+use crate::leads::{LeadModel, encoding};
 use crate::value::encoding::{model_of, money};
-use crate::value::{ValueModel, Worth, buyer};
+use crate::value::{MONTH_DAYS, ValueModel, expected};
 use crate::worker::conventions;
 use crate::{Service, refused};
 use quintile_chain::derive::{self, Current};
 use quintile_chain::feed;
 use quintile_proto::scoring as sent;
 use quintile_proto::scoring::value_service_server::ValueService;
-use quintile_proto::scoring::{BatchGetValuesRequest, BatchGetValuesResponse, CustomerValue, GetValueRequest};
-use quintile_proto::types::{CustomerRecord, Features};
+use quintile_proto::scoring::{
+    BatchGetValuesRequest, BatchGetValuesResponse, CustomerValue, GetValueRequest, LeadValue,
+};
+use quintile_proto::types::{CustomerAttributes, CustomerRecord};
 use quintile_rpc::{Answer, ApiError, Caller, convert};
 use tonic::{Code, Request};
 
@@ -30,6 +31,7 @@ pub struct Values {
 struct InForce {
     name: String,
     model: ValueModel,
+    leads: Option<LeadModel>,
 }
 
 impl Values {
@@ -37,7 +39,8 @@ impl Values {
         let found = fitting::in_force::<sent::ValueModel>(&self.service, caller.tenant().id).await?;
         let stored = found.ok_or_else(|| refused("no model of lifetime value is in force: fit and publish one"))?;
         let model = model_of(&stored.body).ok_or_else(|| ApiError::internal("a value model lacks a fit"))?;
-        Ok(InForce { name: stored.name(), model })
+        let leads = stored.body.leads.as_ref().and_then(|leads| encoding::model_of(leads, caller.tenant().currency));
+        Ok(InForce { name: stored.name(), model, leads })
     }
 
     /// Of whom the caller reaches, whether or not there is a model to tell by.
@@ -56,22 +59,39 @@ impl Values {
             ..CustomerValue::default()
         };
         let today = i64::from(caller.tenant().zone.local_day(now));
+        let has_bought = current.record.features.as_ref().is_some_and(|features| features.purchase_days > 0);
+        if !has_bought {
+            let lead =
+                current.record.attributes.as_ref().and_then(|attributes| in_force.lead(caller, attributes, today));
+            return CustomerValue { lead, ..told };
+        }
         worth(caller, &in_force.model, &current.record, today, told)
     }
 }
 
-/// What is expected of a customer by what it had bought by the end of yesterday, and its history; who has bought for the first time today is a
-/// newcomer.
-pub fn expected(model: &ValueModel, features: &Features, today: i64, conventions: Conventions<'_>) -> (Worth, History) {
-    let known = buyer(features, today - 1, conventions);
-    let newcomer = History { repeats: 0, recency: 0.0, age: 0.0 };
-    let history = known.map_or(newcomer, |buyer| buyer.history);
-    let minor_per_major = 10_f64.powi(conventions.currency.minor_digits() as i32);
-    let mean_spend = known.and_then(|buyer| buyer.mean_spend_minor).map(|minor| minor / minor_per_major);
-    (model.worth(&history, mean_spend), history)
+impl InForce {
+    /// What a lead may become. `None`: when it came is not known, or how leads become customers.
+    fn lead(&self, caller: &Caller, attributes: &CustomerAttributes, today: i64) -> Option<LeadValue> {
+        let came = i64::from(attributes.acquisition_date.and_then(convert::day_number)?);
+        let leads = self.leads.as_ref()?;
+        // The last whole day is the last on which it is known not to have bought.
+        let age = i32::try_from((today - 1 - came).max(0)).ok()?;
+        let (group, channel, campaign) = leads.group(&attributes.acquisition_channel, &attributes.acquisition_campaign);
+        let days = (f64::from(self.model.months) * MONTH_DAYS).round() as i32;
+        let probability = leads.probability(group, age, days);
+        let money = |minor: f64| convert::money(caller.tenant().currency, minor.round() as i64);
+        Some(LeadValue {
+            age_days: age,
+            channel: channel.to_owned(),
+            campaign: campaign.to_owned(),
+            conversion_probability: probability,
+            value_if_converted: group.value_minor.map(money),
+            value: group.value_minor.map(|value| money(probability * value)),
+        })
+    }
 }
 
-/// The same as it is told; of who has never bought nothing is.
+/// What is expected of a customer, as it is told.
 fn worth(
     caller: &Caller,
     model: &ValueModel,

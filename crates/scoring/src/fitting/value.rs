@@ -1,17 +1,21 @@
 //! Fits of lifetime value to everybody.
 
 use super::{Compared, Publishing, Stopped, everybody};
-use crate::clv::{Dropout, FitError};
+use crate::clv::{Dropout, FitError, Fitted};
+use crate::leads::{self, LeadModel, Leads};
+use crate::models::feature::Conventions;
 use crate::store::fits::{Fit, Stored};
+use crate::store::models;
+use crate::value::Buyers;
 use crate::value::encoding::{model_of, report};
-use crate::value::{Buyers, Found};
 use crate::worker::conventions;
-use crate::{Service, refused};
+use crate::{Service, refused, rescoring};
 use quintile_chain::store_error;
-use quintile_proto::scoring::{DropoutKind, PreviewProgress, ValueModel, ValueTerms};
+use quintile_domain::money::Currency;
+use quintile_proto::scoring::{DropoutKind, LeadFit, PreviewProgress, ValueModel, ValueTerms};
 use quintile_proto::types::CustomerRecord;
-use quintile_rpc::ApiError;
 use quintile_rpc::policy::Tenant;
+use quintile_rpc::{ApiError, convert};
 use quintile_store::StoreError;
 use std::sync::Arc;
 
@@ -46,14 +50,22 @@ pub struct Asked {
     pub terms: ValueTerms,
 }
 
-/// Puts a draft in force.
+/// Puts a draft in force. Where score models score what customers will be worth, everybody is scored anew.
 pub async fn publish(
     service: &Service,
     tenant: &Tenant,
     publishing: &Publishing<'_>,
 ) -> Result<Stored<ValueModel>, ApiError> {
     let (transaction, published) = super::publish(service, tenant.id, publishing).await?;
-    transaction.commit().await.map_err(|error| store_error(&error.into()))?;
+    let done = async {
+        // What scores asks whether its models have changed, and this is one of them.
+        models::begin_change(&transaction, tenant.id).await?;
+        if service.models.of(tenant).await?.scores_lifetime_value() {
+            rescoring::begin(&transaction, tenant, rescoring::REVALUE, &published.name(), service.clock.now()).await?;
+        }
+        Ok::<_, StoreError>(transaction.commit().await?)
+    };
+    done.await.map_err(|error| store_error(&error))?;
     Ok(published)
 }
 
@@ -78,15 +90,12 @@ impl Fitting<'_> {
         let before = before.and_then(|before| model_of(&before.body)).map(|model| model.purchases);
         // The last whole day: what is bought today is not all that will be.
         let end = i64::from(tenant.zone.local_day(service.runtime.business.now())) - 1;
-        let buyers = self.buyers(end, tell).await?;
-        let (dropout, held) = (asked.dropout, i64::from(asked.holdout_days));
-        let minor_per_major = 10_f64.powi(tenant.currency.minor_digits() as i32);
-        let fitted = move || buyers.fit(dropout, held, before.as_ref(), minor_per_major);
-        let fitted = tokio::task::spawn_blocking(fitted).await;
+        let everybody = self.everybody(end, tell).await?;
+        let telling = Telling { asked: *asked, in_force, currency: tenant.currency, end };
+        let fitted = tokio::task::spawn_blocking(move || telling.body(&everybody, before.as_ref())).await;
         drop(turn);
         let fitted = fitted.map_err(|error| ApiError::internal(error.to_string()))?;
-        let found = fitted.map_err(|error: FitError| refused(error.to_string()))?;
-        let body = self.body(&found, end, &in_force);
+        let body = fitted.map_err(|error: FitError| refused(error.to_string()))?;
         let kept = async {
             let (transaction, stored) = super::keep(service, tenant.id, body).await?;
             transaction.commit().await?;
@@ -95,26 +104,88 @@ impl Fitting<'_> {
         kept.await.map_err(|error| Some(store_error(&error)))
     }
 
-    /// What everybody has bought.
-    async fn buyers(&self, end: i64, tell: impl FnMut(PreviewProgress) -> bool) -> Result<Buyers, Stopped> {
-        let mut buyers = Buyers::default();
-        let take = |record: &CustomerRecord| {
-            if let Some(features) = &record.features {
-                buyers.add(features, end, i64::from(self.asked.holdout_days), conventions(self.tenant));
-            }
-        };
+    /// What everybody has bought, and whoever came and has not.
+    async fn everybody(&self, end: i64, tell: impl FnMut(PreviewProgress) -> bool) -> Result<Everybody, Stopped> {
+        let mut all = Everybody::default();
+        let held_days = i64::from(self.asked.holdout_days);
+        let take = |record: &CustomerRecord| all.add(record, end, held_days, conventions(self.tenant));
         everybody::read(self.service, self.tenant.id, tell, take).await?;
-        Ok(buyers)
+        Ok(all)
     }
+}
 
-    fn body(&self, found: &Found, end: i64, in_force: &str) -> ValueModel {
-        ValueModel {
-            dropout: match self.asked.dropout {
+/// Whom models are fitted to.
+#[derive(Default)]
+struct Everybody {
+    buyers: Buyers,
+    leads: Leads,
+    /// Of each lead.
+    of_leads: Vec<OfLead>,
+}
+
+/// What a lead has come to.
+struct OfLead {
+    revenue_minor: i64,
+    /// Its place among those who have bought.
+    buyer: Option<usize>,
+}
+
+impl Everybody {
+    fn add(&mut self, record: &CustomerRecord, end: i64, held_days: i64, conventions: Conventions<'_>) {
+        let (Some(features), Some(attributes)) = (&record.features, &record.attributes) else { return };
+        let buyers = self.buyers.all.len();
+        self.buyers.add(features, end, held_days, conventions);
+        let Some(came) = attributes.acquisition_date.and_then(convert::day_number) else { return };
+        let first = convert::sent_instant(features.first_order_time.as_ref());
+        let bought = first.map(|first| conventions.zone.local_day(first));
+        if self.leads.add(&attributes.acquisition_channel, &attributes.acquisition_campaign, came, bought) {
+            let revenue_minor = convert::sent_minor(features.revenue.as_ref(), conventions.currency).unwrap_or(0);
+            let buyer = (self.buyers.all.len() > buyers).then_some(buyers);
+            self.of_leads.push(OfLead { revenue_minor, buyer });
+        }
+    }
+}
+
+/// How what is found is told.
+struct Telling {
+    asked: Asked,
+    /// The name of the model in force.
+    in_force: String,
+    currency: Currency,
+    /// The last day that counts.
+    end: i64,
+}
+
+impl Telling {
+    /// What a fit finds. `before` is how the model in force lets customers buy.
+    fn body(&self, everybody: &Everybody, before: Option<&Fitted>) -> Result<ValueModel, FitError> {
+        let Self { asked, in_force, currency, end } = self;
+        let minor_per_major = 10_f64.powi(currency.minor_digits() as i32);
+        let found = everybody.buyers.fit(asked.dropout, i64::from(asked.holdout_days), before, minor_per_major)?;
+        let body = ValueModel {
+            dropout: match asked.dropout {
                 Dropout::AfterRepeats => DropoutKind::AfterRepeats.into(),
                 Dropout::AfterEveryPurchase => DropoutKind::AfterEveryPurchase.into(),
             },
-            terms: Some(self.asked.terms),
-            ..report(found, end, self.asked.holdout_days, in_force, self.tenant.currency)
-        }
+            terms: Some(asked.terms),
+            ..report(&found, *end, asked.holdout_days, in_force, *currency)
+        };
+        Ok(ValueModel { leads: self.leads(everybody, &body, minor_per_major), ..body })
+    }
+
+    /// How leads become customers, and what those are worth by the model that was fitted to them. `None`: none has bought.
+    fn leads(&self, everybody: &Everybody, body: &ValueModel, minor_per_major: f64) -> Option<LeadFit> {
+        let (model, end) = (model_of(body)?, i32::try_from(self.end).ok()?);
+        let value_minor = |place: usize| {
+            let of_lead = &everybody.of_leads[place];
+            let buyer = &everybody.buyers.all[of_lead.buyer?];
+            let mean_spend = buyer.mean_spend_minor.map(|minor| minor / minor_per_major);
+            let expected = model.worth(&buyer.history, mean_spend).value? * minor_per_major;
+            Some(model.gross_margin * of_lead.revenue_minor as f64 + expected)
+        };
+        let fit = LeadModel::fit(&everybody.leads, end, value_minor)?;
+        let days = self.asked.holdout_days;
+        let holdout = (days > 0).then(|| leads::foretell(&everybody.leads, end, days)).flatten();
+        Some(leads::encoding::message(&fit, holdout.as_ref(), self.currency))
     }
 }

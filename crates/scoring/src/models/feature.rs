@@ -2,6 +2,8 @@
 //!
 //! To add a built-in feature: a row of `BUILT_IN`, and its value in [`built_in`]. The proto comment of `Dimension.feature` lists them.
 
+use super::At;
+use crate::value::expected;
 use quintile_domain::masking::Sensitivity;
 use quintile_domain::money::Currency;
 use quintile_domain::names::{nearest, resource_id};
@@ -9,6 +11,8 @@ use quintile_domain::time::{Instant, TimeZone};
 use quintile_proto::types::{CustomerKind, CustomerRecord, Features, TraitValue, WindowActivity};
 use quintile_rpc::convert;
 
+/// The feature that a model of lifetime value says: it falls from day to day.
+pub const LIFETIME_VALUE: &str = "lifetime_value";
 /// What traits are named by.
 const TRAIT: &str = "traits/";
 
@@ -69,7 +73,7 @@ const fn feature(name: &'static str, unit: Unit) -> Definition {
     Definition { name, unit }
 }
 
-const BUILT_IN: [Definition; 36] = [
+const BUILT_IN: [Definition; 37] = [
     feature("days_since(last_order_at)", Unit::Days),
     feature("days_since(first_order_at)", Unit::Days),
     feature("days_since(last_interaction_at)", Unit::Days),
@@ -97,6 +101,7 @@ const BUILT_IN: [Definition; 36] = [
     feature("revenue_30", Unit::Minor),
     feature("revenue_90", Unit::Minor),
     feature("revenue_365", Unit::Minor),
+    feature(LIFETIME_VALUE, Unit::Minor),
     feature("csat_mean", Unit::Thousandths),
     feature("gap_mean_days", Unit::Thousandths),
     feature("channel", Unit::Text),
@@ -147,6 +152,11 @@ impl Feature {
         unit.in_words(currency)
     }
 
+    /// Whether it changes with the day although no day is counted.
+    pub fn falls_by_day(&self) -> bool {
+        matches!(self, Self::BuiltIn(place) if BUILT_IN[*place].name == LIFETIME_VALUE)
+    }
+
     /// The class that a caller must read in clear to make models of it. What a trait reads is ingestion's to say; until it was asked, it is the
     /// stricter.
     pub fn sensitivity(&self) -> Sensitivity {
@@ -156,9 +166,12 @@ impl Feature {
         }
     }
 
-    /// The value of a customer. Whoever has no order has no value of what is about orders.
-    pub fn value<'a>(&self, record: &'a CustomerRecord, conventions: Conventions<'_>) -> Value<'a> {
+    /// The value of a customer as of an instant, of which only [`LIFETIME_VALUE`] takes notice. Whoever has no order has no value of what is about
+    /// orders.
+    pub fn value<'a>(&self, record: &'a CustomerRecord, at: &At<'_>) -> Value<'a> {
+        let conventions = at.conventions;
         match self {
+            Self::BuiltIn(place) if BUILT_IN[*place].name == LIFETIME_VALUE => lifetime_value(record, at),
             Self::BuiltIn(place) => built_in(BUILT_IN[*place].name, record, conventions),
             Self::Trait(id) => {
                 let traits = record.features.as_ref().map(|features| features.traits.as_slice()).unwrap_or_default();
@@ -244,6 +257,15 @@ fn of_orders<'a>(name: &str, features: &'a Features, conventions: Conventions<'_
     }
 }
 
+/// What is expected of a customer, in minor units, by the model of lifetime value in force.
+fn lifetime_value(record: &CustomerRecord, at: &At<'_>) -> Value<'static> {
+    let features = record.features.as_ref().filter(|features| features.purchase_days > 0);
+    let (Some(model), Some(features)) = (at.valuing, features) else { return Value::Missing };
+    let minor_per_major = 10_f64.powi(at.conventions.currency.minor_digits() as i32);
+    let (worth, _) = expected(model, features, at.day, at.conventions);
+    worth.value.map_or(Value::Missing, |value| Value::Number((value * minor_per_major).round() as i64))
+}
+
 fn of_trait<'a>(value: &'a TraitValue, conventions: Conventions<'_>) -> Value<'a> {
     if let Some(integer) = value.integer {
         return Value::Number(integer);
@@ -294,8 +316,9 @@ mod tests {
     use quintile_proto::google_type::Money;
     use quintile_proto::types::CustomerAttributes;
 
-    fn conventions() -> Conventions<'static> {
-        Conventions { currency: Currency::from_code("USD").unwrap(), zone: &TimeZone::UTC }
+    fn at() -> At<'static> {
+        let currency = Currency::from_code("USD").unwrap();
+        At::new(Instant::parse("1998-07-01T00:00:00Z").unwrap(), Conventions { currency, zone: &TimeZone::UTC })
     }
 
     /// A customer of whom everything that is built in is known.
@@ -329,13 +352,13 @@ mod tests {
     }
 
     fn value_of<'a>(name: &str, record: &'a CustomerRecord) -> Value<'a> {
-        Feature::from_name(name).unwrap().value(record, conventions())
+        Feature::from_name(name).unwrap().value(record, &at())
     }
 
     #[test]
     fn every_built_in_feature_has_a_value_of_its_unit() {
         let record = known();
-        for definition in &BUILT_IN {
+        for definition in BUILT_IN.iter().filter(|definition| definition.name != LIFETIME_VALUE) {
             let value = value_of(definition.name, &record);
             let fits = match definition.unit {
                 Unit::Days => matches!(value, Value::Day(10_378)),
@@ -349,6 +372,8 @@ mod tests {
         assert_eq!(value_of("gap_mean_days", &record), Value::Number(1));
         assert_eq!(value_of("revenue_90", &record), Value::Number(700));
         assert_eq!(value_of("kind", &record), Value::Text("customer"));
+        // Nobody says what anybody is worth.
+        assert_eq!(value_of(LIFETIME_VALUE, &record), Value::Missing);
     }
 
     #[test]

@@ -6,18 +6,22 @@
 
 pub mod cut_offs;
 pub mod explain;
+#[cfg(test)]
+mod falling;
 pub mod feature;
 pub mod grade;
 pub mod presets;
 #[cfg(test)]
 mod tests;
 
+use crate::value::ValueModel;
 use cut_offs::{CutOffs, Method, Side};
 use feature::{Conventions, Feature, Value};
 use grade::Grading;
 use quintile_domain::midnight::begin_of_later_day;
 use quintile_domain::time::Instant;
 use quintile_proto::types::CustomerRecord;
+use quintile_rpc::convert;
 use std::collections::BTreeMap;
 
 /// The model whose scores are recency, frequency and monetary value.
@@ -30,6 +34,9 @@ pub const RFM_DIMENSIONS: [&str; 3] = ["recency", "frequency", "monetary"];
 pub const RFM_BINS: u8 = 5;
 /// The most dimensions of a model.
 pub const MAX_DIMENSIONS: usize = 16;
+
+/// How far ahead it is looked when a score will have fallen, in days. Later ones are found when that much time has passed, or something happens.
+const MAX_DAYS_AHEAD: i64 = 3_653;
 
 /// What a version of a model defines.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,12 +104,19 @@ pub struct At<'a> {
     pub day: i64,
     /// What days and money are counted in.
     pub conventions: Conventions<'a>,
+    /// What says what customers will be worth. `None`: nothing does.
+    pub valuing: Option<&'a ValueModel>,
 }
 
 impl<'a> At<'a> {
     /// An instant by a tenant's conventions.
     pub fn new(instant: Instant, conventions: Conventions<'a>) -> Self {
-        Self { instant, day: i64::from(conventions.zone.local_day(instant)), conventions }
+        Self { instant, day: i64::from(conventions.zone.local_day(instant)), conventions, valuing: None }
+    }
+
+    /// The same with what says what customers will be worth.
+    pub const fn valued_by(self, valuing: Option<&'a ValueModel>) -> Self {
+        Self { valuing, ..self }
     }
 
     /// Local calendar days since a day. One that is up to 5 minutes ahead counts as the same day.
@@ -166,6 +180,29 @@ impl Dimension {
         if score == 0 { self.missing } else { score }
     }
 
+    /// The earliest later instant at which time alone gives a customer another score in a feature that falls by the day. What was bought today counts
+    /// from the next day on; after that it falls without end, so that the day on which the score changes is found by halving.
+    pub fn falls_next(&self, record: &CustomerRecord, at: &At<'_>) -> Option<Instant> {
+        if !self.feature.falls_by_day() {
+            return None;
+        }
+        let score_on = |day: i64| self.score(self.feature.value(record, &At { day, ..*at }), at);
+        let last = record.features.as_ref().and_then(|features| features.last_order_time.as_ref());
+        let last = i64::from(at.conventions.zone.local_day(convert::sent_instant(last)?));
+        let (mut same, mut other) = (at.day, at.day + MAX_DAYS_AHEAD);
+        let now = score_on(same);
+        if last >= at.day {
+            other = at.day + 1;
+        } else if score_on(other) == now {
+            return None;
+        }
+        while other - same > 1 {
+            let middle = i64::midpoint(same, other);
+            if score_on(middle) == now { same = middle } else { other = middle }
+        }
+        begin_of_later_day(at.conventions.zone, other, at.instant)
+    }
+
     /// The earliest later instant at which time alone gives a value another score: the local midnight at which the days exceed or reach the next
     /// cut-off.
     fn next_change(&self, value: Value<'_>, at: &At<'_>) -> Option<Instant> {
@@ -182,8 +219,11 @@ impl Dimension {
 impl Definition {
     /// The scores of a customer.
     pub fn score(&self, record: &CustomerRecord, at: &At<'_>) -> Scored {
-        let values = self.dimensions.iter().map(|dimension| dimension.feature.value(record, at.conventions));
-        self.score_values(values, at)
+        let values = self.dimensions.iter().map(|dimension| dimension.feature.value(record, at));
+        let mut scored = self.score_values(values, at);
+        let falls = self.dimensions.iter().filter_map(|dimension| dimension.falls_next(record, at)).min();
+        scored.next_change = [scored.next_change, falls].into_iter().flatten().min();
+        scored
     }
 
     /// The scores of these values, one for each dimension.

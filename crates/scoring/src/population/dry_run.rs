@@ -4,7 +4,7 @@
 
 use super::{Population, REVENUE};
 use crate::models::cut_offs::{CutOffs, Direction, Method, TieRule};
-use crate::models::feature::Feature;
+use crate::models::feature::{Feature, LIFETIME_VALUE};
 use crate::models::{At, Definition, Dimension, Scale};
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -39,6 +39,17 @@ pub struct Cell {
     pub customers: i64,
     /// Their revenue, in minor units.
     pub revenue_minor: i64,
+    /// Those whose lifetime value is known.
+    pub valued: i64,
+    /// The sum of it, in minor units.
+    pub value_minor: i64,
+}
+
+impl Cell {
+    /// The mean lifetime value of those whose value is known, rounded half away from zero. `None`: of none is it.
+    pub fn mean_value_minor(&self) -> Option<i64> {
+        (self.valued > 0).then(|| (self.value_minor as f64 / self.valued as f64).round() as i64)
+    }
 }
 
 /// What a version would mean for grades.
@@ -178,7 +189,8 @@ pub fn count(
     let mut counts =
         Counts { dimensions: of_dimensions((definition, scores), in_force, population), ..Counts::default() };
     let mut cells = Cells::of(definition);
-    let revenue = Feature::from_name(REVENUE).ok().and_then(|feature| population.column(&feature));
+    let column = |name| Feature::from_name(name).ok().and_then(|feature| population.column(&feature));
+    let (revenue, value) = (column(REVENUE), column(LIFETIME_VALUE));
     let mut grades = definition.grading.as_ref().map(|grading| GradeCounts {
         composites: vec![0; 101],
         bands: vec![0; grading.bands.len()],
@@ -201,7 +213,8 @@ pub fn count(
             grades.changed += i64::from(standing(grade.as_ref()) != standing(grade_before.as_ref()));
         }
         if let Some(cells) = &mut cells {
-            cells.add(&now, revenue.and_then(|revenue| revenue.number(customer, at)).unwrap_or(0));
+            let revenue_minor = revenue.and_then(|revenue| revenue.number(customer, at)).unwrap_or(0);
+            cells.add(&now, revenue_minor, value.and_then(|value| value.number(customer, at)));
         }
     }
     counts.grades = grades;
@@ -224,12 +237,14 @@ impl Cells {
         Some(Self { bases, cells: vec![Cell::default(); count] })
     }
 
-    fn add(&mut self, scores: &[u8], revenue_minor: i64) {
+    fn add(&mut self, scores: &[u8], revenue_minor: i64, value_minor: Option<i64>) {
         let digits = self.bases.iter().zip(scores);
         let place = digits.fold(0, |place, (base, score)| place * base + usize::from(*score));
         let cell = &mut self.cells[place];
         cell.customers += 1;
         cell.revenue_minor = cell.revenue_minor.saturating_add(revenue_minor);
+        cell.valued += i64::from(value_minor.is_some());
+        cell.value_minor = cell.value_minor.saturating_add(value_minor.unwrap_or(0));
     }
 
     /// Those that have customers.

@@ -10,14 +10,14 @@ mod tests;
 
 pub use column::Column;
 
-use crate::models::Definition;
-use crate::models::feature::Feature;
-use crate::worker::{ScoreLink, conventions};
+use crate::models::feature::{Feature, LIFETIME_VALUE};
+use crate::models::{At, Definition};
+use crate::value::ValueModel;
+use crate::worker::ScoreLink;
 use quintile_chain::derive::Link;
 use quintile_chain::feed as records;
 use quintile_domain::ids::TenantId;
 use quintile_proto::types::CustomerRecord;
-use quintile_rpc::policy::Tenant;
 use quintile_store::feed::{self, Cursor};
 use quintile_store::{Database, StoreError};
 use std::collections::{HashMap, HashSet};
@@ -30,7 +30,7 @@ use tokio::time::Instant as MachineInstant;
 const IDLE: Duration = Duration::from_mins(10);
 /// The columns that are kept beside those of one preview: up to 8 bytes for each customer.
 const MAX_COLUMNS: usize = 40;
-/// The feature that previews count beside scores.
+/// The features that previews count beside scores.
 pub const REVENUE: &str = "revenue";
 
 /// The populations of tenants. Previews of one tenant take turns.
@@ -43,6 +43,8 @@ pub struct Populations {
 #[derive(Default)]
 pub struct Population {
     columns: HashMap<Feature, Column>,
+    /// By what it was told what customers will be worth, and on which day.
+    valued: Option<(ValueModel, i64)>,
     /// Whether there is a customer of this number.
     present: Vec<bool>,
     /// Behind what was read. `None`: nothing was.
@@ -77,41 +79,43 @@ impl Populations {
 pub fn features_of<'a>(definitions: impl IntoIterator<Item = &'a Definition>) -> HashSet<Feature> {
     let dimensions = definitions.into_iter().flat_map(|definition| &definition.dimensions);
     let features = dimensions.map(|dimension| dimension.feature.clone());
-    features.chain(Feature::from_name(REVENUE).ok()).collect()
+    features.chain([REVENUE, LIFETIME_VALUE].into_iter().filter_map(|name| Feature::from_name(name).ok())).collect()
 }
 
 impl Population {
-    /// Reads what has changed, up to now, and everybody anew where a feature is not there yet. Returns the position of the feed that it has
+    /// Reads what has changed, up to now, and everybody anew where a feature is not there yet or values are by something else. Returns the position of the feed that it has
     /// reached. Tells how many customers have been read; `None` when nobody wants to hear more of it: the next time it goes on where it was.
     pub async fn update(
         &mut self,
         database: &Database,
-        tenant: &Tenant,
+        tenant: TenantId,
         features: &HashSet<Feature>,
+        at: &At<'_>,
         mut tell: impl FnMut(u64) -> bool,
     ) -> Result<Option<i64>, StoreError> {
         self.used = Some(MachineInstant::now());
+        let valued = at.valuing.map(|model| (*model, at.day));
         let complete = features.iter().all(|feature| self.columns.contains_key(feature));
         let mixed = self.columns.values().any(Column::is_mixed);
-        if !complete || mixed || self.cursor.is_none() {
+        if !complete || mixed || self.valued != valued || self.cursor.is_none() {
             // What others have asked for stays with it, as long as it is not too much.
             let mut wanted: HashSet<Feature> = self.columns.keys().chain(features).cloned().collect();
             if wanted.len() > MAX_COLUMNS {
                 wanted.clone_from(features);
             }
             let columns = wanted.into_iter().map(|feature| (feature, Column::default())).collect();
-            *self = Self { columns, ..Self::default() };
-            self.cursor = Some(feed::begin(database, tenant.id, ScoreLink::FEED).await?);
+            *self = Self { columns, valued, ..Self::default() };
+            self.cursor = Some(feed::begin(database, tenant, ScoreLink::FEED).await?);
         }
-        let head = feed::head(database.reader(), tenant.id, ScoreLink::FEED).await?;
+        let head = feed::head(database.reader(), tenant, ScoreLink::FEED).await?;
         let mut read = 0;
         loop {
             match self.cursor {
                 Some(Cursor::Tail(seq)) if seq >= head => break,
                 Some(cursor) => {
-                    let page = feed::read(database, tenant.id, ScoreLink::FEED, cursor).await?;
+                    let page = feed::read(database, tenant, ScoreLink::FEED, cursor).await?;
                     read += page.records.len() as u64;
-                    self.take(tenant, &page.records)?;
+                    self.take(&page.records, at)?;
                     self.cursor = Some(page.cursor);
                     if !tell(read) {
                         return Ok(None);
@@ -127,7 +131,7 @@ impl Population {
         }
     }
 
-    fn take(&mut self, tenant: &Tenant, rows: &[quintile_store::records::Record]) -> Result<(), StoreError> {
+    fn take(&mut self, rows: &[quintile_store::records::Record], at: &At<'_>) -> Result<(), StoreError> {
         for row in rows {
             let customer = row.customer.0 as usize;
             if self.present.len() <= customer {
@@ -137,7 +141,7 @@ impl Population {
             // Of who is no more there is a record without values.
             let record = if row.is_tombstone() { CustomerRecord::default() } else { records::decode(row)? };
             for (feature, column) in &mut self.columns {
-                column.set(customer, feature.value(&record, conventions(tenant)));
+                column.set(customer, feature.value(&record, at));
             }
         }
         Ok(())

@@ -179,7 +179,7 @@ fn a_cell_is_its_scores_read_as_one_number() {
     // 221, 112 and one without a score of days; nobody has number 0.
     assert_eq!(scores.cells(&definition, population.present()), Some(vec![0, 7, 2, 0]));
     let counted = count((&definition, &scores), None, &population, &at());
-    let cell = |revenue_minor| Cell { customers: 1, revenue_minor };
+    let cell = |revenue_minor| Cell { customers: 1, revenue_minor, ..Cell::default() };
     let expected: BTreeMap<_, _> =
         [(vec![2, 2, 1], cell(1)), (vec![1, 1, 2], cell(9)), (vec![0, 1, 1], cell(1))].into();
     assert_eq!(counted.cells, expected);
@@ -219,5 +219,5 @@ fn who_is_no_more_is_not_counted_and_a_column_of_two_kinds_is_known() {
         Definition { description: String::new(), dimensions: vec![dimension(1, fixed, 0, 0)], grading: None };
     let scores = Scores::new(&definition, &population, &at());
     assert_eq!(count((&definition, &scores), None, &population, &at()).dimensions[0].customers, [2, 0, 0]);
-    assert_eq!(features_of([&definition]).len(), 2);
+    assert_eq!(features_of([&definition]).len(), 3);
 }

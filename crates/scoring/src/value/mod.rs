@@ -16,7 +16,7 @@ use quintile_rpc::convert;
 /// Days of the models' unit of time, a week.
 pub const UNIT_DAYS: f64 = 7.0;
 /// Days of a month.
-const MONTH_DAYS: f64 = 365.25 / 12.0;
+pub const MONTH_DAYS: f64 = 365.25 / 12.0;
 
 /// What the models see of a customer who has bought by the end of a day.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -205,4 +205,15 @@ impl ValueModel {
             value: spend.map(|spend| terms.lifetime_value(spend, expected)),
         }
     }
+}
+
+/// What is expected of a customer by what it had bought by the end of yesterday, and its history; who has bought for the first time today is a
+/// newcomer.
+pub fn expected(model: &ValueModel, features: &Features, today: i64, conventions: Conventions<'_>) -> (Worth, History) {
+    let known = buyer(features, today - 1, conventions);
+    let newcomer = History { repeats: 0, recency: 0.0, age: 0.0 };
+    let history = known.map_or(newcomer, |buyer| buyer.history);
+    let minor_per_major = 10_f64.powi(conventions.currency.minor_digits() as i32);
+    let mean_spend = known.and_then(|buyer| buyer.mean_spend_minor).map(|minor| minor / minor_per_major);
+    (model.worth(&history, mean_spend), history)
 }
