@@ -73,10 +73,12 @@ def clear(world):
 
 
 def told(world, role, path):
-    """The classified fields of what a role is told of the canary by an RPC."""
+    """The classified fields of what a role is told of the canary, and of the lead beside it, by an RPC."""
     seen = {}
     for message, _ in CASES[path].call(world, world.client(role), path):
-        seen |= field_forms.seen_of(message, world.customer)
+        for customer in (world.customer, world.lead):
+            of_customer = field_forms.seen_of(message, customer)
+            seen |= {f"{customer}: {place}": told for place, told in of_customer.items()}
     return seen
 
 

@@ -80,9 +80,9 @@ def plant_leads(admin):
     questions.take_in(admin, *rows)
     lead = {"identities": [facts.identity(LEAD)], "attributes": came | {"owner": canaries.OWNER}}
     name = admin.call("CustomerService/CreateCustomer", {"customer": lead}).name
-    answer = admin.call("PrivacyService/SetConsent", {"name": name, "purpose": "PURPOSE_MARKETING", "state": "CONSENT_STATE_GIVEN",
-                                                      "source": canaries.CONSENT_SOURCE})
-    return answer
+    admin.call("PrivacyService/SetConsent", {"name": name, "purpose": "PURPOSE_MARKETING", "state": "CONSENT_STATE_GIVEN",
+                                             "source": canaries.CONSENT_SOURCE})
+    questions.wait_for(admin, questions.take_in(admin, facts.customer("last-lead", attributes=came)).facts_position)
 
 
 def plant_recommendations(admin):
@@ -125,8 +125,8 @@ def populate(suite):
     drop_what_is_old(admin)
     plant_traits(admin)
     plant_models(admin)
-    plant_value_models(admin)
     plant_recommendations(admin)
+    plant_value_models(admin)
     segment = admin.call("SegmentService/CreateSegment",
                          {"segment_id": SEGMENT_ID, "segment": {"expression": facts.TARGET}})
     questions.wait_for(admin, answer.facts_position)
