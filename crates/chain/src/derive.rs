@@ -31,6 +31,11 @@ pub trait Link: Send + Sync + 'static {
     /// changes it.
     fn derive(&self, tenant: &Tenant, record: &mut CustomerRecord, as_of: Instant) -> Option<Instant>;
 
+    /// The instant that the service's part of a record was written for, where other definitions wrote it than are in force. `None`: those did.
+    fn outdated(&self, _tenant: &Tenant, _record: &CustomerRecord) -> Option<Instant> {
+        None
+    }
+
     /// Follows the service before it, from behind `cursor`.
     fn upstream(
         &self,
@@ -172,11 +177,13 @@ impl<'a, L: Link> Commit<'a, L> {
     ) -> Result<(), StoreError> {
         if let Some(stored) = stored.filter(|stored| !stored.is_tombstone()) {
             let mut before = feed::decode(stored)?;
+            let told = self.transitions.len();
+            let next_change = self.redefine(tenant, &mut before, stored.next_change, valid_at);
             // Time may have passed by since, before what is upstream changed.
-            let due = stored.next_change.filter(|due| *due <= valid_at && self.cause == Cause::Upstream);
+            let due = next_change.filter(|due| *due <= valid_at && self.cause == Cause::Upstream);
             self.pass_time(tenant, &mut before, due, valid_at);
             let scores = before.scores.clone();
-            if !feed::is_change(&mut before, &derived.record) && due.is_none() {
+            if !feed::is_change(&mut before, &derived.record) && due.is_none() && self.transitions.len() == told {
                 return Ok(());
             }
             before.scores = scores;
@@ -184,6 +191,23 @@ impl<'a, L: Link> Commit<'a, L> {
         }
         self.changes.changed.push(Derived { is_new: stored.is_none(), ..derived });
         Ok(())
+    }
+
+    /// Has a record follow the definitions in force before anything else changes it, where they have not come to it yet. Returns when time alone changes it
+    /// next.
+    fn redefine(
+        &mut self,
+        tenant: &Tenant,
+        record: &mut CustomerRecord,
+        next_change: Option<Instant>,
+        valid_at: Instant,
+    ) -> Option<Instant> {
+        let written = if self.cause == Cause::Definition { None } else { self.link.outdated(tenant, record) };
+        let Some(written) = written else { return next_change };
+        let before = record.clone();
+        let next_change = self.link.derive(tenant, record, written);
+        self.transitions.extend(self.link.transition(&before, record, valid_at, Cause::Definition));
+        next_change
     }
 
     /// Has a record pass the instants up to `to` at which time alone changes it, each for itself.

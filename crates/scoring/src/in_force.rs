@@ -47,15 +47,19 @@ pub struct InForce {
 }
 
 impl InForce {
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Live> {
+        self.rfm.as_deref().into_iter().chain(self.others.iter())
+    }
+
     /// Whether any of them scores what customers will be worth.
     pub fn scores_lifetime_value(&self) -> bool {
-        let live = self.rfm.as_deref().into_iter().chain(self.others.iter());
-        live.flat_map(|live| &live.definition.dimensions).any(|dimension| dimension.feature.falls_by_day())
+        self.all().flat_map(|live| &live.definition.dimensions).any(|dimension| dimension.feature.falls_by_day())
     }
 
     /// The version of a model, if one is in force.
     pub fn of(&self, model: &str) -> Option<&Live> {
-        self.rfm.as_deref().into_iter().chain(self.others.iter()).find(|live| live.model == model)
+        self.all().find(|live| live.model == model)
     }
 }
 

@@ -63,11 +63,12 @@ pub async fn serve(context: ServiceContext) -> Result<(), ServiceError> {
     let database = migrate(&context.database).await?;
     let runtime = Runtime::new(&context, database).await?;
     let models = ModelsInForce::new(runtime.database.clone(), context.shared.clock.clone());
+    let populations = Populations::default();
     let service = Service {
-        link: Arc::new(worker::ScoreLink::new(models.clone(), &context)),
+        link: Arc::new(worker::ScoreLink::new(models.clone(), populations.clone(), &context)),
         runtime: runtime.clone(),
         models,
-        populations: Populations::default(),
+        populations,
         clock: context.shared.clock.clone(),
         credentials: context.credentials.clone(),
         ingestion: context.peers.ingestion.clone(),

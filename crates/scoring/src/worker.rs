@@ -5,6 +5,7 @@ use crate::encoding;
 use crate::in_force::{InForce, Live, ModelsInForce};
 use crate::models::feature::Conventions;
 use crate::models::{At, Scored};
+use crate::population::Populations;
 use crate::rescoring;
 use crate::store::changes::{self, Change};
 use quintile_chain::context::{Runtime, ServiceContext, WorkError};
@@ -33,6 +34,7 @@ const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 pub struct ScoreLink {
     /// The models that do.
     pub models: ModelsInForce,
+    populations: Populations,
     pub(crate) clock: MachineClock,
     credentials: Credentials,
     ingestion: Channel,
@@ -40,9 +42,10 @@ pub struct ScoreLink {
 
 impl ScoreLink {
     /// A link that scores by the models in force and follows ingestion.
-    pub fn new(models: ModelsInForce, context: &ServiceContext) -> Self {
+    pub fn new(models: ModelsInForce, populations: Populations, context: &ServiceContext) -> Self {
         Self {
             models,
+            populations,
             clock: context.shared.clock.clone(),
             credentials: context.credentials.clone(),
             ingestion: context.peers.ingestion.clone(),
@@ -148,6 +151,15 @@ impl Link for ScoreLink {
         next_change
     }
 
+    fn outdated(&self, tenant: &Tenant, record: &CustomerRecord) -> Option<Instant> {
+        let scores = record.scores.as_ref()?;
+        let in_force = self.models.last_read(tenant.id);
+        let rfm = in_force.rfm.as_ref().is_none_or(|rfm| rfm.name == scores.model_version);
+        let others = in_force.others.iter().map(|live| &live.name);
+        let is_current = rfm && others.eq(scores.models.iter().map(|score| &score.model_version));
+        if is_current { None } else { convert::sent_instant(scores.as_of.as_ref()) }
+    }
+
     fn transition(
         &self,
         before: &CustomerRecord,
@@ -178,6 +190,10 @@ impl Link for ScoreLink {
         transitions: Vec<Change>,
         removed: &[Removed],
     ) -> Result<(), StoreError> {
+        if removed.iter().any(|removed| removed.erased) {
+            // A text that only the erased had would stay in its column.
+            self.populations.forget(tenant.id);
+        }
         changes::append(transaction, tenant.id, seq, transitions).await?;
         changes::erase(transaction, tenant.id, removed).await
     }

@@ -2,12 +2,12 @@
 
 use super::check_rights;
 use super::publishing::parts_ties_by_number;
-use super::score_models::{hides_found, model_in, version_in};
+use super::score_models::{hides_changes, hides_found, model_in, version_in};
 use super::scores::PART;
 use super::versions;
 use crate::encoding;
 use crate::models::explain::DimensionReason;
-use crate::models::feature::{Feature, Unit, Value};
+use crate::models::feature::Value;
 use crate::models::{At, Definition, Dimension, MAX_DIMENSIONS, RFM, Scale};
 use crate::worker::conventions;
 use crate::{Service, refused};
@@ -66,9 +66,6 @@ pub async fn explain(
     let known = definition.dimensions.iter().filter(|dimension| given(dimension).is_none());
     let falls = known.filter_map(|dimension| dimension.falls_next(&record, &at)).min();
     let reasons = definition.explain(&values, &at);
-    let follows_days = |feature: &Feature| feature.unit() == Unit::Days || feature.falls_by_day();
-    let tells_days = |dimension: &Dimension| follows_days(&dimension.feature) && hides_found(caller, dimension);
-    let hides_days = definition.dimensions.iter().any(tells_days);
     let dimensions = definition.dimensions.iter().zip(reasons);
     let dimensions = dimensions.map(|(dimension, reason)| DimensionExplanation {
         unit: dimension.feature.unit_in_words(&record, tenant.currency),
@@ -84,7 +81,7 @@ pub async fn explain(
             .into_iter()
             .flatten()
             .min()
-            .filter(|_| !hides_days)
+            .filter(|_| !hides_changes(caller, &definition))
             .map(convert::timestamp),
         grade: encoding::grade(&definition, &scored),
     };

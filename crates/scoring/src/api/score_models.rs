@@ -3,8 +3,8 @@
 use super::{previews, publishing, versions};
 use crate::Service;
 use crate::encoding;
-use crate::models::Dimension;
 use crate::models::presets::PRESETS;
+use crate::models::{Definition, Dimension};
 use crate::store::models::{self, Version};
 use quintile_chain::operations::message as operation_message;
 use quintile_chain::store_error;
@@ -44,6 +44,12 @@ pub fn version_in<'a>(field: &str, name: &'a str) -> Result<(&'a str, i64), ApiE
 pub fn hides_found(caller: &Caller, dimension: &Dimension) -> bool {
     let reads = caller.scope().is_none() && caller.reads_in_clear(dimension.feature.sensitivity());
     dimension.is_found_from_others() && !reads
+}
+
+/// Whether the instant at which a customer's scores change would tell such a cut-off.
+pub fn hides_changes(caller: &Caller, definition: &Definition) -> bool {
+    let by_day = |dimension: &&Dimension| dimension.feature.may_change_by_day();
+    definition.dimensions.iter().filter(by_day).any(|dimension| hides_found(caller, dimension))
 }
 
 /// A version as a caller sees it: what was found from everybody is for who reads everybody.

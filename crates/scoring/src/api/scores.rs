@@ -1,6 +1,7 @@
 //! Scores: read, explained, and how they changed.
 
 use super::explanations;
+use super::score_models::hides_changes;
 use crate::Service;
 use crate::store::changes::{self, Change, Position};
 use crate::worker::ScoreLink;
@@ -30,7 +31,13 @@ impl Scores {
         let customer = convert::customer(field, name, Some(PART))?;
         let Service { runtime, link, .. } = &self.service;
         let mut current = derive::current(runtime, link.as_ref(), caller, customer).await?;
-        let values = current.record.scores.take();
+        let mut values = current.record.scores.take();
+        if let Some(values) = values.as_mut().filter(|_| caller.scope().is_some()) {
+            let in_force = self.service.models.last_read(caller.tenant().id);
+            if in_force.all().any(|live| hides_changes(caller, &live.definition)) {
+                values.next_change_time = None;
+            }
+        }
         Ok((Score { name: name.to_owned(), values, watermark: Some(current.watermark.to_message()) }, current))
     }
 

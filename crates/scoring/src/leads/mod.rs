@@ -54,15 +54,11 @@ impl Leads {
             return false;
         }
         let way = (channel.to_owned(), campaign.to_owned());
-        let place = match self.places.get(&way) {
-            Some(place) => *place,
-            None => {
-                let place = self.ways.len() as u32;
-                self.ways.push(way.clone());
-                self.places.insert(way, place);
-                place
-            }
-        };
+        let next = self.ways.len() as u32;
+        let place = *self.places.entry(way.clone()).or_insert(next);
+        if place == next {
+            self.ways.push(way);
+        }
         self.leads.push(Lead { way: place, came, bought });
         true
     }

@@ -132,7 +132,7 @@ fn a_report_is_of_those_who_had_not_bought_by_what_was_known_then() {
     let ratio = (1.0 + 5.0) / (13.0 * rate + 5.0);
     let third = 1.0 - (-ratio * 4.0 * rate).exp();
     assert!(close(foretold.expected, third));
-    assert!(close(foretold.brier, (1.0 + (1.0 - third).powi(2)) / 2.0));
+    assert!(close(foretold.brier, f64::midpoint(1.0, (1.0 - third).powi(2))));
     assert!(close(foretold.brier_all_alike, (1.0 - third / 2.0).powi(2)));
     assert_eq!(foretell(&leads, 14, 10), None);
 }

@@ -107,15 +107,14 @@ proptest! {
             prop_assert_eq!(now.next_change, Some(midnight(today + 1)));
             return Ok(());
         }
-        match now.next_change {
-            Some(change) => {
-                let day = change.micros() / DAY_MICROS;
-                prop_assert_eq!(change, midnight(day));
-                prop_assert_eq!(score_on(day - 1), now.scores.clone());
-                prop_assert_ne!(score_on(day), now.scores);
-            }
-            None => prop_assert_eq!(score_on(today + 3_653), now.scores),
-        }
+        let Some(change) = now.next_change else {
+            prop_assert_eq!(score_on(today + 3_653), now.scores);
+            return Ok(());
+        };
+        let day = change.micros() / DAY_MICROS;
+        prop_assert_eq!(change, midnight(day));
+        prop_assert_eq!(score_on(day - 1), now.scores.clone());
+        prop_assert_ne!(score_on(day), now.scores);
     }
 }
 

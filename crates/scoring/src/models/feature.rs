@@ -157,6 +157,11 @@ impl Feature {
         matches!(self, Self::BuiltIn(place) if BUILT_IN[*place].name == LIFETIME_VALUE)
     }
 
+    /// Whether its scores may change with the day alone. Of a trait only its values say it.
+    pub fn may_change_by_day(&self) -> bool {
+        self.falls_by_day() || matches!(self.unit(), Unit::Days | Unit::Trait)
+    }
+
     /// The class that a caller must read in clear to make models of it. What a trait reads is ingestion's to say; until it was asked, it is the
     /// stricter.
     pub fn sensitivity(&self) -> Sensitivity {

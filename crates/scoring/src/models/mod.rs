@@ -115,6 +115,7 @@ impl<'a> At<'a> {
     }
 
     /// The same with what says what customers will be worth.
+    #[must_use]
     pub const fn valued_by(self, valuing: Option<&'a ValueModel>) -> Self {
         Self { valuing, ..self }
     }

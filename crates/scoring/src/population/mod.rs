@@ -58,6 +58,11 @@ impl Populations {
         self.of.lock().entry(tenant).or_default().clone()
     }
 
+    /// Forgets the customers of a tenant, whoever looks at them: they are read anew.
+    pub fn forget(&self, tenant: TenantId) {
+        self.of.lock().remove(&tenant);
+    }
+
     /// Forgets what nobody has asked for lately, again and again.
     pub async fn forget_idle(self) {
         loop {

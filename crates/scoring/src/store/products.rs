@@ -121,8 +121,8 @@ pub async fn by_name<'a>(
     let names: Vec<&str> = names.into_iter().collect();
     let mut found = Vec::with_capacity(names.len());
     for part in names.chunks(KEYS_PER_QUERY) {
-        let named = of_model(tenant, model).filter(entity::Column::Name.is_in(part.iter().copied()));
-        found.extend(named.all(connection).await?);
+        let of_part = of_model(tenant, model).filter(entity::Column::Name.is_in(part.iter().copied()));
+        found.extend(of_part.all(connection).await?);
     }
     found.into_iter().map(from_row).collect()
 }

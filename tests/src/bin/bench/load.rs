@@ -13,6 +13,7 @@ use tonic::client::Grpc;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Channel;
 
+/// Callers where nobody says.
 const CALLERS: usize = 32;
 const CONNECTIONS: usize = 4;
 /// The longest time that is told apart.
@@ -26,6 +27,7 @@ pub struct Call {
     token: Option<MetadataValue<Ascii>>,
     request: Arc<dyn Fn(u64) -> Bytes + Send + Sync>,
     customers: u64,
+    callers: usize,
 }
 
 /// What calls have done.
@@ -57,14 +59,20 @@ impl Call {
             token: token.cloned(),
             request: Arc::new(request),
             customers: u64::from(customers),
+            callers: CALLERS,
         })
+    }
+
+    /// The same by one caller, who waits for nobody else.
+    pub fn by_one(&self) -> Self {
+        Self { callers: 1, ..self.clone() }
     }
 
     /// Calls until the time is over. `round` tells the customers of one round from those of another.
     pub async fn repeat(&self, time: Duration, round: u64) -> anyhow::Result<Calls> {
         let begun = Instant::now();
         let mut callers = JoinSet::new();
-        for caller in 0..CALLERS {
+        for caller in 0..self.callers {
             let random = Random::new(round * 1_000 + caller as u64);
             let call = self.clone();
             callers.spawn(async move { call.one_caller(caller, random, begun + time).await });

@@ -19,6 +19,8 @@ const ID: &str = "P6";
 const WARM_UP: Duration = Duration::from_secs(1);
 /// How often the two sides take turns: a disturbance then hits both.
 const ROUNDS: u32 = 3;
+/// How long an explanation may take, in milliseconds.
+const LONGEST_EXPLANATION_MS: f64 = 1.0;
 const ROWS_PER_BATCH: usize = 10_000;
 
 /// A point read. All of them ask by a resource name in field 1.
@@ -86,6 +88,7 @@ pub async fn measure(stage: &Stage, report: &mut Report) -> anyhow::Result<()> {
         compare(stage, &server, read, &[], report).await?;
     }
     compare(stage, &server, &PROFILE, &[&CUSTOMER, &FEATURES, &SCORE, &STAGE], report).await?;
+    one_after_the_other(stage, &server, &EXPLANATION, report).await?;
     stage.remove(Store::Sqlite, "p6", server).await
 }
 
@@ -128,6 +131,25 @@ async fn compare(
     }
     eprintln!("{}: {bytes} bytes in an answer, behind it {part_bytes:?}", read.name);
     measurements(stage, read, &our_calls, &their_calls).into_iter().try_for_each(|measured| report.add(measured))
+}
+
+/// How long a read takes where nothing else goes on.
+async fn one_after_the_other(stage: &Stage, server: &Server, read: &Read, report: &mut Report) -> anyhow::Result<()> {
+    let call = call(stage, server, read).await?.by_one();
+    call.repeat(WARM_UP, 0).await?;
+    let calls = call.repeat(stage.call_time, 1).await?;
+    for (quantile, name) in [(0.5, "p50"), (0.99, "p99")] {
+        report.add(Measurement {
+            id: ID,
+            what: format!("{} ({}), one caller, {name}", read.name, read.passes),
+            ours: calls.milliseconds(quantile),
+            theirs: None,
+            unit: "ms",
+            scale: stage.scale,
+            target: Some(Target::AtMost(LONGEST_EXPLANATION_MS)),
+        })?;
+    }
+    Ok(())
 }
 
 async fn call(stage: &Stage, server: &Server, read: &Read) -> anyhow::Result<Call> {
