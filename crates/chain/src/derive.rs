@@ -1,5 +1,8 @@
 //! The links of the chain whose part of a record is a pure function of the rest of it.
 
+#[cfg(test)]
+mod tests;
+
 use crate::context::{Runtime, WorkError};
 use crate::feed::{self, Changes, Derived, Removed};
 use crate::follow::{Step, Worker, follow};

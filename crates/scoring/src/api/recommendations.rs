@@ -8,6 +8,7 @@ use crate::{Service, refused};
 use quintile_chain::derive;
 use quintile_chain::store_error;
 use quintile_domain::ids::{CustomerId, TenantId};
+use quintile_domain::names::required_text;
 use quintile_proto::ingestion::fact_service_client::FactServiceClient;
 use quintile_proto::ingestion::{FactKind, ListCustomerFactsRequest, Order};
 use quintile_proto::scoring::recommendation_service_server::RecommendationService;
@@ -30,8 +31,10 @@ const MAX_RELATED: i32 = 20;
 /// How many there are where nobody says.
 const PRODUCTS: i32 = 10;
 /// The orders that are looked at: the newest.
-const ORDERS: i32 = 1_000;
-/// The largest page of them.
+const ORDERS: usize = 1_000;
+/// Those that are asked for at once: however long their lines, they are one message.
+const ORDERS_AT_ONCE: i32 = 100;
+/// The largest message of them.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 /// Products whose names are asked for at once, the best first.
 const RANKED_AT_ONCE: usize = 100;
@@ -74,8 +77,6 @@ impl Bought {
             }
             categories.insert(line.category);
         }
-        // Products without a category have none in common.
-        categories.remove("");
         Self { products, categories }
     }
 }
@@ -97,17 +98,25 @@ impl Asking<'_> {
     /// What a customer bought, as its caller may know.
     async fn bought(&self, customer: CustomerId) -> Result<Bought, ApiError> {
         let failed = |status| upstream_error(&status);
-        let request = ListCustomerFactsRequest {
-            parent: customer.to_string(),
-            kind: FactKind::Order.into(),
-            page_size: ORDERS,
-            ..ListCustomerFactsRequest::default()
-        };
-        let request = self.service.credentials.request_for(self.caller, request).await.map_err(failed)?;
         let facts = FactServiceClient::new(self.service.ingestion.clone());
         let mut facts = facts.max_decoding_message_size(MAX_MESSAGE_BYTES);
-        let listed = facts.list_customer_facts(request).await.map_err(failed)?.into_inner();
-        Ok(Bought::of(listed.facts.into_iter().filter_map(|fact| fact.order).collect()))
+        let (mut orders, mut page_token) = (Vec::new(), String::new());
+        while orders.len() < ORDERS {
+            let request = ListCustomerFactsRequest {
+                parent: customer.to_string(),
+                kind: FactKind::Order.into(),
+                page_size: ORDERS_AT_ONCE,
+                page_token,
+            };
+            let request = self.service.credentials.request_for(self.caller, request).await.map_err(failed)?;
+            let listed = facts.list_customer_facts(request).await.map_err(failed)?.into_inner();
+            orders.extend(listed.facts.into_iter().filter_map(|fact| fact.order));
+            page_token = listed.next_page_token;
+            if page_token.is_empty() {
+                break;
+            }
+        }
+        Ok(Bought::of(orders))
     }
 
     async fn choose(&self, bought: &Bought, count: usize, exclude_own_categories: bool) -> Result<Chosen, ApiError> {
@@ -119,7 +128,11 @@ impl Asking<'_> {
         let related = own.values().map(|product| (product.number, product.body.related()));
         let ranked = recommend(related, |product| !own.contains_key(&product), usize::MAX);
         let all: HashSet<&str> = bought.products.iter().map(String::as_str).collect();
-        let is_own = |category: &str| exclude_own_categories && bought.categories.contains(category);
+        let mut categories: HashSet<&str> = bought.categories.iter().map(String::as_str).collect();
+        categories.extend(own.values().map(|product| product.body.category.as_str()));
+        // Products without a category have none in common.
+        categories.remove("");
+        let is_own = |category: &str| exclude_own_categories && categories.contains(category);
         let wanted = |product: &str, category: &str| !all.contains(product) && !is_own(category);
         let mut chosen = Vec::with_capacity(count);
         for part in ranked.chunks(count.max(RANKED_AT_ONCE)) {
@@ -134,7 +147,8 @@ impl Asking<'_> {
                 break;
             }
         }
-        let basis = if chosen.is_empty() { RecommendationBasis::NoPurchases } else { RecommendationBasis::Purchases };
+        let goes_by_purchases = own.values().any(|product| !product.body.others.is_empty());
+        let basis = if goes_by_purchases { RecommendationBasis::Purchases } else { RecommendationBasis::NoPurchases };
         let by_purchases: HashSet<String> = chosen.iter().map(|chosen| chosen.product.clone()).collect();
         let others = self.popular(count - chosen.len(), |popular| {
             wanted(&popular.product, &popular.category) && !by_purchases.contains(&popular.product)
@@ -223,10 +237,12 @@ impl RecommendationService for CustomerRecommendations {
         let current = derive::current(runtime, self.service.link.as_ref(), &caller, customer).await?;
         let model = self.in_force(caller.tenant().id).await?;
         let asking = Asking { service: &self.service, caller: &caller, model: &model };
+        // Asked first: who may not know what customers buy would else be told who objects.
+        let bought = asking.bought(customer).await?;
         let chosen = if objects(current.record.attributes.as_ref()) {
             Chosen { basis: RecommendationBasis::Objection, products: asking.popular(count, |_| true) }
         } else {
-            asking.choose(&asking.bought(customer).await?, count, *exclude_own_categories).await?
+            asking.choose(&bought, count, *exclude_own_categories).await?
         };
         let told = Recommendations {
             name: name.clone(),
@@ -241,9 +257,7 @@ impl RecommendationService for CustomerRecommendations {
     async fn get_related_products(&self, request: Request<GetRelatedProductsRequest>) -> Answer<RelatedProducts> {
         let caller = Caller::of(&request)?;
         let GetRelatedProductsRequest { product, max_products, exclude_own_category } = request.get_ref();
-        if product.is_empty() || product.len() > MAX_NAME_BYTES {
-            return Err(ApiError::invalid_field("product", format!("must have 1 to {MAX_NAME_BYTES} bytes")).into());
-        }
+        required_text(product, MAX_NAME_BYTES).map_err(|error| ApiError::invalid_text("product", error))?;
         let count = checked_count("max_products", *max_products, MAX_RELATED)?;
         let model = self.in_force(caller.tenant().id).await?;
         let asking = Asking { service: &self.service, caller: &caller, model: &model };

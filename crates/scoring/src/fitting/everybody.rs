@@ -12,28 +12,28 @@ use quintile_store::feed::Cursor;
 use quintile_store::{StoreError, feed, records};
 
 /// Reads everybody, each customer once: who changes meanwhile is as it was or as it is. `tell` hears how far it is, and says whether anybody
-/// still waits for it; if not, the error is `None`.
+/// still waits for it; if not, the error is `None`. Returns how far it came.
 pub async fn read(
     service: &Service,
     tenant: TenantId,
     mut tell: impl FnMut(PreviewProgress) -> bool,
     mut take: impl FnMut(&CustomerRecord),
-) -> Result<(), Stopped> {
+) -> Result<PreviewProgress, Stopped> {
     let failed = |error: StoreError| Some(store_error(&error));
     let database = &service.runtime.database;
     let customers = records::last(database.reader(), tenant).await.map_err(failed)?;
     let mut cursor = feed::begin(database, tenant, ScoreLink::FEED).await.map_err(failed)?;
-    let mut customers_read = 0;
+    let mut progress = PreviewProgress { customers_read: 0, customers };
     while let Cursor::Snapshot { .. } = cursor {
         let page = feed::read(database, tenant, ScoreLink::FEED, cursor).await.map_err(failed)?;
         cursor = page.cursor;
-        customers_read += page.records.len() as i64;
+        progress.customers_read += page.records.len() as i64;
         for record in &page.records {
             take(&records_feed::decode(record).map_err(failed)?);
         }
-        if !tell(PreviewProgress { customers_read, customers }) {
+        if !tell(progress) {
             return Err(None);
         }
     }
-    Ok(())
+    Ok(progress)
 }

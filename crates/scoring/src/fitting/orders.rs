@@ -21,14 +21,14 @@ const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 /// How often a stream that ended without a further row is opened anew.
 const MAX_ATTEMPTS: u32 = 3;
 
-/// Reads the lines of all orders of some local days, whosever processing is not restricted; those of days from `held_out_from` on are held out. `tell` hears how far it is, and says whether to go on.
+/// Reads the lines of all orders of some local days, whosever processing is not restricted; those of days from `held_out_from` on are held out. `tell` hears how far it is, and says whether to go on. Returns how far it came, too.
 pub async fn read(
     service: &Service,
     tenant: &Tenant,
     days: RangeInclusive<i32>,
     held_out_from: i32,
     tell: impl FnMut(PreviewProgress) -> bool,
-) -> Result<Purchases, Stopped> {
+) -> Result<(Purchases, PreviewProgress), Stopped> {
     let customers = records::last(service.runtime.database.reader(), tenant.id).await;
     let customers = customers.map_err(|error| store_error(&error))?;
     let progress = PreviewProgress { customers_read: 0, customers };
@@ -37,7 +37,7 @@ pub async fn read(
     loop {
         let before = cursor.clone();
         match reading.stream(service, &mut cursor).await {
-            Ok(()) => return Ok(reading.purchases.finish()),
+            Ok(()) => return Ok((reading.purchases.finish(), reading.progress)),
             Err(Failed::Stopped(stopped)) => return Err(stopped),
             // A token that ran out, or a replica that went away: another stream goes on behind what was read.
             Err(Failed::Upstream(status)) => {

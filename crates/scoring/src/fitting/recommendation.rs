@@ -53,11 +53,7 @@ pub async fn publish(
     publishing: &Publishing<'_>,
 ) -> Result<Stored<RecommendationModel>, ApiError> {
     let (transaction, published) = super::publish(service, tenant.id, publishing).await?;
-    let done = async {
-        products::forget_replaced(&transaction, tenant.id).await?;
-        Ok::<_, StoreError>(transaction.commit().await?)
-    };
-    done.await.map_err(|error| store_error(&error))?;
+    transaction.commit().await.map_err(|error| store_error(&error.into()))?;
     Ok(published)
 }
 
@@ -81,7 +77,10 @@ struct Found {
 
 impl Fitting<'_> {
     /// Fits, and keeps what was found as a draft. `tell` hears how far it is and says whether to go on.
-    pub async fn run(&self, tell: impl FnMut(PreviewProgress) -> bool) -> Result<Stored<RecommendationModel>, Stopped> {
+    pub async fn run(
+        &self,
+        mut tell: impl FnMut(PreviewProgress) -> bool,
+    ) -> Result<Stored<RecommendationModel>, Stopped> {
         let Self { service, tenant, asked } = self;
         // One after the other, and beside no preview: each holds everybody in memory.
         let turn = service.populations.of(tenant.id).lock_owned().await;
@@ -94,7 +93,8 @@ impl Fitting<'_> {
         // The last whole day: what is bought today is not all that will be.
         let end = tenant.zone.local_day(service.runtime.business.now()) - 1;
         let first = if asked.terms.history_days == 0 { i32::MIN } else { end - asked.terms.history_days + 1 };
-        let purchases = orders::read(service, tenant, first..=end, end - asked.holdout_days + 1, tell).await?;
+        let held_out_from = end - asked.holdout_days + 1;
+        let (purchases, read) = orders::read(service, tenant, first..=end, held_out_from, &mut tell).await?;
         let (asked, judges) = (*asked, in_force.is_some());
         let found = tokio::task::spawn_blocking(move || find(purchases, end, asked, judges.then_some(&known))).await;
         drop(turn);
@@ -102,13 +102,16 @@ impl Fitting<'_> {
         if found.co_purchase.related_products() == 0 {
             return Err(Some(refused("no two products have that many customers in common")));
         }
+        if !tell(read) {
+            return Err(None);
+        }
         let in_force = in_force.map(|stored| stored.name()).unwrap_or_default();
         let body = body(&found, end, asked, &in_force);
         let rows = rows(&found);
         let kept = async {
             let (transaction, stored) = super::keep(service, tenant.id, body).await?;
             products::write(&transaction, tenant.id, stored.number, &rows).await?;
-            products::forget_replaced(&transaction, tenant.id).await?;
+            products::forget_orphans(&transaction, tenant.id).await?;
             transaction.commit().await?;
             Ok::<_, StoreError>(stored)
         };

@@ -18,7 +18,7 @@ use std::time::Duration;
 use tonic::Code;
 
 /// How often it is asked whether a model has become old.
-const EVERY: Duration = Duration::from_secs(5);
+const EVERY: Duration = Duration::from_secs(2);
 
 /// Fits a tenant's models anew, each when its time has come.
 pub async fn run(service: Service, tenant: Arc<Tenant>) -> Result<(), WorkError> {
@@ -104,13 +104,19 @@ async fn refit<M: Refitted>(service: &Service, tenant: &Arc<Tenant>) -> Result<(
             return Ok(());
         }
     };
-    let attempted = Schedule { attempted_day: Some(day), made, problem, ..schedule };
-    let transaction = database.begin().await?;
-    // Where it was changed meanwhile, whoever changed it finds the draft among the models.
-    if schedules::replace(&transaction, tenant.id, M::KIND, &attempted).await? {
-        transaction.commit().await?;
+    loop {
+        let transaction = database.begin().await?;
+        let said = schedules::get(&transaction, tenant.id, M::KIND).await?;
+        if said.attempted_day != schedule.attempted_day {
+            // Another worker's attempt is told already; this one's draft is among the models.
+            return Ok(());
+        }
+        // What was said meanwhile stays said.
+        let attempted = Schedule { attempted_day: Some(day), made, problem: problem.clone(), ..said };
+        if schedules::replace(&transaction, tenant.id, M::KIND, &attempted).await? {
+            return Ok(transaction.commit().await?);
+        }
     }
-    Ok(())
 }
 
 /// The number of the model that came of an attempt, and what stood in its way. An error is an outage: it is tried again.

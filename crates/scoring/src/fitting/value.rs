@@ -81,7 +81,7 @@ pub struct Fitting<'a> {
 
 impl Fitting<'_> {
     /// Fits, and keeps what was found as a draft. `tell` hears how far it is and says whether to go on.
-    pub async fn run(&self, tell: impl FnMut(PreviewProgress) -> bool) -> Result<Stored<ValueModel>, Stopped> {
+    pub async fn run(&self, mut tell: impl FnMut(PreviewProgress) -> bool) -> Result<Stored<ValueModel>, Stopped> {
         let Self { service, tenant, asked } = self;
         // One after the other, and beside no preview: each holds everybody in memory.
         let turn = service.populations.of(tenant.id).lock_owned().await;
@@ -90,12 +90,15 @@ impl Fitting<'_> {
         let before = before.and_then(|before| model_of(&before.body)).map(|model| model.purchases);
         // The last whole day: what is bought today is not all that will be.
         let end = i64::from(tenant.zone.local_day(service.runtime.business.now())) - 1;
-        let everybody = self.everybody(end, tell).await?;
+        let (everybody, read) = self.everybody(end, &mut tell).await?;
         let telling = Telling { asked: *asked, in_force, currency: tenant.currency, end };
         let fitted = tokio::task::spawn_blocking(move || telling.body(&everybody, before.as_ref())).await;
         drop(turn);
         let fitted = fitted.map_err(|error| ApiError::internal(error.to_string()))?;
         let body = fitted.map_err(|error: FitError| refused(error.to_string()))?;
+        if !tell(read) {
+            return Err(None);
+        }
         let kept = async {
             let (transaction, stored) = super::keep(service, tenant.id, body).await?;
             transaction.commit().await?;
@@ -105,12 +108,16 @@ impl Fitting<'_> {
     }
 
     /// What everybody has bought, and whoever came and has not.
-    async fn everybody(&self, end: i64, tell: impl FnMut(PreviewProgress) -> bool) -> Result<Everybody, Stopped> {
+    async fn everybody(
+        &self,
+        end: i64,
+        tell: impl FnMut(PreviewProgress) -> bool,
+    ) -> Result<(Everybody, PreviewProgress), Stopped> {
         let mut all = Everybody::default();
         let held_days = i64::from(self.asked.holdout_days);
         let take = |record: &CustomerRecord| all.add(record, end, held_days, conventions(self.tenant));
-        everybody::read(self.service, self.tenant.id, tell, take).await?;
-        Ok(all)
+        let read = everybody::read(self.service, self.tenant.id, tell, take).await?;
+        Ok((all, read))
     }
 }
 

@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The products that are known: those that most customers bought.
+/// The most products that are known: those that most customers bought.
 const MAX_PRODUCTS: usize = 50_000;
 /// The products that are kept beside each: more do not foretell better, on retail and on groceries.
 const MAX_NEIGHBOURS: usize = 20;
@@ -34,7 +34,7 @@ pub struct Neighbour {
 /// Which products the same customers bought.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CoPurchase {
-    /// How many bought each product.
+    /// How many bought each product that is known. 0: it is not.
     pub customers: Vec<u32>,
     /// The products that are known: by those who bought them in the last 91 days, by all who did, and by name.
     pub popular: Vec<u32>,
@@ -68,7 +68,8 @@ struct Baskets {
 }
 
 impl CoPurchase {
-    /// Fits to what is seen of purchases, before a day. Products with fewer than `min_customers` in common are no neighbours.
+    /// Fits to what is seen of purchases, before a day. A product that fewer than `min_customers` bought is not known, and two with fewer in common are no
+    /// neighbours.
     pub fn fit(purchases: &Purchases, seen: Seen, before: i32, min_customers: u32) -> Self {
         let (mut customers, mut lately) =
             (vec![0_u32; purchases.products.len()], vec![0_u32; purchases.products.len()]);
@@ -79,7 +80,7 @@ impl CoPurchase {
             }
         }
         let mut known: Vec<u32> =
-            (0..customers.len() as u32).filter(|product| customers[*product as usize] > 0).collect();
+            (0..customers.len() as u32).filter(|product| customers[*product as usize] >= min_customers).collect();
         if known.len() > MAX_PRODUCTS {
             known.sort_unstable_by_key(|product| (Reverse(customers[*product as usize]), *product));
             known.truncate(MAX_PRODUCTS);
@@ -90,6 +91,11 @@ impl CoPurchase {
         let mut is_known = vec![false; customers.len()];
         for product in &known {
             is_known[*product as usize] = true;
+        }
+        for (product, known) in is_known.iter().enumerate() {
+            if !known {
+                (customers[product], lately[product]) = (0, 0);
+            }
         }
         let baskets = Baskets::new(purchases, seen, before, &is_known);
         let buyers = inverse(&baskets.rows, customers.len());

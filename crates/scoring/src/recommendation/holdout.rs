@@ -63,7 +63,7 @@ pub fn foretell(
     if cases.is_empty() {
         return None;
     }
-    let by = |neighbours: &[Vec<Neighbour>]| judge(&cases, neighbours, &fit.popular);
+    let by = |neighbours: &[Vec<Neighbour>]| judge(&cases, neighbours, &fit);
     Some(Foretold {
         customers: cases.len(),
         model: by(&fit.neighbours),
@@ -85,30 +85,31 @@ fn case(bought: &[Purchase], fit: &CoPurchase) -> Case {
     Case { own: own.into_iter().map(|(_, product)| product).collect(), new: new.collect() }
 }
 
-/// What is recommended to a customer: by its purchases, then by popularity.
-fn recommendations(case: &Case, neighbours: &[Vec<Neighbour>], popular: &[u32]) -> Vec<u32> {
+/// What is recommended to a customer of what was known: by its purchases, then by popularity.
+fn recommendations(case: &Case, neighbours: &[Vec<Neighbour>], fit: &CoPurchase) -> Vec<u32> {
     let own: HashSet<u32> = case.own.iter().copied().collect();
     let bought = case.own.iter().take(MAX_OWN_PRODUCTS).map(|product| {
         let related = neighbours.get(*product as usize).map(Vec::as_slice).unwrap_or_default();
         (*product, related.iter().map(|neighbour| (neighbour.product, neighbour.similarity)))
     });
-    let by_purchases = recommend(bought, |product| !own.contains(&product), AT);
+    let wanted = |product: u32| !own.contains(&product) && fit.customers[product as usize] > 0;
+    let by_purchases = recommend(bought, wanted, AT);
     let mut products: Vec<u32> = by_purchases.iter().map(|recommended| recommended.product).collect();
-    let others = popular.iter().filter(|product| !own.contains(product) && !products.contains(product));
+    let others = fit.popular.iter().filter(|product| !own.contains(product) && !products.contains(product));
     let others: Vec<u32> = others.take(AT - products.len()).copied().collect();
     products.extend(others);
     products
 }
 
-fn judge(cases: &[Case], neighbours: &[Vec<Neighbour>], popular: &[u32]) -> Accuracy {
+fn judge(cases: &[Case], neighbours: &[Vec<Neighbour>], fit: &CoPurchase) -> Accuracy {
     let (mut recall, mut hit, mut all) = (0.0, 0_usize, HashSet::new());
     for case in cases {
-        let products = recommendations(case, neighbours, popular);
+        let products = recommendations(case, neighbours, fit);
         let hits = products.iter().filter(|product| case.new.contains(product)).count();
         recall += hits as f64 / case.new.len() as f64;
         hit += usize::from(hits > 0);
         all.extend(products);
     }
-    let (customers, products) = (cases.len() as f64, popular.len() as f64);
+    let (customers, products) = (cases.len() as f64, fit.popular.len() as f64);
     Accuracy { recall: recall / customers, hit_rate: hit as f64 / customers, coverage: all.len() as f64 / products }
 }

@@ -23,22 +23,26 @@ fn all_bought() -> impl Strategy<Value = Vec<Bought>> {
 }
 
 /// {product: {other: (similarity, customers)}} by the definition, with all pairs.
-fn by_definition(bought: &[Bought], before: i32) -> BTreeMap<&'static str, BTreeMap<&'static str, (f64, u32)>> {
+fn by_definition(
+    bought: &[Bought],
+    before: i32,
+    min_customers: u32,
+) -> BTreeMap<&'static str, BTreeMap<&'static str, (f64, u32)>> {
     let mut last: BTreeMap<u32, BTreeMap<&str, i32>> = BTreeMap::new();
     for (customer, product, day) in bought.iter().filter(|(_, _, day)| *day < before) {
-        last.entry(*customer)
-            .or_default()
-            .entry(product)
-            .and_modify(|known| *known = (*known).max(*day))
-            .or_insert(*day);
+        let own = last.entry(*customer).or_default();
+        own.entry(product).and_modify(|known| *known = (*known).max(*day)).or_insert(*day);
     }
-    let buyers = |product: &str| last.values().filter(|basket| basket.contains_key(product)).count() as f64;
+    let all = last.clone();
+    let buyers = |product: &str| all.values().filter(|basket| basket.contains_key(product)).count() as u32;
+    // What few have bought is not there.
+    last.values_mut().for_each(|basket| basket.retain(|product, _| buyers(product) >= min_customers));
     let mut found: BTreeMap<_, BTreeMap<_, (f64, u32)>> = BTreeMap::new();
     for basket in last.values() {
         for product in basket.keys() {
             for (other, day) in basket.iter().filter(|(other, _)| *other != product) {
                 let share = 0.5_f64.powf(f64::from(before - day) / 60.0) / basket.len() as f64;
-                let similarity = share / (buyers(product) * buyers(other)).sqrt();
+                let similarity = share / f64::from(buyers(product) * buyers(other)).sqrt();
                 let known = found.entry(*product).or_default().entry(*other).or_default();
                 *known = (known.0 + similarity, known.1 + 1);
             }
@@ -59,7 +63,7 @@ proptest! {
     fn similarities_are_what_the_definition_says(bought in all_bought(), held_out_from in 0..160_i32, min_customers in 2..4_u32) {
         let purchases = gathered(&bought, held_out_from);
         for (seen, before) in [(Seen::Before, held_out_from), (Seen::All, 150)] {
-            let (fit, expected) = (CoPurchase::fit(&purchases, seen, before, min_customers), by_definition(&bought, before));
+            let (fit, expected) = (CoPurchase::fit(&purchases, seen, before, min_customers), by_definition(&bought, before, min_customers));
             for product in NAMES {
                 let found = neighbours(&purchases, &fit, product);
                 let wanted: BTreeMap<_, _> = expected.get(product).into_iter().flatten()
@@ -158,11 +162,33 @@ fn what_is_popular_was_bought_lately() {
         (4, "bread", 10),
     ];
     let purchases = gathered(&bought, i32::MAX);
-    let fit = CoPurchase::fit(&purchases, Seen::All, 101, 2);
+    let fit = CoPurchase::fit(&purchases, Seen::All, 101, 1);
     let names: Vec<_> = fit.popular.iter().map(|number| purchases.products[*number as usize].name.as_str()).collect();
     // From day 10 on; cake by all customers, then by name.
     assert_eq!(names, ["ale", "bread", "eggs", "cake", "figs"]);
     assert_eq!(fit.lately[purchases.number("ale").unwrap() as usize], 2);
+}
+
+#[test]
+fn what_few_have_bought_is_not_known() {
+    let bought: Vec<Bought> = vec![(1, "ale", 10), (2, "ale", 10), (1, "engraved for Jane", 10), (2, "bread", 10)];
+    let purchases = gathered(&bought, i32::MAX);
+    let fit = CoPurchase::fit(&purchases, Seen::All, 11, 2);
+    let names: Vec<_> = fit.popular.iter().map(|number| purchases.products[*number as usize].name.as_str()).collect();
+    assert_eq!((names, fit.customers, fit.lately), (vec!["ale"], vec![2, 0, 0], vec![2, 0, 0]));
+}
+
+#[test]
+fn a_model_in_force_recommends_of_what_was_known_alone() {
+    // It has seen hops, which customers bought in the days that are held out alone.
+    let old = (1..9).flat_map(|customer| [(customer, "ale", 10), (customer, "bread", 10)]);
+    let new = (1..9).map(|customer| (customer, "hops", 100));
+    let late = [(9, "ale", 10), (9, "bread", 100)];
+    let bought: Vec<Bought> = old.chain(new).chain(late).collect();
+    let purchases = gathered(&bought, 100);
+    let in_force = CoPurchase::fit(&purchases, Seen::All, 110, 2);
+    let foretold = foretell(&purchases, 100, 2, Some(&in_force.neighbours)).unwrap();
+    assert_eq!(foretold.in_force, Some(Accuracy { recall: 1.0, hit_rate: 1.0, coverage: 0.5 }));
 }
 
 #[test]

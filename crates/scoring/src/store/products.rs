@@ -100,12 +100,11 @@ pub async fn write(
     Ok(())
 }
 
-/// Forgets the products of models that are not there any more, or were replaced.
-pub async fn forget_replaced(transaction: &Transaction, tenant: TenantId) -> Result<(), StoreError> {
+/// Forgets the products of models that are not there any more. Those of one that was replaced stay as long as it does: somebody may be reading them.
+pub async fn forget_orphans(transaction: &Transaction, tenant: TenantId) -> Result<(), StoreError> {
     let sql = "DELETE FROM model_product WHERE tenant_id = $1 AND model NOT IN \
-               (SELECT number FROM fitted_model WHERE tenant_id = $1 AND kind = $2 AND state <> $3)";
-    let retired = quintile_proto::scoring::ScoreModelState::Retired as i32;
-    let values = [tenant.0.into(), RecommendationModel::KIND.into(), retired.into()];
+               (SELECT number FROM fitted_model WHERE tenant_id = $1 AND kind = $2)";
+    let values = [tenant.0.into(), RecommendationModel::KIND.into()];
     let backend: DbBackend = transaction.get_database_backend();
     transaction.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
     Ok(())
