@@ -62,6 +62,7 @@ mod constant;
 mod error;
 mod evaluate;
 mod fix;
+mod format;
 mod guard;
 mod node;
 mod rule;

@@ -1,7 +1,7 @@
 //! A rule: its source, its tree, and what it depends on.
 
 use crate::evaluate::{Now, Row};
-use crate::{ExprError, Node, Schema, bind, guard, syntax};
+use crate::{ExprError, Node, Schema, bind, format, guard, syntax};
 
 /// A rule that can be asked about rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +40,13 @@ impl Rule {
     #[must_use]
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// The same rule in the one spelling that its meaning has: spaces, quotes, order of comparison and brackets as everybody's; long chains one
+    /// condition to a line. Comments are not kept. `schema` is the one that it was parsed under.
+    #[must_use]
+    pub fn formatted(&self, schema: &Schema) -> String {
+        format::format(&self.bound.root, schema)
     }
 
     /// The typed tree, for other executors.

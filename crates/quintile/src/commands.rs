@@ -8,8 +8,11 @@ use crate::suite::{self, Suite};
 use crate::{access, demo, export, generate, import, keys, privacy, profile, rejects, remote, scores};
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
+use quintile_proto::segmentation::expression_service_client::ExpressionServiceClient;
 use quintile_proto::segmentation::segment_service_client::SegmentServiceClient;
-use quintile_proto::segmentation::{ListMembersRequest, ListSegmentsRequest, PreviewSegmentRequest};
+use quintile_proto::segmentation::{
+    CheckExpressionRequest, ListFieldsRequest, ListMembersRequest, ListSegmentsRequest, PreviewSegmentRequest,
+};
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -205,6 +208,18 @@ enum SegmentsCommand {
         #[command(flatten)]
         caller: CallerArgs,
     },
+    /// Lists the fields that rules may name
+    Fields {
+        #[command(flatten)]
+        caller: CallerArgs,
+    },
+    /// Writes a rule as everybody would, or says what is wrong with it and where
+    Check {
+        /// The rule, such as `rfm.r >= 4 && orders >= 3`
+        expression: String,
+        #[command(flatten)]
+        caller: CallerArgs,
+    },
     /// Counts the customers of an expression exactly, without saving anything
     Preview {
         /// The rule, such as `rfm.r >= 4 && orders >= 3`
@@ -350,6 +365,8 @@ async fn segments(command: SegmentsCommand) -> anyhow::Result<()> {
             });
             say!("{}", output::table(&["segment", "members", "expression"], false, rows.collect()));
         }
+        SegmentsCommand::Fields { caller } => fields(caller).await?,
+        SegmentsCommand::Check { expression, caller } => check(expression, caller).await?,
         SegmentsCommand::Preview { expression, sample, caller } => {
             let (config, session) = caller.session().await?;
             let mut client = SegmentServiceClient::new(connect(&config, Role::Segmentation)?);
@@ -374,6 +391,37 @@ async fn segments(command: SegmentsCommand) -> anyhow::Result<()> {
             answer.customers.iter().for_each(|customer| say!("{customer}"));
         }
     }
+    Ok(())
+}
+
+async fn fields(caller: CallerArgs) -> anyhow::Result<()> {
+    let (config, session) = caller.session().await?;
+    let mut client = ExpressionServiceClient::new(connect(&config, Role::Segmentation)?);
+    let answer = client.list_fields(session.request(ListFieldsRequest {})).await?.into_inner();
+    if caller.output == Format::Json {
+        say!("{}", output::json(&answer, "quintile.segmentation.v1.ListFieldsResponse")?);
+        return Ok(());
+    }
+    let rows = answer.fields.into_iter().filter(|field| field.usable).map(|field| {
+        let ty = field.value_type().as_str_name().trim_start_matches("FIELD_TYPE_").to_lowercase();
+        vec![field.name, ty, field.description]
+    });
+    say!("{}", output::table(&["field", "type", "what it says"], false, rows.collect()));
+    Ok(())
+}
+
+async fn check(expression: String, caller: CallerArgs) -> anyhow::Result<()> {
+    let (config, session) = caller.session().await?;
+    let mut client = ExpressionServiceClient::new(connect(&config, Role::Segmentation)?);
+    let answer = client.check_expression(session.request(CheckExpressionRequest { expression })).await?.into_inner();
+    if caller.output == Format::Json {
+        say!("{}", output::json(&answer, "quintile.segmentation.v1.CheckExpressionResponse")?);
+        return Ok(());
+    }
+    if let Some(problem) = answer.problem {
+        anyhow::bail!("{}", problem.message);
+    }
+    say!("{}", answer.formatted);
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The operation's progress is a customer number and commits with its part, so a kill loses nothing and repeats nothing.
 
-use crate::store::models;
+use crate::store::{fits, models};
 use crate::worker::ScoreLink;
 use prost::Message;
 use quintile_chain::context::{Runtime, WorkError};
@@ -11,7 +11,7 @@ use quintile_chain::feed::{self, Derived};
 use quintile_chain::follow::Step;
 use quintile_chain::operations::packed;
 use quintile_domain::time::Instant;
-use quintile_proto::scoring::Rescoring;
+use quintile_proto::scoring::{Rescoring, ValueModel};
 use quintile_rpc::convert;
 use quintile_rpc::policy::Tenant;
 use quintile_store::operations::{self, Operation, Work};
@@ -25,6 +25,8 @@ pub const RETIRE: &str = "RetireScoreModel";
 pub const REVALUE: &str = "PublishValueModel";
 /// Customers of a part: some ten milliseconds, for which live changes wait at most.
 const CUSTOMERS_PER_PART: u64 = 2_500;
+/// The same where it is foretold what each will be worth, and when that will have fallen.
+const VALUED_CUSTOMERS_PER_PART: u64 = 250;
 
 /// Begins to bring a change of models to all customers; `version` is the resource name of what was published or retired, be it
 /// what score models look at.
@@ -49,11 +51,12 @@ pub async fn step(
 ) -> Result<bool, WorkError> {
     let Some(operation) = operations::next(runtime.database.reader(), tenant.id).await? else { return Ok(false) };
     // Before anybody is scored: the operation was written with the models that it brings.
-    link.models.of(tenant).await?;
+    let in_force = link.models.of(tenant).await?;
+    let per_part = if in_force.scores_lifetime_value() { VALUED_CUSTOMERS_PER_PART } else { CUSTOMERS_PER_PART };
     let reached = step.reached();
     let transaction = step.begin().await?;
     let after = u32::try_from(operation.done).map_err(|_| StoreError::Sealed("progress"))?;
-    let rows = records::scan(&transaction, tenant.id, after, CUSTOMERS_PER_PART).await?;
+    let rows = records::scan(&transaction, tenant.id, after, per_part).await?;
     let mut commit = Commit::new(link, Cause::Definition);
     for row in rows.iter().filter(|row| !row.is_tombstone()) {
         let mut record = feed::decode(row)?;
@@ -64,7 +67,7 @@ pub async fn step(
         commit.replace(tenant, Some(row), Derived { record, next_change, is_new: false }, as_of)?;
     }
     // To the last record that there is, not to the last there was: one of a newcomer may have been on its way, scored by what was in force.
-    let ends = (rows.len() as u64) < CUSTOMERS_PER_PART;
+    let ends = (rows.len() as u64) < per_part;
     let last = rows.last().map_or(operation.done, |row| row.customer.as_i64());
     let done = if ends { last.max(operation.total) } else { last };
     let changed = commit.transitions() as i64;
@@ -74,8 +77,14 @@ pub async fn step(
         // Another replica has gone on.
         return Err(StoreError::Fenced.into());
     }
-    if let Some((model, number)) = target(&operation) {
-        models::add_changed(&transaction, tenant.id, model, number, changed, operation.done == 0).await?;
+    match target(&operation) {
+        Some(Target::Version(model, number)) => {
+            models::add_changed(&transaction, tenant.id, model, number, changed, operation.done == 0).await?;
+        }
+        Some(Target::ValueModel(number)) => {
+            fits::add_changed::<ValueModel>(&transaction, tenant.id, number, changed).await?;
+        }
+        None => {}
     }
     if ends {
         let response = response(&transaction, tenant, &operation).await?;
@@ -87,22 +96,40 @@ pub async fn step(
 }
 
 async fn response(transaction: &Transaction, tenant: &Tenant, operation: &Operation) -> Result<Vec<u8>, StoreError> {
-    let version = match target(operation) {
-        Some((model, number)) => models::get(transaction, tenant.id, model, number).await?,
-        None => None,
-    };
+    let (mut version, mut changed) = (None, 0);
+    match target(operation) {
+        Some(Target::Version(model, number)) => {
+            version = models::get(transaction, tenant.id, model, number).await?;
+            changed = version.as_ref().map_or(0, |version| version.changed);
+        }
+        Some(Target::ValueModel(number)) => {
+            let model = fits::get::<ValueModel>(transaction, tenant.id, number).await?;
+            changed = model.map_or(0, |model| model.changed);
+        }
+        None => {}
+    }
     let retired = operation.verb == RETIRE;
     let preview = version.as_ref().filter(|_| !retired).and_then(|version| version.preview.as_ref());
     let rescoring = Rescoring {
         version: if retired { String::new() } else { operation.target.clone() },
-        changed_customers: version.as_ref().map_or(0, |version| version.changed),
+        changed_customers: changed,
         predicted_changed_customers: preview.map(|preview| preview.changed_customers),
     };
     Ok(packed("quintile.scoring.v1.Rescoring", &rescoring).encode_to_vec())
 }
 
-/// The model and the number of an operation's version.
-fn target(operation: &Operation) -> Option<(&str, i64)> {
+/// What an operation was begun for.
+enum Target<'a> {
+    /// The version of a score model, by the model and its number.
+    Version(&'a str, i64),
+    /// A model of lifetime value, by its number.
+    ValueModel(i64),
+}
+
+fn target(operation: &Operation) -> Option<Target<'_>> {
+    if let Some(number) = operation.target.strip_prefix("valueModels/") {
+        return Some(Target::ValueModel(number.parse().ok()?));
+    }
     let (model, number) = operation.target.strip_prefix("scoreModels/")?.split_once("/versions/")?;
-    Some((model, number.parse().ok()?))
+    Some(Target::Version(model, number.parse().ok()?))
 }

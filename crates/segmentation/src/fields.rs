@@ -248,8 +248,8 @@ pub struct Classes(i32);
 
 impl Classes {
     /// The classes of fields.
-    pub fn of(fields: &[u16]) -> Self {
-        Self(fields.iter().fold(0, |classes, field| classes | 1 << sensitivity(*field) as i32))
+    pub fn of(fields: impl IntoIterator<Item = u16>) -> Self {
+        Self(fields.into_iter().fold(0, |classes, field| classes | 1 << sensitivity(field) as i32))
     }
 
     /// The classes as a database keeps them.

@@ -18,7 +18,7 @@ use quintile_proto::segmentation::MembershipCause;
 use quintile_proto::types::CustomerRecord;
 use quintile_rpc::policy::Tenant;
 use quintile_rpc::scope::Scope;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -183,11 +183,27 @@ impl Population {
 
     /// The fields that a rule reads, those of the segments that it refers to included: a rule written by somebody else does not
     /// launder a field.
-    pub fn fields_read(&self, rule: &Rule) -> Vec<u16> {
-        let mut fields = rule.fields().to_vec();
-        let referred = rule.references().iter().filter_map(|id| self.segment(id));
-        fields.extend(referred.flat_map(|segment| self.fields_read(&segment.rule)));
-        fields
+    pub fn fields_read(&self, rule: &Rule) -> BTreeSet<u16> {
+        let of_segments = self.referred(rule).into_iter().flat_map(|segment| segment.rule.fields());
+        rule.fields().iter().chain(of_segments).copied().collect()
+    }
+
+    /// Whether time alone can change who matches a rule, be it through the segments that it refers to.
+    pub fn depends_on_time(&self, rule: &Rule) -> bool {
+        rule.depends_on_time() || self.referred(rule).into_iter().any(|segment| segment.rule.depends_on_time())
+    }
+
+    /// The segments that a rule refers to, and those that they refer to, each once: they are many ways to one.
+    fn referred<'a>(&'a self, rule: &'a Rule) -> Vec<&'a LiveSegment> {
+        let (mut seen, mut found) = (BTreeSet::new(), Vec::new());
+        let mut pending: Vec<&str> = rule.references().iter().map(String::as_str).collect();
+        while let Some(id) = pending.pop() {
+            if let Some(segment) = self.segment(id).filter(|_| seen.insert(id)) {
+                pending.extend(segment.rule.references().iter().map(String::as_str));
+                found.push(segment);
+            }
+        }
+        found
     }
 
     /// The customers that a caller reaches. `None`: all.
@@ -213,7 +229,7 @@ impl Population {
 
     /// The classes of the fields that a rule reads, transitively.
     pub fn classes_read(&self, rule: &Rule) -> Classes {
-        Classes::of(&self.fields_read(rule))
+        Classes::of(self.fields_read(rule))
     }
 
     /// The instant that members are kept for.

@@ -429,6 +429,8 @@ CASES = {
     f"{SEGMENTATION}.SegmentService/GetSegment": unary(EVERY_ROLE, lambda world: {"name": world.segment}),
     f"{SEGMENTATION}.SegmentService/ListSegments": unary(EVERY_ROLE),
     f"{SEGMENTATION}.SegmentService/DeleteSegment": unary(ANALYSIS, delete_segment),
+    f"{SEGMENTATION}.ExpressionService/ListFields": unary(EVERY_ROLE),
+    f"{SEGMENTATION}.ExpressionService/CheckExpression": unary(EVERY_ROLE, lambda _world: {"expression": facts.TARGET}),
     f"{SEGMENTATION}.SegmentService/PreviewSegment": unary(
         ANALYSIS, lambda _world: {"expression": facts.TARGET, "sample_size": 10}),
     f"{SEGMENTATION}.SegmentService/ListMembers": unary(EVERY_ROLE, lambda world: {"parent": world.segment}),

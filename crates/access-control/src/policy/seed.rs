@@ -126,6 +126,7 @@ const LABELS: Methods = ("quintile.segmentation.v1.LabelService", &["GetLabelSet
 const ECONOMICS: Methods = ("quintile.scoring.v1.EconomicsService", &["GetUnitEconomics"]);
 const PREVIEW_IMPACT: Methods = ("quintile.segmentation.v1.LabelService", &["PreviewImpact"]);
 const PROFILES: Methods = ("quintile.segmentation.v1.ProfileService", &["GetProfile", "ListMembershipChanges"]);
+const EXPRESSIONS: Methods = ("quintile.segmentation.v1.ExpressionService", &["ListFields", "CheckExpression"]);
 const USE_SEGMENTS: Methods =
     ("quintile.segmentation.v1.SegmentService", &["GetSegment", "ListSegments", "ListMembers", "CheckMembers"]);
 const MAKE_SEGMENTS: Methods = (
@@ -185,6 +186,7 @@ const READING: &[Methods] = &[
     LABELS,
     PROFILES,
     USE_SEGMENTS,
+    EXPRESSIONS,
 ];
 /// The feeds of the chain.
 const FEEDS: &[Methods] = &[FEATURE_FEED, SCORE_FEED, STAGE_FEED];

@@ -4,6 +4,7 @@
 
 mod accepts;
 mod customers;
+mod formats;
 mod matches;
 mod properties;
 mod rejects;

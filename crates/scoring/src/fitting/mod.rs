@@ -58,7 +58,8 @@ pub async fn keep<M: Fit>(
     let newest = fits::page::<M>(&transaction, tenant, i64::MAX, 1).await?;
     let number = newest.first().map_or(0, |newest| newest.number) + 1;
     let created_at = service.clock.now();
-    let stored = Stored { number, state: ScoreModelState::Draft, body, created_at, published_at: None, revision };
+    let stored =
+        Stored { number, state: ScoreModelState::Draft, body, created_at, published_at: None, revision, changed: 0 };
     fits::write(&transaction, tenant, &stored).await?;
     fits::forget::<M>(&transaction, tenant, number - M::KEPT).await?;
     Ok((transaction, stored))

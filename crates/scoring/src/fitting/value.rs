@@ -186,8 +186,8 @@ impl Telling {
         let value_minor = |place: usize| {
             let of_lead = &everybody.of_leads[place];
             let buyer = &everybody.buyers.all[of_lead.buyer?];
-            let mean_spend = buyer.mean_spend_minor.map(|minor| minor / minor_per_major);
-            let expected = model.worth(&buyer.history, mean_spend).value? * minor_per_major;
+            let spend = buyer.spend(minor_per_major);
+            let expected = model.worth(&buyer.history, spend.as_ref()).value? * minor_per_major;
             Some(model.gross_margin * of_lead.revenue_minor as f64 + expected)
         };
         let fit = LeadModel::fit(&everybody.leads, end, value_minor)?;

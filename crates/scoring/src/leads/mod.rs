@@ -185,7 +185,7 @@ impl LeadModel {
         }
         let value_minor = (all.customers > 0).then(|| all.value_minor / all.customers as f64);
         let all = Group { leads: all.leads, conversions: all.conversions, ratio: 1.0, value_minor };
-        let channels = by_channel.iter().filter(|(channel, _)| !channel.is_empty());
+        let channels = by_channel.iter().filter(|(channel, sums)| !channel.is_empty() && sums.leads > 0);
         let channels = channels.map(|(channel, sums)| ((*channel).to_owned(), sums.group(&all)));
         let channels = largest(channels, MAX_CHANNELS);
         let campaigns = ways.iter().zip(sums).filter(|((_, campaign), sums)| !campaign.is_empty() && sums.leads > 0);

@@ -35,7 +35,7 @@ pub const RFM_BINS: u8 = 5;
 /// The most dimensions of a model.
 pub const MAX_DIMENSIONS: usize = 16;
 
-/// How far ahead it is looked when a score will have fallen, in days. Later ones are found when that much time has passed, or something happens.
+/// How far ahead it is looked when a score will have fallen, in days. Where it has not by then, it is looked again then.
 const MAX_DAYS_AHEAD: i64 = 3_653;
 
 /// What a version of a model defines.
@@ -187,19 +187,25 @@ impl Dimension {
         if !self.feature.falls_by_day() {
             return None;
         }
+        let (Scale::Numbers(cut_offs), Value::Number(value)) = (&self.scale, self.feature.value(record, at)) else {
+            return None;
+        };
         let score_on = |day: i64| self.score(self.feature.value(record, &At { day, ..*at }), at);
         let last = record.features.as_ref().and_then(|features| features.last_order_time.as_ref());
         let last = i64::from(at.conventions.zone.local_day(convert::sent_instant(last)?));
         let (mut same, mut other) = (at.day, at.day + MAX_DAYS_AHEAD);
-        let now = score_on(same);
         if last >= at.day {
             other = at.day + 1;
-        } else if score_on(other) == now {
+        } else if cut_offs.bin(value).least.is_none() {
+            // There is no cut-off to fall under.
             return None;
         }
-        while other - same > 1 {
-            let middle = i64::midpoint(same, other);
-            if score_on(middle) == now { same = middle } else { other = middle }
+        let now = score_on(same);
+        if score_on(other) != now {
+            while other - same > 1 {
+                let middle = i64::midpoint(same, other);
+                if score_on(middle) == now { same = middle } else { other = middle }
+            }
         }
         begin_of_later_day(at.conventions.zone, other, at.instant)
     }

@@ -36,7 +36,9 @@ fn by_definition(
     let all = last.clone();
     let buyers = |product: &str| all.values().filter(|basket| basket.contains_key(product)).count() as u32;
     // What few have bought is not there.
-    last.values_mut().for_each(|basket| basket.retain(|product, _| buyers(product) >= min_customers));
+    for basket in last.values_mut() {
+        basket.retain(|product, _| buyers(product) >= min_customers);
+    }
     let mut found: BTreeMap<_, BTreeMap<_, (f64, u32)>> = BTreeMap::new();
     for basket in last.values() {
         for product in basket.keys() {

@@ -5,7 +5,7 @@ use quintile_domain::ids::TenantId;
 use quintile_domain::time::Instant;
 use quintile_proto::scoring::ScoreModelState;
 use quintile_store::{StoreError, Transaction, feed};
-use sea_orm::sea_query::OnConflict;
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 mod entity {
@@ -25,6 +25,7 @@ mod entity {
         pub created_at: i64,
         pub published_at: Option<i64>,
         pub revision: i64,
+        pub changed: i64,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -60,6 +61,8 @@ pub struct Stored<M> {
     pub published_at: Option<Instant>,
     /// Which change of the tenant's models of this kind changed it last.
     pub revision: i64,
+    /// Customers whose scores its publishing has changed so far.
+    pub changed: i64,
 }
 
 impl<M: Fit> Stored<M> {
@@ -129,11 +132,29 @@ pub async fn write<M: Fit>(transaction: &Transaction, tenant: TenantId, stored: 
         created_at: Set(stored.created_at.micros()),
         published_at: Set(stored.published_at.map(Instant::micros)),
         revision: Set(stored.revision),
+        changed: Set(stored.changed),
     };
     let replaced = [entity::Column::State, entity::Column::PublishedAt, entity::Column::Revision];
     let key = [entity::Column::TenantId, entity::Column::Kind, entity::Column::Number];
     let on_conflict = OnConflict::columns(key).update_columns(replaced).to_owned();
     entity::Entity::insert(row).on_conflict(on_conflict).exec_without_returning(transaction).await?;
+    Ok(())
+}
+
+/// Adds customers whose scores the publishing of a model has changed.
+pub async fn add_changed<M: Fit>(
+    transaction: &Transaction,
+    tenant: TenantId,
+    number: i64,
+    changed: i64,
+) -> Result<(), StoreError> {
+    entity::Entity::update_many()
+        .col_expr(entity::Column::Changed, Expr::col(entity::Column::Changed).add(changed))
+        .filter(entity::Column::TenantId.eq(tenant.0))
+        .filter(entity::Column::Kind.eq(M::KIND))
+        .filter(entity::Column::Number.eq(number))
+        .exec(transaction)
+        .await?;
     Ok(())
 }
 
@@ -158,5 +179,6 @@ fn from_row<M: Fit>(row: &entity::Model) -> Result<Stored<M>, StoreError> {
         created_at: Instant::from_micros(row.created_at),
         published_at: row.published_at.map(Instant::from_micros),
         revision: row.revision,
+        changed: row.changed,
     })
 }

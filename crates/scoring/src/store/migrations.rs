@@ -226,6 +226,7 @@ enum FittedModel {
     CreatedAt,
     PublishedAt,
     Revision,
+    Changed,
 }
 
 #[derive(DeriveIden)]
@@ -264,6 +265,7 @@ impl MigrationTrait for M0006FittedModels {
             .col(ColumnDef::new(FittedModel::CreatedAt).big_integer().not_null())
             .col(ColumnDef::new(FittedModel::PublishedAt).big_integer())
             .col(ColumnDef::new(FittedModel::Revision).big_integer().not_null())
+            .col(ColumnDef::new(FittedModel::Changed).big_integer().not_null().default(0))
             .primary_key(Index::create().col(FittedModel::TenantId).col(FittedModel::Kind).col(FittedModel::Number))
             .to_owned();
         manager.create_table(models).await?;

@@ -25,8 +25,18 @@ pub struct Buyer {
     pub history: History,
     /// Purchase days after it.
     pub bought_after: u32,
-    /// The mean spent on each purchase day but the first, of all that are known, in minor units. `None`: there is none.
+    /// The mean spent on each purchase day but the first, of all that are known, those after that day too: one by one they are not known. In minor
+    /// units. `None`: there is none.
     pub mean_spend_minor: Option<f64>,
+    /// How many days that is the mean of.
+    pub spend_days: u32,
+}
+
+impl Buyer {
+    /// What it spends, in major units. `None`: nothing is known of it.
+    pub fn spend(&self, minor_per_major: f64) -> Option<Spend> {
+        Some(Spend { repeats: self.spend_days, mean: self.mean_spend_minor? / minor_per_major })
+    }
 }
 
 /// What the models see of a customer by the end of the local day `end` (days since 1970-01-01). `None`: the customer had not bought by then, or what
@@ -51,6 +61,7 @@ pub fn buyer(features: &Features, end: i64, conventions: Conventions<'_>) -> Opt
         history: History { repeats, recency: weeks(at - first), age: weeks(end - first) },
         bought_after: after,
         mean_spend_minor: mean,
+        spend_days: u32::try_from(later_days).ok()?,
     })
 }
 
@@ -137,9 +148,7 @@ impl Buyers {
         in_force: Option<&Fitted>,
         minor_per_major: f64,
     ) -> Result<Found, FitError> {
-        let spends = self.all.iter().filter_map(|buyer| {
-            Some(Spend { repeats: buyer.history.repeats, mean: buyer.mean_spend_minor? / minor_per_major })
-        });
+        let spends = self.all.iter().filter_map(|buyer| buyer.spend(minor_per_major));
         let spends = Spends::new(spends);
         let holdout = (held_days > 0).then(|| self.foretell(dropout, held_days, in_force));
         Ok(Found {
@@ -186,8 +195,8 @@ pub struct Worth {
 }
 
 impl ValueModel {
-    /// What a customer is worth. `mean_spend` is in major units, of its purchase days but the first.
-    pub fn worth(&self, history: &History, mean_spend: Option<f64>) -> Worth {
+    /// What a customer is worth. What it spends is in major units, of its purchase days but the first.
+    pub fn worth(&self, history: &History, spend: Option<&Spend>) -> Worth {
         let terms = Terms {
             gross_margin: self.gross_margin,
             monthly_discount: self.monthly_discount,
@@ -195,9 +204,8 @@ impl ValueModel {
             units_per_month: MONTH_DAYS / UNIT_DAYS,
         };
         let expected = |time| self.purchases.expected_purchases(history, time);
-        let known = mean_spend.filter(|mean| *mean > 0.0 && history.repeats > 0);
-        let known = known.map(|mean| Spend { repeats: history.repeats, mean });
-        let spend = self.spend.map(|spend| spend.expected_spend(known.as_ref()));
+        let known = spend.filter(|spend| spend.mean > 0.0 && spend.repeats > 0);
+        let spend = self.spend.map(|spend| spend.expected_spend(known));
         Worth {
             alive: self.purchases.dropout_is_identified().then(|| self.purchases.model.p_alive(history)),
             purchases: expected(f64::from(self.months) * terms.units_per_month),
@@ -214,6 +222,6 @@ pub fn expected(model: &ValueModel, features: &Features, today: i64, conventions
     let newcomer = History { repeats: 0, recency: 0.0, age: 0.0 };
     let history = known.map_or(newcomer, |buyer| buyer.history);
     let minor_per_major = 10_f64.powi(conventions.currency.minor_digits() as i32);
-    let mean_spend = known.and_then(|buyer| buyer.mean_spend_minor).map(|minor| minor / minor_per_major);
-    (model.worth(&history, mean_spend), history)
+    let spend = known.and_then(|buyer| buyer.spend(minor_per_major));
+    (model.worth(&history, spend.as_ref()), history)
 }

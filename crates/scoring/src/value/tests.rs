@@ -1,3 +1,4 @@
+use super::Spend;
 use super::{Buyers, UNIT_DAYS, ValueModel, buyer};
 use crate::clv::{BgNbd, Dropout, FitError, Fitted, GammaGamma, History, Nbd};
 use crate::models::feature::Conventions;
@@ -120,7 +121,7 @@ fn published(identified: bool) -> ValueModel {
 fn a_customer_is_worth_the_margin_of_what_it_is_expected_to_buy() {
     // The worked example of the formula sheet: two repeats, the last after 30.43 of 38.86 weeks.
     let history = History { repeats: 2, recency: 30.43, age: 38.86 };
-    let worth = published(true).worth(&history, Some(22.35));
+    let worth = published(true).worth(&history, Some(&Spend { repeats: 2, mean: 22.35 }));
     assert!((worth.alive.unwrap() - 0.7266).abs() < 5e-4, "{worth:?}");
     // (v + x m) p / (p x + q - 1), by hand.
     let spend = 6.25 * (15.44 + 2.0 * 22.35) / (6.25 * 2.0 + 3.74 - 1.0);
@@ -129,7 +130,8 @@ fn a_customer_is_worth_the_margin_of_what_it_is_expected_to_buy() {
     let all = 0.5 * spend * worth.purchases;
     let value = worth.value.unwrap();
     assert!(value < all && value > all / 1.01_f64.powi(12), "{value} of {all}");
-    let unpaid = ValueModel { spend: None, ..published(true) }.worth(&history, Some(22.35));
+    let unpaid =
+        ValueModel { spend: None, ..published(true) }.worth(&history, Some(&Spend { repeats: 2, mean: 22.35 }));
     assert_eq!((unpaid.spend, unpaid.value, unpaid.purchases), (None, None, worth.purchases));
 }
 

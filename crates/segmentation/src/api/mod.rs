@@ -1,6 +1,7 @@
 //! The RPCs of segmentation: one file per resource.
 
 mod erasures;
+mod expressions;
 mod labels;
 mod members;
 mod memberships;
@@ -15,6 +16,7 @@ use quintile_domain::masking::Sensitivity;
 use quintile_expr::Rule;
 use quintile_proto::google_type::Money;
 use quintile_proto::segmentation::erasure_service_server::{self, ErasureServiceServer};
+use quintile_proto::segmentation::expression_service_server::{self, ExpressionServiceServer};
 use quintile_proto::segmentation::label_service_server::{self, LabelServiceServer};
 use quintile_proto::segmentation::profile_service_server::{self, ProfileServiceServer};
 use quintile_proto::segmentation::segment_service_server::{self, SegmentServiceServer};
@@ -25,6 +27,7 @@ use tonic::service::Routes;
 pub fn routes(service: &Service) -> Routes {
     Routes::default()
         .add_service(SegmentServiceServer::new(segments::Segments { service: service.clone() }))
+        .add_service(ExpressionServiceServer::new(expressions::Expressions { service: service.clone() }))
         .add_service(LabelServiceServer::new(labels::Labels { service: service.clone() }))
         .add_service(ErasureServiceServer::new(erasures::Erasures { service: service.clone() }))
         .add_service(ProfileServiceServer::new(profiles::Profiles { service: service.clone() }))
@@ -34,6 +37,7 @@ pub fn routes(service: &Service) -> Routes {
 pub fn names() -> Vec<&'static str> {
     vec![
         segment_service_server::SERVICE_NAME,
+        expression_service_server::SERVICE_NAME,
         label_service_server::SERVICE_NAME,
         profile_service_server::SERVICE_NAME,
         erasure_service_server::SERVICE_NAME,

@@ -1,6 +1,6 @@
 //! Segments.
 
-use super::{check_rights, members, memberships, population, reached, reached_population, revenue};
+use super::{check_rights, expressions, members, memberships, population, reached, reached_population, revenue};
 use crate::Service;
 use crate::engine::Bitmap;
 use crate::population::{Change, LiveSegment, Population};
@@ -10,7 +10,7 @@ use prost::Message;
 use quintile_chain::{page, store_error};
 use quintile_domain::ids::CustomerId;
 use quintile_domain::names::{optional_text, resource_id};
-use quintile_expr::{ExprError, Rule};
+use quintile_expr::Rule;
 use quintile_proto::segmentation::segment_service_server::SegmentService;
 use quintile_proto::segmentation::{
     CheckMembersRequest, CheckMembersResponse, CreateSegmentRequest, DeleteSegmentRequest, DeleteSegmentResponse,
@@ -37,25 +37,8 @@ pub struct Segments {
 
 /// A rule of a request, bound to the fields and to segments that are there.
 fn parse(field: &str, source: &str, population: &Population) -> Result<Rule, ApiError> {
-    if source.contains('\0') {
-        // No database keeps it alike; everything else in quotes is a value.
-        return Err(ApiError::invalid(field, ErrorReason::InvalidExpression, "must not hold NUL"));
-    }
-    let rule = Rule::parse(source, population.schema()).map_err(|error| invalid(field, &error))?;
-    for reference in rule.references() {
-        if population.segment(reference).is_none() {
-            return Err(ApiError::invalid(
-                field,
-                ErrorReason::InvalidExpression,
-                "refers to a segment that is not there",
-            ));
-        }
-    }
-    Ok(rule)
-}
-
-fn invalid(field: &str, error: &ExprError) -> ApiError {
-    ApiError::invalid(field, ErrorReason::InvalidExpression, error.to_string())
+    expressions::read(source, population)
+        .map_err(|fault| ApiError::invalid(field, ErrorReason::InvalidExpression, fault.in_words()))
 }
 
 fn segment_id(field: &str, name: &str) -> Result<String, ApiError> {

@@ -1,0 +1,612 @@
+"""Lifetime value as a dimension of score models: by the model in force, live, and falling from day to day with nobody doing anything.
+
+What scores ought to be is said by `ValueService`, which computes each customer's value when it is asked, and by the definition. The company
+is in São Paulo, where the midnight of October 11th 1998 is left out.
+"""
+import random
+from collections import defaultdict
+from datetime import date, datetime, timedelta, timezone
+from types import SimpleNamespace
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from support import facts, policies, questions, quintile, score_models, score_witness, value_models, waiting
+from support.refusals import FAILED_PRECONDITION, PERMISSION_DENIED, Refusal
+from support.score_models import dimension
+
+TENANT, ZONE, DAY = "paulo", ZoneInfo("America/Sao_Paulo"), timedelta(days=1)
+FIRST_DAY, DAYS = date(1998, 9, 1), 75
+FEATURE = "lifetime_value"
+QUARTILES = dimension("frozen", FEATURE, "QUANTILE", ties="VALUE", weight=2)
+
+
+def begin(day):
+    """The instant at which a local day begins."""
+    wall = datetime(day.year, day.month, day.day, tzinfo=ZONE)
+    # A midnight that is left out begins with the hour behind it.
+    return wall.astimezone(timezone.utc)
+
+
+def company(seed=11, count=70, end=FIRST_DAY, leave=0.15):
+    """{id: [(instant, cents)]}: each buys at a rate of its own until it leaves, for amounts around a mean of its own."""
+    chance, people = random.Random(seed), {}
+    for n in range(count):
+        gap, mean = 1 / chance.gammavariate(1.2, 0.03), 5_000 / chance.gammavariate(3.5, 1)
+        bought, day = [], end - timedelta(days=chance.randrange(30, 400))
+        while day < end:
+            bought.append((begin(day) + timedelta(hours=chance.randrange(23)), 100 + round(chance.gammavariate(5, mean / 5))))
+            day += timedelta(days=1 + int(chance.expovariate(1 / gap)))
+            if chance.random() < leave:
+                break
+        people[f"c-{n}"] = bought
+    return people
+
+
+def order(who, n, instant, cents):
+    return facts.order(who, f"{who}-{n}", order_time=facts.text_of(instant), cents=cents)
+
+
+def take_in(client, people, instant):
+    rows = [order(who, n, *line) for who, bought in people.items() for n, line in enumerate(bought)]
+    for start in range(0, len(rows), 10_000):
+        position = questions.take_in(client, *rows[start:start + 10_000]).facts_position
+    questions.wait_for(client, position, instant)
+
+
+def numbers_of(client):
+    """{id: customer number}"""
+    listed = questions.everything(client, "CustomerService/ListCustomers", "customers", page_size=1_000)
+    return {identity.id: int(each.name.split("/")[1]) for each in listed for identity in each.identities}
+
+
+def told_values(client, numbers, minor_of=facts.cents_of):
+    """{number: minor units or None} by `ValueService`."""
+    found = value_models.values(client, [f"customers/{number}" for number in numbers])
+    return {int(name.split("/")[1]): minor_of(each.lifetime_value) if each.HasField("lifetime_value") else None
+            for name, each in found.items()}
+
+
+def publish_value_model(client, **request):
+    return value_models.publish(client, value_models.fit(client, **{"holdout_days": 0} | request))
+
+
+def operations_of(client, target):
+    """The operations of scoring that were begun for something."""
+    listed = questions.everything(client, score_models.operations(client, "ListOperations"), "operations", name="operations")
+    return [each for each in listed if score_models.unpacked(client, each.metadata).target == target]
+
+
+def rescored_by(client, model):
+    """What publishing a value model did to scores."""
+    [operation] = operations_of(client, model.name)
+    assert score_models.unpacked(client, operation.metadata).verb == "PublishValueModel"
+    return score_models.rescored(client, operation)
+
+
+class Worth:
+    """The scorers of a model's dimensions, as the definition and the values at its publishing make them."""
+
+    def __init__(self, dimensions, values):
+        self.scorers = [score_witness.scorer(each, values.values()) for each in dimensions]
+
+    def of(self, values):
+        return {number: tuple(score(value) for score in self.scorers) for number, value in values.items()}
+
+
+def live(client, model_id="worth"):
+    """{number: scores} that the worker has made, by the feed."""
+    found = {number: score_models.of_model(scored, model_id) for number, scored in score_models.streamed(client).items()}
+    return {number: tuple(each.scores) for number, each in found.items() if each}
+
+
+def read(client, numbers, model_id="worth"):
+    """{number: scores} when they are asked for."""
+    found = score_models.values(client, numbers)
+    return {number: tuple(score_models.of_model(scored, model_id).scores) for number, scored in found.items()}
+
+
+def assert_scores(client, expected):
+    assert read(client, expected) == expected
+    assert live(client) == expected
+
+
+# -- over some months -----------------------------------------------------------------------------------------------------
+
+def cut_offs_between(values, shares):
+    """Cut-offs between values that are there: what is at a cut-off today is under it tomorrow."""
+    known = sorted(value for value in values.values() if value is not None)
+    return sorted({known[int(share * (len(known) - 1))] for share in shares})
+
+
+def dimensions_by(values):
+    """Both directions, every method, cut-offs at values, at nothing and below, and scores of the missing."""
+    return [dimension("worth", FEATURE, cut_offs=cut_offs_between(values, (0.2, 0.5, 0.8, 0.95)), missing_score=1, weight=5),
+            dimension("little", FEATURE, better="LOWER", cut_offs=cut_offs_between(values, (0.1, 0.4, 0.6)), weight=1), QUARTILES,
+            dimension("even", FEATURE, "RANGE", bins=7, missing_score=3),
+            dimension("shares", FEATURE, "QUANTILE", ties="CUME_DIST", bins=4),
+            dimension("any", FEATURE, cut_offs=[-500, 0, 1], missing_score=2)]
+
+
+class Diary:
+    """What was seen of everybody's scores, moment by moment."""
+
+    def __init__(self, client, numbers):
+        self.client, self.numbers = client, numbers
+        self.worth, self.moments = None, []
+
+    def look(self, cause, instant):
+        """Compares what is told with the definition of what `ValueService` tells, and keeps it."""
+        values = told_values(self.client, self.numbers.values())
+        if self.worth is None:
+            self.worth = Worth(dimensions_by(values), values)
+        expected = self.worth.of(values)
+        if self.moments or cause != "MODEL":
+            assert_scores(self.client, expected)
+        self.moments.append(SimpleNamespace(cause=cause, instant=instant, values=values, scores=expected))
+        return expected
+
+    def changes(self, number):
+        """[(cause, before, after, instant)] of a customer."""
+        pairs = zip(self.moments, self.moments[1:])
+        return [(later.cause, earlier.scores.get(number), later.scores[number], later.instant) for earlier, later in pairs
+                if number in earlier.scores and earlier.scores[number] != later.scores[number]]
+
+
+@pytest.fixture(scope="module")
+def months(backend):
+    """Ten weeks of the company, moved midnight by midnight, with purchases on every seventh day and another value model on the 50th."""
+    with quintile.suite(backend, as_of=facts.text_of(begin(FIRST_DAY))) as suite:
+        suite.client("admin").call("TenantService/CreateTenant", {"tenant_id": TENANT, "tenant": {"time_zone": ZONE.key}})
+        client = suite.client("admin", TENANT)
+        waiting.until(lambda: policies.is_known(client), "the tenant to be known", policies.FORCE_SECONDS)
+        people, now = company(), begin(FIRST_DAY)
+        take_in(client, people, now)
+        questions.wait_for(client, questions.take_in(client, *(facts.customer(f"lead-{n}") for n in range(3))).facts_position, now)
+        publish_value_model(client)
+        diary, chance = Diary(client, numbers_of(client)), random.Random(3)
+        values = told_values(client, diary.numbers.values())
+        score_models.put_in_force(client, "worth", *dimensions_by(values))
+        diary.look("START", now)
+        foretold = {number: score_models.explain(client, number, "scoreModels/worth") for number in diary.numbers.values()}
+        scored = score_models.values(client, foretold)
+        for number, explained in foretold.items():
+            both = explained, score_models.explain(client, number)
+            earliest = min((each.next_change_time.seconds for each in both if each.HasField("next_change_time")), default=0)
+            assert scored[number].next_change_time.seconds == earliest, number
+        buyers, told_late = defaultdict(list), {}
+        for passed in range(1, DAYS + 1):
+            day = FIRST_DAY + passed * DAY
+            now = begin(day)
+            move(suite, client, now)
+            diary.look("TIME", now)
+            if passed % 7 == 3:
+                now = begin(day) + timedelta(hours=20)
+                move(suite, client, now)
+                who = chance.sample(sorted(set(diary.numbers) - {"lead-0"}), 4) + (["lead-1"] if passed == 17 else [])
+                hours = [timedelta(hours=chance.choice([0, 12, 19])) for _ in who]
+                rows = [order(each, f"new-{passed}", begin(day) + after, chance.randrange(500, 20_000)) for each, after in zip(who, hours)]
+                questions.wait_for(client, questions.take_in(client, *rows).facts_position, now)
+                # And one is told of late.
+                late = chance.choice(sorted(set(diary.numbers) - set(who) - {"lead-0"}))
+                told = questions.take_in(client, order(late, f"late-{passed}", begin(day - 16 * DAY) + timedelta(hours=9), 7_000))
+                questions.wait_for(client, told.facts_position, now)
+                told_late[diary.numbers[late]] = now
+                for each in (*who, late):
+                    buyers[diary.numbers[each]].append(day)
+                diary.look("EVENT", now)
+            if passed == 50:
+                model = publish_value_model(client, terms={"gross_margin_percent": 70}, dropout="DROPOUT_KIND_AFTER_EVERY_PURCHASE")
+                rescored = rescored_by(client, model)
+                diary.look("MODEL", now)
+        yield SimpleNamespace(client=client, diary=diary, buyers=buyers, told_late=told_late, foretold=foretold,
+                              rescored=rescored, model=model)
+
+
+def move(suite, client, instant):
+    suite.client("admin").call("ClockService/SetAsOf", {"as_of": facts.text_of(instant)})
+    questions.wait_for(client, 0, instant)
+
+
+def scores_are_those_of_what_customers_are_worth_on_every_day(months):
+    """The fixture has compared everybody, read and by the feed, on every one of them."""
+    diary = months.diary
+    assert len(diary.moments) > DAYS + 10
+    falls = [change for number in diary.numbers.values() for change in diary.changes(number) if change[0] == "TIME"]
+    assert len(falls) > 100 and len({instant for *_, instant in falls}) > 50
+    assert all(moment.values[diary.numbers["lead-0"]] is None for moment in diary.moments)
+    # Where a day begins at 1 o'clock, something changed too.
+    assert any(instant == begin(date(1998, 10, 11)) for *_, instant in falls)
+
+
+def whoever_does_nothing_is_worth_less_from_day_to_day(months):
+    """From the second midnight behind a purchase on."""
+    for number in months.diary.numbers.values():
+        touched = {day + n * DAY for day in months.buyers[number] for n in (0, 1)}
+        for earlier, later in zip(months.diary.moments, months.diary.moments[1:]):
+            today = later.instant.astimezone(ZONE).date()
+            if later.cause == "TIME" and today not in touched and earlier.values[number] is not None:
+                assert later.values[number] <= earlier.values[number], (number, today)
+
+
+def history_tells_every_change_with_its_cause(months):
+    """Falls by time, at the midnight that they are of; purchases by events, and by time when their day is over; and the model."""
+    causes = set()
+    for number in months.diary.numbers.values():
+        expected = months.diary.changes(number)
+        listed = changes_of(months.client, number)
+        told = [(score_models.enum_name(each, "cause"), *(under(side) for side in (each.before, each.after)), each.valid_at.seconds)
+                for each in reversed(listed) if under(each.after)]
+        first = next((place for place, each in enumerate(told) if each[1]), len(told))  # Behind what the model's publishing was.
+        assert [each[:3] for each in told[first:]] == [each[:3] for each in expected], number
+        for (cause, _, _, seconds), (*_, instant) in zip(told[first:], expected):
+            assert cause != "TIME" or seconds == instant.timestamp(), (number, instant)
+        causes |= {each[0] for each in expected}
+    assert causes == {"TIME", "EVENT", "MODEL"}
+
+
+def changes_of(client, number):
+    return questions.everything(client, "ScoreService/ListScoreChanges", "changes", parent=f"customers/{number}/score")
+
+
+def under(scored):
+    found = score_models.of_model(scored, "worth")
+    return tuple(found.scores) if found else None
+
+
+def the_next_change_is_the_first_day_on_which_a_score_is_another(months):
+    diary, seen = months.diary, 0
+    until = next(moment.instant for moment in diary.moments if moment.cause == "MODEL")
+    for number, explained in months.foretold.items():
+        undisturbed = min([begin(day) for day in months.buyers[number]], default=until)
+        start = diary.moments[0].scores[number]
+        changes = [moment.instant for moment in diary.moments
+                   if moment.cause == "TIME" and moment.scores[number] != start and moment.instant <= min(until, undisturbed)]
+        if explained.HasField("next_change_time"):
+            told = explained.next_change_time.seconds
+            assert not changes or told == changes[0].timestamp(), number
+            assert changes or told >= min(until, undisturbed).timestamp(), number
+            seen += bool(changes)
+        else:
+            assert not changes, number
+    assert seen > 20
+
+
+def a_past_day_is_explained_by_what_was_told_on_it(months):
+    """By the model in force now: of every tenth day since that model is, but for those of whom something was told late."""
+    diary = months.diary
+    place = next(n for n, moment in enumerate(diary.moments) if moment.cause == "MODEL")
+    for moment in diary.moments[place::10]:
+        known = [number for number in diary.numbers.values() if months.told_late.get(number, moment.instant) <= moment.instant]
+        for number in known[::6]:
+            explained = score_models.explain(months.client, number, "scoreModels/worth", as_of=facts.text_of(moment.instant))
+            found = [each.input if each.HasField("input") else None for each in explained.dimensions]
+            assert found == [moment.values[number]] * len(found), (number, moment.instant)
+            assert tuple(each.score for each in explained.dimensions) == moment.scores[number]
+            assert {each.unit for each in explained.dimensions} == {"USD minor"}
+
+
+def publishing_another_value_model_says_whom_it_changed(months):
+    place = next(n for n, moment in enumerate(months.diary.moments) if moment.cause == "MODEL")
+    before, after = (months.diary.moments[n].scores for n in (place - 1, place))
+    assert months.rescored.version == months.model.name and not months.rescored.HasField("predicted_changed_customers")
+    assert months.rescored.changed_customers == sum(before[number] != after[number] for number in before) > 0
+
+
+# -- one by one -----------------------------------------------------------------------------------------------------------
+
+BEGIN = facts.AS_OF
+
+
+def utc_company(**fields):
+    """The same where days begin at midnight UTC, for those who buy at noon."""
+    return {who: [((instant - timedelta(hours=4)).replace(hour=12), cents) for instant, cents in bought]
+            for who, bought in company(end=BEGIN.date(), **fields).items()}
+
+
+@pytest.fixture
+def town(fresh):
+    """A company with a value model in force."""
+    client = fresh.client("admin")
+    take_in(client, utc_company(), BEGIN)
+    model = publish_value_model(client)
+    numbers = numbers_of(client)
+    return SimpleNamespace(suite=fresh, client=client, numbers=numbers, model=model, values=told_values(client, numbers.values()))
+
+
+def a_score_is_explained_with_what_is_missing_to_the_next_one(town):
+    cut_offs = cut_offs_between(town.values, (0.25, 0.5, 0.75))
+    worth = dimension("worth", FEATURE, cut_offs=cut_offs)
+    score_models.put_in_force(town.client, "worth", worth)
+    for number, value in town.values.items():
+        of = score_models.explain(town.client, number, "scoreModels/worth").dimensions[0]
+        assert (of.feature, of.input, of.unit, list(of.cut_offs)) == (FEATURE, value, "USD minor", cut_offs)
+        steps = score_witness.steps(worth, value)
+        assert tuple(getattr(of, field) if of.HasField(field) else None for field in ("to_next_better", "to_next_worse")) == steps
+        assert of.score == score_witness.scorer(worth, [])(value)
+
+
+def what_nobody_is_worth_is_explained_as_if_it_were(town):
+    worth = dimension("worth", FEATURE, cut_offs=[-7, 0, 9], missing_score=2)
+    made = score_models.create(town.client, "worth", worth)
+    number = min(town.values)
+    for value in (-8, -7, -1, 0, 8, 9, 2**62, None):
+        inputs = [{"feature": FEATURE} | ({} if value is None else {"value": value})]
+        explained = score_models.explain(town.client, number, made.name, hypothetical_inputs=inputs)
+        of = explained.dimensions[0]
+        assert (of.score, of.input if of.HasField("input") else None) == (score_witness.scorer(worth, [])(value), value)
+        assert not explained.HasField("next_change_time")
+
+
+@pytest.mark.parametrize("ties", ["VALUE", "CUME_DIST"])
+def a_dry_run_finds_quantiles_of_what_customers_are_worth(town, ties):
+    questions.wait_for(town.client, questions.take_in(town.client, facts.customer("lead")).facts_position)
+    values = told_values(town.client, numbers_of(town.client).values())
+    dimensions = [dimension("worth", FEATURE, "QUANTILE", ties=ties, bins=5), dimension("orders", "orders", cut_offs=[2, 4])]
+    made = score_models.create(town.client, "worth", *dimensions)
+    seen = score_models.preview(town.client, made.name, include_cells=True)
+    if ties == "VALUE":
+        known = [value for value in values.values() if value is not None]
+        assert list(seen.version.dimensions[0].cut_offs) == score_witness.quantiles(known, 5)
+    assert_cells(town.client, seen, Worth(dimensions[:1], values), values)
+    # Tomorrow all are worth less, and another dry run finds it, without a purchase.
+    questions.set_clock(town.client, BEGIN + DAY)
+    later = told_values(town.client, values)
+    assert all(later[number] is None or later[number] <= value for number, value in values.items() if value is not None) and later != values
+    assert_cells(town.client, score_models.preview(town.client, made.name, include_cells=True), Worth(dimensions[:1], later), later)
+    # And by another value model.
+    publish_value_model(town.client, terms={"months": 120, "gross_margin_percent": 3})
+    other = told_values(town.client, values)
+    assert_cells(town.client, score_models.preview(town.client, made.name, include_cells=True), Worth(dimensions[:1], other), other)
+
+
+def assert_cells(client, seen, worth, values):
+    """Cells count whom they ought to, with the mean of what they are worth, rounded half away from zero."""
+    orders = {number: questions.features(client, f"customers/{number}").orders for number in values}
+    scores = {number: (*of, 1 + (orders[number] >= 2) + (orders[number] >= 4) if orders[number] else 0)
+              for number, of in worth.of(values).items()}
+    cells = defaultdict(list)
+    for number, of in scores.items():
+        cells[of].append(values[number])
+    told = {tuple(each.scores): each for each in seen.whole.cells}
+    assert {of: each.customers for of, each in told.items()} == {of: len(members) for of, members in cells.items()}
+    for of, members in cells.items():
+        known = [value for value in members if value is not None]
+        assert told[of].HasField("mean_lifetime_value") == bool(known), of
+        if known:
+            assert abs(facts.cents_of(told[of].mean_lifetime_value) - sum(known) / len(known)) <= 0.5, of
+    assert {number: score_witness.cell(of, (5, 3)) for number, of in scores.items()} == {number: seen.cells[number] for number in scores}
+
+
+def without_a_value_model_it_is_missing_and_cells_have_no_mean(fresh):
+    client = fresh.client("admin")
+    take_in(client, utc_company(), BEGIN)
+    numbers = numbers_of(client)
+    made = score_models.create(client, "worth", dimension("worth", FEATURE, "QUANTILE", ties="VALUE"))
+    with pytest.raises(Refusal) as raised:
+        score_models.preview(client, made.name)
+    raised.value.must_be(FAILED_PRECONDITION, "FAILED_PRECONDITION")
+    dimensions = [dimension("worth", FEATURE, cut_offs=[1_000, 5_000], missing_score=2), dimension("orders", "orders", cut_offs=[2])]
+    seen = score_models.preview(client, score_models.create(client, "worth", *dimensions).name)
+    assert not any(each.HasField("mean_lifetime_value") for each in seen.whole.cells)
+    assert list(seen.dimensions["worth"].customers) == [0, 0, len(numbers), 0]
+    score_models.publish(client, seen.version.name, seen.version.etag)
+    assert {of[0] for of in live(client).values()} == {2}
+    of = score_models.explain(client, min(numbers.values()), "scoreModels/worth").dimensions[0]
+    assert (of.score, of.HasField("input"), of.unit) == (2, False, "USD minor")
+    # The first value model gives everybody a value, by an operation; the score that nobody had a value for is told as one of the model.
+    model = publish_value_model(client)
+    values = told_values(client, numbers.values())
+    rescored_by(client, model)
+    expected = {number: (1 + (value >= 1_000) + (value >= 5_000),) for number, value in values.items()}
+    assert {number: of[:1] for number, of in live(client).items()} == expected
+    assert {number: of[:1] for number, of in read(client, numbers.values()).items()} == expected
+
+
+def a_value_model_rescores_nobody_where_no_score_looks_at_it(fresh):
+    client = fresh.client("admin")
+    take_in(client, utc_company(), BEGIN)
+    dimensions = [dimension("worth", FEATURE, cut_offs=[1_000])]
+    score_models.create(client, "worth", *dimensions)
+    assert operations_of(client, publish_value_model(client).name) == []
+    score_models.put_in_force(client, "worth", *dimensions)
+    assert len(operations_of(client, publish_value_model(client).name)) == 1
+    score_models.retire(client, "worth")
+    assert operations_of(client, publish_value_model(client).name) == []
+
+
+def what_was_bought_today_counts_from_midnight_on(town):
+    """Whoever buys today is expected to do, to spend and to be worth what it was by the end of yesterday, until the day is over."""
+    features = {who: questions.features(town.client, f"customers/{number}") for who, number in town.numbers.items()}
+    who = next(who for who, of in features.items() if of.purchase_days == 3)
+    number = town.numbers[who]
+    score_models.put_in_force(town.client, "worth", dimension("worth", FEATURE, cut_offs=[town.values[number], 10 * town.values[number]]))
+    before = town.client.call("ValueService/GetValue", {"name": f"customers/{number}/value"})
+    questions.set_clock(town.client, BEGIN + timedelta(hours=12))
+    questions.wait_for(town.client, questions.take_in(town.client, order(who, "new", BEGIN + timedelta(hours=8), 90_000)).facts_position)
+    assert questions.features(town.client, f"customers/{number}").purchase_days == 4
+    told = town.client.call("ValueService/GetValue", {"name": f"customers/{number}/value"})
+    explained = score_models.explain(town.client, number, "scoreModels/worth")
+    assert explained.next_change_time.seconds == (BEGIN + DAY).timestamp()
+    questions.set_clock(town.client, BEGIN + DAY)
+    after = town.client.call("ValueService/GetValue", {"name": f"customers/{number}/value"})
+    assert (before.repeats, told.repeats, after.repeats) == (2, 2, 3)
+    assert live(town.client)[number] == (1 + (facts.cents_of(after.lifetime_value) >= town.values[number])
+                                         + (facts.cents_of(after.lifetime_value) >= 10 * town.values[number]),)
+    assert told.expected_purchases == before.expected_purchases
+    assert (told.expected_spend, told.lifetime_value) == (before.expected_spend, before.lifetime_value)
+
+
+def time_that_jumps_leaves_no_score_behind(town):
+    """Behind a jump each customer has the scores of its end, and history tells falls by time within it, one after the other."""
+    dimensions = [dimension("worth", FEATURE, cut_offs=cut_offs_between(town.values, [tenth / 10 for tenth in range(1, 10)]))]
+    score_models.put_in_force(town.client, "worth", *dimensions)
+    worth = Worth(dimensions, town.values)
+    # Some buy on the day before it.
+    now, end = BEGIN + timedelta(hours=12), BEGIN + timedelta(days=200)
+    questions.set_clock(town.client, now)
+    rows = [order(who, "new", BEGIN + timedelta(hours=5), 6_000) for who in list(town.numbers)[::9]]
+    questions.wait_for(town.client, questions.take_in(town.client, *rows).facts_position, now)
+    start = worth.of(told_values(town.client, town.values))
+    assert_scores(town.client, start)
+    questions.set_clock(town.client, end)
+    expected = worth.of(told_values(town.client, town.values))
+    assert_scores(town.client, expected)
+    assert sum(start[number] != expected[number] for number in start) > 20
+    for number in town.values:
+        listed = changes_of(town.client, number)
+        falls = [each for each in reversed(listed) if under(each.after) and each.valid_at.seconds > now.timestamp()]
+        sides = [(under(each.before), under(each.after)) for each in falls]
+        assert [before for before, _ in sides] == [start[number], *(after for _, after in sides)][:len(sides)]
+        assert not sides or sides[-1][1] == expected[number]
+        for each in falls:
+            assert score_models.enum_name(each, "cause") == "TIME" and each.valid_at.seconds <= end.timestamp()
+            # It holds from then on, and not before.
+            instant = datetime.fromtimestamp(each.valid_at.seconds, timezone.utc)
+            then, day_before = (score_models.explain(town.client, number, "scoreModels/worth", as_of=facts.text_of(at)).dimensions[0].score
+                                for at in (instant, instant - timedelta(seconds=1)))
+            assert then == under(each.after)[0] and day_before == under(each.before)[0], (number, instant)
+
+
+def a_fall_that_is_more_than_ten_years_ahead_comes_too(fresh):
+    """Where nobody leaves, who does nothing is worth as much as `1 / (alpha + age)`: a cut-off that is passed twelve years from now."""
+    client = fresh.client("admin")
+    take_in(client, utc_company(count=150, leave=0), BEGIN)
+    model = publish_value_model(client, terms={"monthly_discount_percent": 0})
+    assert not model.purchases.dropout_identified and model.HasField("spend")
+    numbers = numbers_of(client)
+    values, alpha = told_values(client, numbers.values()), model.purchases.never_leaving_alpha
+    number = numbers["c-1"]
+    age = client.call("ValueService/GetValue", {"name": f"customers/{number}/value"}).age_weeks
+    cut_off = round(values[number] * (alpha + age) / (alpha + age + 12 * 52.18))
+    score_models.put_in_force(client, "worth", dimension("worth", FEATURE, cut_offs=[cut_off]))
+    for years in (2, 7, 11, 13):
+        now = BEGIN + timedelta(days=round(365.25 * years))
+        questions.set_clock(client, now)
+        value = told_values(client, [number])[number]
+        assert (value >= cut_off) == (years < 12), (years, value, cut_off)
+        assert live(client)[number] == (1 + (value >= cut_off),), years
+
+
+@pytest.mark.parametrize("terms", [{"gross_margin_percent": 1e-9}, {"gross_margin_percent": 100, "months": 1},
+                                   {"gross_margin_percent": 100, "months": 120}, {"monthly_discount_percent": 100, "months": 120}])
+def extreme_terms_score_as_they_are(town, terms):
+    dimensions = [dimension("any", FEATURE, cut_offs=[-1, 0, 1, 100_000], missing_score=1), QUARTILES]
+    publish_value_model(town.client, terms=terms)
+    values = told_values(town.client, town.values)
+    score_models.put_in_force(town.client, "worth", *dimensions)
+    worth = Worth(dimensions, values)
+    assert_scores(town.client, worth.of(values))
+    questions.set_clock(town.client, BEGIN + timedelta(days=45))
+    assert_scores(town.client, worth.of(told_values(town.client, town.values)))
+
+
+def yen_are_scored_in_yen(fresh):
+    """Who first bought ten years ago is among them."""
+    tenant = {"base_currency": "JPY", "time_zone": "Asia/Tokyo"}
+    fresh.client("admin").call("TenantService/CreateTenant", {"tenant_id": "kyoto", "tenant": tenant})
+    client = fresh.client("admin", "kyoto")
+    waiting.until(lambda: policies.is_known(client), "the tenant to be known", policies.FORCE_SECONDS)
+    people = utc_company() | {"old": [(BEGIN - timedelta(days=3_700), 4_000), (BEGIN - timedelta(days=3_000), 5_000)]}
+    rows = [facts.order(who, f"{who}-{n}", order_time=facts.text_of(instant), amount={"currency_code": "JPY", "units": cents})
+            for who, bought in people.items() for n, (instant, cents) in enumerate(bought)]
+    questions.wait_for(client, questions.take_in(client, *rows).facts_position)
+    publish_value_model(client)
+    numbers = numbers_of(client)
+
+    def yen(money):
+        assert (money.currency_code, money.nanos) == ("JPY", 0)
+        return money.units
+    values = told_values(client, numbers.values(), yen)
+    dimensions = [dimension("worth", FEATURE, cut_offs=cut_offs_between(values, (0.2, 0.5, 0.8))), QUARTILES]
+    seen = score_models.preview(client, score_models.create(client, "worth", *dimensions).name)
+    assert seen.version.dimensions[0].unit == "JPY minor"
+    assert all(each.mean_lifetime_value.currency_code == "JPY" and each.mean_lifetime_value.nanos == 0 for each in seen.whole.cells)
+    score_models.publish(client, seen.version.name, seen.version.etag)
+    worth = Worth(dimensions, values)
+    assert_scores(client, worth.of(values))
+    # Midnight in Tokyo is at 15:00.
+    for hours in (15, 15 + 24 * 20):
+        questions.set_clock(fresh.client("admin"), BEGIN + timedelta(hours=hours))
+        questions.wait_for(client, 0, BEGIN + timedelta(hours=hours))
+        assert_scores(client, worth.of(told_values(client, numbers.values(), yen)))
+
+
+def a_grade_falls_with_what_a_customer_is_worth_and_segments_follow(town):
+    dimensions = [dimension("worth", FEATURE, cut_offs=cut_offs_between(town.values, (0.3, 0.6, 0.8)), weight=8),
+                  dimension("orders", "orders", cut_offs=[2], weight=1), dimension("spend", "revenue", cut_offs=[1], weight=1)]
+    score_models.put_in_force(town.client, "grade", *dimensions, grading={})
+    orders = {number: questions.features(town.client, f"customers/{number}").orders for number in town.values}
+
+    def expected():
+        of = Worth(dimensions[:1], {}).of(told_values(town.client, town.values))
+        composites = [score_witness.composite((*of[number], 1 + (orders[number] >= 2), 2), (4, 2, 2), (8, 1, 1)) for number in of]
+        return sum(composite >= 75 for composite in composites)
+    counts = []
+    for days in (0, 30, 90, 200):
+        questions.set_clock(town.client, BEGIN + timedelta(days=days))
+        counts.append(expected())
+        waiting.until(lambda: questions.preview(town.client, 'grade.band == "A"').customers == counts[-1],
+                      lambda: f"{counts[-1]} of band A")
+    assert counts[0] > counts[-1]
+
+
+def who_does_not_read_money_makes_no_model_of_it(town):
+    policies.publish(town.client, policies.role_like(town.client, "admin", "no-money", forms={"FINANCIAL": {"form": "MASK_FORM_REDACTED"}}))
+    client = policies.client_of(town.suite, "no-money")
+    worth = dimension("worth", FEATURE, "QUANTILE", ties="VALUE")
+    request = {"parent": "scoreModels/worth", "version": score_models.version(worth)}
+    client.refused("ScoreModelService/CreateScoreModelVersion", request).must_be(PERMISSION_DENIED, "FIELD_DENIED")
+    version, _ = score_models.put_in_force(town.client, "worth", worth)
+    draft = score_models.create(town.client, "worth", worth)
+    for method, name in (("PreviewScoreModelVersion", draft.name), ("PreviewScoreModelVersion", version.name),
+                         ("PublishScoreModelVersion", draft.name), ("RefitScoreModel", "scoreModels/worth")):
+        client.refused(f"ScoreModelService/{method}", {"name": name}).must_be(PERMISSION_DENIED, "FIELD_DENIED")
+    number = max(town.values, key=town.values.get)
+    explained = score_models.explain(client, number, "scoreModels/worth")
+    of = explained.dimensions[0]
+    assert of.score == 5 and not any(of.HasField(field) for field in ("input", "to_next_better", "to_next_worse")) and not of.cut_offs
+    assert not explained.HasField("next_change_time")
+    asking = {"name": f"customers/{number}/score", "model": "scoreModels/worth", "hypothetical_inputs": [{"feature": FEATURE, "value": 5}]}
+    client.refused("ScoreService/ExplainScore", asking).must_be(PERMISSION_DENIED, "FIELD_DENIED")
+    # Of a model of something else it sees no means.
+    made = score_models.create(client, "count", dimension("orders", "orders", cut_offs=[2]))
+    cells = score_models.preview(client, made.name).whole.cells
+    assert cells and not any(each.HasField("mean_lifetime_value") for each in cells)
+    assert all(each.HasField("mean_lifetime_value") for each in score_models.preview(town.client, made.name).whole.cells)
+
+
+# -- many, and in the middle of it ----------------------------------------------------------------------------------------
+
+def a_killed_suite_goes_on_with_what_another_value_model_changes(backend):
+    """More customers than are gone through at once: it is killed when it has come to the second part."""
+    with quintile.suite(backend) as suite:
+        admin = suite.client("admin")
+        people = score_models.take_in(admin, score_models.purchases_of(0, 2_700))
+        publish_value_model(admin)
+        values = told_values(admin, people)
+        dimensions = [dimension("worth", FEATURE, cut_offs=cut_offs_between(values, (0.2, 0.5, 0.8))), QUARTILES]
+        score_models.put_in_force(admin, "worth", *dimensions)
+        worth = Worth(dimensions, values)
+        assert_scores(admin, worth.of(values))
+        suite.stop()
+        suite.start(failpoints="scores::before_rescored_part=1*off->1*return")
+        admin = suite.client("admin")
+        model = publish_value_model(admin, terms={"gross_margin_percent": 60})
+        waiting.until(lambda: suite.has_logged("failpoint scores::before_rescored_part reached"), "the second part to be reached")
+        then = worth.of(told_values(admin, people))
+        assert read(admin, people) == then, "reads are by it at once"
+        half = live(admin)
+        changed = [number for number in then if then[number] != worth.of(values)[number]]
+        assert 0 < sum(half[number] == then[number] for number in changed) < len(changed)
+        suite.kill()
+        suite.start()
+        admin = suite.client("admin")
+        done = rescored_by(admin, model)
+        assert done.version == model.name
+        assert_scores(admin, then)
+        for number in changed[::150]:
+            [change] = [each for each in changes_of(admin, number) if under(each.before)]
+            assert score_models.enum_name(change, "cause") == "MODEL"
+            assert (under(change.before), under(change.after)) == (worth.of(values)[number], then[number])
+        assert done.changed_customers == len(changed)
