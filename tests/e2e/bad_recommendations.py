@@ -2,7 +2,7 @@
 import pytest
 
 from support import facts, invented_shop, policies, questions, recommendations
-from support.invented_shop import PURCHASES, newcomer, today
+from support.invented_shop import newcomer
 from support.refusals import INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED
 
 

@@ -54,7 +54,7 @@ impl InForce {
 
     /// Whether any of them scores what customers will be worth.
     pub fn scores_lifetime_value(&self) -> bool {
-        self.all().flat_map(|live| &live.definition.dimensions).any(|dimension| dimension.feature.falls_by_day())
+        self.all().any(|live| live.definition.scores_lifetime_value())
     }
 
     /// The version of a model, if one is in force.

@@ -74,8 +74,8 @@ FIELDS = {
     "quintile.scoring.v1.ScoreCell.revenue": AMOUNTS,
     "quintile.scoring.v1.ScoreCell.mean_lifetime_value": AMOUNTS,
     "quintile.scoring.v1.LeadGroup.value_if_converted": OF_EVERYBODY,
-    "quintile.scoring.v1.LeadValue.value_if_converted": AMOUNTS,
-    "quintile.scoring.v1.LeadValue.value": AMOUNTS,
+    "quintile.scoring.v1.LeadValue.value_if_converted": OF_EVERYBODY,
+    "quintile.scoring.v1.LeadValue.value": OF_EVERYBODY,
     "quintile.scoring.v1.SpendFit.v_nanos": OF_EVERYBODY,
     "quintile.scoring.v1.SpendFit.mean": OF_EVERYBODY,
     **{f"quintile.scoring.v1.EconomicsGroup.{money}": AMOUNTS for money in (

@@ -9,6 +9,7 @@ from datetime import date, timedelta
 
 BANDS = [(1, 7), (8, 30), (31, 90), (91, 365), (366, 0)]
 PRIOR_CONVERSIONS, PRIOR_CUSTOMERS = 5, 20
+MIN_CUSTOMERS = 5
 MONTH_DAYS = 365.25 / 12
 DAY = timedelta(days=1)
 
@@ -84,10 +85,12 @@ class Fit:
         conversions = [key for key, lead in leads.items() if lead.first(self.end)]
         worth = [self.values[key] for key in conversions if key in self.values]
         if larger is None:
-            return Group(len(leads), len(conversions), 1.0, sum(worth) / len(worth) if worth else None)
+            return Group(len(leads), len(conversions), 1.0, sum(worth) / len(worth) if len(worth) >= MIN_CUSTOMERS else None)
         expected = -math.fsum(self.no_purchase(age) for lead in leads.values() for age, _ in ages(lead, self.end))
         ratio = larger.ratio * (len(conversions) + PRIOR_CONVERSIONS) / (larger.ratio * expected + PRIOR_CONVERSIONS)
-        value = None if larger.value is None else (sum(worth) + PRIOR_CUSTOMERS * larger.value) / (len(worth) + PRIOR_CUSTOMERS)
+        value = larger.value
+        if value is not None and len(worth) >= MIN_CUSTOMERS:
+            value = (sum(worth) + PRIOR_CUSTOMERS * value) / (len(worth) + PRIOR_CUSTOMERS)
         return Group(len(leads), len(conversions), ratio, value)
 
     def group_of(self, lead):

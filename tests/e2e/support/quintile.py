@@ -163,7 +163,7 @@ class Quintile:
     # -- its command ------------------------------------------------------------------------------------------------
 
     def command(self, *arguments):
-        return [*self.within, binary(), arguments[0], "--data-dir", str(self.data), *map(str, arguments[1:])]
+        return [*self.within, binary(), *map(str, arguments), "--data-dir", str(self.data)]
 
     def run(self, *arguments, seconds=COMMAND_SECONDS):
         """Standard output of a command of the binary, which has to succeed."""

@@ -1,5 +1,6 @@
 """Models of recommendations: what they are fitted to, fitted, put in force, and what they recommend."""
 import uuid
+from collections import Counter
 from datetime import timedelta
 
 import grpc
@@ -53,10 +54,18 @@ def purchases(orders):
     return [(customer, product, day(days)) for customer, days, lines in orders for product, _ in lines]
 
 
-def categories(orders):
-    """{product: the category that was told last, of one day the last by name}"""
-    told = sorted((-days, category, product) for _, days, lines in orders for product, category in lines if category)
-    return {product: category for _, category, product in told}
+def categories(orders, min_customers=5):
+    """{product: the category that the orders of most customers tell, of several the first by name}, where enough do. Of what one customer's orders
+    call a product the last by name counts."""
+    told = {}
+    for customer, _, lines in orders:
+        for product, category in lines:
+            told[product, customer] = max(category, told.get((product, customer), ""))
+    votes = Counter((product, category) for (product, _), category in told.items() if category)
+    best = {}
+    for (product, category), count in votes.items():
+        best[product] = min(best.get(product, (0, "")), (-count, category))
+    return {product: category for product, (votes, category) in best.items() if -votes >= min_customers}
 
 
 def names_of(client):

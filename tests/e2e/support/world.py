@@ -75,8 +75,8 @@ def plant_value_models(admin):
 def plant_leads(admin):
     """Leads of two channels, most of whom have become customers; one that has not is the canary's owner's, and consents to marketing."""
     came = {"acquisition_date": facts.date_of(date(1998, 1, 5)), "acquisition_channel": "ads", "acquisition_campaign": "spring"}
-    rows = [facts.customer(f"lead-{n}", attributes=came) for n in range(4)]
-    rows += [facts.order(f"lead-{n}", "first", days=90 - n, cents=2_000 + n) for n in range(3)]
+    rows = [facts.customer(f"lead-{n}", attributes=came) for n in range(7)]
+    rows += [facts.order(f"lead-{n}", "first", days=90 - n, cents=2_000 + n) for n in range(6)]
     questions.take_in(admin, *rows)
     lead = {"identities": [facts.identity(LEAD)], "attributes": came | {"owner": canaries.OWNER}}
     name = admin.call("CustomerService/CreateCustomer", {"customer": lead}).name

@@ -8,6 +8,7 @@ use crate::fitting::{self, Stopped};
 use crate::models::{At, Definition, Dimension, RFM, Scale};
 use crate::population::dry_run::{self, Counts, DimensionCounts, GradeCounts, Scores};
 use crate::population::{Population, features_of};
+use crate::store::fits::Stored;
 use crate::store::models::{self, Version};
 use crate::value::encoding::model_of;
 use crate::worker::conventions;
@@ -35,6 +36,8 @@ struct Everybody {
     position: i64,
     as_of: Instant,
     in_force: Option<Version>,
+    /// The name of the model of lifetime value.
+    value_model: String,
 }
 
 /// What a dry run has found.
@@ -76,7 +79,7 @@ struct Preview {
 impl Preview {
     async fn run(self, mut listener: Listener<PreviewScoreModelVersionResponse>) -> Result<(), Stopped> {
         let tenant = self.caller.tenant();
-        let Everybody { population, position, as_of, in_force } = self.everybody(&mut listener).await?;
+        let Everybody { population, position, as_of, in_force, value_model } = self.everybody(&mut listener).await?;
         let is_draft = self.version.state == ScoreModelState::Draft;
         let run = Run {
             population,
@@ -96,6 +99,7 @@ impl Preview {
             as_of: Some(convert::timestamp(as_of)),
             position,
             dimensions: counts_of(&found.definition, &found.counts),
+            value_model,
         };
         listener.check()?;
         let version = if is_draft { self.keep(&found.definition, summary).await? } else { self.version.clone() };
@@ -137,10 +141,11 @@ impl Preview {
             listener.tell(PreviewProgress { customers_read, customers })
         };
         let valuing = fitting::in_force::<ValueModel>(&self.service, tenant.id).await?;
+        let value_model = valuing.as_ref().map(Stored::name).unwrap_or_default();
         let valuing = valuing.and_then(|stored| model_of(&stored.body));
         let at = At::new(as_of, conventions(tenant)).valued_by(valuing.as_ref());
         let position = population.update(database, tenant.id, &features, &at, &mut told).await.map_err(failed)?;
-        Ok(Everybody { population, position: position.ok_or(None)?, as_of, in_force })
+        Ok(Everybody { population, position: position.ok_or(None)?, as_of, in_force, value_model })
     }
 
     /// A version that scores nobody, or labels that nobody could have, are a mistake.

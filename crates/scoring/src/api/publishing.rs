@@ -3,13 +3,14 @@
 use super::check_rights;
 use super::score_models::{model_in, version_in};
 use super::versions;
+use crate::fitting;
 use crate::models::cut_offs::{Method, TieRule};
 use crate::models::{Definition, RFM, Scale};
 use crate::rescoring::{self, PUBLISH, RETIRE};
 use crate::store::models::{self, Version};
 use crate::{Service, refused};
 use quintile_chain::store_error;
-use quintile_proto::scoring::{PublishScoreModelVersionRequest, RetireScoreModelRequest, ScoreModelState};
+use quintile_proto::scoring::{PublishScoreModelVersionRequest, RetireScoreModelRequest, ScoreModelState, ValueModel};
 use quintile_rpc::policy::Tenant;
 use quintile_rpc::{ApiError, Caller};
 use quintile_store::operations::{self, Operation};
@@ -37,6 +38,7 @@ pub async fn publish(
         return Err(ApiError::stale_etag());
     }
     check(&version)?;
+    check_value_model(service, tenant, &version).await?;
     let published = async {
         let now = service.clock.now();
         let in_force = models::published(&transaction, tenant.id).await?;
@@ -53,6 +55,18 @@ pub async fn publish(
     let operation = published.await.map_err(|error: StoreError| store_error(&error))?;
     apply(service, tenant).await;
     Ok(operation)
+}
+
+/// Whether what a version scores is still said by the model of lifetime value that its preview went by.
+async fn check_value_model(service: &Service, tenant: &Tenant, version: &Version) -> Result<(), ApiError> {
+    let Some(preview) = version.preview.as_ref().filter(|_| version.definition.scores_lifetime_value()) else {
+        return Ok(());
+    };
+    let in_force = fitting::in_force::<ValueModel>(service, tenant.id).await?;
+    if in_force.map(|stored| stored.name()).unwrap_or_default() == preview.value_model {
+        return Ok(());
+    }
+    Err(refused("another model of lifetime value has been put in force since the preview: preview it again"))
 }
 
 /// Whether a version can be put in force.

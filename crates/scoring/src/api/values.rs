@@ -8,6 +8,7 @@ use crate::worker::conventions;
 use crate::{Service, refused};
 use quintile_chain::derive::{self, Current};
 use quintile_chain::feed;
+use quintile_domain::masking::Sensitivity;
 use quintile_proto::scoring as sent;
 use quintile_proto::scoring::value_service_server::ValueService;
 use quintile_proto::scoring::{
@@ -76,7 +77,13 @@ impl InForce {
         let leads = self.leads.as_ref()?;
         // The last whole day is the last on which it is known not to have bought.
         let age = i32::try_from((today - 1 - came).max(0)).ok()?;
-        let (group, channel, campaign) = leads.group(&attributes.acquisition_channel, &attributes.acquisition_campaign);
+        // What those are worth whom it resembles is for who may know it of everybody.
+        let may_know = caller.scope().is_none() && caller.reads_in_clear(Sensitivity::Financial);
+        let (group, channel, campaign) = if may_know {
+            leads.group(&attributes.acquisition_channel, &attributes.acquisition_campaign)
+        } else {
+            (&leads.all, "", "")
+        };
         let days = (f64::from(self.model.months) * MONTH_DAYS).round() as i32;
         let probability = leads.probability(group, age, days);
         let money = |minor: f64| convert::money(caller.tenant().currency, minor.round() as i64);
@@ -85,8 +92,8 @@ impl InForce {
             channel: channel.to_owned(),
             campaign: campaign.to_owned(),
             conversion_probability: probability,
-            value_if_converted: group.value_minor.map(money),
-            value: group.value_minor.map(|value| money(probability * value)),
+            value_if_converted: group.value_minor.filter(|_| may_know).map(money),
+            value: group.value_minor.filter(|_| may_know).map(|value| money(probability * value)),
         })
     }
 }
@@ -130,6 +137,9 @@ impl ValueService for Values {
         let names = &request.get_ref().names;
         if names.is_empty() || names.len() > MAX_BATCH {
             return Err(ApiError::invalid_field("names", format!("must have 1 to {MAX_BATCH} names")).into());
+        }
+        for (index, name) in names.iter().enumerate() {
+            convert::customer(&format!("names[{index}]"), name, Some(PART))?;
         }
         let in_force = self.in_force(&caller).await?;
         let (mut values, mut reached) = (Vec::with_capacity(names.len()), Vec::with_capacity(names.len()));

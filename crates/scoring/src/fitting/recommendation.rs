@@ -1,7 +1,7 @@
 //! Fits of recommendations to what everybody bought.
 
 use super::{Compared, Publishing, Stopped, orders};
-use crate::recommendation::{Accuracy, CoPurchase, Foretold, Neighbour, Purchases, Seen, foretell};
+use crate::recommendation::{Accuracy, CoPurchase, Foretold, Neighbour, Product, Purchases, Seen, foretell};
 use crate::store::fits::{Fit, Stored};
 use crate::store::products::{self, Body, ModelProduct};
 use crate::{Service, refused};
@@ -100,14 +100,16 @@ impl Fitting<'_> {
         drop(turn);
         let found = found.map_err(|error| ApiError::internal(error.to_string()))?;
         if found.co_purchase.related_products() == 0 {
-            return Err(Some(refused("no two products have that many customers in common")));
+            return Err(Some(refused(
+                "no two products were bought by that many of the same customers; products are what the lines of orders name",
+            )));
         }
         if !tell(read) {
             return Err(None);
         }
         let in_force = in_force.map(|stored| stored.name()).unwrap_or_default();
         let body = body(&found, end, asked, &in_force);
-        let rows = rows(&found);
+        let rows = rows(&found, asked);
         let kept = async {
             let (transaction, stored) = super::keep(service, tenant.id, body).await?;
             products::write(&transaction, tenant.id, stored.number, &rows).await?;
@@ -151,7 +153,7 @@ fn body(found: &Found, end: i32, asked: Asked, in_force: &str) -> Recommendation
         let product = &purchases.products[*number as usize];
         PopularProduct {
             product: product.name.clone(),
-            category: product.category.clone(),
+            category: category(product, asked),
             customers: co_purchase.lately[*number as usize].into(),
         }
     });
@@ -172,6 +174,12 @@ fn body(found: &Found, end: i32, asked: Asked, in_force: &str) -> Recommendation
     }
 }
 
+/// A product's category, as far as enough customers' orders tell it.
+fn category(product: &Product, asked: Asked) -> String {
+    let is_told = product.category_customers >= asked.terms.min_customers.unsigned_abs();
+    if is_told { product.category.clone() } else { String::new() }
+}
+
 fn holdout(foretold: &Foretold, days: i32, in_force: &str) -> RecommendationHoldout {
     RecommendationHoldout {
         days,
@@ -188,14 +196,14 @@ fn accuracy(accuracy: &Accuracy) -> RankingAccuracy {
 }
 
 /// What is kept of each product that is known.
-fn rows(found: &Found) -> Vec<ModelProduct> {
+fn rows(found: &Found, asked: Asked) -> Vec<ModelProduct> {
     let Found { purchases, co_purchase, .. } = found;
     let mut known = co_purchase.popular.clone();
     known.sort_unstable();
     let row = |number: u32| {
         let (product, neighbours) = (&purchases.products[number as usize], &co_purchase.neighbours[number as usize]);
         let body = Body {
-            category: product.category.clone(),
+            category: category(product, asked),
             customers: co_purchase.customers[number as usize],
             others: neighbours.iter().map(|other| other.product).collect(),
             similarities: neighbours.iter().map(|other| other.similarity).collect(),

@@ -20,6 +20,9 @@ use tonic::Code;
 /// How often it is asked whether a model has become old.
 const EVERY: Duration = Duration::from_secs(2);
 
+/// The most days that are held out.
+const MAX_HOLDOUT_DAYS: i32 = 1_826;
+
 /// Fits a tenant's models anew, each when its time has come.
 pub async fn run(service: Service, tenant: Arc<Tenant>) -> Result<(), WorkError> {
     loop {
@@ -34,8 +37,13 @@ trait Refitted: Compared {
     /// The last day that it has seen.
     fn end_date(&self) -> Option<Date>;
 
-    /// Fits a draft as this one was fitted.
-    async fn fit_anew(&self, service: &Service, tenant: &Arc<Tenant>) -> Result<Stored<Self>, Stopped>;
+    /// Fits a draft as this one was fitted, with so many days held out.
+    async fn fit_anew(
+        &self,
+        service: &Service,
+        tenant: &Arc<Tenant>,
+        holdout_days: i32,
+    ) -> Result<Stored<Self>, Stopped>;
 
     /// Puts a draft in force.
     async fn put_in_force(service: &Service, tenant: &Tenant, asked: &Publishing<'_>) -> Result<(), ApiError>;
@@ -46,11 +54,15 @@ impl Refitted for ValueModel {
         self.purchases.as_ref().and_then(|purchases| purchases.end_date)
     }
 
-    async fn fit_anew(&self, service: &Service, tenant: &Arc<Tenant>) -> Result<Stored<Self>, Stopped> {
+    async fn fit_anew(
+        &self,
+        service: &Service,
+        tenant: &Arc<Tenant>,
+        holdout_days: i32,
+    ) -> Result<Stored<Self>, Stopped> {
         let asked = value::Asked {
             dropout: crate::value::encoding::dropout(self.dropout()),
-            // Without days that are held out there is nothing to compare.
-            holdout_days: self.holdout.as_ref().map_or(value::HOLDOUT_DAYS, |holdout| holdout.days),
+            holdout_days,
             terms: self.terms.unwrap_or_default(),
         };
         value::Fitting { service, tenant, asked }.run(|_| true).await
@@ -66,11 +78,13 @@ impl Refitted for RecommendationModel {
         self.end_date
     }
 
-    async fn fit_anew(&self, service: &Service, tenant: &Arc<Tenant>) -> Result<Stored<Self>, Stopped> {
-        let asked = recommendation::Asked {
-            terms: self.terms.unwrap_or_default(),
-            holdout_days: self.holdout.as_ref().map_or(recommendation::HOLDOUT_DAYS, |holdout| holdout.days),
-        };
+    async fn fit_anew(
+        &self,
+        service: &Service,
+        tenant: &Arc<Tenant>,
+        holdout_days: i32,
+    ) -> Result<Stored<Self>, Stopped> {
+        let asked = recommendation::Asked { terms: self.terms.unwrap_or_default(), holdout_days };
         recommendation::Fitting { service, tenant, asked }.run(|_| true).await
     }
 
@@ -85,6 +99,12 @@ fn is_old(schedule: &Schedule, seen: i32, day: i32) -> bool {
     schedule.every_days > 0 && day - since >= schedule.every_days
 }
 
+/// How many days are held out of those that the model in force has not seen: half, so that neither model has seen what they are compared on, and the new
+/// one knows more than the old one.
+fn held_out(unseen: i32) -> i32 {
+    (unseen / 2).clamp(1, MAX_HOLDOUT_DAYS)
+}
+
 async fn refit<M: Refitted>(service: &Service, tenant: &Arc<Tenant>) -> Result<(), StoreError> {
     let database = &service.runtime.database;
     let schedule = schedules::get(database.reader(), tenant.id, M::KIND).await?;
@@ -97,7 +117,7 @@ async fn refit<M: Refitted>(service: &Service, tenant: &Arc<Tenant>) -> Result<(
     if !is_old(&schedule, seen, day) {
         return Ok(());
     }
-    let (made, problem) = match attempt(service, tenant, &schedule, &in_force).await {
+    let (made, problem) = match attempt(service, tenant, &schedule, &in_force, held_out(day - seen)).await {
         Ok(made) => made,
         Err(error) => {
             tracing::warn!(kind = M::COLLECTION, tenant = tenant.name, code = ?error.code(), "no model was fitted anew; it is tried again");
@@ -125,11 +145,12 @@ async fn attempt<M: Refitted>(
     tenant: &Arc<Tenant>,
     schedule: &Schedule,
     in_force: &Stored<M>,
+    holdout_days: i32,
 ) -> Result<(Option<i64>, String), ApiError> {
     let refusal = |error: ApiError| {
         if error.code() == Code::FailedPrecondition { Ok(error.message().to_owned()) } else { Err(error) }
     };
-    let draft = match in_force.body.fit_anew(service, tenant).await {
+    let draft = match in_force.body.fit_anew(service, tenant, holdout_days).await {
         Ok(draft) => draft,
         Err(Some(error)) => return Ok((None, refusal(error)?)),
         Err(None) => return Ok((None, String::new())),
@@ -148,6 +169,11 @@ async fn attempt<M: Refitted>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn half_of_what_the_model_in_force_has_not_seen_is_held_out() {
+        assert_eq!([1, 2, 7, 28, 10_000].map(held_out), [1, 1, 3, 14, 1_826]);
+    }
 
     #[test]
     fn a_model_is_old_so_many_days_after_what_it_has_seen_and_after_the_last_attempt() {

@@ -19,6 +19,8 @@ pub const BANDS: [i32; 5] = [1, 8, 31, 91, 366];
 const PRIOR_CONVERSIONS: f64 = 5.0;
 /// How many customers like those of the larger group a group is given besides its own.
 const PRIOR_CUSTOMERS: f64 = 20.0;
+/// The fewest customers whose worth a group tells of: who knows that of all but one would know that one's.
+const MIN_CUSTOMERS: i64 = 5;
 /// The most channels and campaigns that have a group of their own: those with the most leads.
 const MAX_CHANNELS: usize = 200;
 const MAX_CAMPAIGNS: usize = 1_000;
@@ -139,9 +141,8 @@ impl Sums {
     /// The group, drawn to a larger one.
     fn group(&self, larger: &Group) -> Group {
         let expected = larger.ratio * self.expected;
-        let value = larger
-            .value_minor
-            .map(|value| (self.value_minor + PRIOR_CUSTOMERS * value) / (self.customers as f64 + PRIOR_CUSTOMERS));
+        let own = |value| (self.value_minor + PRIOR_CUSTOMERS * value) / (self.customers as f64 + PRIOR_CUSTOMERS);
+        let value = larger.value_minor.map(|value| if self.customers < MIN_CUSTOMERS { value } else { own(value) });
         Group {
             leads: self.leads,
             conversions: self.conversions,
@@ -183,7 +184,7 @@ impl LeadModel {
             by_channel.entry(channel).or_default().add(sums);
             all.add(sums);
         }
-        let value_minor = (all.customers > 0).then(|| all.value_minor / all.customers as f64);
+        let value_minor = (all.customers >= MIN_CUSTOMERS).then(|| all.value_minor / all.customers as f64);
         let all = Group { leads: all.leads, conversions: all.conversions, ratio: 1.0, value_minor };
         let channels = by_channel.iter().filter(|(channel, sums)| !channel.is_empty() && sums.leads > 0);
         let channels = channels.map(|(channel, sums)| ((*channel).to_owned(), sums.group(&all)));

@@ -86,35 +86,50 @@ fn who_buys_on_the_day_it_comes_or_before_was_no_lead() {
 
 #[test]
 fn groups_are_drawn_to_the_larger_ones() {
-    // Twenty leads that came on day 0 and are looked at on day 2: of the ten by ads, of which four by spring, six bought on day 1; of the ten by fairs none.
+    // Twenty leads that came on day 0 and are looked at on day 2: of the ten by ads, of which five by spring, seven bought on day 1; of the ten by fairs
+    // none.
     let mut leads = Leads::default();
     let mut values = vec![];
     for lead in 0..10 {
-        let campaign = if lead < 4 { "spring" } else { "" };
-        leads.add("ads", campaign, 0, (lead < 6).then_some(1));
+        let campaign = if lead < 5 { "spring" } else { "" };
+        leads.add("ads", campaign, 0, (lead < 7).then_some(1));
         leads.add("fair", "", 0, None);
-        // Those by spring are worth 100 each, the other two 700.
-        values.extend([if lead < 4 { 100.0 } else { 700.0 }, 0.0]);
+        // Those by spring are worth 100 each, the other two 800.
+        values.extend([if lead < 5 { 100.0 } else { 800.0 }, 0.0]);
     }
     let model = LeadModel::fit(&leads, 2, |place| Some(values[place])).unwrap();
-    // Six were there for a day, fourteen for two.
-    assert_eq!(model.bands[0], Band { days: 34, conversions: 6 });
-    let rate = -(1.0 - 6.0 / 34.0_f64).ln();
-    let (of_ads, of_spring, of_fairs) = (14.0 * rate, 4.0 * rate, 20.0 * rate);
+    // Seven were there for a day, thirteen for two.
+    assert_eq!(model.bands[0], Band { days: 33, conversions: 7 });
+    let rate = -(1.0 - 7.0 / 33.0_f64).ln();
+    let (of_ads, of_spring, of_fairs) = (13.0 * rate, 5.0 * rate, 20.0 * rate);
     let all = model.all;
-    assert_eq!((all.leads, all.conversions, all.ratio, all.value_minor), (20, 6, 1.0, Some(300.0)));
+    assert_eq!((all.leads, all.conversions, all.ratio, all.value_minor), (20, 7, 1.0, Some(300.0)));
     let ads = model.channels["ads"];
-    assert!(close(ads.ratio, 11.0 / (of_ads + 5.0)));
-    assert!(close(ads.value_minor.unwrap(), (1_800.0 + 20.0 * 300.0) / 26.0));
+    assert!(close(ads.ratio, 12.0 / (of_ads + 5.0)));
+    assert!(close(ads.value_minor.unwrap(), (2_100.0 + 20.0 * 300.0) / 27.0));
     let spring = model.campaigns[&("ads".to_owned(), "spring".to_owned())];
-    assert_eq!((spring.leads, spring.conversions), (4, 4));
-    assert!(close(spring.ratio, ads.ratio * 9.0 / (ads.ratio * of_spring + 5.0)));
-    assert!(close(spring.value_minor.unwrap(), (400.0 + 20.0 * ads.value_minor.unwrap()) / 24.0));
+    assert_eq!((spring.leads, spring.conversions), (5, 5));
+    assert!(close(spring.ratio, ads.ratio * 10.0 / (ads.ratio * of_spring + 5.0)));
+    assert!(close(spring.value_minor.unwrap(), (500.0 + 20.0 * ads.value_minor.unwrap()) / 25.0));
     let fairs = model.channels["fair"];
     assert!(close(fairs.ratio, 5.0 / (of_fairs + 5.0)));
     assert!(close(model.probability(&fairs, 2, 3), 1.0 - (-fairs.ratio * 3.0 * rate).exp()));
     assert_eq!(model.group("ads", "winter"), (&ads, "ads", ""));
     assert_eq!(model.group("letters", "spring"), (&all, "", ""));
+}
+
+#[test]
+fn what_fewer_than_five_are_worth_is_told_of_no_group() {
+    let mut leads = Leads::default();
+    for lead in 0..9 {
+        leads.add(if lead < 4 { "few" } else { "many" }, "", 0, Some(1));
+    }
+    let value = |place: usize| Some(if place < 4 { 9_000.0 } else { 100.0 });
+    let model = LeadModel::fit(&leads, 2, value).unwrap();
+    assert_eq!(model.channels["few"].value_minor, model.all.value_minor);
+    assert_ne!(model.channels["many"].value_minor, model.all.value_minor);
+    let unknown = LeadModel::fit(&leads, 2, |place| value(place).filter(|_| place < 4)).unwrap();
+    assert_eq!((unknown.all.value_minor, unknown.channels["few"].value_minor), (None, None));
 }
 
 #[test]

@@ -252,6 +252,11 @@ impl Definition {
         grade::composite(weighed.map(|(dimension, score)| (*score, dimension.scale.bins(), dimension.weight)))
     }
 
+    /// Whether it scores what customers will be worth.
+    pub fn scores_lifetime_value(&self) -> bool {
+        self.dimensions.iter().any(|dimension| dimension.feature.falls_by_day())
+    }
+
     /// Whether it scores by cut-offs that were found from what others have.
     pub fn is_found_from_others(&self) -> bool {
         self.dimensions.iter().any(Dimension::is_found_from_others)

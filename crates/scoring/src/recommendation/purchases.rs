@@ -1,8 +1,9 @@
 //! Which customer bought which product, and when last.
 
+use std::cmp::{Reverse, max_by_key};
 use std::collections::HashMap;
 
-/// The most purchases that are held: 16 bytes each, and half as much again while a model is fitted to them.
+/// The most purchases that are held: 20 bytes each, and half as much again while a model is fitted to them.
 const MAX_PURCHASES: usize = 50_000_000;
 /// The most products that are told apart.
 const MAX_PRODUCTS: usize = 1_000_000;
@@ -18,6 +19,8 @@ pub struct Purchase {
     pub customer: u32,
     /// The product's number.
     pub product: u32,
+    /// What the customer's orders call the product's category: of several the last by name. A place in the list of categories.
+    category: u32,
     last_day: i32,
     /// Before the days that are held out, or [`NEVER`].
     last_day_before: i32,
@@ -48,9 +51,10 @@ impl Purchase {
 pub struct Product {
     /// What sources call it.
     pub name: String,
-    /// The category that was told last; of one day the last by name. Empty: none was.
+    /// The category that the orders of most customers tell, of several the first by name. Empty: none do.
     pub category: String,
-    category_day: Option<i32>,
+    /// How many customers' orders tell it.
+    pub category_customers: u32,
 }
 
 /// There are more purchases or products than are held.
@@ -63,6 +67,9 @@ pub struct Gathering {
     held_out_from: i32,
     products: Vec<Product>,
     numbers: HashMap<String, u32>,
+    /// By place; the first is none.
+    categories: Vec<String>,
+    places: HashMap<String, u32>,
     rows: Vec<Purchase>,
     /// How many of the rows are there once each.
     compacted: usize,
@@ -71,7 +78,15 @@ pub struct Gathering {
 impl Gathering {
     /// None yet; those from a day on will be held out.
     pub fn new(held_out_from: i32) -> Self {
-        Self { held_out_from, products: Vec::new(), numbers: HashMap::new(), rows: Vec::new(), compacted: 0 }
+        Self {
+            held_out_from,
+            products: Vec::new(),
+            numbers: HashMap::new(),
+            categories: vec![String::new()],
+            places: HashMap::from([(String::new(), 0)]),
+            rows: Vec::new(),
+            compacted: 0,
+        }
     }
 
     /// Takes in that a customer bought a product. A product without a name is none.
@@ -80,16 +95,14 @@ impl Gathering {
             return Ok(());
         }
         let number = self.number(product);
-        let known = &mut self.products[number as usize];
-        if !category.is_empty() && (known.category_day, known.category.as_str()) < (Some(day), category) {
-            (known.category, known.category_day) = (category.to_owned(), Some(day));
-        }
+        let category = self.category(category);
         let last_day_before = if day < self.held_out_from { day } else { NEVER };
-        self.rows.push(Purchase { customer, product: number, last_day: day, last_day_before });
+        self.rows.push(Purchase { customer, product: number, category, last_day: day, last_day_before });
         if self.rows.len() >= COMPACTED_FROM.max(2 * self.compacted) {
             self.compact();
         }
-        if self.compacted > MAX_PURCHASES || self.products.len() > MAX_PRODUCTS { Err(TooMany) } else { Ok(()) }
+        let names = self.products.len().max(self.categories.len());
+        if self.compacted > MAX_PURCHASES || names > MAX_PRODUCTS { Err(TooMany) } else { Ok(()) }
     }
 
     fn number(&mut self, product: &str) -> u32 {
@@ -102,12 +115,24 @@ impl Gathering {
         number
     }
 
+    fn category(&mut self, category: &str) -> u32 {
+        if let Some(place) = self.places.get(category) {
+            return *place;
+        }
+        let place = self.categories.len() as u32;
+        self.places.insert(category.to_owned(), place);
+        self.categories.push(category.to_owned());
+        place
+    }
+
     /// Keeps one row of each customer and product.
     fn compact(&mut self) {
         self.rows.sort_unstable_by_key(|purchase| (purchase.customer, purchase.product));
+        let categories = &self.categories;
         self.rows.dedup_by(|next, kept| {
             let same = (next.customer, next.product) == (kept.customer, kept.product);
             if same {
+                kept.category = max_by_key(kept.category, next.category, |place| &categories[*place as usize]);
                 kept.last_day = kept.last_day.max(next.last_day);
                 kept.last_day_before = kept.last_day_before.max(next.last_day_before);
             }
@@ -129,8 +154,25 @@ impl Gathering {
             row.product = numbers[row.product as usize];
         }
         self.compact();
-        let products = order.iter().map(|came| std::mem::take(&mut self.products[*came as usize])).collect();
+        let mut products: Vec<Product> =
+            order.iter().map(|came| std::mem::take(&mut self.products[*came as usize])).collect();
+        self.tell_categories(&mut products);
         Purchases { products, rows: self.rows }
+    }
+
+    /// Tells each product the category that most customers' orders tell: one order alone decides for nobody else.
+    fn tell_categories(&self, products: &mut [Product]) {
+        let mut told: HashMap<(u32, u32), u32> = HashMap::new();
+        for row in self.rows.iter().filter(|row| row.category != 0) {
+            *told.entry((row.product, row.category)).or_default() += 1;
+        }
+        for ((product, category), customers) in told {
+            let (product, name) = (&mut products[product as usize], &self.categories[category as usize]);
+            let known = (product.category_customers, Reverse(product.category.as_str()));
+            if known < (customers, Reverse(name.as_str())) {
+                (product.category, product.category_customers) = (name.clone(), customers);
+            }
+        }
     }
 }
 

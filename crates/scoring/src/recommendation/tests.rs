@@ -194,15 +194,19 @@ fn a_model_in_force_recommends_of_what_was_known_alone() {
 }
 
 #[test]
-fn a_category_is_the_one_that_was_told_last() {
-    let tell = |order: &[(&str, i32)]| {
+fn a_category_is_the_one_that_most_customers_orders_tell() {
+    let tell = |told: &[(u32, &str)]| {
         let mut gathering = Gathering::new(0);
-        for (category, day) in order {
-            gathering.add(1, "tea", category, *day).unwrap();
+        for (customer, category) in told {
+            gathering.add(*customer, "tea", category, 1).unwrap();
         }
-        gathering.finish().products[0].category.clone()
+        let product = gathering.finish().products.remove(0);
+        (product.category, product.category_customers)
     };
-    assert_eq!(tell(&[("drinks", 5), ("food", 3), ("", 9), ("beverages", 5)]), "drinks");
-    assert_eq!(tell(&[("beverages", 5), ("", 9), ("food", 3), ("drinks", 5)]), "drinks");
-    assert_eq!(tell(&[("", 1)]), "");
+    let expected = |category: &str, customers| (category.to_owned(), customers);
+    assert_eq!(tell(&[(1, "food"), (2, "drinks"), (3, "drinks"), (4, ""), (5, "")]), expected("drinks", 2));
+    // Of as many the first by name; of one customer the last by name, however often it is told.
+    assert_eq!(tell(&[(1, "food"), (2, "drinks")]), expected("drinks", 1));
+    assert_eq!(tell(&[(1, "zest"), (1, "food"), (1, "food"), (1, ""), (2, "zest"), (3, "food")]), expected("zest", 2));
+    assert_eq!(tell(&[(1, "")]), expected("", 0));
 }

@@ -21,7 +21,7 @@ pub fn report(found: &Found, end: i64, holdout_days: i32, in_force: &str, curren
             in_force_model: if foretold.in_force.is_some() { in_force.to_owned() } else { String::new() },
             ..holdout(foretold, end, holdout_days)
         }),
-        holdout_problem: problem.map(ToString::to_string).unwrap_or_default(),
+        holdout_problem: problem.map(|error| format!("before the days that are held out: {error}")).unwrap_or_default(),
         ..sent::ValueModel::default()
     }
 }
