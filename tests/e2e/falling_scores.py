@@ -9,7 +9,7 @@ import pytest
 from support import facts, policies, questions, quintile, score_models, waiting
 from support.score_models import dimension
 from support.worth import (
-    DAY, DAYS, FEATURE, FIRST_DAY, QUARTILES, TENANT, ZONE, Worth, assert_scores, begin, changes_of, company, cut_offs_between, numbers_of, order,
+    DAY, DAYS, FEATURE, FIRST_DAY, QUARTILES, TENANT, ZONE, Worth, assert_scores, begin, changes_of, company, cut_offs_between, order,
     publish_value_model, rescored_by, take_in, told_values, under)
 
 
@@ -58,7 +58,7 @@ def months(backend):
         take_in(client, people, now)
         questions.wait_for(client, questions.take_in(client, *(facts.customer(f"lead-{n}") for n in range(3))).facts_position, now)
         publish_value_model(client)
-        diary, chance = Diary(client, numbers_of(client)), random.Random(3)
+        diary, chance = Diary(client, questions.numbers_of(client)), random.Random(3)
         values = told_values(client, diary.numbers.values())
         score_models.put_in_force(client, "worth", *dimensions_by(values))
         diary.look("START", now)

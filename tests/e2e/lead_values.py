@@ -110,11 +110,6 @@ def take_in(client, people):
     questions.wait_for(client, position)
 
 
-def names_of(client):
-    listed = questions.everything(client, "CustomerService/ListCustomers", "customers", page_size=1_000)
-    return {identity.id: each.name for each in listed for identity in each.identities}
-
-
 def new_tenant(suite, tenant, **fields):
     suite.client("admin").call("TenantService/CreateTenant", {"tenant_id": tenant, "tenant": fields})
     client = suite.client("admin", tenant)
@@ -134,7 +129,7 @@ def shop(backend):
     with quintile.suite(backend) as suite:
         client, people = new_tenant(suite, TENANT, time_zone=ZONE.key), many_people() | copy.deepcopy(CASES)
         take_in(client, people)
-        names = names_of(client)
+        names = questions.names_of(client)
         merged = client.call("IdentityService/MergeCustomers", {"customer": names["one"], "other": names["other"]})
         questions.wait_for(client, merged.facts_position)
         people["one"].bought = people.pop("other").bought
@@ -239,7 +234,7 @@ def a_lead_that_buys_is_a_lead_no_more_and_a_refit_counts_it_from_tomorrow_on(ba
     with quintile.suite(backend) as suite:
         client, people = new_tenant(suite, TENANT, time_zone=ZONE.key), many_people()
         take_in(client, people)
-        names, terms = names_of(client), {"gross_margin_percent": MARGIN_PERCENT, "months": MONTHS}
+        names, terms = questions.names_of(client), {"gross_margin_percent": MARGIN_PERCENT, "months": MONTHS}
         first = value_models.publish(client, value_models.fit(client, holdout_days=0, terms=terms))
         who = next(who for who, of in people.items() if of.came and not of.bought)
         assert value_of(client, names[who]).HasField("lead")
@@ -270,7 +265,7 @@ def who_was_merged_with_a_customer_is_a_lead_again_when_they_are_parted(shop):
     assert not shop.values[shop.names["one"]].HasField("lead")
     parted = shop.client.call("IdentityService/UnmergeCustomers", {"name": shop.merged.name}).facts_position
     questions.wait_for(shop.client, parted)
-    names = names_of(shop.client)
+    names = questions.names_of(shop.client)
     one, other = (value_of(shop.client, names[who]) for who in ("one", "other"))
     assert one.HasField("lead") and not other.HasField("lead") and other.HasField("lifetime_value")
     assert_lead(one.lead, shop.fit, Lead("fair", "", date(1997, 12, 1)), TODAY)
@@ -404,7 +399,7 @@ def amounts_without_minor_digits_are_told_as_they_are(fresh):
             row["order"]["amount"] = {"currency_code": "JPY", "units": amount["units"] * 100 + amount["nanos"] // 10_000_000}
     questions.wait_for(client, questions.take_in(client, *rows).facts_position)
     model = value_models.publish(client, value_models.fit(client, holdout_days=0))
-    names = names_of(client)
+    names = questions.names_of(client)
     worth = value_models.values(client, [names[f"came-{n}"] for n in range(5)])
     values = [1_000 + 300 * n + worth[names[f"came-{n}"]].lifetime_value.units for n in range(5)]
     told = model.leads.all.value_if_converted

@@ -271,7 +271,7 @@ def a_trait_is_a_feature_like_any_other(fresh):
     purchases = score_models.purchases_of(0, 200)
     score_models.take_in(admin, purchases)
     traits.done(admin, traits.define(admin, "large", "ORDER", "SUM", "amount", "amount >= 20"))
-    numbers = score_models.source_ids(admin)
+    numbers = questions.numbers_of(admin, "cdnow")
     cut_offs = [1, 3_000, 9_000]
     sums = {source_id: sum(cents for _, cents in lines if cents >= 2_000) for source_id, lines in purchases.items()}
     expected = {numbers[source_id]: (1 + sum(total >= each for each in cut_offs),) for source_id, total in sums.items()}

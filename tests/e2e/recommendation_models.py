@@ -46,7 +46,7 @@ def who_is_restricted_or_erased_counts_no_more(fresh):
     recommendations.take_in(admin, *orders)
     first = recommendations.put_in_force(admin, holdout_days=0)
     assert (first.customers, first.related_products) == (7, 3)
-    names = recommendations.names_of(admin)
+    names = questions.names_of(admin)
     restricted = admin.call("PrivacyService/RestrictProcessing", {"name": names["c0"]})
     questions.wait_for(admin, restricted.facts_position)
     erasure = admin.call("PrivacyService/EraseCustomer", {"name": names["c1"]})

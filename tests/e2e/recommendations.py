@@ -77,7 +77,7 @@ def the_order_in_which_purchases_come_decides_nothing(shop):
     model = recommendations.put_in_force(client, holdout_days=HELD_OUT)
     assert recommendations.accuracy(model.holdout.accuracy) == pytest.approx(FORETOLD.model, rel=1e-12)
     assert told_alike(model) == told_alike(shop.model)
-    names = recommendations.names_of(client)
+    names = questions.names_of(client)
     for customer in sorted({customer for customer, _, _ in ORDERS})[::7]:
         one = recommendations.recommend(client, names[customer], max_products=50)
         other = recommendations.recommend(shop.admin, shop.names[customer], max_products=50)

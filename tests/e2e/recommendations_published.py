@@ -114,7 +114,7 @@ def shop(backend, request):
         waiting.until(lambda: policies.is_known(client), "the tenant to be known", policies.FORCE_SECONDS)
         questions.wait_for(client, TAKE_IN[name](suite, client), AS_OF[name])
         published = recommendations.put_in_force(client, holdout_days=0)
-        yield SimpleNamespace(client=client, name=name, model=published, names=recommendations.names_of(client))
+        yield SimpleNamespace(client=client, name=name, model=published, names=questions.names_of(client))
 
 
 @pytest.mark.parametrize("days", [28, 91])

@@ -25,7 +25,7 @@ def town(shared):
     purchases = score_models.purchases_of(0, CUSTOMERS)
     people = score_models.take_in(admin, purchases)
     score_models.put_in_force(admin, "value", *VALUE, grading={})
-    numbers = score_models.source_ids(admin)
+    numbers = questions.numbers_of(admin, "cdnow")
     # Those with the most orders have lived through the most.
     busiest = sorted(purchases, key=lambda source_id: (-len(purchases[source_id]), source_id))[:12] + sorted(purchases)[:12]
     return SimpleNamespace(admin=admin, people=people, purchases=purchases, numbers={each: numbers[each] for each in busiest})
@@ -252,6 +252,18 @@ def changes_come_in_pages_and_a_page_token_is_of_its_customer(fresh):
     refusal.must_be(INVALID_ARGUMENT, "INVALID_TOKEN")
 
 
+def records_tell_who_reaches_some_no_time_at_which_scores_change(fresh):
+    admin = fresh.client("admin")
+    questions.wait_for(admin, questions.take_in(admin, facts.order("own", "o", days=9)).facts_position)
+    consent = {"name": questions.find(admin, "own"), "purpose": "PURPOSE_MARKETING", "state": "CONSENT_STATE_GIVEN"}
+    admin.call("PrivacyService/SetConsent", consent)
+    marketer = fresh.client("marketer")
+    records = waiting.until(lambda: marketer.call("StageService/ListRecords").records, "the consent to reach lifecycle")
+    [whole] = admin.call("StageService/ListRecords").records
+    assert whole.scores.HasField("next_change_time") and not records[0].scores.HasField("next_change_time")
+    assert records[0].scores.recency == whole.scores.recency == 5
+
+
 def what_was_found_from_everybody_is_not_told_to_who_reaches_some(fresh):
     admin = fresh.client("admin")
     score_models.take_in(admin, score_models.purchases_of(0, 300))
@@ -268,6 +280,10 @@ def what_was_found_from_everybody_is_not_told_to_who_reaches_some(fresh):
         assert not each.cut_offs and not each.HasField("to_next_better") and not each.HasField("to_next_worse")
         assert "found from all customers" in each.reason
     assert not told.HasField("next_change_time") and list(told.dimensions[2].cut_offs) == [2]
+    for client, tells in ((sales, False), (admin, True)):
+        one = client.call("ScoreService/GetScore", {"name": f"customers/{number}/score"}).values
+        [of_batch] = client.call("ScoreService/BatchGetScores", {"names": [f"customers/{number}/score"]}).scores
+        assert one.HasField("next_change_time") == of_batch.values.HasField("next_change_time") == tells
     seen = score_models.get(sales, version.name)
     assert [len(each.cut_offs) for each in seen.dimensions] == [0, 0, 1] and not seen.HasField("preview")
     value_models.publish(admin, value_models.fit(admin))

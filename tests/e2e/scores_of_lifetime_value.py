@@ -9,7 +9,7 @@ from support import facts, policies, questions, quintile, score_models, score_wi
 from support.refusals import FAILED_PRECONDITION, PERMISSION_DENIED, Refusal
 from support.score_models import dimension
 from support.worth import (
-    DAY, FEATURE, QUARTILES, Worth, assert_scores, changes_of, company, cut_offs_between, live, numbers_of, operations_of, order,
+    DAY, FEATURE, QUARTILES, Worth, assert_scores, changes_of, company, cut_offs_between, live, operations_of, order,
     publish_value_model, read, rescored_by, take_in, told_values, under)
 
 
@@ -28,7 +28,7 @@ def town(fresh):
     client = fresh.client("admin")
     take_in(client, utc_company(), BEGIN)
     model = publish_value_model(client)
-    numbers = numbers_of(client)
+    numbers = questions.numbers_of(client)
     return SimpleNamespace(suite=fresh, client=client, numbers=numbers, model=model, values=told_values(client, numbers.values()))
 
 
@@ -59,7 +59,7 @@ def what_nobody_is_worth_is_explained_as_if_it_were(town):
 @pytest.mark.parametrize("ties", ["VALUE", "CUME_DIST"])
 def a_dry_run_finds_quantiles_of_what_customers_are_worth(town, ties):
     questions.wait_for(town.client, questions.take_in(town.client, facts.customer("lead")).facts_position)
-    values = told_values(town.client, numbers_of(town.client).values())
+    values = told_values(town.client, questions.numbers_of(town.client).values())
     dimensions = [dimension("worth", FEATURE, "QUANTILE", ties=ties, bins=5), dimension("orders", "orders", cut_offs=[2, 4])]
     made = score_models.create(town.client, "worth", *dimensions)
     seen = score_models.preview(town.client, made.name, include_cells=True)
@@ -99,7 +99,7 @@ def assert_cells(client, seen, worth, values):
 def without_a_value_model_it_is_missing_and_cells_have_no_mean(fresh):
     client = fresh.client("admin")
     take_in(client, utc_company(), BEGIN)
-    numbers = numbers_of(client)
+    numbers = questions.numbers_of(client)
     made = score_models.create(client, "worth", dimension("worth", FEATURE, "QUANTILE", ties="VALUE"))
     with pytest.raises(Refusal) as raised:
         score_models.preview(client, made.name)
@@ -131,6 +131,18 @@ def a_value_model_rescores_nobody_where_no_score_looks_at_it(fresh):
     assert len(operations_of(client, publish_value_model(client).name)) == 1
     score_models.retire(client, "worth")
     assert operations_of(client, publish_value_model(client).name) == []
+
+
+def what_another_value_model_says_is_previewed_again_before_it_is_published(town):
+    version = score_models.create(town.client, "fifths", QUARTILES)
+    seen = score_models.preview(town.client, version.name)
+    assert seen.version.preview.value_model.startswith("valueModels/")
+    publish_value_model(town.client, terms={"gross_margin_percent": 5})
+    stale = {"name": version.name, "etag": seen.version.etag}
+    town.client.refused("ScoreModelService/PublishScoreModelVersion", stale).must_be(FAILED_PRECONDITION, "FAILED_PRECONDITION")
+    again = score_models.preview(town.client, version.name)
+    assert again.version.preview.value_model != seen.version.preview.value_model
+    score_models.publish(town.client, version.name, again.version.etag)
 
 
 def what_was_bought_today_counts_from_midnight_on(town):
@@ -192,7 +204,7 @@ def a_fall_that_is_more_than_ten_years_ahead_comes_too(fresh):
     take_in(client, utc_company(count=150, leave=0), BEGIN)
     model = publish_value_model(client, terms={"monthly_discount_percent": 0})
     assert not model.purchases.dropout_identified and model.HasField("spend")
-    numbers = numbers_of(client)
+    numbers = questions.numbers_of(client)
     values, alpha = told_values(client, numbers.values()), model.purchases.never_leaving_alpha
     number = numbers["c-1"]
     age = client.call("ValueService/GetValue", {"name": f"customers/{number}/value"}).age_weeks
@@ -230,7 +242,7 @@ def yen_are_scored_in_yen(fresh):
             for who, bought in people.items() for n, (instant, cents) in enumerate(bought)]
     questions.wait_for(client, questions.take_in(client, *rows).facts_position)
     publish_value_model(client)
-    numbers = numbers_of(client)
+    numbers = questions.numbers_of(client)
 
     def yen(money):
         assert (money.currency_code, money.nanos) == ("JPY", 0)

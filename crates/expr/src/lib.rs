@@ -54,8 +54,9 @@
 //!    with `field`, so that they are recorded for access control; set `depends_on_time` if the
 //!    answer moves with the clock.
 //! 3. An arm in `Node::holds` in `evaluate.rs`; missing values make it false.
-//! 4. The column engine's match on [`Node`] then no longer compiles until it knows the function too.
-//! 5. Rows in the accept, reject and missing-value tables of `tests/`.
+//! 4. An arm in `Formatter::node` in `format.rs`, which writes it, and one in `binds_tightly`.
+//! 5. The column engine's match on [`Node`] then no longer compiles until it knows the function too.
+//! 6. Rows in the accept, reject, missing-value and format tables of `tests/`.
 
 mod bind;
 mod constant;

@@ -34,6 +34,9 @@ use tonic::transport::Channel;
 /// The service's name: of its database, its tokens and its logs.
 pub const SERVICE: &str = "scoring";
 
+/// The largest message of another service: of a feed, of rows, of facts.
+const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
+
 /// What the handlers of this service share.
 #[derive(Clone)]
 struct Service {

@@ -1,6 +1,7 @@
 //! The link of the chain that adds scores: it follows ingestion's features and scores every customer that changes, and every
 //! customer that time alone changes.
 
+use crate::MAX_MESSAGE_BYTES;
 use crate::encoding;
 use crate::in_force::{InForce, Live, ModelsInForce};
 use crate::models::feature::Conventions;
@@ -27,8 +28,6 @@ use tonic::{Status, Streaming};
 
 /// How long after its instant a change is computed where time goes on as it does.
 const AT_ONCE_MICROS: i64 = 60_000_000;
-/// The largest message of the feed.
-const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 
 /// Scores records.
 pub struct ScoreLink {

@@ -68,7 +68,7 @@ def opened(shared):
     admin = shared.client("admin")
     recommendations.take_in(admin, *ORDERS)
     model = recommendations.put_in_force(admin, holdout_days=HELD_OUT)
-    return SimpleNamespace(suite=shared, admin=admin, model=model, names=recommendations.names_of(admin))
+    return SimpleNamespace(suite=shared, admin=admin, model=model, names=questions.names_of(admin))
 
 
 def newcomer(shop, customer, *products):

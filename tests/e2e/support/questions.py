@@ -16,6 +16,17 @@ def find(client, customer, source=facts.SOURCE):
     return client.call("CustomerService/LookupCustomer", {"identity": facts.identity(customer, source)}).name
 
 
+def names_of(client, source=None):
+    """{the id by which a source knows a customer: `customers/{number}`}; of any source where none is given."""
+    listed = everything(client, "CustomerService/ListCustomers", "customers", page_size=1_000)
+    return {identity.id: each.name for each in listed for identity in each.identities if source in (None, identity.source)}
+
+
+def numbers_of(client, source=None):
+    """{the id by which a source knows a customer: its number}"""
+    return {customer: int(name.split("/")[1]) for customer, name in names_of(client, source).items()}
+
+
 def distribution(client):
     return client.call("LabelService/GetLabelDistribution", {"name": LABEL_SET})
 

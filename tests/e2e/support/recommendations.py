@@ -68,12 +68,6 @@ def categories(orders, min_customers=5):
     return {product: category for product, (votes, category) in best.items() if -votes >= min_customers}
 
 
-def names_of(client):
-    """{the id by which the shop knows a customer: its name}"""
-    listed = questions.everything(client, "CustomerService/ListCustomers", "customers", page_size=1_000)
-    return {identity.id: each.name for each in listed for identity in each.identities}
-
-
 # -- models ---------------------------------------------------------------------------------------------------------------
 
 def fit(client, **request):

@@ -233,12 +233,5 @@ def take_in(client, purchases):
     for start in range(0, len(rows), 10_000):
         position = questions.take_in(client, *rows[start:start + 10_000]).facts_position
     questions.wait_for(client, position)
-    numbers = source_ids(client)
+    numbers = questions.numbers_of(client, "cdnow")
     return {numbers[source_id]: score_witness.person(source_id, lines) for source_id, lines in purchases.items()}
-
-
-def source_ids(client):
-    """{the id by which CDNOW knows a customer: its number}."""
-    listed = questions.everything(client, "CustomerService/ListCustomers", "customers", page_size=1_000)
-    return {each.identities[0].id: int(each.name.split("/")[1]) for each in listed if each.identities[0].source == "cdnow"}
-

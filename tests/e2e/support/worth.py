@@ -46,12 +46,6 @@ def take_in(client, people, instant):
     questions.wait_for(client, position, instant)
 
 
-def numbers_of(client):
-    """{id: customer number}"""
-    listed = questions.everything(client, "CustomerService/ListCustomers", "customers", page_size=1_000)
-    return {identity.id: int(each.name.split("/")[1]) for each in listed for identity in each.identities}
-
-
 def told_values(client, numbers, minor_of=facts.cents_of):
     """{number: minor units or None} by `ValueService`."""
     found = value_models.values(client, [f"customers/{number}" for number in numbers])

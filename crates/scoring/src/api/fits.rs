@@ -1,10 +1,18 @@
-//! What models that are fitted to everybody have in common: they are got and listed.
+//! What models that are fitted to everybody have in common: how many days are held out, and that they are got and listed.
 
 use crate::Service;
-use crate::fitting::number_in;
+use crate::fitting::{MAX_HOLDOUT_DAYS, number_in};
 use crate::store::fits::{self, Fit, Stored};
 use quintile_chain::{page, store_error};
 use quintile_rpc::{ApiError, Caller, convert};
+
+/// The days to hold out; `usual` where nobody says.
+pub fn holdout_days(asked: Option<i32>, usual: i32) -> Result<i32, ApiError> {
+    let days = asked.unwrap_or(usual);
+    let is_right = (0..=MAX_HOLDOUT_DAYS).contains(&days);
+    let wrong = || ApiError::invalid_field("holdout_days", format!("must be within 0 and {MAX_HOLDOUT_DAYS}"));
+    is_right.then_some(days).ok_or_else(wrong)
+}
 
 /// One model.
 pub async fn get<M: Fit>(service: &Service, caller: &Caller, name: &str) -> Result<Stored<M>, ApiError> {

@@ -4,7 +4,7 @@ use super::fits;
 use super::listening::{self, Listener};
 use crate::Service;
 use crate::fitting::Publishing;
-use crate::fitting::recommendation::{self, Asked, Fitting, HOLDOUT_DAYS};
+use crate::fitting::recommendation::{self, Asked, Fitting};
 use crate::store::fits::{Fit, Stored};
 use quintile_proto::scoring::recommendation_model_service_server::RecommendationModelService;
 use quintile_proto::scoring::{
@@ -15,8 +15,8 @@ use quintile_proto::scoring::{
 use quintile_rpc::{Answer, AnswerStream, ApiError, Caller, convert};
 use tonic::{Request, Response, Status};
 
-/// The most days that are held out.
-const MAX_HOLDOUT_DAYS: i32 = 1_826;
+/// The days that are held out where nobody says: four weeks.
+const HOLDOUT_DAYS: i32 = 28;
 /// The most days of purchases that count.
 const MAX_HISTORY_DAYS: i32 = 3_653;
 /// The fewest and the most customers that two products may have to have in common, and how many where nobody says.
@@ -38,10 +38,7 @@ fn checked(request: &FitRecommendationModelRequest) -> Result<Asked, ApiError> {
         let problem = format!("must be 0, or within {} and {}", MIN_CUSTOMERS.start(), MIN_CUSTOMERS.end());
         return Err(ApiError::invalid_field("terms.min_customers", problem));
     }
-    let holdout_days = request.holdout_days.unwrap_or(HOLDOUT_DAYS);
-    if !(0..=MAX_HOLDOUT_DAYS).contains(&holdout_days) {
-        return Err(ApiError::invalid_field("holdout_days", format!("must be within 0 and {MAX_HOLDOUT_DAYS}")));
-    }
+    let holdout_days = fits::holdout_days(request.holdout_days, HOLDOUT_DAYS)?;
     let min_customers = if given.min_customers == 0 { CUSTOMERS } else { given.min_customers };
     Ok(Asked { terms: RecommendationTerms { min_customers, ..given }, holdout_days })
 }

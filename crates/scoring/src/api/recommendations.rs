@@ -4,9 +4,8 @@ use crate::fitting;
 use crate::recommendation::{MAX_OWN_PRODUCTS, Recommended, SIMILARITY_ONE, recommend};
 use crate::store::fits::Stored;
 use crate::store::products::{self, ModelProduct};
-use crate::{Service, refused};
-use quintile_chain::derive;
-use quintile_chain::store_error;
+use crate::{MAX_MESSAGE_BYTES, Service, refused};
+use quintile_chain::{derive, store_error};
 use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::names::required_text;
 use quintile_proto::ingestion::fact_service_client::FactServiceClient;
@@ -34,8 +33,6 @@ const PRODUCTS: i32 = 10;
 const ORDERS: usize = 1_000;
 /// Those that are asked for at once: however long their lines, they are one message.
 const ORDERS_AT_ONCE: i32 = 100;
-/// The largest message of them.
-const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 /// Products whose names are asked for at once, the best first.
 const RANKED_AT_ONCE: usize = 100;
 /// The longest name of a product, in bytes.

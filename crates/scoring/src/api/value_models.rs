@@ -4,7 +4,7 @@ use super::fits;
 use super::listening::{self, Listener};
 use crate::Service;
 use crate::clv::Dropout;
-use crate::fitting::value::{self, Asked, Fitting, HOLDOUT_DAYS};
+use crate::fitting::value::{self, Asked, Fitting};
 use crate::fitting::{self, Publishing};
 use crate::store::fits::{Fit, Stored};
 use quintile_domain::masking::Sensitivity;
@@ -16,8 +16,8 @@ use quintile_proto::scoring::{
 use quintile_rpc::{Answer, AnswerStream, ApiError, Caller, convert};
 use tonic::{Request, Response, Status};
 
-/// The most days that are held out.
-const MAX_HOLDOUT_DAYS: i32 = 1_826;
+/// The days that are held out where nobody says: a quarter.
+const HOLDOUT_DAYS: i32 = 91;
 /// The most months that are looked at, and those that are where nobody says.
 const MAX_MONTHS: i32 = 120;
 const MONTHS: i32 = 12;
@@ -33,10 +33,7 @@ fn checked(request: &FitValueModelRequest) -> Result<Asked, ApiError> {
         Ok(DropoutKind::AfterEveryPurchase) => Dropout::AfterEveryPurchase,
         Err(_) => return Err(ApiError::invalid_field("dropout", "must be one of the known values")),
     };
-    let holdout_days = request.holdout_days.unwrap_or(HOLDOUT_DAYS);
-    if !(0..=MAX_HOLDOUT_DAYS).contains(&holdout_days) {
-        return Err(ApiError::invalid_field("holdout_days", format!("must be within 0 and {MAX_HOLDOUT_DAYS}")));
-    }
+    let holdout_days = fits::holdout_days(request.holdout_days, HOLDOUT_DAYS)?;
     let given = request.terms.unwrap_or_default();
     let percent = |field: &str, percent: f64| {
         // What is no number is within nothing.

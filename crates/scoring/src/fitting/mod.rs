@@ -19,6 +19,9 @@ use quintile_store::{StoreError, Transaction};
 /// Why work ends early: with the error to tell, or with `None` when nobody wants it any more.
 pub type Stopped = Option<ApiError>;
 
+/// The most days that are held out.
+pub const MAX_HOLDOUT_DAYS: i32 = 1_826;
+
 /// A kind of models that refits are compared in.
 pub trait Compared: Fit {
     /// Whether a draft foretold worse than a model, or was not compared with it.

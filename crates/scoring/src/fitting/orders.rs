@@ -2,7 +2,7 @@
 
 use super::Stopped;
 use crate::recommendation::{Gathering, Purchases};
-use crate::{Service, refused};
+use crate::{MAX_MESSAGE_BYTES, Service, refused};
 use quintile_chain::store_error;
 use quintile_domain::ids::CustomerId;
 use quintile_domain::names;
@@ -16,12 +16,11 @@ use quintile_store::records;
 use std::ops::RangeInclusive;
 use tonic::Status;
 
-/// The largest page of rows.
-const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 /// How often a stream that ended without a further row is opened anew.
 const MAX_ATTEMPTS: u32 = 3;
 
-/// Reads the lines of all orders of some local days, whosever processing is not restricted; those of days from `held_out_from` on are held out. `tell` hears how far it is, and says whether to go on. Returns how far it came, too.
+/// Reads the lines of all orders of some local days, whosever processing is not restricted; those of days from `held_out_from` on are held out. `tell`
+/// hears how far it is, and says whether to go on. Returns how far it came, too.
 pub async fn read(
     service: &Service,
     tenant: &Tenant,

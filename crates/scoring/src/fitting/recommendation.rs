@@ -17,8 +17,6 @@ use std::sync::Arc;
 
 /// How much a draft's recall may be below that of a model that may have seen the days that are held out.
 const TOLERATED: f64 = 0.98;
-/// The days that are held out where nobody says.
-pub const HOLDOUT_DAYS: i32 = 28;
 /// The popular products that are told.
 const POPULAR: usize = 100;
 

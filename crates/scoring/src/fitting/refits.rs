@@ -3,7 +3,7 @@
 //! When that is follows from what is stored alone: the model in force, the schedule and business time. What came of an attempt commits under the
 //! schedule's revision, so that two workers can't both say it.
 
-use super::{Compared, Publishing, Stopped, recommendation, value};
+use super::{Compared, MAX_HOLDOUT_DAYS, Publishing, Stopped, recommendation, value};
 use crate::Service;
 use crate::store::fits::{self, Stored};
 use crate::store::schedules::{self, Schedule};
@@ -19,9 +19,6 @@ use tonic::Code;
 
 /// How often it is asked whether a model has become old.
 const EVERY: Duration = Duration::from_secs(2);
-
-/// The most days that are held out.
-const MAX_HOLDOUT_DAYS: i32 = 1_826;
 
 /// Fits a tenant's models anew, each when its time has come.
 pub async fn run(service: Service, tenant: Arc<Tenant>) -> Result<(), WorkError> {

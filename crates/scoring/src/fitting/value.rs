@@ -21,8 +21,6 @@ use std::sync::Arc;
 
 /// How much a draft's error may exceed that of a model that may have seen the days that are held out.
 const TOLERATED: f64 = 1.02;
-/// The days that are held out where nobody says: a quarter.
-pub const HOLDOUT_DAYS: i32 = 91;
 
 impl Fit for ValueModel {
     const KIND: i32 = 1;

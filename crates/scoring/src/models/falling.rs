@@ -82,7 +82,11 @@ fn any_gaps() -> impl Strategy<Value = Vec<i32>> {
 
 proptest! {
     #[test]
-    fn from_the_day_after_the_last_purchase_on_it_never_rises(model in any_model(), gaps in any_gaps(), steps in prop::collection::vec(1..90_i64, 1..30)) {
+    fn from_the_day_after_the_last_purchase_on_it_never_rises(
+        model in any_model(),
+        gaps in any_gaps(),
+        steps in prop::collection::vec(1..90_i64, 1..30),
+    ) {
         let record = buyer(&gaps);
         let mut day = 1_001 + gaps.iter().map(|gap| i64::from(*gap)).sum::<i64>();
         let mut before = minor(&record, &at(day, &model));
@@ -95,7 +99,12 @@ proptest! {
     }
 
     #[test]
-    fn a_score_holds_until_the_announced_day_and_differs_on_it(model in any_model(), gaps in any_gaps(), silent in 0..400_i64, edges in prop::collection::btree_set(50..60_000_i64, 4)) {
+    fn a_score_holds_until_the_announced_day_and_differs_on_it(
+        model in any_model(),
+        gaps in any_gaps(),
+        silent in 0..400_i64,
+        edges in prop::collection::btree_set(50..60_000_i64, 4),
+    ) {
         let (record, edges) = (buyer(&gaps), edges.into_iter().collect::<Vec<_>>());
         let definition = scored_by(&edges);
         let last = 1_000 + gaps.iter().map(|gap| i64::from(*gap)).sum::<i64>();

@@ -88,8 +88,9 @@ pub fn features_of<'a>(definitions: impl IntoIterator<Item = &'a Definition>) ->
 }
 
 impl Population {
-    /// Reads what has changed, up to now, and everybody anew where a feature is not there yet or values are by something else. Returns the position of the feed that it has
-    /// reached. Tells how many customers have been read; `None` when nobody wants to hear more of it: the next time it goes on where it was.
+    /// Reads what has changed, up to now, and everybody anew where a feature is not there yet or values are by something else. Returns the position
+    /// of the feed that it has reached. Tells how many customers have been read; `None` when nobody wants to hear more of it: the next time it goes
+    /// on where it was.
     pub async fn update(
         &mut self,
         database: &Database,

@@ -3,7 +3,7 @@
 use std::cmp::{Reverse, max_by_key};
 use std::collections::HashMap;
 
-/// The most purchases that are held: 20 bytes each, and half as much again while a model is fitted to them.
+/// The most purchases that are held: 20 bytes each, and 12 more while a model is fitted to them.
 const MAX_PURCHASES: usize = 50_000_000;
 /// The most products that are told apart.
 const MAX_PRODUCTS: usize = 1_000_000;
