@@ -156,6 +156,8 @@ def an_export_and_the_records_are_of_those_whom_a_role_reaches_and_name_nobody_e
     for page_size in (1, 2, 1000):
         records = questions.everything(client, "StageService/ListRecords", "records", page_size=page_size)
         assert [f"customers/{record.customer_id}" for record in records] == expected
+        members = questions.everything(client, "SegmentService/ListMemberRecords", "records", parent=town.segment, page_size=page_size)
+        assert [f"customers/{record.customer_id}" for record in members] == [name for name in expected if is_buyer(town, name)]
 
 
 def is_buyer(town, name):
@@ -364,7 +366,7 @@ def another_tenants_page_tokens_and_cursors_go_on_nowhere(town, other):
     for method, field in going_on.methods(town.suite.api()).items():
         fields = going_on.request(there, method, field)
         mine, theirs = fields, fields
-        if method == "SegmentService/ListMembers":
+        if method in ("SegmentService/ListMembers", "SegmentService/ListMemberRecords"):
             mine, theirs = fields | {"parent": town.segment}, fields | {"parent": "segments/their-buyers"}
         token = going_on.first_token(other, method, field, theirs)
         if token:
@@ -413,15 +415,17 @@ def lists_of_another_tenant_hold_nothing_of_ours(town, other):
     client = town.suite.client("admin", "empty")
     waiting.until(lambda: policies.is_known(client), "every service to know the new tenant", policies.FORCE_SECONDS)
     # Shipped, or of the installation.
-    not_theirs = {"ListScoreModels", "ListScoreModelPresets", "ListFields", "ListSigningKeys", "ListKeyStates"}
+    not_theirs = {"ListScoreModels", "ListScoreModelPresets", "ListFields", "ListLabelSets", "ListSigningKeys", "ListKeyStates"}
     asked = set()
     for path, method in town.suite.api().methods.items():
         name = path.split("/")[1]
         if not name.startswith("List") or name in not_theirs or name.startswith("ListAudit"):
             continue
         absent = {"ListMembershipChanges": {"parent": town.names["ann-1"]}, "ListCustomerFacts": {"parent": town.names["ann-1"]},
-                  "ListScoreChanges": {"parent": f"{town.names['ann-1']}/score"}, "ListScoreModelVersions": {"parent": "scoreModels/theirs"}}
-        fields = absent | {"ListMembers": {"parent": next(iter(questions.labels(client).values()))}, "ListCheckpoints": {"service": "scoring"},
+                  "ListScoreChanges": {"parent": f"{town.names['ann-1']}/score"}, "ListScoreModelVersions": {"parent": "scoreModels/theirs"},
+                  "ListSegmentVersions": {"parent": "segments/theirs"}, "ListLabelSetVersions": {"parent": "labelSets/theirs"}}
+        label = {"parent": next(iter(questions.labels(client).values()))}
+        fields = absent | {"ListMembers": label, "ListMemberRecords": label, "ListCheckpoints": {"service": "scoring"},
                            "ListWaitingFacts": {"reason": "WAITING_REASON_NO_PURCHASE"}}
         asked.add(name)
         try:

@@ -276,7 +276,7 @@ impl<'a> Binder<'a> {
         let Some(field) = self.schema.field(&name) else {
             return Err(ExprError::UnknownField {
                 position: self.position(root),
-                nearest: self.schema.nearest(&name),
+                nearest: self.schema.nearest(&name).map(str::to_owned),
                 name: shortened(&name),
             });
         };

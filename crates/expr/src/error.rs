@@ -71,14 +71,14 @@ pub enum ExprError {
         what: Cow<'static, str>,
     },
     /// A name that the schema does not have.
-    #[error("unknown field `{name}` at {position}{}", suggestion(*.nearest))]
+    #[error("unknown field `{name}` at {position}{}", suggestion(.nearest.as_deref()))]
     UnknownField {
         /// Where the name starts.
         position: Position,
         /// The name as written, cut to 64 bytes.
         name: String,
         /// The known name most like it, when one is close.
-        nearest: Option<&'static str>,
+        nearest: Option<String>,
     },
     /// Things that do not go together: types, arguments, or decimals of a currency.
     #[error("type clash at {position}: expected {expected}, found {found}")]

@@ -86,6 +86,7 @@ fn fix_comparison<'a>(field: u16, op: Comparison, with: &Operand, known: &dyn Fn
 mod tests {
     use super::*;
     use crate::{Field, Now, Schema, Type};
+    use std::borrow::Cow;
 
     struct Person<'a>([Option<&'a str>; 3]);
 
@@ -100,7 +101,7 @@ mod tests {
     }
 
     fn schema() -> Schema {
-        let field = |id, name| Field { id, name, ty: Type::Text, description: "" };
+        let field = |id, name| Field { id, name: Cow::Borrowed(name), ty: Type::Text, description: "".into() };
         Schema::new(vec![field(1, "owner"), field(2, "region"), field(3, "caller.subject")], 2).unwrap()
     }
 

@@ -96,9 +96,9 @@ impl Formatter<'_> {
         self.schema.fields().iter().find(|field| field.id == id)
     }
 
-    fn name(&self, id: u16) -> &'static str {
+    fn name(&self, id: u16) -> &str {
         // Every field of a tree is of the schema that it was bound to.
-        self.field(id).map_or("", |field| field.name)
+        self.field(id).map_or("", |field| &field.name)
     }
 }
 

@@ -7,7 +7,7 @@
 //! ```
 //! use quintile_expr::{Field, Now, Row, Rule, Schema, Type, ValueRef};
 //!
-//! let recency = Field { id: 1, name: "rfm.r", ty: Type::Int, description: "recency score, 1-5" };
+//! let recency = Field { id: 1, name: "rfm.r".into(), ty: Type::Int, description: "recency score, 1-5".into() };
 //! let schema = Schema::new(vec![recency], 2)?;
 //! let rule = Rule::parse(r#"rfm.r >= 4 && !segment("staff")"#, &schema)?;
 //!

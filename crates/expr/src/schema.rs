@@ -1,6 +1,7 @@
 //! The fields that rules may name.
 
 use quintile_domain::names::nearest;
+use std::borrow::Cow;
 use std::fmt;
 
 /// The type of a field.
@@ -44,11 +45,11 @@ pub struct Field {
     /// What rows and access control know it by; unique in its schema.
     pub id: u16,
     /// What rules know it by: identifiers joined by dots, `rfm.r`; unique in its schema.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Its type.
     pub ty: Type,
     /// One phrase for the author of a rule.
-    pub description: &'static str,
+    pub description: Cow<'static, str>,
 }
 
 /// A set of fields in which no rule could ever work.
@@ -56,13 +57,13 @@ pub struct Field {
 pub enum SchemaError {
     /// Two fields have this name.
     #[error("two fields are named `{0}`")]
-    DuplicateName(&'static str),
+    DuplicateName(String),
     /// Two fields have this id.
     #[error("two fields have the id {0}")]
     DuplicateId(u16),
     /// No rule can spell this name, or it means something else in the language.
     #[error("`{0}` cannot be the name of a field")]
-    UnusableName(&'static str),
+    UnusableName(String),
     /// No currency has this many decimals.
     #[error("no currency has {0} decimals")]
     TooManyDecimals(u8),
@@ -116,16 +117,16 @@ impl Schema {
         if minor_digits > MAX_MINOR_DIGITS {
             return Err(SchemaError::TooManyDecimals(minor_digits));
         }
-        if let Some(field) = fields.iter().find(|field| !is_spellable(field.name)) {
-            return Err(SchemaError::UnusableName(field.name));
+        if let Some(field) = fields.iter().find(|field| !is_spellable(&field.name)) {
+            return Err(SchemaError::UnusableName(field.name.to_string()));
         }
         fields.sort_by_key(|field| field.id);
         if let Some(pair) = fields.windows(2).find(|pair| pair[0].id == pair[1].id) {
             return Err(SchemaError::DuplicateId(pair[0].id));
         }
-        fields.sort_by_key(|field| field.name);
+        fields.sort_by(|a, b| a.name.cmp(&b.name));
         if let Some(pair) = fields.windows(2).find(|pair| pair[0].name == pair[1].name) {
-            return Err(SchemaError::DuplicateName(pair[0].name));
+            return Err(SchemaError::DuplicateName(pair[0].name.to_string()));
         }
         Ok(Self { fields, minor_digits })
     }
@@ -133,7 +134,7 @@ impl Schema {
     /// The field of that name.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&Field> {
-        let at = self.fields.binary_search_by_key(&name, |field| field.name);
+        let at = self.fields.binary_search_by(|field| (*field.name).cmp(name));
         at.ok().map(|index| &self.fields[index])
     }
 
@@ -151,8 +152,8 @@ impl Schema {
 
     /// The known name most like `name`, when at most a third of it would have to change.
     #[must_use]
-    pub fn nearest(&self, name: &str) -> Option<&'static str> {
-        nearest(name, self.fields.iter().map(|field| field.name))
+    pub fn nearest(&self, name: &str) -> Option<&str> {
+        nearest(name, self.fields.iter().map(|field| &*field.name))
     }
 }
 
@@ -168,7 +169,7 @@ mod tests {
     use super::*;
 
     fn field(id: u16, name: &'static str) -> Field {
-        Field { id, name, ty: Type::Int, description: "" }
+        Field { id, name: name.into(), ty: Type::Int, description: "".into() }
     }
 
     #[test]
@@ -176,10 +177,10 @@ mod tests {
         let names = ["", "now", "a..b", "1a", "a-b", "rfm.true", "ä"];
         for name in names {
             let refused = Schema::new(vec![field(1, name)], 2).unwrap_err();
-            assert_eq!(refused, SchemaError::UnusableName(name));
+            assert_eq!(refused, SchemaError::UnusableName(name.to_owned()));
         }
         let twice = vec![field(1, "a"), field(2, "a")];
-        assert_eq!(Schema::new(twice, 2).unwrap_err(), SchemaError::DuplicateName("a"));
+        assert_eq!(Schema::new(twice, 2).unwrap_err(), SchemaError::DuplicateName("a".to_owned()));
         let twice = vec![field(1, "a"), field(1, "b")];
         assert_eq!(Schema::new(twice, 2).unwrap_err(), SchemaError::DuplicateId(1));
         assert_eq!(Schema::new(vec![], 5).unwrap_err(), SchemaError::TooManyDecimals(5));

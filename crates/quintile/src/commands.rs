@@ -2,17 +2,14 @@
 
 use crate::audit::{self, AuditCommand};
 use crate::config::{Config, ConfigFlags, Role, read_secret, reference};
-use crate::output::{self, Format};
-use crate::remote::{Identity, Session, connect, token};
+use crate::output::Format;
+use crate::remote::{Identity, Session, token};
 use crate::suite::{self, Suite};
-use crate::{access, demo, export, generate, import, keys, privacy, profile, rejects, remote, scores};
+use crate::{
+    access, demo, export, generate, import, keys, labels, privacy, profile, rejects, remote, scores, segments,
+};
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
-use quintile_proto::segmentation::expression_service_client::ExpressionServiceClient;
-use quintile_proto::segmentation::segment_service_client::SegmentServiceClient;
-use quintile_proto::segmentation::{
-    CheckExpressionRequest, ListFieldsRequest, ListMembersRequest, ListSegmentsRequest, PreviewSegmentRequest,
-};
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -67,7 +64,10 @@ enum Command {
     Score(scores::ScoreCommand),
     /// Segments
     #[command(subcommand)]
-    Segments(SegmentsCommand),
+    Segments(segments::SegmentsCommand),
+    /// Label sets
+    #[command(subcommand)]
+    Labels(labels::LabelsCommand),
     /// The master keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -202,47 +202,6 @@ enum PrivacyCommand {
 }
 
 #[derive(Debug, Subcommand)]
-enum SegmentsCommand {
-    /// Lists the saved segments
-    List {
-        #[command(flatten)]
-        caller: CallerArgs,
-    },
-    /// Lists the fields that rules may name
-    Fields {
-        #[command(flatten)]
-        caller: CallerArgs,
-    },
-    /// Writes a rule as everybody would, or says what is wrong with it and where
-    Check {
-        /// The rule, such as `rfm.r >= 4 && orders >= 3`
-        expression: String,
-        #[command(flatten)]
-        caller: CallerArgs,
-    },
-    /// Counts the customers of an expression exactly, without saving anything
-    Preview {
-        /// The rule, such as `rfm.r >= 4 && orders >= 3`
-        expression: String,
-        /// Customers to name
-        #[arg(long, default_value_t = 0)]
-        sample: i32,
-        #[command(flatten)]
-        caller: CallerArgs,
-    },
-    /// Lists the members of a segment or label
-    Members {
-        /// `segments/{id}` or `labelSets/{set}/labels/{label}`
-        parent: String,
-        /// Members to list at most
-        #[arg(long, default_value_t = 100)]
-        limit: i32,
-        #[command(flatten)]
-        caller: CallerArgs,
-    },
-}
-
-#[derive(Debug, Subcommand)]
 enum ConfigCommand {
     /// Prints the configuration in force, secrets hidden
     Print {
@@ -287,7 +246,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Rejects(command) => rejects::run(command).await,
         Command::Score(command) => scores::run(command).await,
-        Command::Segments(command) => segments(command).await,
+        Command::Segments(command) => segments::run(command).await,
+        Command::Labels(command) => labels::run(command).await,
         Command::Keys(command) => keys::run(command).await,
         Command::Access(command) => access::run(command).await,
         Command::Audit(command) => audit::run(command).await,
@@ -348,81 +308,6 @@ pub fn start_logging(config: &Config) -> anyhow::Result<()> {
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = if config.log.json { log.json().try_init() } else { log.try_init() };
     started.map_err(|error| anyhow::anyhow!("the log does not start: {error}"))
-}
-
-async fn segments(command: SegmentsCommand) -> anyhow::Result<()> {
-    match command {
-        SegmentsCommand::List { caller } => {
-            let (config, session) = caller.session().await?;
-            let mut client = SegmentServiceClient::new(connect(&config, Role::Segmentation)?);
-            let answer = client.list_segments(session.request(ListSegmentsRequest::default())).await?.into_inner();
-            if caller.output == Format::Json {
-                say!("{}", output::json(&answer, "quintile.segmentation.v1.ListSegmentsResponse")?);
-                return Ok(());
-            }
-            let rows = answer.segments.into_iter().map(|segment| {
-                vec![segment.name, output::thousands(segment.members.unsigned_abs()), segment.expression]
-            });
-            say!("{}", output::table(&["segment", "members", "expression"], false, rows.collect()));
-        }
-        SegmentsCommand::Fields { caller } => fields(caller).await?,
-        SegmentsCommand::Check { expression, caller } => check(expression, caller).await?,
-        SegmentsCommand::Preview { expression, sample, caller } => {
-            let (config, session) = caller.session().await?;
-            let mut client = SegmentServiceClient::new(connect(&config, Role::Segmentation)?);
-            let request = PreviewSegmentRequest { expression, sample_size: sample };
-            let answer = client.preview_segment(session.request(request)).await?.into_inner();
-            if caller.output == Format::Json {
-                say!("{}", output::json(&answer, "quintile.segmentation.v1.SegmentPreview")?);
-                return Ok(());
-            }
-            say!("{}", demo::preview_line(&answer));
-            answer.sample.iter().for_each(|customer| say!("{customer}"));
-        }
-        SegmentsCommand::Members { parent, limit, caller } => {
-            let (config, session) = caller.session().await?;
-            let mut client = SegmentServiceClient::new(connect(&config, Role::Segmentation)?);
-            let request = ListMembersRequest { parent, page_size: limit, page_token: String::new() };
-            let answer = client.list_members(session.request(request)).await?.into_inner();
-            if caller.output == Format::Json {
-                say!("{}", output::json(&answer, "quintile.segmentation.v1.ListMembersResponse")?);
-                return Ok(());
-            }
-            answer.customers.iter().for_each(|customer| say!("{customer}"));
-        }
-    }
-    Ok(())
-}
-
-async fn fields(caller: CallerArgs) -> anyhow::Result<()> {
-    let (config, session) = caller.session().await?;
-    let mut client = ExpressionServiceClient::new(connect(&config, Role::Segmentation)?);
-    let answer = client.list_fields(session.request(ListFieldsRequest {})).await?.into_inner();
-    if caller.output == Format::Json {
-        say!("{}", output::json(&answer, "quintile.segmentation.v1.ListFieldsResponse")?);
-        return Ok(());
-    }
-    let rows = answer.fields.into_iter().filter(|field| field.usable).map(|field| {
-        let ty = field.value_type().as_str_name().trim_start_matches("FIELD_TYPE_").to_lowercase();
-        vec![field.name, ty, field.description]
-    });
-    say!("{}", output::table(&["field", "type", "what it says"], false, rows.collect()));
-    Ok(())
-}
-
-async fn check(expression: String, caller: CallerArgs) -> anyhow::Result<()> {
-    let (config, session) = caller.session().await?;
-    let mut client = ExpressionServiceClient::new(connect(&config, Role::Segmentation)?);
-    let answer = client.check_expression(session.request(CheckExpressionRequest { expression })).await?.into_inner();
-    if caller.output == Format::Json {
-        say!("{}", output::json(&answer, "quintile.segmentation.v1.CheckExpressionResponse")?);
-        return Ok(());
-    }
-    if let Some(problem) = answer.problem {
-        anyhow::bail!("{}", problem.message);
-    }
-    say!("{}", answer.formatted);
-    Ok(())
 }
 
 /// What went wrong, for a person: the words of a refusal, and what to do where nobody answered.

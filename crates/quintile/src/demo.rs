@@ -85,7 +85,7 @@ async fn show(config: &Config, batches: Vec<Batch>) -> anyhow::Result<()> {
     let support = Session::begin(config, &Identity::of_role("support")).await?;
     print_profiles(config, &support, &analyst).await?;
     let mut client = SegmentServiceClient::new(connect(config, Role::Segmentation)?);
-    let request = PreviewSegmentRequest { expression: EXPRESSION.to_owned(), sample_size: 0 };
+    let request = PreviewSegmentRequest { expression: EXPRESSION.to_owned(), ..PreviewSegmentRequest::default() };
     let preview = client.preview_segment(analyst.request(request)).await?.into_inner();
     say!("{EXPRESSION}\n  {}\n", preview_line(&preview));
     Ok(())

@@ -19,6 +19,7 @@ mod generate;
 mod import;
 mod key_file;
 mod keys;
+mod labels;
 mod parquet_file;
 mod privacy;
 mod profile;
@@ -26,6 +27,7 @@ mod progress;
 mod rejects;
 mod remote;
 mod scores;
+mod segments;
 mod suite;
 
 use clap::Parser;

@@ -28,7 +28,7 @@ const CALLER_FIELDS: [(u16, &str); 3] =
 
 static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
     let fields = FIELDS.into_iter().chain(CALLER_FIELDS);
-    let fields = fields.map(|(id, name)| Field { id, name, ty: Type::Text, description: "" });
+    let fields = fields.map(|(id, name)| Field { id, name: name.into(), ty: Type::Text, description: "".into() });
     Schema::new(fields.collect(), 2).expect("the names and numbers above are spellable and each once")
 });
 

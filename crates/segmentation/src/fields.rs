@@ -233,13 +233,21 @@ fn definition(id: u16) -> Option<&'static Definition> {
 /// # Errors
 /// [`SchemaError::TooManyDecimals`] above 4, which no currency has.
 pub fn schema(minor_digits: u8) -> Result<Schema, SchemaError> {
+    schema_with(minor_digits, Vec::new())
+}
+
+/// The same with fields of a tenant's own.
+///
+/// # Errors
+/// [`SchemaError`]; where a field of its own has the name or the id of another.
+pub fn schema_with(minor_digits: u8, own: Vec<Field>) -> Result<Schema, SchemaError> {
     let fields = DEFINITIONS.iter().map(|definition| Field {
         id: definition.field.id(),
-        name: definition.name,
+        name: definition.name.into(),
         ty: definition.ty,
-        description: definition.description,
+        description: definition.description.into(),
     });
-    Schema::new(fields.collect(), minor_digits)
+    Schema::new(fields.chain(own).collect(), minor_digits)
 }
 
 /// Classes of fields: those that a rule reads. Kept with every change that the rule makes, since the rule may be gone when it is told.
@@ -247,9 +255,15 @@ pub fn schema(minor_digits: u8) -> Result<Schema, SchemaError> {
 pub struct Classes(i32);
 
 impl Classes {
-    /// The classes of fields.
-    pub fn of(fields: impl IntoIterator<Item = u16>) -> Self {
-        Self(fields.into_iter().fold(0, |classes, field| classes | 1 << sensitivity(field) as i32))
+    /// Some classes.
+    pub fn of(classes: impl IntoIterator<Item = Sensitivity>) -> Self {
+        Self(classes.into_iter().fold(0, |all, class| all | 1 << class as i32))
+    }
+
+    /// These and others.
+    #[must_use]
+    pub const fn and(self, others: Self) -> Self {
+        Self(self.0 | others.0)
     }
 
     /// The classes as a database keeps them.

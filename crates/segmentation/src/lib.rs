@@ -8,6 +8,7 @@ mod api;
 pub mod engine;
 pub mod fields;
 pub mod labels;
+pub mod own_fields;
 mod population;
 mod store;
 mod worker;

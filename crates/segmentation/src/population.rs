@@ -1,46 +1,43 @@
-//! One tenant's customers and live segments, in memory.
+//! One tenant's customers and live definitions, in memory.
 //!
-//! The members of every segment and label are kept as they are at one instant, the same for all. A change of records moves single
-//! bits; the passing of time evaluates the rules that depend on it anew and compares.
+//! Who belongs to what is not stored: it follows from records, definitions and one instant, the same for all. A change of records asks those
+//! definitions that read what changed, before and after it; the passing of time asks those that it can move.
 
+pub mod catalogue;
+mod changes;
+pub mod definition;
 mod entry;
+mod evaluation;
+pub mod snapshot;
 
-use crate::engine::{Bitmap, Customer, Engine, EngineError};
+use crate::engine::{Bitmap, Engine, EngineError};
 use crate::fields::{self, Classes, FieldId};
-use crate::labels::{self, CellMap, LabelSet};
+use crate::labels::{self, CellMap};
+use crate::own_fields::{self, OwnField};
+use catalogue::{Catalogue, CatalogueError, Key, Kind, Live};
+pub use changes::{Change, Movement};
+use definition::Definition;
 pub use entry::Entry;
+use evaluation::{Customer, Evaluation};
 use parking_lot::{Mutex, RwLock};
-use quintile_domain::ids::TenantId;
+use quintile_domain::ids::{CustomerId, TenantId};
+use quintile_domain::masking::Sensitivity;
 use quintile_domain::money::Currency;
 use quintile_domain::time::{Instant, TimeZone};
-use quintile_expr::{Node, Now, Operand, Row, Rule, Schema, ValueRef};
-use quintile_proto::segmentation::MembershipCause;
+use quintile_expr::{Known, Now, Rule, Schema, ValueRef};
 use quintile_proto::types::CustomerRecord;
 use quintile_rpc::policy::Tenant;
 use quintile_rpc::scope::Scope;
-use std::collections::{BTreeSet, HashMap};
+use snapshot::Labelled;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use thiserror::Error;
 
-/// The label set that ships.
+/// The label set that ships, and that the field `label` is of.
 pub const LABEL_SET: &str = "rfm-11";
 
-/// A change of membership, before it is written down.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// The segment or label, by name.
-    pub parent: String,
-    /// The customer's number.
-    pub customer_id: u32,
-    /// Whether the customer entered.
-    pub entered: bool,
-    /// From when it is true.
-    pub valid_at: Instant,
-    /// Why.
-    pub cause: MembershipCause,
-    /// The classes of fields that the segment's rule reads, those of the segments that it refers to included. None for a label.
-    pub classes: Classes,
-}
+/// The fields that follow from scores of the RFM model.
+const SCORES: [FieldId; 4] = [FieldId::Recency, FieldId::Frequency, FieldId::Monetary, FieldId::Label];
 
 /// Why a population can't take something in.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -48,34 +45,12 @@ pub enum PopulationError {
     /// The engine refuses a customer.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// Definitions can't be live together.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
     /// A built-in rule or schema is wrong.
     #[error("a built-in definition is wrong: {0}")]
     BuiltIn(String),
-}
-
-/// A live segment.
-pub struct LiveSegment {
-    /// The id: the last part of its name.
-    pub id: String,
-    /// Its rule.
-    pub rule: Rule,
-    /// What it is for.
-    pub description: String,
-    /// When it was saved. Machine time.
-    pub created_at: Instant,
-    /// Grows with every change of the definition.
-    pub revision: i64,
-    /// The classes of fields that the rule reads, as [`Population::classes_read`] tells them.
-    pub classes: Classes,
-    /// Its members at the population's instant.
-    pub members: Bitmap,
-}
-
-impl LiveSegment {
-    /// The resource name.
-    pub fn name(&self) -> String {
-        format!("segments/{}", self.id)
-    }
 }
 
 /// A tenant's population.
@@ -84,30 +59,52 @@ pub struct Population {
     schema: Schema,
     zone: TimeZone,
     currency: Currency,
-    label_set: LabelSet,
     cells: CellMap,
-    label_rules: Vec<Rule>,
-    /// In the order of definition: a segment stands behind those that it refers to.
-    segments: Vec<LiveSegment>,
+    /// What `label` says, by place in the set.
+    label_ids: Vec<String>,
+    /// By id from [`own_fields::FIRST_ID`].
+    own_fields: Vec<OwnField>,
+    definitions: BTreeMap<Key, Definition>,
+    catalogue: Catalogue,
     as_of: Instant,
 }
 
 impl Population {
-    /// A population without customers or segments.
+    /// A population without customers or definitions but the label set that ships.
     pub fn new(tenant: &Tenant) -> Result<Self, PopulationError> {
         let built_in = |problem: String| PopulationError::BuiltIn(problem);
         let digits = u8::try_from(tenant.currency.minor_digits()).unwrap_or(u8::MAX);
         let schema = fields::schema(digits).map_err(|error| built_in(error.to_string()))?;
-        let label_set = labels::rfm_11();
-        let cells = labels::prove(&label_set).map_err(|error| built_in(error.to_string()))?;
-        let mut label_rules = Vec::new();
-        for index in 0..=label_set.labels.len() {
-            let source = format!("label == {:?}", label_set.id_at(index as u8));
-            label_rules.push(Rule::parse(&source, &schema).map_err(|error| built_in(error.to_string()))?);
-        }
-        let (zone, currency) = (tenant.zone.clone(), tenant.currency);
-        let (engine, as_of) = (Engine::new(), Instant::default());
-        Ok(Self { engine, schema, zone, currency, label_set, cells, label_rules, segments: Vec::new(), as_of })
+        let set = labels::rfm_11();
+        let cells = labels::cells(&set, &schema).map_err(|error| built_in(error.to_string()))?;
+        let label_ids = set.ids();
+        let (rest, ids) = label_ids.split_last().ok_or_else(|| built_in("no label".to_owned()))?;
+        debug_assert_eq!(*rest, set.rest.id);
+        // The column `label` has the answer of its cells already.
+        let rules = ids.iter().map(|id| Rule::parse(&format!("label == {id:?}"), &schema));
+        let rules = rules.collect::<Result<Vec<_>, _>>().map_err(|error| built_in(error.to_string()))?;
+        let live = Live::label_set(LABEL_SET, 1, &label_ids, rules);
+        let definition = Definition {
+            key: live.key.clone(),
+            description: "Eleven labels over the cells of recency, frequency and monetary scores.".to_owned(),
+            created_at: Instant::default(),
+            revision: 1,
+            version: 1,
+            live: Some(definition::Body::Labels(set)),
+            draft: None,
+        };
+        Ok(Self {
+            engine: Engine::new(),
+            schema,
+            zone: tenant.zone.clone(),
+            currency: tenant.currency,
+            cells,
+            label_ids,
+            own_fields: Vec::new(),
+            definitions: BTreeMap::from([(live.key.clone(), definition)]),
+            catalogue: Catalogue::new(vec![Arc::new(live)])?,
+            as_of: Instant::default(),
+        })
     }
 
     /// The fields that rules may use.
@@ -115,9 +112,57 @@ impl Population {
         &self.schema
     }
 
-    /// The label set.
-    pub fn label_set(&self) -> &LabelSet {
-        &self.label_set
+    /// The tenant's own fields, by id.
+    pub fn own_fields(&self) -> &[OwnField] {
+        &self.own_fields
+    }
+
+    /// Makes fields known, as they are stored: one that is known already by its source has another class now.
+    ///
+    /// # Errors
+    /// [`PopulationError::BuiltIn`] where a name is another field's.
+    pub fn know(&mut self, fields: Vec<OwnField>) -> Result<(), PopulationError> {
+        for field in fields {
+            match self.own_fields.iter().position(|known| known.source == field.source) {
+                Some(known) => self.own_fields[known].sensitivity = field.sensitivity,
+                None if self.own_fields.len() < own_fields::MAX_FIELDS => {
+                    self.engine.add_field(field.ty);
+                    self.own_fields.push(field);
+                }
+                None => tracing::warn!(name = field.source.name(), "rules can't have one more field"),
+            }
+        }
+        let own = self.own_fields.iter().zip(own_fields::FIRST_ID..).map(|(field, id)| field.field(id));
+        let schema = fields::schema_with(self.schema.minor_digits(), own.collect());
+        self.schema = schema.map_err(|error| PopulationError::BuiltIn(error.to_string()))?;
+        Ok(())
+    }
+
+    /// The ids of all fields.
+    pub fn field_ids(&self) -> impl Iterator<Item = u16> + use<'_> {
+        let own = (own_fields::FIRST_ID..).take(self.own_fields.len());
+        FieldId::all().map(FieldId::id).chain(own)
+    }
+
+    /// The class that a caller must read in clear to use a field.
+    pub fn sensitivity(&self, field: u16) -> Sensitivity {
+        let own = field.checked_sub(own_fields::FIRST_ID).and_then(|index| self.own_fields.get(usize::from(index)));
+        own.map_or_else(|| fields::sensitivity(field), |own| own.sensitivity)
+    }
+
+    /// What rules call a field.
+    pub fn field_name(&self, field: u16) -> String {
+        let known = self.schema.fields().iter().find(|known| known.id == field);
+        known.map_or_else(|| "a field".to_owned(), |known| known.name.to_string())
+    }
+
+    /// The classes of the fields that a definition of a catalogue reads, those of what it refers to included.
+    pub fn classes(&self, catalogue: &Catalogue, place: usize) -> Classes {
+        Classes::of(catalogue.fields_of(place).map(|field| self.sensitivity(field)))
+    }
+
+    fn own_values<'a>(&self, record: &'a CustomerRecord) -> Vec<Option<ValueRef<'a>>> {
+        self.own_fields.iter().map(|field| field.value(record, self.currency)).collect()
     }
 
     /// The customers.
@@ -125,85 +170,142 @@ impl Population {
         &self.engine
     }
 
-    /// The live segments, each behind those that it refers to.
-    pub fn segments(&self) -> &[LiveSegment] {
-        &self.segments
+    /// The tenant's calendar.
+    pub fn zone(&self) -> &TimeZone {
+        &self.zone
     }
 
-    /// A live segment by id.
-    pub fn segment(&self, id: &str) -> Option<&LiveSegment> {
-        self.segments.iter().find(|segment| segment.id == id)
+    /// What is live.
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
     }
 
-    /// The name of a label by its place in the set; the default behind all others.
-    pub fn label_name(&self, index: usize) -> String {
-        label_name(self.label_set.id_at(index as u8))
+    /// All definitions, live or in preparation.
+    pub fn definitions(&self) -> impl Iterator<Item = &Definition> {
+        self.definitions.values()
     }
 
-    /// The members of every label, in the order of the set, the default last.
-    pub fn label_members(&self) -> Vec<Bitmap> {
-        self.label_rules.iter().map(|rule| self.select(rule, self.as_of)).collect()
+    /// A definition.
+    pub fn definition(&self, key: &Key) -> Option<&Definition> {
+        self.definitions.get(key)
     }
 
-    /// The members that every label would have, in the same order, by the cells of customers from number 1 on: 0 for who has none, else 1
-    /// plus its place. Of the customers that there are.
-    pub fn label_members_by(&self, cells: &[u8]) -> Vec<Bitmap> {
-        let mut members = vec![Bitmap::new(); self.label_rules.len()];
-        for customer in self.engine.present() {
-            let cell = customer.checked_sub(1).and_then(|index| cells.get(index as usize)).copied().unwrap_or(0);
-            members[usize::from(self.cells.label_at(cell.checked_sub(1)))].set(customer);
-        }
-        members
+    /// Asks something of everybody as of an instant.
+    pub fn at<R>(&self, at: Instant, ask: impl FnOnce(&mut Evaluation<'_>) -> R) -> R {
+        self.evaluate(&self.catalogue, at, ask)
+    }
+
+    fn evaluate<R>(&self, catalogue: &Catalogue, at: Instant, ask: impl FnOnce(&mut Evaluation<'_>) -> R) -> R {
+        let local_day = |micros: i64| self.zone.local_day(Instant::from_micros(micros));
+        let now = Now::new(at.micros(), &local_day);
+        ask(&mut Evaluation::new(&self.engine, catalogue, &now))
+    }
+
+    /// The members of every part of a definition under a candidate, in order.
+    pub fn under(&self, candidate: &Catalogue, key: &Key) -> Vec<Bitmap> {
+        let place = candidate.find(key).map(|(place, _)| place);
+        let parts = |place| self.evaluate(candidate, self.as_of, |everybody| everybody.parts(place).to_vec());
+        place.map(parts).unwrap_or_default()
+    }
+
+    /// Asks something of one customer as of the population's instant. `None`: there is no such customer.
+    pub fn of<R>(&self, customer_id: u32, ask: impl FnOnce(&Customer<'_>) -> R) -> Option<R> {
+        let local_day = |micros: i64| self.zone.local_day(Instant::from_micros(micros));
+        let now = Now::new(self.as_of.micros(), &local_day);
+        let row = self.engine.row(customer_id, &|_: &str| None)?;
+        Some(ask(&Customer::new(customer_id, &row, &self.catalogue, &now)))
     }
 
     /// The members of a segment or label by name. `None`: there is no such thing.
-    pub fn members(&self, parent: &str) -> Option<Bitmap> {
-        if let Some(id) = parent.strip_prefix("segments/") {
-            return self.segment(id).map(|segment| segment.members.clone());
+    pub fn members(&self, name: &str) -> Option<Bitmap> {
+        let (place, part) = self.catalogue.named(name)?;
+        self.at(self.as_of, |everybody| everybody.parts(place).get(part).cloned())
+    }
+
+    /// How many members each part of the definition at a place has, in order.
+    pub fn counts(&self, place: usize) -> Vec<u64> {
+        let count = || self.at(self.as_of, |everybody| everybody.parts(place).iter().map(Bitmap::count).collect());
+        self.catalogue.live().get(place).map_or_else(Vec::new, |definition| definition.counts(count))
+    }
+
+    /// How many members every segment and label has, by name.
+    pub fn sizes(&self) -> Vec<(String, u64)> {
+        let of = |(place, live): (usize, &Arc<Live>)| {
+            let names = live.parts.iter().map(|part| part.name.clone()).collect::<Vec<_>>();
+            names.into_iter().zip(self.counts(place))
+        };
+        self.catalogue.live().iter().enumerate().flat_map(of).collect()
+    }
+
+    /// Who has which label, of every set.
+    pub fn labelled(&self) -> Vec<(Key, Labelled)> {
+        let sets = self.catalogue.live().iter().enumerate().filter(|(_, live)| live.key.kind == Kind::LabelSet);
+        sets.map(|(place, live)| (live.key.clone(), self.labels_of(place))).collect()
+    }
+
+    /// Who has which label of the set at a place.
+    pub fn labels_of(&self, place: usize) -> Labelled {
+        let parts = self.catalogue.live().get(place).map_or(&[][..], |live| &live.parts);
+        let label = |part: &catalogue::Part| part.reference.rsplit('/').next().unwrap_or_default().to_owned();
+        let labels = parts.iter().map(label).collect();
+        self.at(self.as_of, |everybody| Labelled::new(labels, everybody.parts(place)))
+    }
+
+    /// What a customer belongs to: definitions by place, each with its part.
+    pub fn memberships(&self, customer_id: u32) -> Vec<(usize, usize)> {
+        let places = 0..self.catalogue.live().len();
+        let all = |customer: &Customer<'_>| places.filter_map(|place| Some((place, customer.part(place)?))).collect();
+        self.of(customer_id, all).unwrap_or_default()
+    }
+
+    /// The members that every part of the definition at a place would have, in its order, if customers had these scores: by the cells of customers
+    /// from number 1 on, 0 for who has none, else 1 plus its place. `None`: what it refers to reads scores too.
+    pub fn parts_by_cells(&self, place: usize, cells: &[u8]) -> Option<Vec<Bitmap>> {
+        let definition = self.catalogue.live().get(place)?;
+        let referred = self.catalogue.places_referred(definition.rules());
+        let reads_scores = |place: &usize| self.catalogue.reads(*place, &SCORES);
+        if referred.iter().any(reads_scores) {
+            return None;
         }
-        let index = self.label_index(parent)?;
-        Some(self.select(&self.label_rules[index], self.as_of))
+        let mut by_cell: BTreeMap<u8, Bitmap> = BTreeMap::new();
+        for customer in self.engine.present() {
+            let cell = customer.checked_sub(1).and_then(|index| cells.get(index as usize)).copied().unwrap_or(0);
+            by_cell.entry(cell).or_default().set(customer);
+        }
+        let mut members = vec![Bitmap::new(); definition.parts.len()];
+        self.at(self.as_of, |everybody| {
+            for (cell, customers) in &by_cell {
+                let mut left = customers.clone();
+                for (part, rule) in definition.rules().iter().enumerate() {
+                    let found = everybody.select(&self.with_scores(rule, cell.checked_sub(1))).and(&left);
+                    left = left.and_not(&found);
+                    members[part] = members[part].or(&found);
+                }
+                if let Some(rest) = definition.rest() {
+                    members[rest] = members[rest].or(&left);
+                }
+            }
+        });
+        Some(members)
     }
 
-    /// Whether there is a label of this name.
-    pub fn is_label(&self, name: &str) -> bool {
-        self.label_index(name).is_some()
-    }
-
-    fn label_index(&self, name: &str) -> Option<usize> {
-        (0..self.label_rules.len()).find(|index| self.label_name(*index) == name)
+    /// A rule for customers whose scores are those of a cell, or who have none.
+    fn with_scores(&self, rule: &Rule, cell: Option<u8>) -> Rule {
+        let score = |place: u8| cell.map_or(Known::Missing, |_| Known::Value(ValueRef::Int(i64::from(place % 5) + 1)));
+        let cell_place = cell.unwrap_or(0);
+        let label = self.label_ids.get(usize::from(self.cells.label_at(cell))).map_or("", String::as_str);
+        rule.fixed(&|field| match FieldId::from_id(field) {
+            Some(FieldId::Recency) => score(cell_place / 25),
+            Some(FieldId::Frequency) => score(cell_place / 5),
+            Some(FieldId::Monetary) => score(cell_place),
+            Some(FieldId::Label) => Known::Value(ValueRef::Text(label)),
+            _ => Known::Nothing,
+        })
     }
 
     /// The customers that match a rule at an instant.
     pub fn select(&self, rule: &Rule, at: Instant) -> Bitmap {
-        let local_day = |micros: i64| self.zone.local_day(Instant::from_micros(micros));
-        let segments = |id: &str| self.segment(id).map(|segment| &segment.members);
-        self.engine.select(rule, &Now::new(at.micros(), &local_day), &segments)
-    }
-
-    /// The fields that a rule reads, those of the segments that it refers to included: a rule written by somebody else does not
-    /// launder a field.
-    pub fn fields_read(&self, rule: &Rule) -> BTreeSet<u16> {
-        let of_segments = self.referred(rule).into_iter().flat_map(|segment| segment.rule.fields());
-        rule.fields().iter().chain(of_segments).copied().collect()
-    }
-
-    /// Whether time alone can change who matches a rule, be it through the segments that it refers to.
-    pub fn depends_on_time(&self, rule: &Rule) -> bool {
-        rule.depends_on_time() || self.referred(rule).into_iter().any(|segment| segment.rule.depends_on_time())
-    }
-
-    /// The segments that a rule refers to, and those that they refer to, each once: they are many ways to one.
-    fn referred<'a>(&'a self, rule: &'a Rule) -> Vec<&'a LiveSegment> {
-        let (mut seen, mut found) = (BTreeSet::new(), Vec::new());
-        let mut pending: Vec<&str> = rule.references().iter().map(String::as_str).collect();
-        while let Some(id) = pending.pop() {
-            if let Some(segment) = self.segment(id).filter(|_| seen.insert(id)) {
-                pending.extend(segment.rule.references().iter().map(String::as_str));
-                found.push(segment);
-            }
-        }
-        found
+        self.at(at, |everybody| everybody.select(rule))
     }
 
     /// The customers that a caller reaches. `None`: all.
@@ -213,26 +315,15 @@ impl Population {
 
     /// Whether a caller reaches a customer.
     pub fn reaches(&self, scope: Option<&Scope>, customer_id: u32) -> bool {
-        let no_segments = |_: &str| None;
-        let local_day = |micros: i64| self.zone.local_day(Instant::from_micros(micros));
-        let row = self.engine.row(customer_id, &no_segments);
-        let holds = |scope: &Scope| {
-            row.as_ref().is_some_and(|row| scope.rule().matches(row, &Now::new(self.as_of.micros(), &local_day)))
-        };
-        scope.is_none_or(holds)
+        scope.is_none_or(|scope| self.of(customer_id, |customer| customer.matches(scope.rule())).unwrap_or(false))
     }
 
     /// Whether there is such a customer.
     pub fn contains(&self, customer_id: u32) -> bool {
-        self.engine.row(customer_id, &|_: &str| None).is_some()
+        self.engine.present().contains(customer_id)
     }
 
-    /// The classes of the fields that a rule reads, transitively.
-    pub fn classes_read(&self, rule: &Rule) -> Classes {
-        Classes::of(self.fields_read(rule))
-    }
-
-    /// The instant that members are kept for.
+    /// The instant that members are told for.
     pub fn as_of(&self) -> Instant {
         self.as_of
     }
@@ -260,59 +351,19 @@ impl Population {
         );
         let index = match (r, f, m) {
             (Some(r), Some(f), Some(m)) => self.cells.label(r, f, m),
-            _ => self.label_set.labels.len() as u8,
+            _ => self.cells.rest(),
         };
-        Entry { record, label: self.label_set.id_at(index).to_owned() }
+        Entry { record, label: self.label_ids.get(usize::from(index)).cloned().unwrap_or_default() }
     }
 
-    /// What taking in an entry changes, at the population's instant. Nothing is changed yet.
-    pub fn changes(&self, entry: &Entry) -> Vec<Change> {
-        let Ok(customer_id) = u32::try_from(entry.record.customer_id) else { return Vec::new() };
-        let no_segments = |_: &str| None;
-        let before = self.engine.row(customer_id, &no_segments);
-        let label_before = before.as_ref().and_then(|row| match row.value(FieldId::Label.id()) {
-            Some(ValueRef::Text(label)) => Some(label.to_owned()),
-            _ => None,
-        });
-        let customer = entry.customer(self.currency, &self.zone);
-        let cause = Self::cause(before.as_ref().map(|row| row as &dyn Row), &customer);
-        let valid_at = entry.computed_at().max(self.as_of);
-        let change =
-            |parent: String, entered: bool, classes| Change { parent, customer_id, entered, valid_at, cause, classes };
-        let label = |id: &str, entered| change(label_name(id), entered, Classes::default());
-        let mut changes = Vec::new();
-        if label_before.as_deref() != Some(entry.label.as_str()) {
-            changes.extend(label_before.map(|before| label(&before, false)));
-            changes.push(label(&entry.label, true));
-        }
-        let local_day = |micros: i64| self.zone.local_day(Instant::from_micros(micros));
-        let now = Now::new(self.as_of.micros(), &local_day);
-        let mut memberships = HashMap::new();
-        for segment in &self.segments {
-            let candidate = Candidate { customer: &customer, memberships: &memberships };
-            let is_member = segment.rule.matches(&candidate, &now);
-            memberships.insert(segment.id.as_str(), is_member);
-            if is_member != segment.members.contains(customer_id) {
-                changes.push(change(segment.name(), is_member, segment.classes));
-            }
-        }
-        changes
-    }
-
-    /// What removing a customer changes: it leaves its label and its segments. Nothing is changed yet.
-    pub fn removal(&self, customer_id: u32) -> Vec<Change> {
-        let label = match self.engine.row(customer_id, &|_: &str| None) {
-            Some(row) => match row.value(FieldId::Label.id()) {
-                Some(ValueRef::Text(label)) => Some((label_name(label), Classes::default())),
-                _ => None,
-            },
-            None => None,
-        };
-        let segments = self.segments.iter().filter(|segment| segment.members.contains(customer_id));
-        let (valid_at, cause) = (self.as_of, MembershipCause::Removal);
-        let parents = label.into_iter().chain(segments.map(|segment| (segment.name(), segment.classes)));
-        let change = |(parent, classes)| Change { parent, customer_id, entered: false, valid_at, cause, classes };
-        parents.map(change).collect()
+    /// Takes an entry in, with what [`Population::changes`] said of it.
+    pub fn take(&mut self, entry: &Entry, changes: &[Change]) -> Result<(), PopulationError> {
+        let customer_id = u32::try_from(entry.record.customer_id).unwrap_or(0);
+        let own = self.own_values(&entry.record);
+        let customer = crate::engine::Customer { own: &own, ..entry.customer(self.currency, &self.zone) };
+        self.engine.apply(customer_id, Some(&customer))?;
+        self.note(changes);
+        Ok(())
     }
 
     /// Removes a customer, with what [`Population::removal`] said of it.
@@ -322,121 +373,69 @@ impl Population {
         Ok(())
     }
 
-    /// Time is the cause of what changes while every fact stays what it was.
-    fn cause(before: Option<&dyn Row>, customer: &Customer<'_>) -> MembershipCause {
-        let Some(before) = before else { return MembershipCause::Record };
-        let is_fact = |field: &FieldId| matches!(field, FieldId::LastOrderAt | FieldId::Orders) || field.is_attribute();
-        let is_same = |field: FieldId| before.value(field.id()) == customer.value(field);
-        if FieldId::all().filter(is_fact).all(is_same) { MembershipCause::Time } else { MembershipCause::Record }
-    }
-
-    /// Takes an entry in, with what [`Population::changes`] said of it.
-    pub fn take(&mut self, entry: &Entry, changes: &[Change]) -> Result<(), PopulationError> {
-        let customer_id = u32::try_from(entry.record.customer_id).unwrap_or(0);
-        self.engine.apply(customer_id, Some(&entry.customer(self.currency, &self.zone)))?;
-        self.note(changes);
-        Ok(())
-    }
-
-    /// Moves the bits of segments that changes speak of.
-    pub fn note(&mut self, changes: &[Change]) {
+    fn note(&self, changes: &[Change]) {
         for change in changes {
-            let segment = self.segments.iter_mut().find(|segment| segment.name() == change.parent);
-            if let Some(segment) = segment {
-                if change.entered {
-                    segment.members.set(change.customer_id);
-                } else {
-                    segment.members.clear(change.customer_id);
-                }
-            }
+            self.count(&change.parent, 1, change.entered);
         }
     }
 
-    /// What the passing of time to `to` changes. Nothing is changed yet.
-    pub fn changes_by_time(&self, to: Instant) -> Vec<Change> {
-        let new_day = self.zone.local_day(to) != self.zone.local_day(self.as_of);
-        let mut members: HashMap<&str, Bitmap> = HashMap::new();
-        let local_day = |micros: i64| self.zone.local_day(Instant::from_micros(micros));
-        let now = Now::new(to.micros(), &local_day);
-        let mut changes = Vec::new();
-        for segment in &self.segments {
-            let turns = (segment.rule.depends_on_time() && (new_day || compares_with_now(segment.rule.root())))
-                || segment.rule.references().iter().any(|id| members.contains_key(id.as_str()));
-            if !turns {
-                continue;
-            }
-            let lookup = |id: &str| members.get(id).or_else(|| self.segment(id).map(|segment| &segment.members));
-            let after = self.engine.select(&segment.rule, &now, &lookup);
-            let valid_at = if compares_with_now(segment.rule.root()) {
-                to
-            } else {
-                // Days turn at midnight, whenever it is that we look.
-                self.zone.start_of_day(self.zone.local_day(to)).max(self.as_of.plus_micros(1)).min(to)
-            };
-            let parent = segment.name();
-            changes.extend(segment.members.xor(&after).iter().map(|customer_id| Change {
-                parent: parent.clone(),
-                customer_id,
-                entered: after.contains(customer_id),
-                valid_at,
-                cause: MembershipCause::Time,
-                classes: segment.classes,
-            }));
-            members.insert(&segment.id, after);
+    fn count(&self, name: &str, customers: u64, entered: bool) {
+        if let Some((place, part)) = self.catalogue.named(name)
+            && let Some(definition) = self.catalogue.live().get(place)
+        {
+            definition.count(part, customers, entered);
         }
-        changes
     }
 
     /// Notes that time has passed to `to`, with what [`Population::changes_by_time`] said of it.
-    pub fn pass_time(&mut self, to: Instant, changes: &[Change]) {
-        self.note(changes);
+    pub fn pass_time(&mut self, to: Instant, movements: &[Movement]) {
+        for movement in movements {
+            self.count(&movement.parent, movement.customers.count(), movement.entered);
+        }
         self.as_of = self.as_of.max(to);
     }
 
-    /// Adds a segment with its members as of the population's instant.
-    pub fn add(&mut self, mut segment: LiveSegment) {
-        segment.members = self.select(&segment.rule, self.as_of);
-        self.segments.push(segment);
+    /// Puts all stored definitions in place, with what is live of them.
+    pub fn define(&mut self, definitions: Vec<Definition>, live: Vec<Live>) -> Result<(), PopulationError> {
+        let built_in = self.catalogue.live().iter().cloned();
+        self.catalogue = Catalogue::new(built_in.chain(live.into_iter().map(Arc::new)).collect())?;
+        self.definitions.extend(definitions.into_iter().map(|definition| (definition.key.clone(), definition)));
+        Ok(())
     }
 
-    /// Removes a segment.
-    pub fn remove(&mut self, id: &str) {
-        self.segments.retain(|segment| segment.id != id);
+    /// What would be live with a definition in place of the one of its key, or without it.
+    pub fn candidate(&self, key: &Key, live: Option<Live>) -> Result<Catalogue, CatalogueError> {
+        self.catalogue.with(key, live)
+    }
+
+    /// Puts a definition in place of the one of its key, or takes it away; with what is live then, if that has changed.
+    pub fn redefine(&mut self, key: Key, definition: Option<Definition>, catalogue: Option<Catalogue>) {
+        if let Some(catalogue) = catalogue {
+            for place in catalogue.referring(&key) {
+                catalogue.live()[place].forget_counts();
+            }
+            self.catalogue = catalogue;
+        }
+        match definition {
+            Some(definition) => drop(self.definitions.insert(key, definition)),
+            None => drop(self.definitions.remove(&key)),
+        }
+    }
+
+    /// Takes customers who were erased off all lists: they never come back, and a list that is written anew must not have them.
+    pub fn take_off_lists(&mut self, erased: &[CustomerId]) {
+        let numbers: Vec<u32> = erased.iter().map(|customer| customer.0).collect();
+        self.catalogue.take_off_lists(&numbers);
     }
 
     /// Fits the columns to their values after a load.
     pub fn rebalance(&mut self) {
         self.engine.rebalance();
     }
-}
 
-fn label_name(id: &str) -> String {
-    format!("labelSets/{LABEL_SET}/labels/{id}")
-}
-
-/// Whether a rule compares an instant with the present one, and so turns at any instant, not only at midnight.
-fn compares_with_now(node: &Node) -> bool {
-    match node {
-        Node::And(nodes) | Node::Or(nodes) => nodes.iter().any(compares_with_now),
-        Node::Not(node) => compares_with_now(node),
-        Node::Compare { with, .. } => matches!(with, Operand::Now),
-        _ => false,
-    }
-}
-
-/// A customer with the memberships that it will have.
-struct Candidate<'a> {
-    customer: &'a Customer<'a>,
-    memberships: &'a HashMap<&'a str, bool>,
-}
-
-impl Row for Candidate<'_> {
-    fn value(&self, field: u16) -> Option<ValueRef<'_>> {
-        self.customer.value(FieldId::from_id(field)?)
-    }
-
-    fn in_segment(&self, name: &str) -> bool {
-        self.memberships.get(name).copied().unwrap_or(false)
+    /// The classes of the fields that rules read, transitively.
+    pub fn classes_read(&self, rules: &[Rule]) -> Classes {
+        Classes::of(self.catalogue.fields_read(rules).into_iter().map(|field| self.sensitivity(field)))
     }
 }
 

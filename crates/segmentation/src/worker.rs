@@ -2,19 +2,21 @@
 
 use crate::Service;
 use crate::fields::Classes;
-use crate::population::{Change, Entry, LiveSegment, LoadedPopulation, Population, PopulationError};
-use crate::store::{memberships, segments};
+use crate::own_fields;
+use crate::population::definition::{self, Definition};
+use crate::population::{Change, Entry, LoadedPopulation, Population, PopulationError};
+use crate::store::{self, definitions, lists, log_retention, memberships, snapshots};
 use prost::Message;
 use quintile_chain::context::{Runtime, WorkError};
 use quintile_chain::feed::{self, Removed};
 use quintile_chain::follow::{Step, Worker, follow};
 use quintile_domain::ids::CustomerId;
 use quintile_domain::time::Instant;
-use quintile_expr::Rule;
 use quintile_proto::lifecycle::WatchStagesRequest;
 use quintile_proto::lifecycle::stage_service_client::StageServiceClient;
 use quintile_proto::segmentation::MembershipCause;
 use quintile_proto::types::CustomerRecord;
+use quintile_rpc::convert;
 use quintile_rpc::policy::Tenant;
 use quintile_store::records::{self, Record};
 use quintile_store::{StoreError, failpoint, follower};
@@ -25,6 +27,12 @@ use tokio::sync::watch;
 pub const RECORDS: &str = "records";
 /// The largest message of the feed.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
+/// For how many days the log of enters and exits is kept.
+const LOG_DAYS: i32 = 400;
+/// For how many days the labels of every day are kept.
+const DAILY_LABELS: i32 = 100;
+/// For how many days those of the first of each month are kept.
+const MONTHLY_LABELS: i32 = 5 * 366;
 /// Records that a load reads at once.
 const SCAN_RECORDS: u64 = 10_000;
 
@@ -45,13 +53,16 @@ pub async fn run(service: Service, tenant: Arc<Tenant>, loaded: watch::Sender<bo
             Ok(client.max_decoding_message_size(MAX_MESSAGE_BYTES).watch_stages(request).await?.into_inner())
         }
     };
-    let mut keeper = Keeper { tenant: tenant.clone(), population };
+    let day = snapshots::last_day(runtime.database.reader(), tenant.id).await?;
+    let mut keeper = Keeper { runtime: runtime.clone(), tenant: tenant.clone(), population, day, forgetting: false };
     follow(&runtime, tenant.id, RECORDS, connect, place, &mut keeper).await
 }
 
 async fn load(runtime: &Runtime, tenant: &Tenant, as_of: Instant) -> Result<Population, WorkError> {
     let mut population = Population::new(tenant).map_err(|error| refused(&error))?;
     population.begin_at(as_of);
+    let known = store::own_fields::all(runtime.database.reader(), tenant.id).await?;
+    population.know(known).map_err(|error| refused(&error))?;
     let mut after = 0;
     loop {
         let page = records::scan(runtime.database.reader(), tenant.id, after, SCAN_RECORDS).await?;
@@ -64,23 +75,26 @@ async fn load(runtime: &Runtime, tenant: &Tenant, as_of: Instant) -> Result<Popu
         }
     }
     population.rebalance();
-    for definition in segments::all(runtime.database.reader(), tenant.id).await? {
-        match Rule::parse(&definition.expression, population.schema()) {
-            Ok(rule) => population.add(LiveSegment {
-                id: definition.id,
-                classes: population.classes_read(&rule),
-                rule,
-                description: definition.description,
-                created_at: definition.created_at,
-                revision: definition.revision,
-                members: crate::engine::Bitmap::new(),
-            }),
-            Err(error) => {
-                tracing::error!(segment = definition.id, %error, "a stored rule no longer parses; the segment is not live");
+    define(runtime, tenant, &mut population).await?;
+    Ok(population)
+}
+
+/// Puts what is written down of segments and label sets in place.
+async fn define(runtime: &Runtime, tenant: &Tenant, population: &mut Population) -> Result<(), WorkError> {
+    let stored = definitions::all(runtime.database.reader(), tenant.id).await?;
+    let mut lists = lists::all(runtime.database.reader(), tenant.id).await?;
+    let mut live = Vec::new();
+    for definition in &stored {
+        let Definition { key, version, live: Some(body), .. } = definition else { continue };
+        match definition::rules(body, population.schema()) {
+            Some(rules) => {
+                let listed = lists.remove(&key.id).filter(|_| definition.is_list()).unwrap_or_default();
+                live.push(definition::live(key, *version, body, rules, listed));
             }
+            None => tracing::error!(definition = %key, "a stored rule no longer parses; the definition is not live"),
         }
     }
-    Ok(population)
+    population.define(stored, live).map_err(|error| refused(&error))
 }
 
 fn refused(error: &PopulationError) -> WorkError {
@@ -89,8 +103,13 @@ fn refused(error: &PopulationError) -> WorkError {
 }
 
 struct Keeper {
+    runtime: Runtime,
     tenant: Arc<Tenant>,
     population: LoadedPopulation,
+    /// The last local day whose beginning is written down.
+    day: Option<i32>,
+    /// Whether there may be something in the log that is older than it is kept.
+    forgetting: bool,
 }
 
 impl Keeper {
@@ -146,6 +165,10 @@ impl Worker for Keeper {
     ) -> Result<(), WorkError> {
         let changing = self.population.changing.clone();
         let _changing = changing.lock().await;
+        let found = own_fields::unknown(&records, self.population.population.read().own_fields());
+        if !found.is_empty() {
+            self.population.population.write().know(found.clone()).map_err(|error| refused(&error))?;
+        }
         let compared = self.compare(records, step);
         let mut rows = Vec::with_capacity(compared.len());
         let mut changes = Vec::new();
@@ -161,8 +184,11 @@ impl Worker for Keeper {
         let erased: Vec<_> = removed.iter().filter(|removed| removed.erased).map(|removed| removed.customer).collect();
         let transaction = step.begin().await?;
         records::write(&transaction, self.tenant.id, rows).await?;
+        store::own_fields::write(&transaction, self.tenant.id, &found).await?;
         memberships::erase(&transaction, self.tenant.id, &erased).await?;
-        memberships::append(&transaction, self.tenant.id, &changes).await?;
+        lists::erase(&transaction, self.tenant.id, &erased).await?;
+        snapshots::erase(&transaction, self.tenant.id, &erased).await?;
+        memberships::append(&transaction, self.tenant.id, &changes, &[]).await?;
         failpoint::reach(RECORDS, "before_commit").await;
         // Memory follows the database, never the other way round.
         step.commit(transaction).await?;
@@ -174,20 +200,62 @@ impl Worker for Keeper {
         for (removed, changes) in &leaving {
             population.remove_customer(removed.customer.0, changes).map_err(|error| refused(&error))?;
         }
+        population.take_off_lists(&erased);
         Ok(())
     }
 
     async fn tick(&mut self, to: Instant, step: &mut Step<'_>) -> Result<bool, WorkError> {
         let changing = self.population.changing.clone();
         let _changing = changing.lock().await;
-        let changes = self.population.population.read().changes_by_time(to);
-        if !changes.is_empty() {
+        let movements = self.population.population.read().changes_by_time(to);
+        if !movements.is_empty() {
             // The time that is reached moves with what it changed: the log can't tell it twice.
             let transaction = step.begin().await?;
-            memberships::append(&transaction, self.tenant.id, &changes).await?;
+            memberships::append(&transaction, self.tenant.id, &[], &movements).await?;
             step.commit(transaction).await?;
         }
-        self.population.population.write().pass_time(to, &changes);
-        Ok(false)
+        self.population.population.write().pass_time(to, &movements);
+        self.keep_days(to, step).await
     }
+}
+
+impl Keeper {
+    /// Writes down how a day began, once, and lets go of what is older than it is kept: a part of it at a time. Whether there is more.
+    async fn keep_days(&mut self, to: Instant, step: &Step<'_>) -> Result<bool, WorkError> {
+        let today = self.tenant.zone.local_day(to);
+        if self.day.is_none_or(|day| day < today) {
+            let (sizes, labels) = {
+                let population = self.population.population.read();
+                (population.sizes(), population.labelled())
+            };
+            let transaction = step.begin().await?;
+            snapshots::write_sizes(&transaction, self.tenant.id, today, to, sizes).await?;
+            for (key, labelled) in labels {
+                snapshots::write_labels(&transaction, self.tenant.id, &key, today, to, &labelled).await?;
+            }
+            let forgotten = snapshots::days_before(&transaction, self.tenant.id, today - DAILY_LABELS).await?;
+            let forgotten: Vec<i32> = forgotten.into_iter().filter(|day| !is_kept(*day, today)).collect();
+            snapshots::forget_labels(&transaction, self.tenant.id, &forgotten).await?;
+            step.commit_part(transaction).await?;
+            (self.day, self.forgetting) = (Some(today), true);
+        }
+        if self.forgetting {
+            let horizon = self.tenant.zone.start_of_day(today - LOG_DAYS);
+            let reader = self.runtime.database.reader();
+            match log_retention::forgettable(reader, self.tenant.id, horizon).await? {
+                Some(end) => {
+                    let transaction = step.begin().await?;
+                    log_retention::forget(&transaction, self.tenant.id, end).await?;
+                    step.commit_part(transaction).await?;
+                }
+                None => self.forgetting = false,
+            }
+        }
+        Ok(self.forgetting)
+    }
+}
+
+/// Of days that are too old for every one to be kept: the first of each month, for five years.
+fn is_kept(day: i32, today: i32) -> bool {
+    day >= today - MONTHLY_LABELS && convert::date(day).day == 1
 }

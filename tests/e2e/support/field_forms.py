@@ -85,9 +85,16 @@ FIELDS = {
     "quintile.segmentation.v1.LabelCount.net_revenue": AMOUNTS,
     "quintile.segmentation.v1.LabelMove.net_revenue": AMOUNTS,
     "quintile.segmentation.v1.SegmentPreview.net_revenue": AMOUNTS,
+    "quintile.segmentation.v1.BreakdownGroup.net_revenue": AMOUNTS,
+    "quintile.segmentation.v1.Target.score": AMOUNTS,
+    "quintile.segmentation.v1.Target.mean_revenue": AMOUNTS,
+    "quintile.segmentation.v1.MembershipMove.entering_revenue": AMOUNTS,
+    "quintile.segmentation.v1.MembershipMove.leaving_revenue": AMOUNTS,
 }
 # Sums over those whom the caller reaches: callers of different reach see different ones.
-SUMS = {"quintile.segmentation.v1.LabelCount.net_revenue", "quintile.segmentation.v1.SegmentPreview.net_revenue"}
+SUMS = {f"quintile.segmentation.v1.{field}" for field in (
+    "LabelCount.net_revenue", "SegmentPreview.net_revenue", "BreakdownGroup.net_revenue", "MembershipMove.entering_revenue",
+    "MembershipMove.leaving_revenue", "Target.score", "Target.mean_revenue")}
 # What is left of the canary's values where a role sees them in part.
 PARTS = {"quintile.ingestion.v1.Customer.phone": "138****0429",
          "quintile.ingestion.v1.Customer.email": f"q****@{canaries.EMAIL_DOMAIN}",

@@ -4,7 +4,8 @@ import base64
 from support import waiting
 
 # The fields that requests need besides; a page of one item gives a token where there are two.
-BESIDES = {"SegmentService/ListMembers": {"parent": "segments/planted"}, "CheckpointService/ListCheckpoints": {"service": "scoring"},
+BESIDES = {"SegmentService/ListMembers": {"parent": "segments/planted"}, "SegmentService/ListMemberRecords": {"parent": "segments/planted"},
+           "CheckpointService/ListCheckpoints": {"service": "scoring"},
            "ExportService/ExportRows": {"kind": "EXPORT_KIND_CUSTOMER"},
            "FactService/ListWaitingFacts": {"reason": "WAITING_REASON_NO_PURCHASE"},
            "ScoreModelService/ListScoreModelVersions": {"parent": "scoreModels/rfm"}}

@@ -15,7 +15,7 @@ TAKING_IN = ("IngestService/Ingest", "IngestService/IngestBatch", "IngestService
              "ScoreModelService/PreviewScoreModelVersion", "ValueModelService/FitValueModel", "LabelService/PreviewImpact",
              "EconomicsService/GetUnitEconomics", "ScoreModelService/PublishScoreModelVersion", "ScoreModelService/RetireScoreModel",
              "ValueModelService/PublishValueModel", "RecommendationModelService/FitRecommendationModel",
-             "RecommendationModelService/PublishRecommendationModel", "RefitService/UpdateRefitSchedule")
+             "RecommendationModelService/PublishRecommendationModel", "RefitService/UpdateRefitSchedule", "AnalysisService/ListSegmentSizes")
 
 
 def as_dict(message):

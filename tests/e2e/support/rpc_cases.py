@@ -11,7 +11,7 @@ from typing import Callable
 
 import grpc
 
-from support import canaries, facts, oidc, questions, recommendations, score_models, traits, value_models, waiting
+from support import canaries, definitions, facts, oidc, questions, recommendations, score_models, traits, value_models, waiting
 from support.reflection import OPERATIONS
 from support.refusals import NOT_FOUND, Refusal
 
@@ -74,7 +74,7 @@ def watch_memberships(world, client, method):
         answers = [next(call)]
     except grpc.RpcError as error:
         raise Refusal(error) from None
-    world.client("admin").call("SegmentService/CreateSegment", create_segment(world))
+    world.client("admin").call("SegmentService/CreateSegment", definitions.create_segment(world))
     return [(answers[0], ()), *read_stream(call, lambda answer: answer.changes)]
 
 
@@ -93,14 +93,6 @@ def create_customer(_world):
     # A contact of its own would make the canaries findable by another number; the canaries themselves may repeat.
     return {"customer": canaries.CUSTOMER | {"identities": [facts.identity(f"{canaries.SOURCE_ID}-{uuid.uuid4().hex}")]},
             "request_id": str(uuid.uuid4())}
-
-
-def create_segment(_world):
-    return {"segment_id": f"case-{uuid.uuid4().hex}", "segment": {"expression": facts.TARGET}}
-
-
-def delete_segment(world):
-    return {"name": world.client("admin").call("SegmentService/CreateSegment", create_segment(world)).name}
 
 
 def sign_checkpoint(_world):
@@ -422,18 +414,36 @@ CASES = {
     f"{LIFECYCLE}.StageService/ListRecords": unary(ANALYSIS),
     f"{LIFECYCLE}.StageService/WatchStages": watch(PIPELINES, lambda answer: answer.records),
     f"{SEGMENTATION}.LabelService/GetLabelSet": unary(EVERY_ROLE, lambda _world: {"name": "labelSets/rfm-11"}),
+    **{f"{SEGMENTATION}.AnalysisService/{method}": unary(ANALYSIS, build) for method, build in definitions.ANALYSES.items()},
+    f"{SEGMENTATION}.AnalysisService/ListSegmentSizes": unary(DEFINERS, lambda world: {"parent": world.label}),
+    f"{SEGMENTATION}.LabelService/ListLabelSets": unary(EVERY_ROLE),
+    f"{SEGMENTATION}.LabelService/ListLabelSetVersions": unary(EVERY_ROLE, lambda world: {"parent": definitions.label_set(world)["name"]}),
+    f"{SEGMENTATION}.LabelService/CreateLabelSet": unary(ANALYSIS, definitions.create_label_set),
+    f"{SEGMENTATION}.LabelService/UpdateLabelSet": unary(ANALYSIS, definitions.update_label_set),
+    f"{SEGMENTATION}.LabelService/PreviewLabelSetDraft": unary(ANALYSIS, lambda world: definitions.label_set(world, draft_only=True)),
+    f"{SEGMENTATION}.LabelService/PublishLabelSet": unary(ANALYSIS, lambda world: definitions.label_set(world, etag=True, draft_only=True)),
+    f"{SEGMENTATION}.LabelService/DeleteLabelSet": unary(ANALYSIS, definitions.label_set),
     f"{SEGMENTATION}.LabelService/PreviewImpact": unary(DEFINERS, rfm_draft),
     f"{SEGMENTATION}.LabelService/GetLabelDistribution": unary(EVERY_ROLE, lambda _world: {"name": "labelSets/rfm-11"}),
     f"{SEGMENTATION}.ProfileService/GetProfile": unary(EVERY_ROLE, of_customer("/profile")),
-    f"{SEGMENTATION}.SegmentService/CreateSegment": unary(ANALYSIS, create_segment),
+    f"{SEGMENTATION}.SegmentService/CreateSegment": unary(ANALYSIS, definitions.create_segment),
     f"{SEGMENTATION}.SegmentService/GetSegment": unary(EVERY_ROLE, lambda world: {"name": world.segment}),
     f"{SEGMENTATION}.SegmentService/ListSegments": unary(EVERY_ROLE),
-    f"{SEGMENTATION}.SegmentService/DeleteSegment": unary(ANALYSIS, delete_segment),
+    f"{SEGMENTATION}.SegmentService/DeleteSegment": unary(ANALYSIS, definitions.delete_segment),
+    f"{SEGMENTATION}.SegmentService/UpdateSegment": unary(ANALYSIS, definitions.update_segment),
+    f"{SEGMENTATION}.SegmentService/PreviewSegmentDraft": unary(
+        ANALYSIS, lambda world: definitions.segment_with_draft(world, sample_size=10)),
+    f"{SEGMENTATION}.SegmentService/PublishSegment": unary(ANALYSIS, lambda world: definitions.segment_with_draft(world, etag=True)),
+    f"{SEGMENTATION}.SegmentService/ListSegmentVersions": unary(EVERY_ROLE, lambda world: {"parent": world.segment}),
+    f"{SEGMENTATION}.SegmentService/AddMembers": unary(ANALYSIS, definitions.static_list),
+    f"{SEGMENTATION}.SegmentService/RemoveMembers": unary(ANALYSIS, definitions.static_list),
     f"{SEGMENTATION}.ExpressionService/ListFields": unary(EVERY_ROLE),
     f"{SEGMENTATION}.ExpressionService/CheckExpression": unary(EVERY_ROLE, lambda _world: {"expression": facts.TARGET}),
     f"{SEGMENTATION}.SegmentService/PreviewSegment": unary(
-        ANALYSIS, lambda _world: {"expression": facts.TARGET, "sample_size": 10}),
+        ANALYSIS, lambda world: {"expression": facts.TARGET, "sample_size": 10, "breakdown_fields": ["rfm.r"],
+                                 "overlap_parents": [world.segment]}),
     f"{SEGMENTATION}.SegmentService/ListMembers": unary(EVERY_ROLE, lambda world: {"parent": world.segment}),
+    f"{SEGMENTATION}.SegmentService/ListMemberRecords": unary(ANALYSIS, lambda world: {"parent": world.segment}),
     f"{SEGMENTATION}.SegmentService/CheckMembers": unary(
         EVERY_ROLE, lambda world: {"parent": world.label, "customers": [world.customer]}),
     f"{SEGMENTATION}.SegmentService/WatchMemberships": Case(ANALYSIS, watch_memberships),

@@ -122,16 +122,41 @@ const SCHEDULE_REFITS: Methods = ("quintile.scoring.v1.RefitService", &["UpdateR
 const SCORES: Methods =
     ("quintile.scoring.v1.ScoreService", &["GetScore", "BatchGetScores", "ExplainScore", "ListScoreChanges"]);
 const STAGES: Methods = ("quintile.lifecycle.v1.StageService", &["GetStage", "GetFunnel"]);
-const LABELS: Methods = ("quintile.segmentation.v1.LabelService", &["GetLabelSet", "GetLabelDistribution"]);
+const LABELS: Methods = (
+    "quintile.segmentation.v1.LabelService",
+    &["GetLabelSet", "ListLabelSets", "ListLabelSetVersions", "GetLabelDistribution"],
+);
+const ANALYSES: Methods = (
+    "quintile.segmentation.v1.AnalysisService",
+    &["GetOverlapMatrix", "CompareSegments", "RankTargets", "GetMigration"],
+);
+const SIZES: Methods = ("quintile.segmentation.v1.AnalysisService", &["ListSegmentSizes"]);
+const MAKE_LABELS: Methods = (
+    "quintile.segmentation.v1.LabelService",
+    &["CreateLabelSet", "UpdateLabelSet", "PreviewLabelSetDraft", "PublishLabelSet", "DeleteLabelSet"],
+);
 const ECONOMICS: Methods = ("quintile.scoring.v1.EconomicsService", &["GetUnitEconomics"]);
 const PREVIEW_IMPACT: Methods = ("quintile.segmentation.v1.LabelService", &["PreviewImpact"]);
 const PROFILES: Methods = ("quintile.segmentation.v1.ProfileService", &["GetProfile", "ListMembershipChanges"]);
 const EXPRESSIONS: Methods = ("quintile.segmentation.v1.ExpressionService", &["ListFields", "CheckExpression"]);
-const USE_SEGMENTS: Methods =
-    ("quintile.segmentation.v1.SegmentService", &["GetSegment", "ListSegments", "ListMembers", "CheckMembers"]);
+const USE_SEGMENTS: Methods = (
+    "quintile.segmentation.v1.SegmentService",
+    &["GetSegment", "ListSegments", "ListSegmentVersions", "ListMembers", "CheckMembers"],
+);
+const MEMBER_RECORDS: Methods = ("quintile.segmentation.v1.SegmentService", &["ListMemberRecords"]);
 const MAKE_SEGMENTS: Methods = (
     "quintile.segmentation.v1.SegmentService",
-    &["CreateSegment", "DeleteSegment", "PreviewSegment", "WatchMemberships"],
+    &[
+        "CreateSegment",
+        "UpdateSegment",
+        "PreviewSegmentDraft",
+        "PublishSegment",
+        "DeleteSegment",
+        "AddMembers",
+        "RemoveMembers",
+        "PreviewSegment",
+        "WatchMemberships",
+    ],
 );
 const FEATURE_FEED: Methods = ("quintile.ingestion.v1.FeatureService", &["WatchFeatures"]);
 const SCORE_FEED: Methods = ("quintile.scoring.v1.ScoreService", &["WatchScores"]);
@@ -202,6 +227,7 @@ const SERVING: &[Methods] = &[
     COMPANY_FACTS,
     EXPORT,
     RECORDS,
+    MEMBER_RECORDS,
     MERGES,
     DEFINE_TRAITS,
     MAKE_SCORE_MODELS,
@@ -213,6 +239,9 @@ const SERVING: &[Methods] = &[
     READ_RETENTION,
     LONG_WORK,
     MAKE_SEGMENTS,
+    MAKE_LABELS,
+    ANALYSES,
+    SIZES,
     READ_POLICY,
     REFRESH_ISSUERS,
     SCORE_RECEIPTS,
@@ -298,7 +327,7 @@ const SALES: SeededRole = SeededRole {
 /// Addresses those who agreed to be addressed, without knowing who they are.
 const MARKETER: SeededRole = SeededRole {
     name: "marketer",
-    methods: &[READING, &[COMPANY_FACTS, EXPORT, RECORDS, MAKE_SEGMENTS]],
+    methods: &[READING, &[COMPANY_FACTS, EXPORT, RECORDS, MEMBER_RECORDS, MAKE_SEGMENTS, MAKE_LABELS, ANALYSES]],
     forms: NOBODY_IDENTIFIED,
     row_scope: CONSENTING,
     lookups_per_minute: 0,
@@ -314,7 +343,11 @@ const ANALYST: SeededRole = SeededRole {
             COMPANY_FACTS,
             EXPORT,
             RECORDS,
+            MEMBER_RECORDS,
             MAKE_SEGMENTS,
+            MAKE_LABELS,
+            ANALYSES,
+            SIZES,
             DEFINE_TRAITS,
             MAKE_SCORE_MODELS,
             MAKE_VALUE_MODELS,
@@ -344,7 +377,11 @@ const DATA_ENGINEER: SeededRole = SeededRole {
             COMPANY_FACTS,
             EXPORT,
             RECORDS,
+            MEMBER_RECORDS,
             MAKE_SEGMENTS,
+            MAKE_LABELS,
+            ANALYSES,
+            SIZES,
             DECLARE_ATTRIBUTES,
             DEFINE_TRAITS,
             MAKE_SCORE_MODELS,

@@ -17,7 +17,7 @@ pub fn schema() -> Schema {
         (8, "revenue", Type::Money),
         (9, "spend.last_year", Type::Money),
     ];
-    let field = |(id, name, ty)| Field { id, name, ty, description: "" };
+    let field = |(id, name, ty): (u16, &'static str, Type)| Field { id, name: name.into(), ty, description: "".into() };
     Schema::new(fields.map(field).to_vec(), 2).unwrap()
 }
 

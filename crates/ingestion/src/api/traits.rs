@@ -145,7 +145,7 @@ impl TraitService for Traits {
         let tenant = caller.tenant();
         let computed = Trait::new(&definition, digits(&caller)).map_err(|error| wrong(&error).within("trait"))?;
         if let Some(field) = computed.forbidden(|class| caller.reads_in_clear(class)) {
-            return Err(ApiError::field_denied(field).into());
+            return Err(ApiError::field_denied(&field).into());
         }
         caller.is_about(name(&request.trait_id));
         let created_at = self.service.clock.now();

@@ -68,7 +68,9 @@ pub fn fields_of(fact: TraitFact) -> Vec<Field> {
         TraitFact::Feedback => &[AT, KIND, SCORE, CHANNEL, ABOUT],
     };
     let fields = ALL.into_iter().filter(|(id, ..)| has.contains(id));
-    fields.map(|(id, name, ty, description)| Field { id, name, ty, description }).collect()
+    fields
+        .map(|(id, name, ty, description)| Field { id, name: name.into(), ty, description: description.into() })
+        .collect()
 }
 
 /// What a field tells about a person: what the field of the contract that it comes from tells.

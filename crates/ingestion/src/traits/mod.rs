@@ -84,8 +84,8 @@ impl Trait {
     }
 
     /// The name of a field that it reads, in its value or its filter, and that is of a class for which `may_read` says no.
-    pub fn forbidden(&self, may_read: impl Fn(Sensitivity) -> bool) -> Option<&'static str> {
-        self.fields_read().find(|field| !may_read(class_of(field.id))).map(|field| field.name)
+    pub fn forbidden(&self, may_read: impl Fn(Sensitivity) -> bool) -> Option<String> {
+        self.fields_read().find(|field| !may_read(class_of(field.id))).map(|field| field.name.into_owned())
     }
 
     fn fields_read(&self) -> impl Iterator<Item = Field> {

@@ -178,7 +178,7 @@ fn a_trait_is_of_the_class_of_what_it_reads_in_its_filter_too() {
     ] {
         let read = Trait::new(&definition, 2).unwrap();
         assert_eq!(read.class(), class, "{definition:?}");
-        assert_eq!(read.forbidden(|class| class == Sensitivity::None), forbidden, "{definition:?}");
+        assert_eq!(read.forbidden(|class| class == Sensitivity::None).as_deref(), forbidden, "{definition:?}");
         assert_eq!(read.forbidden(|_| true), None);
     }
 }

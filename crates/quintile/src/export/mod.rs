@@ -5,6 +5,8 @@
 //!
 //! To add a file, add it to [`FileKind`], and its rows to a step.
 
+mod csv_file;
+pub mod members;
 mod note;
 mod records;
 mod rows;

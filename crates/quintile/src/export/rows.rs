@@ -51,8 +51,7 @@ pub fn customer(customer: Customer) -> anyhow::Result<Row> {
     let custom = customer.custom_attributes.iter();
     let custom: Map<_, _> =
         custom.map(|attribute| (attribute.key.clone(), json_text(attribute.text.as_ref()))).collect();
-    let consent = |purpose| Cell::Text(consent(&attributes, purpose).map(str::to_owned));
-    Ok(vec![
+    let mut row = vec![
         ("customer", number(&customer.name)?),
         ("kind", word(attributes.kind().as_str_name(), "CUSTOMER_KIND_")),
         ("display_name", Cell::shown(customer.display_name)),
@@ -62,6 +61,21 @@ pub fn customer(customer: Customer) -> anyhow::Result<Row> {
         ("birth_date", Cell::date(customer.birth_date)),
         ("birth_year", Cell::Int32(customer.birth_date.map(|date| date.year))),
         ("referrer", Cell::shown(customer.referrer)),
+    ];
+    row.extend(of_attributes(&attributes, "currency"));
+    row.extend([
+        ("identities", Cell::text(Value::from(identities).to_string())),
+        ("custom_attributes", Cell::text(Value::from(custom).to_string())),
+        ("create_time", Cell::instant(sent_instant(customer.create_time.as_ref()))),
+        ("update_time", Cell::instant(sent_instant(customer.update_time.as_ref()))),
+    ]);
+    Ok(row)
+}
+
+/// The columns of attributes but the kind; `currency` is what the one of the customer's currency is called.
+pub fn of_attributes(attributes: &CustomerAttributes, currency: &'static str) -> Row {
+    let consent = |purpose| Cell::Text(consent(attributes, purpose).map(str::to_owned));
+    vec![
         ("owner", Cell::text(attributes.owner.as_str())),
         ("region", Cell::shown(attributes.region.clone())),
         ("department", Cell::text(attributes.department.as_str())),
@@ -70,7 +84,7 @@ pub fn customer(customer: Customer) -> anyhow::Result<Row> {
         ("acquisition_campaign", Cell::text(attributes.acquisition_campaign.as_str())),
         ("acquisition_date", Cell::date(attributes.acquisition_date)),
         ("country", Cell::shown(attributes.country.clone())),
-        ("currency", Cell::text(attributes.currency.as_str())),
+        (currency, Cell::text(attributes.currency.as_str())),
         ("gender", Cell::shown(attributes.gender.clone())),
         ("income_band", Cell::shown(attributes.income_band.clone())),
         ("household", Cell::shown(attributes.household.clone())),
@@ -81,11 +95,7 @@ pub fn customer(customer: Customer) -> anyhow::Result<Row> {
         ("consent_analytics", consent(Purpose::Analytics)),
         ("consent_support", consent(Purpose::Support)),
         ("consent_third_party", consent(Purpose::ThirdParty)),
-        ("identities", Cell::text(Value::from(identities).to_string())),
-        ("custom_attributes", Cell::text(Value::from(custom).to_string())),
-        ("create_time", Cell::instant(sent_instant(customer.create_time.as_ref()))),
-        ("update_time", Cell::instant(sent_instant(customer.update_time.as_ref()))),
-    ])
+    ]
 }
 
 /// What a customer says to a purpose, in the words of rules.

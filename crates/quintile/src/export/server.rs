@@ -9,13 +9,14 @@ use quintile_proto::lifecycle::{ListRecordsRequest, ListRecordsResponse};
 use quintile_proto::segmentation::label_service_client::LabelServiceClient;
 use quintile_proto::segmentation::segment_service_client::SegmentServiceClient;
 use quintile_proto::segmentation::{
-    GetLabelSetRequest, ListMembersRequest, ListMembersResponse, ListSegmentsRequest, ListSegmentsResponse,
+    ListLabelSetsRequest, ListMemberRecordsRequest, ListMemberRecordsResponse, ListMembersRequest, ListMembersResponse,
+    ListSegmentsRequest, ListSegmentsResponse,
 };
 use std::time::Duration;
 use tonic::{Code, Status};
 
-/// The set of labels that there is.
-const LABEL_SET: &str = "labelSets/rfm-11";
+/// Label sets of a page: more than a tenant may have.
+const SETS_PER_PAGE: i32 = 1_000;
 /// Records of a page.
 const RECORDS_PER_PAGE: i32 = 500;
 /// Segments of a page.
@@ -117,11 +118,26 @@ impl Server {
         ask!(self, SegmentServiceClient, Role::Segmentation, list_segments, request())
     }
 
-    /// The names of the labels.
+    /// The names of the labels of all sets that the caller may use.
     pub async fn labels(&mut self) -> anyhow::Result<Vec<String>> {
-        let request = || GetLabelSetRequest { name: LABEL_SET.to_owned() };
-        let set: anyhow::Result<_> = ask!(self, LabelServiceClient, Role::Segmentation, get_label_set, request());
-        Ok(set?.labels.into_iter().map(|label| label.name).collect())
+        let request = || ListLabelSetsRequest { page_size: SETS_PER_PAGE, page_token: String::new() };
+        let sets: anyhow::Result<_> = ask!(self, LabelServiceClient, Role::Segmentation, list_label_sets, request());
+        Ok(sets?.label_sets.into_iter().flat_map(|set| set.labels).map(|label| label.name).collect())
+    }
+
+    /// A page of the records of a segment's or label's members.
+    pub async fn list_member_records(
+        &mut self,
+        parent: &str,
+        page_token: &str,
+    ) -> anyhow::Result<ListMemberRecordsResponse> {
+        let (parent, page_token) = (parent.to_owned(), page_token.to_owned());
+        let request = || ListMemberRecordsRequest {
+            parent: parent.clone(),
+            page_size: RECORDS_PER_PAGE,
+            page_token: page_token.clone(),
+        };
+        ask!(self, SegmentServiceClient, Role::Segmentation, list_member_records, request())
     }
 
     /// A page of the members of a segment or label.

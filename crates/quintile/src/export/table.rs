@@ -136,7 +136,22 @@ fn decimal(value: i128) -> FixedLenByteArray {
 }
 
 /// The name of a file that is not whole. What has not been given another name is gone with it.
-struct Temporary(PathBuf);
+pub struct Temporary(PathBuf);
+
+impl Temporary {
+    /// Makes a file that nobody but its owner may read.
+    pub fn create(path: PathBuf) -> anyhow::Result<(Self, File)> {
+        let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        let opened = opened.with_context(|| format!("cannot write {}", path.display()))?;
+        Ok((Self(path), opened))
+    }
+
+    /// Gives the file its name, once it is on disk: the name says that it is whole.
+    pub fn finish(&self, file: &File, name: &Path) -> anyhow::Result<()> {
+        file.sync_all()?;
+        Ok(std::fs::rename(&self.0, name)?)
+    }
+}
 
 impl Drop for Temporary {
     fn drop(&mut self) {
@@ -159,9 +174,7 @@ pub struct TableFile {
 impl TableFile {
     /// Begins a file with the columns of a row, which is no part of it. Nobody but its owner may read it.
     pub fn create(path: &Path, shape: &Row) -> anyhow::Result<Self> {
-        let temporary = Temporary(path.with_extension("parquet.part"));
-        let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary.0);
-        let opened = opened.with_context(|| format!("cannot write {}", temporary.0.display()))?;
+        let (temporary, opened) = Temporary::create(path.with_extension("parquet.part"))?;
         let writer = parquet_file::begin(opened, &schema(shape), "quintile export")?;
         Ok(Self {
             path: path.to_owned(),
@@ -203,9 +216,7 @@ impl TableFile {
         let problem = self.cannot_write();
         let end = || {
             let file = self.writer.into_inner()?;
-            // On disk before the name says that it is whole.
-            file.sync_all()?;
-            anyhow::Ok(std::fs::rename(&self.temporary.0, &self.path)?)
+            self.temporary.finish(&file, &self.path)
         };
         end().context(problem)?;
         Ok(self.rows)

@@ -1,6 +1,6 @@
 //! Receipts for customers who were erased.
 
-use crate::store::memberships;
+use crate::store::{lists, memberships, snapshots};
 use crate::worker::RECORDS;
 use crate::{SERVICE, Service};
 use quintile_chain::{erasure, store_error};
@@ -25,7 +25,12 @@ impl ErasureService for Erasures {
         let records = erasure::records_left(runtime, tenant, RECORDS, customer, request.facts_position).await?;
         let changes = memberships::count_of(runtime.database.reader(), tenant, customer).await;
         let changes = changes.map_err(|error| store_error(&error))?;
-        let left = records.saturating_add(i64::try_from(changes).unwrap_or(i64::MAX));
+        let lists = lists::count_of(runtime.database.reader(), tenant, customer).await;
+        let lists = lists.map_err(|error| store_error(&error))?;
+        let days = snapshots::count_of(runtime.database.reader(), tenant, customer).await;
+        let days = days.map_err(|error| store_error(&error))?;
+        let elsewhere = changes.saturating_add(lists).saturating_add(days);
+        let left = records.saturating_add(i64::try_from(elsewhere).unwrap_or(i64::MAX));
         Ok(caller.respond(erasure::receipt(SERVICE, &runtime.database, &self.service.clock, left).await?))
     }
 }

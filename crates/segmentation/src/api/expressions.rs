@@ -2,8 +2,8 @@
 
 use super::{check_rights, population};
 use crate::Service;
-use crate::fields::sensitivity;
 use crate::population::Population;
+use crate::population::catalogue::Turns;
 use quintile_expr::{ExprError, Rule, Type};
 use quintile_proto::segmentation::expression_service_server::ExpressionService;
 use quintile_proto::segmentation::{
@@ -40,7 +40,7 @@ impl Fault {
 
     fn problem(&self) -> ExpressionProblem {
         let (position, nearest) = match self {
-            Self::Language(error @ ExprError::UnknownField { nearest, .. }) => (error.position(), *nearest),
+            Self::Language(error @ ExprError::UnknownField { nearest, .. }) => (error.position(), nearest.clone()),
             Self::Language(error) => (error.position(), None),
             Self::Nul | Self::NoSegment => (None, None),
         };
@@ -49,7 +49,7 @@ impl Fault {
             message: self.in_words(),
             line: position.map_or(0, |position| place(position.line)),
             column: position.map_or(0, |position| place(position.column)),
-            suggestion: nearest.unwrap_or_default().to_owned(),
+            suggestion: nearest.unwrap_or_default(),
         }
     }
 }
@@ -60,7 +60,7 @@ pub fn read(source: &str, population: &Population) -> Result<Rule, Fault> {
         return Err(Fault::Nul);
     }
     let rule = Rule::parse(source, population.schema()).map_err(Fault::Language)?;
-    let is_there = |reference: &String| population.segment(reference).is_some();
+    let is_there = |reference: &String| population.catalogue().referred(reference).is_some();
     if rule.references().iter().all(is_there) { Ok(rule) } else { Err(Fault::NoSegment) }
 }
 
@@ -74,17 +74,25 @@ const fn type_of(ty: Type) -> FieldType {
     }
 }
 
+/// The resource name of what rules call so.
+fn name_of(reference: &str) -> String {
+    match reference.split_once('/') {
+        Some((set, label)) => format!("labelSets/{set}/labels/{label}"),
+        None => format!("segments/{reference}"),
+    }
+}
+
 fn describe(caller: &Caller, rule: &Rule, population: &Population) -> Result<CheckExpressionResponse, ApiError> {
-    check_rights(caller, population, rule)?;
+    check_rights(caller, population, std::slice::from_ref(rule))?;
     let schema = population.schema();
     // Fields of a schema are by name.
     let read = schema.fields().iter().filter(|field| rule.fields().contains(&field.id));
     Ok(CheckExpressionResponse {
         problem: None,
         formatted: rule.formatted(schema),
-        fields: read.map(|field| field.name.to_owned()).collect(),
-        segments: rule.references().iter().map(|id| format!("segments/{id}")).collect(),
-        depends_on_time: population.depends_on_time(rule),
+        fields: read.map(|field| field.name.to_string()).collect(),
+        segments: rule.references().iter().map(|reference| name_of(reference)).collect(),
+        depends_on_time: population.catalogue().turns_of(std::slice::from_ref(rule)) != Turns::Never,
     })
 }
 
@@ -95,10 +103,10 @@ impl ExpressionService for Expressions {
         let loaded = population(&self.service, &caller)?;
         let population = loaded.population.read();
         let fields = population.schema().fields().iter().map(|field| Field {
-            name: field.name.to_owned(),
+            name: field.name.to_string(),
             value_type: type_of(field.ty).into(),
-            description: field.description.to_owned(),
-            usable: caller.reads_in_clear(sensitivity(field.id)),
+            description: field.description.to_string(),
+            usable: caller.reads_in_clear(population.sensitivity(field.id)),
         });
         Ok(caller.respond(ListFieldsResponse { fields: fields.collect() }))
     }

@@ -1,156 +1,396 @@
 //! Label sets.
 
-use super::{population, reached, reached_population, revenue};
+use super::definitions::{
+    Edit, Turn, check_description, check_etag, check_request_id, effect_of, effect_of_deletion, paths, promoted,
+};
+use super::label_texts::{given_set, preset};
+use super::segments::{draft_rules, live_rules, parse};
+use super::{check_rights, impacts, may_read, population, reached, reached_population, revenue};
 use crate::Service;
+use crate::engine::Bitmap;
+use crate::labels::{self, LabelSet as Set};
+use crate::population::catalogue::{Key, Kind};
+use crate::population::definition::{Body, Definition};
 use crate::population::{LABEL_SET, Population};
-use quintile_domain::masking::Sensitivity;
-use quintile_domain::names::{number, resource_id};
-use quintile_proto::scoring::PreviewScoreModelVersionRequest;
-use quintile_proto::scoring::score_model_service_client::ScoreModelServiceClient;
+use crate::store::definitions as stored;
+use prost::Message;
+use quintile_chain::{page, store_error};
+use quintile_domain::names::resource_id;
+use quintile_expr::Rule;
 use quintile_proto::segmentation::label_service_server::LabelService;
 use quintile_proto::segmentation::{
-    GetLabelDistributionRequest, GetLabelSetRequest, ImpactPreview, Label, LabelCount, LabelDistribution, LabelMove,
-    LabelSet, PreviewImpactRequest,
+    CreateLabelSetRequest, DeleteLabelSetRequest, DeleteLabelSetResponse, GetLabelDistributionRequest,
+    GetLabelSetRequest, ImpactPreview, LabelCount, LabelDistribution, LabelRules, LabelSet, LabelSetVersion,
+    ListLabelSetVersionsRequest, ListLabelSetVersionsResponse, ListLabelSetsRequest, ListLabelSetsResponse,
+    PreviewImpactRequest, PreviewLabelSetDraftRequest, PublishLabelSetRequest, UpdateLabelSetRequest,
 };
 use quintile_proto::types::ErrorReason;
-use quintile_rpc::client::upstream_error;
-use quintile_rpc::{Answer, ApiError, Caller};
-use tonic::{Code, Request};
+use quintile_rpc::{Answer, ApiError, Caller, convert};
+use quintile_store::idempotency::Request as IdempotentRequest;
+use tonic::Request;
+
+/// The most label sets of a tenant, the one that ships among them.
+const MAX_SETS: usize = 50;
 
 /// The handlers.
 pub struct Labels {
     pub service: Service,
 }
 
-fn check_name(name: &str) -> Result<(), ApiError> {
-    match name.strip_prefix("labelSets/") {
-        Some(LABEL_SET) => Ok(()),
-        Some(id) if resource_id(id).is_ok() => Err(ApiError::not_found()),
-        _ => Err(ApiError::invalid_field("name", "must be labelSets/{set}")),
+/// The key of a label set by name.
+pub fn label_set_key(field: &str, name: &str) -> Result<Key, ApiError> {
+    let id = name.strip_prefix("labelSets/").filter(|id| resource_id(id).is_ok());
+    id.map(Key::label_set).ok_or_else(|| ApiError::invalid_field(field, "must be labelSets/{set}"))
+}
+
+/// A draft that may be put in force.
+pub struct Draft {
+    /// The definition as it would be.
+    pub definition: Definition,
+    /// What it says.
+    pub body: Body,
+    /// Its rules.
+    pub rules: Vec<Rule>,
+}
+
+/// The draft of a set that the caller may use, proved.
+pub fn draft_of(caller: &Caller, population: &Population, key: &Key) -> Result<Draft, ApiError> {
+    let (definition, body) = promoted(usable(caller, population, key)?)?;
+    let Body::Labels(set) = &body else { return Err(ApiError::not_found()) };
+    let rules = checked(caller, population, "name", set)?;
+    Ok(Draft { definition, body, rules })
+}
+
+/// A label set that a caller may use.
+fn usable<'a>(caller: &Caller, population: &'a Population, key: &Key) -> Result<&'a Definition, ApiError> {
+    let definition = population.definition(key).ok_or_else(ApiError::not_found)?;
+    check_rights(caller, population, live_rules(population, key))?;
+    if definition.live.is_none() {
+        check_rights(caller, population, &draft_rules(population, definition).unwrap_or_default())?;
+    }
+    Ok(definition)
+}
+
+/// The rules of a set that can be put in force: bound, permitted and proved.
+fn checked(caller: &Caller, population: &Population, field: &str, set: &Set) -> Result<Vec<Rule>, ApiError> {
+    let mut rules = Vec::with_capacity(set.labels.len());
+    for (index, label) in set.labels.iter().enumerate() {
+        rules.push(parse(&format!("{field}.labels[{index}].expression"), &label.expression, population)?);
+    }
+    check_rights(caller, population, &rules)?;
+    let refused = |error: labels::LabelError| ApiError::invalid_field(field, error.to_string());
+    labels::prove(set, &rules).map_err(refused)?;
+    Ok(rules)
+}
+
+/// A set as a caller sees it.
+fn message(caller: &Caller, population: &Population, definition: &Definition) -> LabelSet {
+    let key = &definition.key;
+    let rules = |body: Option<&Body>| match body {
+        Some(Body::Labels(set)) => Some(stored::to_rules(set, |id| format!("{key}/labels/{id}"))),
+        _ => None,
+    };
+    let draft = draft_rules(population, definition).filter(|draft| may_read(caller, population, draft));
+    let mut live = rules(definition.live.as_ref()).unwrap_or_default();
+    let proof = proof_of(population, definition);
+    for (place, label) in live.labels.iter_mut().enumerate() {
+        label.cells = if proof.cells.len() == CELLS { proof.cells_of(place).collect() } else { Vec::new() };
+    }
+    LabelSet {
+        name: key.to_string(),
+        labels: live.labels,
+        proved_cells: i32::try_from(proof.cells.len()).unwrap_or(i32::MAX),
+        description: definition.description.clone(),
+        create_time: (key.id != LABEL_SET).then(|| convert::timestamp(definition.created_at)),
+        etag: definition.etag(),
+        version: definition.version,
+        overlaps_allowed: live.overlaps_allowed,
+        draft: draft.and_then(|_| rules(definition.draft.as_ref())),
     }
 }
 
-fn title(population: &Population, index: usize) -> String {
-    let set = population.label_set();
-    set.labels.get(index).map_or_else(|| set.default_title.clone(), |label| label.title.clone())
+/// Cells of recency, frequency and monetary scores.
+const CELLS: usize = 125;
+
+fn proof_of(population: &Population, definition: &Definition) -> labels::Proof {
+    let Some(Body::Labels(set)) = &definition.live else { return labels::Proof::default() };
+    let rules = set.labels.iter().map(|label| Rule::parse(&label.expression, population.schema()));
+    let rules = rules.collect::<Result<Vec<_>, _>>().unwrap_or_default();
+    labels::prove(set, &rules).unwrap_or_default()
 }
 
-/// The cells of all customers under the RFM model in force and under another version of it, from number 1 on.
-#[derive(Default)]
-struct Cells {
-    in_force: Vec<u8>,
-    candidate: Vec<u8>,
-    /// Of the version.
-    etag: String,
-}
-
-/// Both are of one position of scoring, which may be ahead of us: compared with our own labels, whoever has bought meanwhile would seem to move.
-async fn cells(service: &Service, caller: &Caller, version: String) -> Result<Cells, ApiError> {
-    let refused = |status: tonic::Status| refusal(caller, &status);
-    let request = PreviewScoreModelVersionRequest { name: version, include_cells: true };
-    let request = service.credentials.stream_for(caller, request).await.map_err(refused)?;
-    let mut models = ScoreModelServiceClient::new(service.scoring.clone());
-    let mut answers = models.preview_score_model_version(request).await.map_err(refused)?.into_inner();
-    let mut cells = Cells::default();
-    while let Some(answer) = answers.message().await.map_err(refused)? {
-        if let Some(version) = answer.preview.and_then(|preview| preview.version) {
-            cells.etag = version.etag;
-        }
-        if let Some(part) = answer.cells {
-            // The parts follow one another from number 1 on.
-            cells.candidate.extend(part.cells);
-            cells.in_force.extend(part.cells_in_force);
-        }
+fn refuse_the_one_that_ships(key: &Key) -> Result<(), ApiError> {
+    if key.id != LABEL_SET {
+        return Ok(());
     }
-    Ok(cells)
+    let message = "the label set that ships stays as it is: make one of the preset `rfm-11` to change it";
+    Err(ApiError::failed_precondition(ErrorReason::FailedPrecondition, message))
 }
 
-/// What scoring refuses is what its caller asked of us.
-fn refusal(caller: &Caller, status: &tonic::Status) -> ApiError {
-    match status.code() {
-        Code::FailedPrecondition => {
-            ApiError::failed_precondition(ErrorReason::FailedPrecondition, status.message().to_owned())
+impl Labels {
+    fn get(&self, caller: &Caller, key: &Key) -> Result<LabelSet, ApiError> {
+        let loaded = population(&self.service, caller)?;
+        let population = loaded.population.read();
+        Ok(message(caller, &population, usable(caller, &population, key)?))
+    }
+
+    async fn create(&self, caller: &Caller, request: CreateLabelSetRequest) -> Result<LabelSet, ApiError> {
+        let body = CreateLabelSetRequest { request_id: String::new(), ..request.clone() }.encode_to_vec();
+        let given = request.label_set.clone().unwrap_or_default();
+        check_description("label_set.description", &given.description)?;
+        let key = Key::label_set(&request.label_set_id);
+        let turn = Turn::wait(&self.service, caller).await?;
+        let tenant = caller.tenant().id;
+        let repeatable = IdempotentRequest { tenant, method: "CreateLabelSet", id: &request.request_id, body: &body };
+        if let Some(id) = turn.repeated(&repeatable).await? {
+            return self.get(caller, &Key::label_set(&id));
         }
-        Code::Aborted => ApiError::stale_etag(),
-        Code::PermissionDenied if !caller.reads_in_clear(Sensitivity::Financial) => {
-            ApiError::field_denied("a feature of the version")
+        let now = self.service.clock.now();
+        let edit = {
+            let population = turn.loaded.population.read();
+            refuse_another(&population, &key)?;
+            let set = match (request.preset.as_str(), given.labels.is_empty()) {
+                ("", _) => given_set(&key, "label_set", &given.labels, given.overlaps_allowed)?,
+                (name, true) => {
+                    preset(name, &population, &reached(caller, &population, population.engine().present().clone()))?
+                }
+                _ => return Err(ApiError::invalid_field("label_set.labels", "must be empty with a preset")),
+            };
+            let rules = checked(caller, &population, "label_set", &set)?;
+            let body = Body::Labels(set);
+            let live = !request.draft_only;
+            let definition = Definition {
+                key: key.clone(),
+                description: given.description,
+                created_at: now,
+                revision: 1,
+                version: i64::from(live),
+                live: live.then(|| body.clone()),
+                draft: (!live).then(|| body.clone()),
+            };
+            let effect = live.then(|| effect_of(&population, &key, 1, &body, rules, Bitmap::new())).transpose()?;
+            Edit { definition: Some(definition), effect }
+        };
+        turn.commit(&key, edit, None, Some(&repeatable)).await?;
+        self.get(caller, &key)
+    }
+
+    async fn update(&self, caller: &Caller, request: UpdateLabelSetRequest) -> Result<LabelSet, ApiError> {
+        let given = request.label_set.ok_or_else(|| ApiError::invalid_field("label_set", "is required"))?;
+        let key = label_set_key("label_set.name", &given.name)?;
+        let paths = paths(request.update_mask, &["description", "draft"])?;
+        check_description("label_set.description", &given.description)?;
+        caller.is_about(key.to_string());
+        let turn = Turn::wait(&self.service, caller).await?;
+        let edit = {
+            let population = turn.loaded.population.read();
+            let mut definition = usable(caller, &population, &key)?.clone();
+            refuse_the_one_that_ships(&key)?;
+            check_etag(&definition, &given.etag)?;
+            for path in paths {
+                match path.as_str() {
+                    "description" => definition.description.clone_from(&given.description),
+                    _ => definition.draft = draft(caller, &population, &definition, given.draft.as_ref())?,
+                }
+            }
+            definition.revision += 1;
+            Edit { definition: Some(definition), effect: None }
+        };
+        turn.commit(&key, edit, None, None).await?;
+        self.get(caller, &key)
+    }
+
+    async fn publish(&self, caller: &Caller, key: &Key, etag: &str) -> Result<LabelSet, ApiError> {
+        if etag.is_empty() {
+            return Err(ApiError::invalid_field("etag", "is required"));
         }
-        _ => upstream_error(status),
+        let turn = Turn::wait(&self.service, caller).await?;
+        let edit = {
+            let population = turn.loaded.population.read();
+            check_etag(usable(caller, &population, key)?, etag)?;
+            let Draft { definition, body, rules } = draft_of(caller, &population, key)?;
+            let effect = effect_of(&population, key, definition.version, &body, rules, Bitmap::new())?;
+            Edit { definition: Some(definition), effect: Some(effect) }
+        };
+        turn.commit(key, edit, None, None).await?;
+        self.get(caller, key)
+    }
+
+    async fn delete(&self, caller: &Caller, key: &Key, known_etag: &str) -> Result<(), ApiError> {
+        let turn = Turn::wait(&self.service, caller).await?;
+        let effect = {
+            let population = turn.loaded.population.read();
+            check_etag(usable(caller, &population, key)?, known_etag)?;
+            refuse_the_one_that_ships(key)?;
+            effect_of_deletion(&population, key)?
+        };
+        turn.commit(key, Edit { definition: None, effect: Some(effect) }, None, None).await
+    }
+
+    async fn versions(&self, caller: &Caller, key: &Key) -> Result<Vec<LabelSetVersion>, ApiError> {
+        let loaded = population(&self.service, caller)?;
+        usable(caller, &loaded.population.read(), key)?;
+        let tenant = caller.tenant().id;
+        let versions = stored::versions(self.service.runtime.database.reader(), tenant, key).await;
+        let versions = versions.map_err(|error| store_error(&error))?;
+        let population = loaded.population.read();
+        let readable = |version: &stored::Published| {
+            let rules = version.body.sources().into_iter().map(|source| Rule::parse(source, population.schema()));
+            rules.collect::<Result<Vec<_>, _>>().is_ok_and(|rules| may_read(caller, &population, &rules))
+        };
+        let message = |version: stored::Published| LabelSetVersion {
+            name: format!("{key}/versions/{}", version.version),
+            rules: match &version.body {
+                Body::Labels(set) => Some(stored::to_rules(set, |id| format!("{key}/labels/{id}"))),
+                Body::Rule(_) | Body::List => None,
+            },
+            publish_time: Some(convert::timestamp(version.published_at)),
+            // Of customers that a caller with a row scope may not reach.
+            moved: if caller.scope().is_none() { version.entered as i64 } else { 0 },
+        };
+        Ok(versions.into_iter().filter(readable).map(message).collect())
     }
 }
 
-fn check_version(name: &str) -> Result<(), ApiError> {
-    let number = name.strip_prefix("scoreModels/rfm/versions/").and_then(number).filter(|number| *number > 0);
-    let problem = "must be scoreModels/rfm/versions/{number}: labels are made of that model";
-    number.map(drop).ok_or_else(|| ApiError::invalid_field("score_model_version", problem))
+fn refuse_another(population: &Population, key: &Key) -> Result<(), ApiError> {
+    if population.definition(key).is_some() {
+        return Err(ApiError::already_exists("a label set with this id"));
+    }
+    if population.definitions().filter(|definition| definition.key.kind == Kind::LabelSet).count() >= MAX_SETS {
+        let message = format!("a tenant may have {MAX_SETS} label sets");
+        return Err(ApiError::failed_precondition(ErrorReason::FailedPrecondition, message));
+    }
+    Ok(())
+}
+
+/// The draft that a request sets. `None`: it gives the draft up.
+fn draft(
+    caller: &Caller,
+    population: &Population,
+    of: &Definition,
+    given: Option<&LabelRules>,
+) -> Result<Option<Body>, ApiError> {
+    let Some(LabelRules { labels, overlaps_allowed }) = given else {
+        if of.live.is_none() {
+            let message = "nothing would be left of the label set: delete it";
+            return Err(ApiError::failed_precondition(ErrorReason::FailedPrecondition, message));
+        }
+        return Ok(None);
+    };
+    let set = given_set(&of.key, "label_set.draft", labels, *overlaps_allowed)?;
+    checked(caller, population, "label_set.draft", &set)?;
+    Ok(Some(Body::Labels(set)))
 }
 
 #[tonic::async_trait]
 impl LabelService for Labels {
-    async fn preview_impact(&self, request: Request<PreviewImpactRequest>) -> Answer<ImpactPreview> {
+    async fn create_label_set(&self, request: Request<CreateLabelSetRequest>) -> Answer<LabelSet> {
         let caller = Caller::of(&request)?;
-        let PreviewImpactRequest { name, score_model_version } = request.into_inner();
-        check_name(&name)?;
-        check_version(&score_model_version)?;
-        let loaded = population(&self.service, &caller)?;
-        caller.is_about(score_model_version.clone());
-        let Cells { in_force, candidate, etag } = cells(&self.service, &caller, score_model_version).await?;
-        let watermark = self.service.runtime.progress.of(caller.tenant().id).watermark();
-        let population = loaded.population.read();
-        let (before, after) = (population.label_members_by(&in_force), population.label_members_by(&candidate));
-        let (mut moves, mut moving_customers) = (Vec::new(), 0);
-        let pairs = (0..before.len()).flat_map(|from| (0..after.len()).map(move |to| (from, to)));
-        for (from, to) in pairs {
-            let members = before[from].and(&after[to]);
-            let customers = members.count() as i64;
-            if customers > 0 {
-                moving_customers += if from == to { 0 } else { customers };
-                let net_revenue = revenue(&caller, &population, &members);
-                let (from, to) = (population.label_name(from), population.label_name(to));
-                moves.push(LabelMove { from, to, customers, net_revenue });
-            }
-        }
-        Ok(caller.respond(ImpactPreview {
-            moves,
-            moving_customers,
-            population: reached_population(&caller, &population),
-            etag,
-            watermark: Some(watermark.to_message()),
-        }))
+        let request = request.into_inner();
+        resource_id(&request.label_set_id).map_err(|error| ApiError::invalid_text("label_set_id", error))?;
+        check_request_id(&request.request_id)?;
+        caller.is_about(format!("labelSets/{}", request.label_set_id));
+        let set = self.create(&caller, request).await?;
+        Ok(caller.respond(set))
     }
 
     async fn get_label_set(&self, request: Request<GetLabelSetRequest>) -> Answer<LabelSet> {
         let caller = Caller::of(&request)?;
-        let name = request.into_inner().name;
-        check_name(&name)?;
+        let set = self.get(&caller, &label_set_key("name", &request.get_ref().name)?)?;
+        Ok(caller.respond(set))
+    }
+
+    async fn list_label_sets(&self, request: Request<ListLabelSetsRequest>) -> Answer<ListLabelSetsResponse> {
+        let caller = Caller::of(&request)?;
+        let tenant = caller.tenant().id;
+        let size = convert::page_size(request.get_ref().page_size, 100, 1_000)? as usize;
+        let sealer = &self.service.runtime.sealer;
+        let token = &request.get_ref().page_token;
+        let after =
+            page::begin(sealer, tenant, "ListLabelSets", token, String::new(), |id| String::from_utf8(id).ok())?;
         let loaded = population(&self.service, &caller)?;
         let population = loaded.population.read();
-        let set = population.label_set();
-        let cells = |index: usize| set.labels.get(index).map(|label| label.cells.as_slice()).unwrap_or_default();
-        let labels = (0..=set.labels.len()).map(|index| Label {
-            name: population.label_name(index),
-            title: title(&population, index),
-            cells: cells(index).iter().map(u16::to_string).collect(),
+        // Definitions are by name.
+        let listed = population.definitions().filter(|definition| {
+            let key = &definition.key;
+            key.kind == Kind::LabelSet && key.id > after && usable(&caller, &population, key).is_ok()
         });
-        let proved_cells = set.labels.iter().map(|label| label.cells.len() as i32).sum();
-        Ok(caller.respond(LabelSet { name, labels: labels.collect(), proved_cells }))
+        let mut sets: Vec<&Definition> = listed.take(size + 1).collect();
+        let more = sets.len() > size;
+        sets.truncate(size);
+        let next_page_token = match sets.last() {
+            Some(last) if more => sealer.seal(tenant, b"ListLabelSets", last.key.id.as_bytes()),
+            _ => String::new(),
+        };
+        let label_sets = sets.into_iter().map(|set| message(&caller, &population, set)).collect();
+        Ok(caller.respond(ListLabelSetsResponse { label_sets, next_page_token }))
+    }
+
+    async fn update_label_set(&self, request: Request<UpdateLabelSetRequest>) -> Answer<LabelSet> {
+        let caller = Caller::of(&request)?;
+        let set = self.update(&caller, request.into_inner()).await?;
+        Ok(caller.respond(set))
+    }
+
+    async fn preview_label_set_draft(&self, request: Request<PreviewLabelSetDraftRequest>) -> Answer<ImpactPreview> {
+        let caller = Caller::of(&request)?;
+        let key = label_set_key("name", &request.get_ref().name)?;
+        Ok(caller.respond(impacts::of_draft(&self.service, &caller, &key)?))
+    }
+
+    async fn publish_label_set(&self, request: Request<PublishLabelSetRequest>) -> Answer<LabelSet> {
+        let caller = Caller::of(&request)?;
+        let request = request.into_inner();
+        let key = label_set_key("name", &request.name)?;
+        caller.is_about(key.to_string());
+        let set = self.publish(&caller, &key, &request.etag).await?;
+        Ok(caller.respond(set))
+    }
+
+    async fn list_label_set_versions(
+        &self,
+        request: Request<ListLabelSetVersionsRequest>,
+    ) -> Answer<ListLabelSetVersionsResponse> {
+        let caller = Caller::of(&request)?;
+        let key = label_set_key("parent", &request.get_ref().parent)?;
+        let versions = self.versions(&caller, &key).await?;
+        Ok(caller.respond(ListLabelSetVersionsResponse { versions }))
+    }
+
+    async fn delete_label_set(&self, request: Request<DeleteLabelSetRequest>) -> Answer<DeleteLabelSetResponse> {
+        let caller = Caller::of(&request)?;
+        let key = label_set_key("name", &request.get_ref().name)?;
+        caller.is_about(key.to_string());
+        self.delete(&caller, &key, &request.get_ref().etag).await?;
+        Ok(caller.respond(DeleteLabelSetResponse {}))
+    }
+
+    async fn preview_impact(&self, request: Request<PreviewImpactRequest>) -> Answer<ImpactPreview> {
+        let caller = Caller::of(&request)?;
+        let preview = impacts::of_scores(&self.service, &caller, request.into_inner()).await?;
+        Ok(caller.respond(preview))
     }
 
     async fn get_label_distribution(&self, request: Request<GetLabelDistributionRequest>) -> Answer<LabelDistribution> {
         let caller = Caller::of(&request)?;
-        check_name(&request.get_ref().name)?;
+        let key = label_set_key("name", &request.get_ref().name)?;
         let loaded = population(&self.service, &caller)?;
         let watermark = self.service.runtime.progress.of(caller.tenant().id).watermark();
         let population = loaded.population.read();
-        let members = population.label_members().into_iter().map(|members| reached(&caller, &population, members));
-        let labels = members.enumerate().map(|(index, members)| LabelCount {
-            label: population.label_name(index),
-            title: title(&population, index),
-            customers: members.count() as i64,
-            net_revenue: revenue(&caller, &population, &members),
-        });
+        let definition = usable(&caller, &population, &key)?;
+        let mut labels = Vec::new();
+        if let (Some((place, live)), Some(Body::Labels(set))) = (population.catalogue().find(&key), &definition.live) {
+            let members = population.at(population.as_of(), |everybody| everybody.parts(place).to_vec());
+            let titles = set.labels.iter().chain([&set.rest]).map(|label| label.title.clone());
+            for ((part, members), title) in live.parts.iter().zip(members).zip(titles) {
+                let members = reached(&caller, &population, members);
+                let net_revenue = revenue(&caller, &population, &members);
+                let customers = members.count() as i64;
+                labels.push(LabelCount { label: part.name.clone(), title, customers, net_revenue });
+            }
+        }
         Ok(caller.respond(LabelDistribution {
-            labels: labels.collect(),
+            labels,
             population: reached_population(&caller, &population),
             watermark: Some(watermark.to_message()),
         }))

@@ -1,16 +1,19 @@
 //! The members of segments and labels.
 
+use super::segments::usable;
 use super::{check_rights, population, reached};
 use crate::Service;
 use crate::engine::Bitmap;
-use crate::fields::Classes;
 use crate::population::Population;
-use quintile_chain::page;
+use crate::population::catalogue::Key;
+use quintile_chain::{feed, page, store_error};
 use quintile_domain::ids::CustomerId;
 use quintile_proto::segmentation::{
-    CheckMembersRequest, CheckMembersResponse, ListMembersRequest, ListMembersResponse,
+    CheckMembersRequest, CheckMembersResponse, ListMemberRecordsRequest, ListMemberRecordsResponse, ListMembersRequest,
+    ListMembersResponse,
 };
 use quintile_rpc::{ApiError, Caller, convert};
+use quintile_store::records as stored;
 
 /// The most customers of one check.
 const MAX_CHECKED: usize = 1_000;
@@ -20,23 +23,19 @@ pub fn check_parent(caller: &Caller, population: &Population, parent: &str) -> R
     if !parent.starts_with("segments/") && !parent.starts_with("labelSets/") {
         return Err(ApiError::invalid_field("parent", "must be segments/{id} or labelSets/{set}/labels/{label}"));
     }
-    match parent.strip_prefix("segments/").and_then(|id| population.segment(id)) {
-        Some(segment) => check_rights(caller, population, &segment.rule),
-        None if population.is_label(parent) => Ok(()),
-        None => Err(ApiError::not_found()),
+    if let Some((place, _)) = population.catalogue().named(parent) {
+        return check_rights(caller, population, population.catalogue().live()[place].rules());
     }
+    // What has a draft alone is there, and nobody belongs to it.
+    let in_preparation = parent.strip_prefix("segments/").and_then(|id| population.definition(&Key::segment(id)));
+    in_preparation
+        .map_or_else(|| Err(ApiError::not_found()), |segment| usable(caller, population, &segment.key).map(drop))
 }
 
 /// The members, as far as the caller reaches them, of a segment or label that the caller may use.
 pub fn members_of(caller: &Caller, population: &Population, parent: &str) -> Result<Bitmap, ApiError> {
     check_parent(caller, population, parent)?;
-    let members = population.members(parent).ok_or_else(ApiError::not_found)?;
-    Ok(reached(caller, population, members))
-}
-
-/// Whether a caller may hear of what a rule that read these classes decided. The rule may be gone by now, and another in its place.
-pub fn may_hear(caller: &Caller, classes: Classes) -> bool {
-    classes.each().all(|class| caller.reads_in_clear(class))
+    Ok(reached(caller, population, population.members(parent).unwrap_or_default()))
 }
 
 /// A page of members.
@@ -57,6 +56,43 @@ pub fn list(service: &Service, caller: &Caller, request: &ListMembersRequest) ->
     Ok(ListMembersResponse { customers, next_page_token, watermark: Some(watermark.to_message()) })
 }
 
+/// A page of members' records.
+pub async fn records(
+    service: &Service,
+    caller: &Caller,
+    request: &ListMemberRecordsRequest,
+) -> Result<ListMemberRecordsResponse, ApiError> {
+    let tenant = caller.tenant().id;
+    let size = convert::page_size(request.page_size, 100, 1_000)? as usize;
+    let sealer = &service.runtime.sealer;
+    let query = format!("ListMemberRecords {}", request.parent);
+    let after = page::begin_behind(sealer, tenant, &query, &request.page_token)?;
+    let after = u32::try_from(after).map_err(|_| ApiError::invalid_token("page_token"))?;
+    let loaded = population(service, caller)?;
+    let watermark = service.runtime.progress.of(tenant).watermark();
+    let listed: Vec<CustomerId> = {
+        let members = members_of(caller, &loaded.population.read(), &request.parent)?;
+        members.iter_from(after).take(size).map(CustomerId).collect()
+    };
+    let (full, last) = (listed.len() == size, listed.last().map(|customer| customer.as_i64()));
+    let rows = stored::load(service.runtime.database.reader(), tenant, &listed).await;
+    let rows = rows.map_err(|error| store_error(&error))?;
+    let mut records = Vec::with_capacity(rows.len());
+    for row in rows.iter().filter(|row| !row.is_tombstone()) {
+        let mut record = feed::decode(row).map_err(|error| store_error(&error))?;
+        // The record may be newer than the list.
+        if caller.reaches(record.attributes.get_or_insert_default()) {
+            if let Some(scores) = record.scores.as_mut().filter(|_| caller.scope().is_some()) {
+                // It may tell a cut-off that was found from everybody.
+                scores.next_change_time = None;
+            }
+            records.push(record);
+        }
+    }
+    let next_page_token = page::next_behind(sealer, tenant, &query, full, last);
+    Ok(ListMemberRecordsResponse { records, next_page_token, watermark: Some(watermark.to_message()) })
+}
+
 /// Which of some customers are members.
 pub fn check(
     service: &Service,
@@ -68,10 +104,14 @@ pub fn check(
     }
     let loaded = population(service, caller)?;
     let watermark = service.runtime.progress.of(caller.tenant().id).watermark();
-    let all = members_of(caller, &loaded.population.read(), &request.parent)?;
+    let population = loaded.population.read();
+    check_parent(caller, &population, &request.parent)?;
+    let asked = population.catalogue().named(&request.parent);
     let mut members = Vec::new();
     for (index, name) in request.customers.iter().enumerate() {
-        if all.contains(convert::customer(&format!("customers[{index}]"), name, None)?.0) {
+        let number = convert::customer(&format!("customers[{index}]"), name, None)?.0;
+        let is_member = |(place, part)| population.of(number, |customer| customer.part(place)) == Some(Some(part));
+        if asked.is_some_and(is_member) && population.reaches(caller.scope(), number) {
             members.push(name.clone());
         }
     }

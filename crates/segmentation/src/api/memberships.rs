@@ -1,9 +1,10 @@
 //! The stream of enters and exits.
 
-use super::{members, population};
+use super::{may_read_classes, members, population};
 use crate::Service;
 use crate::engine::Bitmap;
 use crate::population::Population;
+use crate::store::log_retention;
 use crate::store::memberships::{self, Logged, Position};
 use futures::SinkExt;
 use futures::channel::mpsc;
@@ -12,6 +13,7 @@ use quintile_chain::store_error;
 use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::masking::Masked;
 use quintile_proto::segmentation::{WatchMembershipsRequest, WatchMembershipsResponse};
+use quintile_proto::types::ErrorReason;
 use quintile_rpc::{AnswerStream, ApiError, Caller};
 use std::collections::HashSet;
 use std::time::Duration;
@@ -63,6 +65,12 @@ async fn open_cursor(service: &Service, tenant: TenantId, cursor: &str) -> Resul
     if position.seq > end.seq {
         return Err(ApiError::out_of_range("the cursor is beyond the log's end"));
     }
+    let floor = log_retention::floor(database, tenant).await.map_err(|error| store_error(&error))?;
+    if position < floor {
+        let message =
+            "the log has forgotten what was behind the cursor: list the members, and watch anew without a cursor";
+        return Err(ApiError::failed_precondition(ErrorReason::FailedPrecondition, message));
+    }
     Ok(position)
 }
 
@@ -110,12 +118,14 @@ impl Reader {
         loop {
             let page = memberships::after(database.reader(), self.tenant, self.position, PAGE).await;
             let page = page.map_err(|error| store_error(&error))?;
-            let Some(last) = page.last() else { return Ok(None) };
-            self.position = last.position;
+            let Some(read_to) = page.next.or_else(|| page.changes.last().map(|last| last.position)) else {
+                return Ok(None);
+            };
+            self.position = read_to;
             let loaded = population(&self.service, &self.caller)?;
             let population = loaded.population.read();
-            let mut changes = Vec::with_capacity(page.len());
-            for logged in page {
+            let mut changes = Vec::with_capacity(page.changes.len());
+            for logged in page.changes {
                 if self.is_for_the_caller(&logged, &population) {
                     changes.push(logged.change);
                 }
@@ -133,7 +143,7 @@ impl Reader {
         let change = &logged.change;
         // Without a parent: a customer was erased, which is for everybody who was told of it.
         let followed = change.parent.is_empty() || self.parents.is_empty() || self.parents.contains(&change.parent);
-        if !followed || !members::may_hear(&self.caller, logged.classes) {
+        if !followed || !may_read_classes(&self.caller, logged.classes) {
             return false;
         }
         let Some(scope) = self.caller.scope() else { return true };

@@ -1,20 +1,27 @@
 //! The RPCs of segmentation: one file per resource.
 
+mod analyses;
+mod definitions;
 mod erasures;
 mod expressions;
+mod impacts;
+mod label_texts;
 mod labels;
+mod lists;
 mod members;
 mod memberships;
+mod previews;
 mod profiles;
 mod segments;
 
 use crate::Service;
 use crate::engine::Bitmap;
-use crate::fields::{FieldId, sensitivity};
+use crate::fields::{Classes, FieldId};
 use crate::population::{LoadedPopulation, Population};
 use quintile_domain::masking::Sensitivity;
 use quintile_expr::Rule;
 use quintile_proto::google_type::Money;
+use quintile_proto::segmentation::analysis_service_server::{self, AnalysisServiceServer};
 use quintile_proto::segmentation::erasure_service_server::{self, ErasureServiceServer};
 use quintile_proto::segmentation::expression_service_server::{self, ExpressionServiceServer};
 use quintile_proto::segmentation::label_service_server::{self, LabelServiceServer};
@@ -27,6 +34,7 @@ use tonic::service::Routes;
 pub fn routes(service: &Service) -> Routes {
     Routes::default()
         .add_service(SegmentServiceServer::new(segments::Segments { service: service.clone() }))
+        .add_service(AnalysisServiceServer::new(analyses::Analyses { service: service.clone() }))
         .add_service(ExpressionServiceServer::new(expressions::Expressions { service: service.clone() }))
         .add_service(LabelServiceServer::new(labels::Labels { service: service.clone() }))
         .add_service(ErasureServiceServer::new(erasures::Erasures { service: service.clone() }))
@@ -37,6 +45,7 @@ pub fn routes(service: &Service) -> Routes {
 pub fn names() -> Vec<&'static str> {
     vec![
         segment_service_server::SERVICE_NAME,
+        analysis_service_server::SERVICE_NAME,
         expression_service_server::SERVICE_NAME,
         label_service_server::SERVICE_NAME,
         profile_service_server::SERVICE_NAME,
@@ -50,14 +59,24 @@ fn population(service: &Service, caller: &Caller) -> Result<LoadedPopulation, Ap
     loaded.ok_or_else(|| ApiError::unavailable("the population is being loaded"))
 }
 
-/// Refuses a rule that reads a field, itself or through a segment, that the caller may not read in clear.
-fn check_rights(caller: &Caller, population: &Population, rule: &Rule) -> Result<(), ApiError> {
-    for field in population.fields_read(rule) {
-        if !caller.reads_in_clear(sensitivity(field)) {
-            return Err(ApiError::field_denied(FieldId::from_id(field).map_or("a field", FieldId::name)));
+/// Refuses rules that read a field, themselves or through a segment, that the caller may not read in clear.
+fn check_rights(caller: &Caller, population: &Population, rules: &[Rule]) -> Result<(), ApiError> {
+    for field in population.catalogue().fields_read(rules) {
+        if !caller.reads_in_clear(population.sensitivity(field)) {
+            return Err(ApiError::field_denied(&population.field_name(field)));
         }
     }
     Ok(())
+}
+
+/// Whether rules read nothing that the caller may not read in clear.
+fn may_read(caller: &Caller, population: &Population, rules: &[Rule]) -> bool {
+    may_read_classes(caller, population.classes_read(rules))
+}
+
+/// Whether a caller may hear of what rules that read these classes decided. The rules may be gone by now, and others in their place.
+fn may_read_classes(caller: &Caller, classes: Classes) -> bool {
+    classes.each().all(|class| caller.reads_in_clear(class))
 }
 
 /// Some customers as far as the caller reaches them.

@@ -1,8 +1,8 @@
 //! The 360 view: every part from the service that owns it, with the caller's own rights, all at once.
 
-use super::{check_rights, members, population};
+use super::{may_read_classes, population};
 use crate::Service;
-use crate::population::LiveSegment;
+use crate::population::catalogue::Kind;
 use crate::store::memberships::{self, Position};
 use quintile_chain::{page, store_error};
 use quintile_domain::ids::CustomerId;
@@ -37,13 +37,18 @@ impl Profiles {
         if !population.reaches(caller.scope(), customer.0) {
             return Err(ApiError::not_found());
         }
-        let labels = population.label_members().into_iter().enumerate();
-        let labels = labels.filter(|(_, members)| members.contains(customer.0));
-        let segments = population.segments().iter().filter(|segment| {
-            segment.members.contains(customer.0) && check_rights(caller, &population, &segment.rule).is_ok()
-        });
-        let labels = labels.map(|(index, _)| population.label_name(index)).collect();
-        Ok((labels, segments.map(LiveSegment::name).collect()))
+        let catalogue = population.catalogue();
+        let (mut labels, mut segments) = (Vec::new(), Vec::new());
+        for (place, part) in population.memberships(customer.0) {
+            let definition = &catalogue.live()[place];
+            if may_read_classes(caller, population.classes(catalogue, place)) {
+                let names = if definition.key.kind == Kind::Segment { &mut segments } else { &mut labels };
+                names.push(definition.parts[part].name.clone());
+            }
+        }
+        labels.sort_unstable();
+        segments.sort_unstable();
+        Ok((labels, segments))
     }
 }
 
@@ -126,19 +131,15 @@ impl ProfileService for Profiles {
         let loaded = population(&self.service, &caller)?;
         let read = memberships::of_customer(runtime.database.reader(), tenant, customer, after, size).await;
         let read = read.map_err(|error| store_error(&error))?;
-        let next_page_token = match read.last() {
-            Some(last) if read.len() as u64 == size => {
-                runtime.sealer.seal(tenant, query.as_bytes(), &last.position.to_bytes())
-            }
-            _ => String::new(),
-        };
+        let seal = |next: Position| runtime.sealer.seal(tenant, query.as_bytes(), &next.to_bytes());
+        let next_page_token = read.next.map(seal).unwrap_or_default();
         {
             let population = loaded.population.read();
             if !population.contains(customer.0) || !population.reaches(caller.scope(), customer.0) {
                 return Err(ApiError::not_found().into());
             }
         }
-        let changes = read.into_iter().filter(|logged| members::may_hear(&caller, logged.classes));
+        let changes = read.changes.into_iter().filter(|logged| may_read_classes(&caller, logged.classes));
         let changes = changes.map(|logged| logged.change).collect();
         Ok(caller.view_of_reached([]).respond(ListMembershipChangesResponse { changes, next_page_token }))
     }

@@ -1,34 +1,38 @@
 //! Segments.
 
-use super::{check_rights, expressions, members, memberships, population, reached, reached_population, revenue};
+use super::definitions::{
+    Edit, Turn, check_description, check_etag, check_request_id, effect_of, effect_of_deletion, paths, promoted,
+};
+use super::{check_rights, expressions, lists, may_read, members, memberships, population, previews};
 use crate::Service;
 use crate::engine::Bitmap;
-use crate::population::{Change, LiveSegment, Population};
-use crate::store::memberships as log;
-use crate::store::segments::{self, Definition};
+use crate::population::Population;
+use crate::population::catalogue::{Key, Kind};
+use crate::population::definition::{Body, Definition};
+use crate::store::definitions as stored;
 use prost::Message;
-use quintile_chain::{page, store_error};
-use quintile_domain::ids::CustomerId;
-use quintile_domain::names::{optional_text, resource_id};
+use quintile_chain::{feed, page, store_error};
+use quintile_domain::names::resource_id;
 use quintile_expr::Rule;
 use quintile_proto::segmentation::segment_service_server::SegmentService;
 use quintile_proto::segmentation::{
-    CheckMembersRequest, CheckMembersResponse, CreateSegmentRequest, DeleteSegmentRequest, DeleteSegmentResponse,
-    GetSegmentRequest, ListMembersRequest, ListMembersResponse, ListSegmentsRequest, ListSegmentsResponse,
-    MembershipCause, PreviewSegmentRequest, Segment, SegmentPreview, WatchMembershipsRequest, WatchMembershipsResponse,
+    AddMembersRequest, AddMembersResponse, CheckMembersRequest, CheckMembersResponse, CreateSegmentRequest,
+    DeleteSegmentRequest, DeleteSegmentResponse, GetSegmentRequest, ListMemberRecordsRequest,
+    ListMemberRecordsResponse, ListMembersRequest, ListMembersResponse, ListSegmentVersionsRequest,
+    ListSegmentVersionsResponse, ListSegmentsRequest, ListSegmentsResponse, PreviewSegmentDraftRequest,
+    PreviewSegmentRequest, PublishSegmentRequest, RemoveMembersRequest, RemoveMembersResponse, Segment,
+    SegmentDraftPreview, SegmentKind, SegmentPreview, SegmentVersion, UpdateSegmentRequest, WatchMembershipsRequest,
+    WatchMembershipsResponse,
 };
 use quintile_proto::types::ErrorReason;
 use quintile_rpc::{Answer, AnswerStream, ApiError, Caller, convert};
-use quintile_store::idempotency::{self, Request as IdempotentRequest};
-use std::time::Instant as Stopwatch;
+use quintile_store::idempotency::Request as IdempotentRequest;
 use tonic::{Request, Response, Status};
 
 /// The most segments of a tenant.
 const MAX_SEGMENTS: usize = 10_000;
-/// The most customers of a sample.
-const MAX_SAMPLE: i32 = 100;
-/// The most bytes of a description.
-const MAX_DESCRIPTION_BYTES: usize = 1_024;
+/// The most static lists of a tenant: their members are in memory, a bit for each customer.
+const MAX_LISTS: usize = 200;
 
 /// The handlers.
 pub struct Segments {
@@ -36,151 +40,248 @@ pub struct Segments {
 }
 
 /// A rule of a request, bound to the fields and to segments that are there.
-fn parse(field: &str, source: &str, population: &Population) -> Result<Rule, ApiError> {
+pub fn parse(field: &str, source: &str, population: &Population) -> Result<Rule, ApiError> {
     expressions::read(source, population)
         .map_err(|fault| ApiError::invalid(field, ErrorReason::InvalidExpression, fault.in_words()))
 }
 
-fn segment_id(field: &str, name: &str) -> Result<String, ApiError> {
+/// The key of a segment by name.
+pub fn segment_key(field: &str, name: &str) -> Result<Key, ApiError> {
     let id = name.strip_prefix("segments/").filter(|id| resource_id(id).is_ok());
-    id.map(str::to_owned).ok_or_else(|| ApiError::invalid_field(field, "must be segments/{id}"))
+    id.map(Key::segment).ok_or_else(|| ApiError::invalid_field(field, "must be segments/{id}"))
 }
 
-/// A segment as a caller sees it: its count is of the customers that the caller reaches.
-fn message(segment: &LiveSegment, scope: Option<&Bitmap>) -> Segment {
-    let members = scope.map_or_else(|| segment.members.count(), |scope| segment.members.and(scope).count());
-    Segment {
-        name: segment.name(),
-        expression: segment.rule.source().to_owned(),
-        description: segment.description.clone(),
-        members: members as i64,
-        create_time: Some(convert::timestamp(segment.created_at)),
-        etag: etag(segment),
+/// The rules of what is live, bound.
+pub fn live_rules<'a>(population: &'a Population, key: &Key) -> &'a [Rule] {
+    population.catalogue().find(key).map_or(&[], |(_, live)| live.rules())
+}
+
+/// The rule of a draft. `None`: there is none, or what it says is nothing any longer.
+pub fn draft_rules(population: &Population, definition: &Definition) -> Option<Vec<Rule>> {
+    let sources = definition.draft.as_ref()?.sources();
+    sources.into_iter().map(|source| Rule::parse(source, population.schema()).ok()).collect()
+}
+
+/// A segment that a caller may use: its count and its very words are made of the fields that it reads.
+pub fn usable<'a>(caller: &Caller, population: &'a Population, key: &Key) -> Result<&'a Definition, ApiError> {
+    let definition = population.definition(key).ok_or_else(ApiError::not_found)?;
+    check_rights(caller, population, live_rules(population, key))?;
+    if definition.live.is_none() {
+        check_rights(caller, population, &draft_rules(population, definition).unwrap_or_default())?;
     }
+    Ok(definition)
 }
 
-fn etag(segment: &LiveSegment) -> String {
-    format!("\"{}-{}\"", segment.created_at.micros(), segment.revision)
-}
-
-/// Enters or exits of everybody, because a definition came or went.
-fn by_definition(segment: &LiveSegment, members: &Bitmap, entered: bool, population: &Population) -> Vec<Change> {
-    let parent = segment.name();
-    let change = |customer_id| Change {
-        parent: parent.clone(),
-        customer_id,
-        entered,
-        valid_at: population.as_of(),
-        cause: MembershipCause::Definition,
-        classes: segment.classes,
+/// A segment as a caller sees it: its count is of the customers that the caller reaches, and a draft that the caller may not use is not shown.
+fn message(caller: &Caller, population: &Population, definition: &Definition, scope: Option<&Bitmap>) -> Segment {
+    let members = match (population.catalogue().find(&definition.key), scope) {
+        (None, _) => 0,
+        (Some((place, _)), None) => population.counts(place).first().copied().unwrap_or(0),
+        (Some(_), Some(scope)) => {
+            population.members(&definition.key.to_string()).map_or(0, |members| members.and_count(scope))
+        }
     };
-    members.iter().map(change).collect()
+    let source = |body: Option<&Body>| body.and_then(|body| body.sources().first().map(|source| (*source).to_owned()));
+    let draft = draft_rules(population, definition).filter(|rules| may_read(caller, population, rules));
+    let kind = if definition.is_list() { SegmentKind::Static } else { SegmentKind::Rule };
+    Segment {
+        name: definition.key.to_string(),
+        expression: source(definition.live.as_ref()).unwrap_or_default(),
+        description: definition.description.clone(),
+        members: members as i64,
+        create_time: Some(convert::timestamp(definition.created_at)),
+        etag: definition.etag(),
+        kind: kind.into(),
+        version: definition.version,
+        draft_expression: draft.and_then(|_| source(definition.draft.as_ref())).unwrap_or_default(),
+    }
 }
 
 impl Segments {
-    async fn create(&self, caller: &Caller, request: CreateSegmentRequest) -> Result<Segment, ApiError> {
-        let body = CreateSegmentRequest { request_id: String::new(), ..request.clone() }.encode_to_vec();
-        let given = request.segment.ok_or_else(|| ApiError::invalid_field("segment", "is required"))?;
-        optional_text(&given.description, MAX_DESCRIPTION_BYTES)
-            .map_err(|error| ApiError::invalid_text("segment.description", error))?;
-        let tenant = caller.tenant().id;
-        let loaded = population(&self.service, caller)?;
-        let _changing = loaded.changing.lock().await;
-        let repeatable = IdempotentRequest { tenant, method: "CreateSegment", id: &request.request_id, body: &body };
-        let database = &self.service.runtime.database;
-        if !request.request_id.is_empty() {
-            let earlier = idempotency::earlier_result(database.reader(), repeatable).await;
-            if let Some(id) = earlier.map_err(|error| store_error(&error))? {
-                return self.get(caller, &id);
-            }
-        }
-        let now = self.service.clock.now();
-        let (segment, changes, place) = {
-            let population = loaded.population.read();
-            let rule = parse("segment.expression", &given.expression, &population)?;
-            check_rights(caller, &population, &rule)?;
-            if population.segment(&request.segment_id).is_some() {
-                return Err(ApiError::already_exists("a segment with this id"));
-            }
-            if population.segments().len() >= MAX_SEGMENTS {
-                let message = format!("a tenant may have {MAX_SEGMENTS} segments");
-                return Err(ApiError::failed_precondition(ErrorReason::FailedPrecondition, message));
-            }
-            let members = population.select(&rule, population.as_of());
-            let segment = LiveSegment {
-                id: request.segment_id.clone(),
-                classes: population.classes_read(&rule),
-                rule,
-                description: given.description,
-                created_at: now,
-                revision: 1,
-                members: Bitmap::new(),
-            };
-            let changes = by_definition(&segment, &members, true, &population);
-            (segment, changes, now.micros())
-        };
-        let definition = Definition {
-            id: segment.id.clone(),
-            expression: segment.rule.source().to_owned(),
-            description: segment.description.clone(),
-            created_at: now,
-            revision: 1,
-            place,
-        };
-        let written = async {
-            let transaction = database.begin().await?;
-            segments::insert(&transaction, tenant, &definition).await?;
-            if !request.request_id.is_empty() {
-                idempotency::remember(&transaction, repeatable, &segment.id, now).await?;
-            }
-            log::append(&transaction, tenant, &changes).await?;
-            transaction.commit().await?;
-            Ok(())
-        };
-        written.await.map_err(|error| store_error(&error))?;
-        loaded.population.write().add(segment);
-        self.service.runtime.progress.of(tenant).raise(quintile_chain::progress::Watermark::default());
-        self.get(caller, &request.segment_id)
-    }
-
-    fn get(&self, caller: &Caller, id: &str) -> Result<Segment, ApiError> {
+    fn get(&self, caller: &Caller, key: &Key) -> Result<Segment, ApiError> {
         let loaded = population(&self.service, caller)?;
         let population = loaded.population.read();
-        let segment = population.segment(id).ok_or_else(ApiError::not_found)?;
-        // Its count and its very words are made of the fields that it reads.
-        check_rights(caller, &population, &segment.rule)?;
-        Ok(message(segment, population.reached(caller.scope()).as_ref()))
+        let definition = usable(caller, &population, key)?;
+        Ok(message(caller, &population, definition, population.reached(caller.scope()).as_ref()))
     }
 
-    async fn delete(&self, caller: &Caller, id: &str, known_etag: &str) -> Result<(), ApiError> {
+    async fn create(&self, caller: &Caller, request: CreateSegmentRequest) -> Result<Segment, ApiError> {
+        let body = CreateSegmentRequest { request_id: String::new(), ..request.clone() }.encode_to_vec();
+        let given = request.segment.as_ref().ok_or_else(|| ApiError::invalid_field("segment", "is required"))?;
+        check_description("segment.description", &given.description)?;
+        let kind = kind_of(given, request.draft_only)?;
+        let key = Key::segment(&request.segment_id);
+        let turn = Turn::wait(&self.service, caller).await?;
         let tenant = caller.tenant().id;
-        let loaded = population(&self.service, caller)?;
-        let _changing = loaded.changing.lock().await;
-        let changes = {
-            let population = loaded.population.read();
-            let segment = population.segment(id).ok_or_else(ApiError::not_found)?;
-            check_rights(caller, &population, &segment.rule)?;
-            if !known_etag.is_empty() && known_etag != etag(segment) {
-                return Err(ApiError::stale_etag());
+        let repeatable = IdempotentRequest { tenant, method: "CreateSegment", id: &request.request_id, body: &body };
+        if let Some(id) = turn.repeated(&repeatable).await? {
+            return self.get(caller, &Key::segment(&id));
+        }
+        let now = self.service.clock.now();
+        let (edit, members) = {
+            let population = turn.loaded.population.read();
+            refuse_another(&population, &key, kind)?;
+            let rule = match given.expression.as_str() {
+                "" if kind == SegmentKind::Static => None,
+                source => Some(parse("segment.expression", source, &population)?),
+            };
+            check_rights(caller, &population, rule.as_slice())?;
+            let mut definition = Definition {
+                key: key.clone(),
+                description: given.description.clone(),
+                created_at: now,
+                revision: 1,
+                version: i64::from(!request.draft_only),
+                live: None,
+                draft: None,
+            };
+            if request.draft_only {
+                definition.draft = Some(Body::Rule(given.expression.clone()));
+                (Edit { definition: Some(definition), effect: None }, None)
+            } else {
+                let members = (kind == SegmentKind::Static).then(|| begin_with(caller, &population, rule.as_ref()));
+                let rules = if members.is_some() { Vec::new() } else { rule.into_iter().collect() };
+                let body = members.as_ref().map_or_else(|| Body::Rule(given.expression.clone()), |_| Body::List);
+                definition.live = Some(body.clone());
+                let listed = members.clone().unwrap_or_default();
+                let effect = effect_of(&population, &key, 1, &body, rules, listed)?;
+                (Edit { definition: Some(definition), effect: Some(effect) }, members)
             }
-            if population.segments().iter().any(|other| other.rule.references().iter().any(|used| used == id)) {
-                let message = "another segment refers to this one";
-                return Err(ApiError::failed_precondition(ErrorReason::FailedPrecondition, message));
-            }
-            by_definition(segment, &segment.members, false, &population)
         };
-        let written = async {
-            let transaction = self.service.runtime.database.begin().await?;
-            segments::delete(&transaction, tenant, id).await?;
-            log::append(&transaction, tenant, &changes).await?;
-            transaction.commit().await?;
-            Ok(())
-        };
-        written.await.map_err(|error| store_error(&error))?;
-        loaded.population.write().remove(id);
-        self.service.runtime.progress.of(tenant).raise(quintile_chain::progress::Watermark::default());
-        Ok(())
+        let nobody = Bitmap::new();
+        let lists = members.as_ref().map(|members| (&nobody, members));
+        turn.commit(&key, edit, lists, Some(&repeatable)).await?;
+        self.get(caller, &key)
     }
+
+    async fn update(&self, caller: &Caller, request: UpdateSegmentRequest) -> Result<Segment, ApiError> {
+        let given = request.segment.ok_or_else(|| ApiError::invalid_field("segment", "is required"))?;
+        let key = segment_key("segment.name", &given.name)?;
+        let paths = paths(request.update_mask, &["description", "draft_expression"])?;
+        check_description("segment.description", &given.description)?;
+        caller.is_about(key.to_string());
+        let turn = Turn::wait(&self.service, caller).await?;
+        let edit = {
+            let population = turn.loaded.population.read();
+            let mut definition = usable(caller, &population, &key)?.clone();
+            check_etag(&definition, &given.etag)?;
+            for path in paths {
+                match path.as_str() {
+                    "description" => definition.description.clone_from(&given.description),
+                    _ => definition.draft = draft(caller, &population, &definition, &given.draft_expression)?,
+                }
+            }
+            definition.revision += 1;
+            Edit { definition: Some(definition), effect: None }
+        };
+        turn.commit(&key, edit, None, None).await?;
+        self.get(caller, &key)
+    }
+
+    async fn publish(&self, caller: &Caller, key: &Key, etag: &str) -> Result<Segment, ApiError> {
+        if etag.is_empty() {
+            return Err(ApiError::invalid_field("etag", "is required"));
+        }
+        let turn = Turn::wait(&self.service, caller).await?;
+        let edit = {
+            let population = turn.loaded.population.read();
+            let definition = usable(caller, &population, key)?;
+            check_etag(definition, etag)?;
+            let (promoted, body) = promoted(definition)?;
+            let source = body.sources().first().copied().unwrap_or_default().to_owned();
+            let rule = parse("name", &source, &population)?;
+            check_rights(caller, &population, std::slice::from_ref(&rule))?;
+            let effect = effect_of(&population, key, promoted.version, &body, vec![rule], Bitmap::new())?;
+            Edit { definition: Some(promoted), effect: Some(effect) }
+        };
+        turn.commit(key, edit, None, None).await?;
+        self.get(caller, key)
+    }
+
+    async fn delete(&self, caller: &Caller, key: &Key, known_etag: &str) -> Result<(), ApiError> {
+        let turn = Turn::wait(&self.service, caller).await?;
+        let effect = {
+            let population = turn.loaded.population.read();
+            let definition = usable(caller, &population, key)?;
+            check_etag(definition, known_etag)?;
+            effect_of_deletion(&population, key)?
+        };
+        turn.commit(key, Edit { definition: None, effect: Some(effect) }, None, None).await
+    }
+
+    async fn versions(&self, caller: &Caller, key: &Key) -> Result<Vec<SegmentVersion>, ApiError> {
+        let loaded = population(&self.service, caller)?;
+        usable(caller, &loaded.population.read(), key)?;
+        let tenant = caller.tenant().id;
+        let versions = stored::versions(self.service.runtime.database.reader(), tenant, key).await;
+        let versions = versions.map_err(|error| store_error(&error))?;
+        let population = loaded.population.read();
+        let readable = |version: &stored::Published| {
+            let rules = version.body.sources().into_iter().map(|source| Rule::parse(source, population.schema()));
+            rules.collect::<Result<Vec<_>, _>>().is_ok_and(|rules| may_read(caller, &population, &rules))
+        };
+        let message = |version: stored::Published| SegmentVersion {
+            name: format!("{key}/versions/{}", version.version),
+            expression: version.body.sources().first().map(|source| (*source).to_owned()).unwrap_or_default(),
+            publish_time: Some(convert::timestamp(version.published_at)),
+            // Of customers that a caller with a row scope may not reach.
+            entered: if caller.scope().is_none() { version.entered as i64 } else { 0 },
+            left: if caller.scope().is_none() { version.exited as i64 } else { 0 },
+        };
+        Ok(versions.into_iter().filter(readable).map(message).collect())
+    }
+}
+
+/// What kind of segment is asked for.
+fn kind_of(given: &Segment, draft_only: bool) -> Result<SegmentKind, ApiError> {
+    match SegmentKind::try_from(given.kind) {
+        Ok(SegmentKind::Static) if draft_only => {
+            Err(ApiError::invalid_field("draft_only", "is not for static lists: what is on one is what was put on it"))
+        }
+        Ok(SegmentKind::Unspecified) => Ok(SegmentKind::Rule),
+        Ok(kind) => Ok(kind),
+        Err(_) => Err(ApiError::invalid_field("segment.kind", "is not a kind of segment")),
+    }
+}
+
+fn refuse_another(population: &Population, key: &Key, kind: SegmentKind) -> Result<(), ApiError> {
+    if population.definition(key).is_some() {
+        return Err(ApiError::already_exists("a segment with this id"));
+    }
+    let segments = population.definitions().filter(|definition| definition.key.kind == Kind::Segment);
+    let (all, of_lists) = segments.fold((0, 0), |(all, lists), other| (all + 1, lists + usize::from(other.is_list())));
+    let full = |message: String| Err(ApiError::failed_precondition(ErrorReason::FailedPrecondition, message));
+    if all >= MAX_SEGMENTS {
+        return full(format!("a tenant may have {MAX_SEGMENTS} segments"));
+    }
+    if kind == SegmentKind::Static && of_lists >= MAX_LISTS {
+        return full(format!("a tenant may have {MAX_LISTS} static lists"));
+    }
+    Ok(())
+}
+
+/// Whom a list begins with: those who match now, as far as the caller reaches them.
+fn begin_with(caller: &Caller, population: &Population, rule: Option<&Rule>) -> Bitmap {
+    let members = rule.map_or_else(Bitmap::new, |rule| population.select(rule, population.as_of()));
+    super::reached(caller, population, members)
+}
+
+/// The draft that a request sets. `None`: it gives the draft up.
+fn draft(caller: &Caller, population: &Population, of: &Definition, source: &str) -> Result<Option<Body>, ApiError> {
+    if of.is_list() {
+        let message = "a static list has no rule";
+        return Err(ApiError::failed_precondition(ErrorReason::FailedPrecondition, message));
+    }
+    if source.is_empty() {
+        if of.live.is_none() {
+            let message = "nothing would be left of the segment: delete it";
+            return Err(ApiError::failed_precondition(ErrorReason::FailedPrecondition, message));
+        }
+        return Ok(None);
+    }
+    let rule = parse("segment.draft_expression", source, population)?;
+    check_rights(caller, population, std::slice::from_ref(&rule))?;
+    Ok(Some(Body::Rule(source.to_owned())))
 }
 
 #[tonic::async_trait]
@@ -191,9 +292,7 @@ impl SegmentService for Segments {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
         resource_id(&request.segment_id).map_err(|error| ApiError::invalid_text("segment_id", error))?;
-        if !request.request_id.is_empty() && uuid::Uuid::try_parse(&request.request_id).is_err() {
-            return Err(ApiError::invalid_field("request_id", "must be a UUID").into());
-        }
+        check_request_id(&request.request_id)?;
         caller.is_about(format!("segments/{}", request.segment_id));
         let segment = self.create(&caller, request).await?;
         Ok(caller.respond(segment))
@@ -201,8 +300,8 @@ impl SegmentService for Segments {
 
     async fn get_segment(&self, request: Request<GetSegmentRequest>) -> Answer<Segment> {
         let caller = Caller::of(&request)?;
-        let id = segment_id("name", &request.get_ref().name)?;
-        let segment = self.get(&caller, &id)?;
+        let key = segment_key("name", &request.get_ref().name)?;
+        let segment = self.get(&caller, &key)?;
         Ok(caller.respond(segment))
     }
 
@@ -215,62 +314,99 @@ impl SegmentService for Segments {
         let after = page::begin(sealer, tenant, "ListSegments", token, String::new(), |id| String::from_utf8(id).ok())?;
         let loaded = population(&self.service, &caller)?;
         let population = loaded.population.read();
-        let mut segments: Vec<&LiveSegment> = population
-            .segments()
-            .iter()
-            .filter(|segment| segment.id > after && check_rights(&caller, &population, &segment.rule).is_ok())
-            .collect();
-        segments.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        // Definitions are by name.
+        let listed = population.definitions().filter(|definition| {
+            let key = &definition.key;
+            key.kind == Kind::Segment && key.id > after && usable(&caller, &population, key).is_ok()
+        });
+        let mut segments: Vec<&Definition> = listed.take(size + 1).collect();
         let more = segments.len() > size;
         segments.truncate(size);
         let next_page_token = match segments.last() {
-            Some(last) if more => sealer.seal(tenant, b"ListSegments", last.id.as_bytes()),
+            Some(last) if more => sealer.seal(tenant, b"ListSegments", last.key.id.as_bytes()),
             _ => String::new(),
         };
         let scope = population.reached(caller.scope());
-        let segments = segments.into_iter().map(|segment| message(segment, scope.as_ref())).collect();
+        let segments = segments.into_iter().map(|segment| message(&caller, &population, segment, scope.as_ref()));
+        let segments = segments.collect();
         Ok(caller.respond(ListSegmentsResponse { segments, next_page_token }))
+    }
+
+    async fn update_segment(&self, request: Request<UpdateSegmentRequest>) -> Answer<Segment> {
+        let caller = Caller::of(&request)?;
+        let segment = self.update(&caller, request.into_inner()).await?;
+        Ok(caller.respond(segment))
+    }
+
+    async fn preview_segment_draft(&self, request: Request<PreviewSegmentDraftRequest>) -> Answer<SegmentDraftPreview> {
+        let caller = Caller::of(&request)?;
+        let request = request.into_inner();
+        let key = segment_key("name", &request.name)?;
+        previews::check_sample(request.sample_size)?;
+        let preview = previews::of_draft(&self.service, &caller, &key, request.sample_size)?;
+        Ok(caller.respond(preview))
+    }
+
+    async fn publish_segment(&self, request: Request<PublishSegmentRequest>) -> Answer<Segment> {
+        let caller = Caller::of(&request)?;
+        let request = request.into_inner();
+        let key = segment_key("name", &request.name)?;
+        caller.is_about(key.to_string());
+        let segment = self.publish(&caller, &key, &request.etag).await?;
+        Ok(caller.respond(segment))
+    }
+
+    async fn list_segment_versions(
+        &self,
+        request: Request<ListSegmentVersionsRequest>,
+    ) -> Answer<ListSegmentVersionsResponse> {
+        let caller = Caller::of(&request)?;
+        let key = segment_key("parent", &request.get_ref().parent)?;
+        let versions = self.versions(&caller, &key).await?;
+        Ok(caller.respond(ListSegmentVersionsResponse { versions }))
     }
 
     async fn delete_segment(&self, request: Request<DeleteSegmentRequest>) -> Answer<DeleteSegmentResponse> {
         let caller = Caller::of(&request)?;
-        let id = segment_id("name", &request.get_ref().name)?;
-        caller.is_about(format!("segments/{id}"));
-        self.delete(&caller, &id, &request.get_ref().etag).await?;
+        let key = segment_key("name", &request.get_ref().name)?;
+        caller.is_about(key.to_string());
+        self.delete(&caller, &key, &request.get_ref().etag).await?;
         Ok(caller.respond(DeleteSegmentResponse {}))
+    }
+
+    async fn add_members(&self, request: Request<AddMembersRequest>) -> Answer<AddMembersResponse> {
+        let caller = Caller::of(&request)?;
+        let AddMembersRequest { parent, customers } = request.into_inner();
+        let added = lists::change(&self.service, &caller, &parent, &customers, true).await?;
+        Ok(caller.respond(AddMembersResponse { added }))
+    }
+
+    async fn remove_members(&self, request: Request<RemoveMembersRequest>) -> Answer<RemoveMembersResponse> {
+        let caller = Caller::of(&request)?;
+        let RemoveMembersRequest { parent, customers } = request.into_inner();
+        let removed = lists::change(&self.service, &caller, &parent, &customers, false).await?;
+        Ok(caller.respond(RemoveMembersResponse { removed }))
     }
 
     async fn preview_segment(&self, request: Request<PreviewSegmentRequest>) -> Answer<SegmentPreview> {
         let caller = Caller::of(&request)?;
-        let request = request.into_inner();
-        if !(0..=MAX_SAMPLE).contains(&request.sample_size) {
-            return Err(ApiError::invalid_field("sample_size", format!("must be within 0 and {MAX_SAMPLE}")).into());
-        }
-        let loaded = population(&self.service, &caller)?;
-        let runtime = &self.service.runtime;
-        let watermark = runtime.progress.of(caller.tenant().id).watermark();
-        let population = loaded.population.read();
-        let rule = parse("expression", &request.expression, &population)?;
-        check_rights(&caller, &population, &rule)?;
-        let begun = Stopwatch::now();
-        let members = reached(&caller, &population, population.select(&rule, runtime.business.now()));
-        let customers = members.count();
-        let evaluation_time = begun.elapsed();
-        let sample = members.iter().take(request.sample_size as usize).map(|id| CustomerId(id).to_string());
-        Ok(caller.respond(SegmentPreview {
-            customers: customers as i64,
-            population: reached_population(&caller, &population),
-            net_revenue: revenue(&caller, &population, &members),
-            sample: sample.collect(),
-            evaluation_time: Some(convert::duration(evaluation_time)),
-            watermark: Some(watermark.to_message()),
-        }))
+        let preview = previews::of_expression(&self.service, &caller, request.get_ref())?;
+        Ok(caller.respond(preview))
     }
 
     async fn list_members(&self, request: Request<ListMembersRequest>) -> Answer<ListMembersResponse> {
         let caller = Caller::of(&request)?;
         let page = members::list(&self.service, &caller, request.get_ref())?;
         Ok(caller.respond(page))
+    }
+
+    async fn list_member_records(
+        &self,
+        request: Request<ListMemberRecordsRequest>,
+    ) -> Answer<ListMemberRecordsResponse> {
+        let caller = Caller::of(&request)?;
+        let page = members::records(&self.service, &caller, request.get_ref()).await?;
+        Ok(feed::view_of(&caller, &page.records).respond(page))
     }
 
     async fn check_members(&self, request: Request<CheckMembersRequest>) -> Answer<CheckMembersResponse> {

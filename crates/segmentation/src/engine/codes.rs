@@ -1,22 +1,76 @@
-//! Columns of few distinct values: a two-byte code per customer, and a bitmap per value while there are few enough.
+//! Columns of few distinct values: a code of two bytes per customer, of four where there are very many values, and a bitmap per value while
+//! there are few enough.
 
 use super::bitmap::{WORD_BITS, lengthen, place};
 use std::collections::HashMap;
 
 /// The code of a missing value.
-pub(super) const MISSING: u16 = 0;
+pub(super) const MISSING: u32 = 0;
 
 /// Beyond this many codes a bitmap per value would take more than the codes and their scan are worth: 64 bits are 8 bytes
 /// per customer.
 const MAX_BITMAPS: usize = 64;
 
-/// The most distinct texts of one field at a time; code 0 is none of them.
-pub(super) const MAX_VALUES: usize = u16::MAX as usize;
+/// A code per customer, in two bytes until one of them needs four.
+enum Codes {
+    Narrow(Vec<u16>),
+    Wide(Vec<u32>),
+}
+
+impl Default for Codes {
+    fn default() -> Self {
+        Self::Narrow(Vec::new())
+    }
+}
+
+/// The codes of a column.
+#[derive(Clone, Copy)]
+pub(super) enum CodeSlice<'a> {
+    Narrow(&'a [u16]),
+    Wide(&'a [u32]),
+}
+
+impl Codes {
+    fn get(&self, index: usize) -> Option<u32> {
+        match self {
+            Self::Narrow(codes) => codes.get(index).copied().map(u32::from),
+            Self::Wide(codes) => codes.get(index).copied(),
+        }
+    }
+
+    /// Replaces a code within the length; returns the one before.
+    fn replace(&mut self, index: usize, code: u32) -> u32 {
+        match (&mut *self, u16::try_from(code)) {
+            (Self::Narrow(codes), Ok(code)) => std::mem::replace(&mut codes[index], code).into(),
+            (Self::Wide(codes), _) => std::mem::replace(&mut codes[index], code),
+            (Self::Narrow(codes), Err(_)) => {
+                let mut wide = Vec::with_capacity(codes.capacity());
+                wide.extend(codes.iter().copied().map(u32::from));
+                *self = Self::Wide(wide);
+                self.replace(index, code)
+            }
+        }
+    }
+
+    fn lengthen(&mut self, length: usize) {
+        match self {
+            Self::Narrow(codes) => lengthen(codes, length),
+            Self::Wide(codes) => lengthen(codes, length),
+        }
+    }
+
+    fn memory_bytes(&self) -> usize {
+        match self {
+            Self::Narrow(codes) => codes.capacity() * size_of::<u16>(),
+            Self::Wide(codes) => codes.capacity() * size_of::<u32>(),
+        }
+    }
+}
 
 /// A code per customer.
 #[derive(Default)]
 pub(super) struct CodeColumn {
-    codes: Vec<u16>,
+    codes: Codes,
     /// Customers of each code.
     counts: Vec<u32>,
     valid: Vec<u64>,
@@ -30,43 +84,51 @@ impl CodeColumn {
     }
 
     pub(super) fn lengthen(&mut self, words: usize) {
-        lengthen(&mut self.codes, words * WORD_BITS);
+        self.codes.lengthen(words * WORD_BITS);
         lengthen(&mut self.valid, words);
         for bitmap in self.bitmaps.iter_mut().flatten().filter(|bitmap| !bitmap.is_empty()) {
             lengthen(bitmap, words);
         }
     }
 
-    pub(super) fn codes(&self) -> &[u16] {
-        &self.codes
+    pub(super) fn codes(&self) -> CodeSlice<'_> {
+        match &self.codes {
+            Codes::Narrow(codes) => CodeSlice::Narrow(codes),
+            Codes::Wide(codes) => CodeSlice::Wide(codes),
+        }
+    }
+
+    /// Codes are numbered from 0 to one less than this.
+    pub(super) fn code_count(&self) -> usize {
+        self.counts.len().max(1)
     }
 
     pub(super) fn valid(&self) -> &[u64] {
         &self.valid
     }
 
-    pub(super) fn code(&self, customer_id: u32) -> u16 {
-        self.codes.get(customer_id as usize).copied().unwrap_or(MISSING)
+    pub(super) fn code(&self, customer_id: u32) -> u32 {
+        self.codes.get(customer_id as usize).unwrap_or(MISSING)
     }
 
-    pub(super) fn count(&self, code: u16) -> u32 {
-        self.counts.get(usize::from(code)).copied().unwrap_or(0)
+    pub(super) fn count(&self, code: u32) -> u32 {
+        self.counts.get(code as usize).copied().unwrap_or(0)
     }
 
     /// The codes that a customer has, missing aside.
-    pub(super) fn live_codes(&self) -> impl Iterator<Item = u16> {
-        let codes = self.counts.iter().zip(0_u16..).skip(1);
+    pub(super) fn live_codes(&self) -> impl Iterator<Item = u32> {
+        let codes = self.counts.iter().zip(0_u32..).skip(1);
         codes.filter(|(count, _)| **count > 0).map(|(_, code)| code)
     }
 
     /// The bitmap of a code that a customer has; none when bitmaps are no longer kept.
-    pub(super) fn bitmap(&self, code: u16) -> Option<&[u64]> {
-        Some(self.bitmaps.as_ref()?.get(usize::from(code))?.as_slice())
+    pub(super) fn bitmap(&self, code: u32) -> Option<&[u64]> {
+        Some(self.bitmaps.as_ref()?.get(code as usize)?.as_slice())
     }
 
     /// Replaces the code of a customer within the length; returns the one before.
-    pub(super) fn set(&mut self, customer_id: u32, code: u16) -> u16 {
-        let before = std::mem::replace(&mut self.codes[customer_id as usize], code);
+    pub(super) fn set(&mut self, customer_id: u32, code: u32) -> u32 {
+        let before = self.codes.replace(customer_id as usize, code);
         if before == code {
             return before;
         }
@@ -74,9 +136,9 @@ impl CodeColumn {
         if before == MISSING {
             self.valid[word] |= bit;
         } else {
-            self.counts[usize::from(before)] -= 1;
+            self.counts[before as usize] -= 1;
             if let Some(bitmaps) = &mut self.bitmaps {
-                bitmaps[usize::from(before)][word] &= !bit;
+                bitmaps[before as usize][word] &= !bit;
             }
         }
         if code == MISSING {
@@ -84,17 +146,17 @@ impl CodeColumn {
             return before;
         }
         self.make_room(code);
-        self.counts[usize::from(code)] += 1;
+        self.counts[code as usize] += 1;
         if let Some(bitmaps) = &mut self.bitmaps {
-            let bitmap = &mut bitmaps[usize::from(code)];
+            let bitmap = &mut bitmaps[code as usize];
             lengthen(bitmap, self.valid.len());
             bitmap[word] |= bit;
         }
         before
     }
 
-    fn make_room(&mut self, code: u16) {
-        let length = usize::from(code) + 1;
+    fn make_room(&mut self, code: u32) {
+        let length = code as usize + 1;
         if self.counts.len() < length {
             self.counts.resize(length, 0);
         }
@@ -110,7 +172,7 @@ impl CodeColumn {
 
     pub(super) fn memory_bytes(&self) -> usize {
         let bitmap_words: usize = self.bitmaps.iter().flatten().map(Vec::capacity).sum();
-        self.codes.capacity() * size_of::<u16>()
+        self.codes.memory_bytes()
             + self.counts.capacity() * size_of::<u32>()
             + (self.valid.capacity() + bitmap_words) * size_of::<u64>()
     }
@@ -121,9 +183,9 @@ pub(super) struct TextColumn {
     codes: CodeColumn,
     /// The text of each code; that of a code no customer has is left over.
     texts: Vec<Box<str>>,
-    code_of: HashMap<Box<str>, u16>,
+    code_of: HashMap<Box<str>, u32>,
     /// Codes that no customer has any longer.
-    free: Vec<u16>,
+    free: Vec<u32>,
 }
 
 impl TextColumn {
@@ -140,12 +202,12 @@ impl TextColumn {
     }
 
     /// The text of a code; empty for the missing one.
-    pub(super) fn text(&self, code: u16) -> &str {
-        &self.texts[usize::from(code)]
+    pub(super) fn text(&self, code: u32) -> &str {
+        &self.texts[code as usize]
     }
 
     /// The code of a text that some customer has.
-    pub(super) fn find(&self, text: &str) -> Option<u16> {
+    pub(super) fn find(&self, text: &str) -> Option<u32> {
         self.code_of.get(text).copied()
     }
 
@@ -154,39 +216,34 @@ impl TextColumn {
         (code != MISSING).then(|| self.text(code))
     }
 
-    /// Whether one more text would be one too many.
-    pub(super) fn is_full_for(&self, text: &str) -> bool {
-        self.free.is_empty() && self.texts.len() > MAX_VALUES && self.find(text).is_none()
-    }
-
-    /// Sets a customer's text. The caller has asked [`Self::is_full_for`].
+    /// Sets a customer's text.
     pub(super) fn set(&mut self, customer_id: u32, text: Option<&str>) {
         let code = text.map_or(MISSING, |text| self.code_for(text));
         let before = self.codes.set(customer_id, code);
         if before != MISSING && before != code && self.codes.count(before) == 0 {
-            self.code_of.remove(&self.texts[usize::from(before)]);
+            self.code_of.remove(&self.texts[before as usize]);
             self.free.push(before);
         }
     }
 
-    fn code_for(&mut self, text: &str) -> u16 {
+    fn code_for(&mut self, text: &str) -> u32 {
         if let Some(code) = self.find(text) {
             return code;
         }
         let boxed: Box<str> = text.into();
         let code = if let Some(code) = self.free.pop() {
-            self.texts[usize::from(code)] = boxed.clone();
+            self.texts[code as usize] = boxed.clone();
             code
         } else {
             self.texts.push(boxed.clone());
-            (self.texts.len() - 1) as u16
+            (self.texts.len() - 1) as u32
         };
         self.code_of.insert(boxed, code);
         code
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        let entry = 2 * size_of::<Box<str>>() + size_of::<u16>();
+        let entry = 2 * size_of::<Box<str>>() + size_of::<u32>();
         let texts: usize = self.texts.iter().map(|text| 2 * text.len() + entry).sum();
         self.codes.memory_bytes() + texts
     }
@@ -211,7 +268,7 @@ impl ScoreColumn {
     }
 
     /// The score of a code that is not the missing one.
-    pub(super) fn score(code: u16) -> i64 {
+    pub(super) fn score(code: u32) -> i64 {
         i64::from(code) - 1
     }
 
@@ -221,7 +278,7 @@ impl ScoreColumn {
     }
 
     pub(super) fn set(&mut self, customer_id: u32, score: Option<u8>) {
-        self.codes.set(customer_id, score.map_or(MISSING, |score| u16::from(score) + 1));
+        self.codes.set(customer_id, score.map_or(MISSING, |score| u32::from(score) + 1));
     }
 
     pub(super) fn memory_bytes(&self) -> usize {

@@ -2,6 +2,7 @@
 
 use super::{Bitmap, Segments};
 use crate::fields::FieldId;
+use crate::own_fields;
 use quintile_expr::{Row, ValueRef};
 
 /// The values of one customer. An empty text is a missing one. Instants are microseconds since 1970 in UTC, money is
@@ -56,6 +57,8 @@ pub struct Customer<'a> {
     pub grade_band: &'a str,
     pub grade_tier: &'a str,
     pub grade_vip: &'a str,
+    /// Of the tenant's own fields, in the order in which they became known; those beyond the last are missing.
+    pub own: &'a [Option<ValueRef<'a>>],
 }
 
 impl Customer<'_> {
@@ -118,6 +121,14 @@ impl Customer<'_> {
         }
     }
 
+    /// The value of a field by id, of the field's type; none when it is missing.
+    pub fn value_of(&self, field: u16) -> Option<ValueRef<'_>> {
+        match FieldId::from_id(field) {
+            Some(field) => self.value(field),
+            None => self.own.get(usize::from(field.checked_sub(own_fields::FIRST_ID)?)).copied().flatten(),
+        }
+    }
+
     /// This customer as rules see it, before the engine knows it: the "after" of a live change.
     pub fn row<'r>(&'r self, customer_id: u32, segments: &'r Segments<'_>) -> impl Row {
         CustomerRow { customer: self, customer_id, segments: Lookup(segments) }
@@ -142,7 +153,7 @@ struct CustomerRow<'a, 's> {
 
 impl Row for CustomerRow<'_, '_> {
     fn value(&self, field: u16) -> Option<ValueRef<'_>> {
-        self.customer.value(FieldId::from_id(field)?)
+        self.customer.value_of(field)
     }
 
     fn in_segment(&self, name: &str) -> bool {

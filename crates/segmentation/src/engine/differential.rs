@@ -1,10 +1,11 @@
 //! The column engine and the row evaluator agree on every row, whatever the rows, the changes and the rule.
 
 use super::{Bitmap, Customer, Engine};
-use crate::fields::schema;
+use crate::fields::schema_with;
+use crate::own_fields::FIRST_ID;
 use proptest::prelude::*;
 use quintile_domain::time::{Instant, TimeZone};
-use quintile_expr::{Now, Rule};
+use quintile_expr::{Field, Now, Rule, Schema, Type, ValueRef};
 use std::collections::BTreeMap;
 
 const DAY_MICROS: i64 = 86_400_000_000;
@@ -14,7 +15,8 @@ const NOW_MICROS: i64 = 1_162_987_200_000_000;
 /// Few values, so that rows tie with each other and with constants. The empty one is a missing one.
 const TEXTS: [&str; 12] = ["", "a", "A", "ab", "é", "e\u{301}", "重要价值", "重要", "online", "🛒", "zz", "\u{10ffff}"];
 const NUMBERS: [i64; 12] = [i64::MIN, i64::MIN + 1, -100, -1, 0, 1, 2, 5, 99, 100, i64::MAX - 1, i64::MAX];
-const TEXT_FIELDS: [&str; 10] = [
+const TEXT_FIELDS: [&str; 11] = [
+    "trait.text",
     "label",
     "stage",
     "kind",
@@ -26,7 +28,8 @@ const TEXT_FIELDS: [&str; 10] = [
     "channel",
     "top_category",
 ];
-const INT_FIELDS: [&str; 16] = [
+const INT_FIELDS: [&str; 17] = [
+    "trait.number",
     "rfm.r",
     "rfm.f",
     "rfm.m",
@@ -46,7 +49,10 @@ const INT_FIELDS: [&str; 16] = [
 ];
 const MONEY_FIELDS: [&str; 6] =
     ["net_revenue", "revenue", "average_order_value", "revenue_30", "revenue_90", "revenue_365"];
-const INSTANT_FIELDS: [&str; 3] = ["first_order_at", "last_order_at", "last_interaction_at"];
+const INSTANT_FIELDS: [&str; 4] = ["first_order_at", "last_order_at", "last_interaction_at", "trait.time"];
+/// Fields of a tenant's own.
+const OWN_FIELDS: [(&str, Type); 3] =
+    [("trait.text", Type::Text), ("trait.number", Type::Int), ("trait.time", Type::Instant)];
 const ZONES: [&str; 5] = ["UTC", "Asia/Tokyo", "America/St_Johns", "Pacific/Apia", "Pacific/Kiritimati"];
 
 /// Values that follow from a seed alone (`SplitMix64`), so that a case of a hundred rows stays cheap to make and to shrink.
@@ -94,6 +100,7 @@ impl Seeded {
 /// The texts of a customer, which it borrows.
 struct Owned {
     texts: [String; 13],
+    own: [Option<ValueRef<'static>>; 3],
     seed: u64,
 }
 
@@ -106,7 +113,10 @@ impl Owned {
         if seeded.below(2) == 0 {
             texts[5] = format!("重-{}", seeded.below(120));
         }
-        Self { texts, seed }
+        let text = Some(TEXTS[seeded.below(TEXTS.len())]).filter(|text| !text.is_empty());
+        let number = Some(seeded.number()).filter(|number| number % 3 != 0);
+        let own = [text.map(ValueRef::Text), number.map(ValueRef::Int), seeded.instant().map(ValueRef::Instant)];
+        Self { texts, own, seed }
     }
 
     fn customer(&self) -> Customer<'_> {
@@ -161,6 +171,7 @@ impl Owned {
             grade_band: gender,
             grade_tier: label,
             grade_vip: ["", "yes", "no"][seeded.below(3)],
+            own: &self.own,
         }
     }
 }
@@ -272,9 +283,22 @@ fn rule() -> impl Strategy<Value = String> {
     })
 }
 
+fn own_schema() -> Schema {
+    let fields = OWN_FIELDS.iter().zip(FIRST_ID..).map(|((name, ty), id)| Field {
+        id,
+        name: (*name).into(),
+        ty: *ty,
+        description: "".into(),
+    });
+    schema_with(2, fields.collect()).unwrap()
+}
+
 /// The engine after the changes, and the customers that are then there, kept apart from it.
 fn play(changes: &[Change], offset: u32) -> (Engine, BTreeMap<u32, Owned>) {
     let (mut engine, mut customers) = (Engine::new(), BTreeMap::new());
+    for (_, ty) in OWN_FIELDS {
+        engine.add_field(ty);
+    }
     for change in changes {
         match *change {
             Change::Put(id, seed) => {
@@ -300,7 +324,7 @@ proptest! {
     #[test]
     fn the_engine_selects_exactly_the_rows_that_match(changes in changes(), offset in offset(), source in rule(), zone in one_of(&ZONES)) {
         let (engine, customers) = play(&changes, offset);
-        let rule = Rule::parse(&source, &schema(2).unwrap()).unwrap();
+        let rule = Rule::parse(&source, &own_schema()).unwrap();
         let zone = TimeZone::from_name(zone).unwrap();
         let local_day = |micros| zone.local_day(Instant::from_micros(micros));
         let now = Now::new(NOW_MICROS, &local_day);

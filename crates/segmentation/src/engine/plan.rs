@@ -1,6 +1,6 @@
 //! A rule made ready for the columns: fields are columns, constants are codes and spans, names are bitmaps.
 
-use super::codes::{CodeColumn, ScoreColumn, TextColumn};
+use super::codes::{CodeColumn, CodeSlice, ScoreColumn, TextColumn};
 use super::days::DaysRange;
 use super::numbers::{Buckets, NumberColumn, Span};
 use super::{Column, Engine, Segments};
@@ -21,9 +21,9 @@ pub(super) enum Plan<'a> {
     /// Those of the first that are in none of the others.
     Outside(&'a [u64], Vec<&'a [u64]>),
     /// Those with this code.
-    Code(&'a [u16], u16),
+    Code(CodeSlice<'a>, u32),
     /// Those whose code is accepted.
-    Codes(&'a [u16], Vec<bool>),
+    Codes(CodeSlice<'a>, Vec<bool>),
     Number(NumberPlan<'a>),
     Set(SetPlan<'a>),
     Pair(Comparison, PairSide<'a>, PairSide<'a>),
@@ -186,7 +186,7 @@ impl<'a> Plan<'a> {
     }
 
     fn one_of<'t>(column: &'a TextColumn, texts: impl IntoIterator<Item = &'t str>) -> Self {
-        let mut codes: Vec<u16> = texts.into_iter().filter_map(|text| column.find(text)).collect();
+        let mut codes: Vec<u32> = texts.into_iter().filter_map(|text| column.find(text)).collect();
         codes.sort_unstable();
         match codes.as_slice() {
             [] => Self::Nobody,
@@ -195,13 +195,13 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn code(column: &'a CodeColumn, code: u16) -> Self {
+    fn code(column: &'a CodeColumn, code: u32) -> Self {
         column.bitmap(code).map_or(Self::Code(column.codes(), code), Self::Bits)
     }
 
-    fn codes(column: &'a CodeColumn, accepts: impl Fn(u16) -> bool) -> Self {
-        let (accepted, refused): (Vec<u16>, Vec<u16>) = column.live_codes().partition(|code| accepts(*code));
-        let bitmaps = |codes: &[u16]| codes.iter().map(|code| column.bitmap(*code)).collect::<Option<Vec<_>>>();
+    fn codes(column: &'a CodeColumn, accepts: impl Fn(u32) -> bool) -> Self {
+        let (accepted, refused): (Vec<u32>, Vec<u32>) = column.live_codes().partition(|code| accepts(*code));
+        let bitmaps = |codes: &[u32]| codes.iter().map(|code| column.bitmap(*code)).collect::<Option<Vec<_>>>();
         match (accepted.as_slice(), refused.as_slice()) {
             ([], _) => return Self::Nobody,
             (_, []) => return Self::Bits(column.valid()),
@@ -216,9 +216,9 @@ impl<'a> Plan<'a> {
             bitmaps(&refused).map(|refused| Self::Outside(column.valid(), refused))
         };
         by_bitmaps.unwrap_or_else(|| {
-            let mut table = vec![false; usize::from(u16::MAX) + 1];
+            let mut table = vec![false; column.code_count()];
             for code in accepted {
-                table[usize::from(code)] = true;
+                table[code as usize] = true;
             }
             Self::Codes(column.codes(), table)
         })

@@ -2,6 +2,7 @@
 //! one reads it.
 
 use super::bitmap::WORD_BITS;
+use super::codes::CodeSlice;
 use super::numbers::Buckets;
 use super::plan::{NumberPlan, PairSide, Plan, SetPlan, outcomes};
 use quintile_expr::Comparison;
@@ -39,10 +40,10 @@ fn narrow(plan: &Plan<'_>, first: usize, chosen: &mut [u64]) {
             subtract(chosen, &any);
         }
         Plan::Code(codes, code) => {
-            each_word(chosen, first, codes, |codes, _| pack(&codes.map(|other| u8::from(other == *code))));
+            each_code(chosen, first, *codes, |other| other == *code);
         }
         Plan::Codes(codes, accepted) => {
-            each_word(chosen, first, codes, |codes, _| pack(&codes.map(|code| u8::from(accepted[usize::from(code)]))));
+            each_code(chosen, first, *codes, |code| accepted[code as usize]);
         }
         Plan::Number(plan) => number(plan, first, chosen),
         Plan::Set(plan) => set(plan, first, chosen),
@@ -108,6 +109,18 @@ fn each_word<T>(chosen: &mut [u64], first: usize, cells: &[T], meets: impl Fn(&[
     for (word, cells) in chosen.iter_mut().zip(&chunks[first..]) {
         if *word != 0 {
             *word &= meets(cells, *word);
+        }
+    }
+}
+
+/// Narrows by what `meets` says of each code.
+fn each_code(chosen: &mut [u64], first: usize, codes: CodeSlice<'_>, meets: impl Fn(u32) -> bool) {
+    match codes {
+        CodeSlice::Narrow(codes) => {
+            each_word(chosen, first, codes, |codes, _| pack(&codes.map(|code| u8::from(meets(code.into())))));
+        }
+        CodeSlice::Wide(codes) => {
+            each_word(chosen, first, codes, |codes, _| pack(&codes.map(|code| u8::from(meets(code)))))
         }
     }
 }
@@ -213,8 +226,15 @@ impl PairSide<'_> {
             Self::Number(column) => column.values().load(word, into),
             Self::Codes(column, ranks) => {
                 let rows = word * WORD_BITS..(word + 1) * WORD_BITS;
-                for (value, code) in into.iter_mut().zip(&column.codes()[rows]) {
-                    *value = ranks[usize::from(*code)];
+                match column.codes() {
+                    CodeSlice::Narrow(codes) => {
+                        let codes = codes[rows].iter().map(|code| usize::from(*code));
+                        into.iter_mut().zip(codes).for_each(|(value, code)| *value = ranks[code]);
+                    }
+                    CodeSlice::Wide(codes) => {
+                        let codes = codes[rows].iter().map(|code| *code as usize);
+                        into.iter_mut().zip(codes).for_each(|(value, code)| *value = ranks[code]);
+                    }
                 }
             }
         }

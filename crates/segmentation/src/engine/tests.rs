@@ -65,20 +65,24 @@ fn an_id_out_of_range_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn one_text_too_many_is_refused_and_changes_nothing_until_one_is_gone() {
+fn more_texts_than_two_bytes_can_tell_apart_are_told_apart() {
     let mut engine = Engine::new();
     engine.reserve(66_000).unwrap();
-    for id in 1..=65_535 {
-        engine.apply(id, Some(&Customer { owner: &format!("owner {id}"), ..Customer::default() })).unwrap();
+    let owner = |id: u32| format!("owner {}", id % 65_990);
+    for id in 1..=66_000 {
+        engine.apply(id, Some(&Customer { owner: &owner(id), region: &owner(id + 1), ..Customer::default() })).unwrap();
     }
-    let one_more = Customer { orders: 1, owner: "one more", ..Customer::default() };
-    assert_eq!(engine.apply(65_536, Some(&one_more)), Err(EngineError::TooManyValues(FieldId::Owner)));
-    assert_eq!(engine.apply(1, Some(&one_more)), Err(EngineError::TooManyValues(FieldId::Owner)));
-    assert_eq!(select(&engine, "owner == \"owner 1\" || orders == 1"), [1]);
-    engine.apply(1, None).unwrap();
-    engine.apply(65_536, Some(&one_more)).unwrap();
-    assert_eq!(select(&engine, "owner == \"one more\""), [65_536]);
-    assert_eq!(engine.population(), 65_535);
+    assert_eq!(select(&engine, "owner == \"owner 9\""), [9, 65_999]);
+    assert_eq!(select(&engine, "owner in [\"owner 65988\", \"owner 3\"]"), [3, 65_988, 65_993]);
+    assert_eq!(select(&engine, "owner.contains(\"65989\") || owner == \"nobody\""), [65_989]);
+    assert_eq!(select(&engine, "region < owner && owner.startsWith(\"owner 6599\")"), Vec::<u32>::new());
+    assert_eq!(select(&engine, "region < owner && owner == \"owner 65989\""), [65_989]);
+    assert_eq!(
+        engine.break_down(FieldId::Owner.id(), &Bitmap::from_iter([9, 65_999]), FieldId::Orders).groups.len(),
+        1
+    );
+    engine.apply(9, None).unwrap();
+    assert_eq!(select(&engine, "owner == \"owner 9\""), [65_999]);
 }
 
 #[test]

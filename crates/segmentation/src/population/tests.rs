@@ -1,8 +1,14 @@
-//! Customers who leave and come back.
+//! Customers who leave and come back, definitions that refer to one another, and time.
 
+use super::catalogue::{CatalogueError, Key, Live, MAX_REFERENCES, Membership};
 use super::*;
+use proptest::prelude::*;
 use quintile_domain::revenue::RevenuePolicy;
-use quintile_proto::types::{Features, ScoreValues};
+use quintile_proto::google_type::Date;
+use quintile_proto::segmentation::MembershipCause;
+use quintile_proto::types::{CustomerAttributes, Features, ScoreValues};
+
+const DAY: i64 = 86_400_000_000;
 
 fn tenant() -> Tenant {
     Tenant {
@@ -24,17 +30,21 @@ fn record(customer_id: i64, orders: i64) -> CustomerRecord {
     }
 }
 
-fn segment(population: &Population, id: &str, expression: &str) -> LiveSegment {
-    let rule = Rule::parse(expression, population.schema()).unwrap();
-    LiveSegment {
-        id: id.to_owned(),
-        classes: population.classes_read(&rule),
-        rule,
-        description: String::new(),
-        created_at: Instant::default(),
-        revision: 1,
-        members: Bitmap::new(),
-    }
+fn rule(population: &Population, expression: &str) -> Rule {
+    Rule::parse(expression, population.schema()).unwrap()
+}
+
+/// Puts a segment in place as a handler does. Returns who moved.
+fn define(population: &mut Population, live: Live) -> Vec<Movement> {
+    let key = live.key.clone();
+    let candidate = population.candidate(&key, Some(live)).unwrap();
+    let movements = population.changes_by_definition(&key, &candidate);
+    population.redefine(key, None, Some(candidate));
+    movements
+}
+
+fn segment(population: &Population, id: &str, expression: &str) -> Live {
+    Live::segment(id, 1, Membership::Rules(vec![rule(population, expression)]))
 }
 
 /// Takes a record in as the worker does. Returns what it changed.
@@ -49,18 +59,26 @@ fn populated() -> Population {
     let mut population = Population::new(&tenant()).unwrap();
     for (id, expression) in [("many", "orders >= 2"), ("few", "orders < 2"), ("not-few", "!segment('few')")] {
         let segment = segment(&population, id, expression);
-        population.add(segment);
+        define(&mut population, segment);
     }
     take(&mut population, record(1, 5));
     take(&mut population, record(2, 1));
     population
 }
 
+fn members(population: &Population, name: &str) -> Vec<u32> {
+    population.members(name).unwrap().iter().collect()
+}
+
+fn parents(changes: &[Change]) -> Vec<&str> {
+    changes.iter().map(|change| change.parent.as_str()).collect()
+}
+
 #[test]
 fn a_customer_who_is_removed_leaves_its_label_and_every_segment() {
     let mut population = populated();
     let changes = population.removal(1);
-    let left: Vec<_> = changes.iter().map(|change| change.parent.as_str()).collect();
+    let left = parents(&changes);
     assert_eq!(left.len(), 3, "{left:?}");
     assert!(left[0].starts_with("labelSets/rfm-11/labels/"), "{left:?}");
     assert_eq!(left[1..], ["segments/many", "segments/not-few"]);
@@ -69,10 +87,11 @@ fn a_customer_who_is_removed_leaves_its_label_and_every_segment() {
     }
     population.remove_customer(1, &changes).unwrap();
     assert_eq!(population.engine().population(), 1);
-    assert!(population.segments().iter().all(|segment| !segment.members.contains(1)));
-    assert!(population.label_members().iter().all(|members| !members.contains(1)));
+    for name in ["segments/many", "segments/not-few", "labelSets/rfm-11/labels/champions"] {
+        assert!(!members(&population, name).contains(&1), "{name}");
+    }
     // A negation finds nobody who is not there, now or when time passes.
-    assert!(population.changes_by_time(Instant::from_micros(86_400_000_000)).is_empty());
+    assert!(population.changes_by_time(Instant::from_micros(DAY)).is_empty());
     assert!(population.removal(1).is_empty());
 }
 
@@ -82,8 +101,211 @@ fn a_customer_who_comes_back_enters_again_what_it_left() {
     let left = population.removal(1);
     population.remove_customer(1, &left).unwrap();
     let entered = take(&mut population, record(1, 5));
-    let parents = |changes: &[Change]| changes.iter().map(|change| change.parent.clone()).collect::<Vec<_>>();
     assert_eq!(parents(&entered), parents(&left));
     assert!(entered.iter().all(|change| change.entered && change.cause == MembershipCause::Record));
     assert_eq!(population.engine().population(), 2);
+}
+
+#[test]
+fn a_change_moves_what_refers_to_what_it_moves() {
+    let mut population = populated();
+    let changes = take(&mut population, record(1, 1));
+    assert_eq!(parents(&changes), ["segments/many", "segments/few", "segments/not-few"]);
+    assert_eq!(changes.iter().map(|change| change.entered).collect::<Vec<_>>(), [false, true, false]);
+    assert!(take(&mut population, record(1, 1)).is_empty());
+}
+
+#[test]
+fn a_definition_that_changes_moves_what_refers_to_it() {
+    let mut population = populated();
+    let few = segment(&population, "few", "orders < 9");
+    let movements = define(&mut population, few);
+    let told: Vec<_> = movements
+        .iter()
+        .map(|moved| (moved.parent.as_str(), moved.entered, moved.customers.iter().collect::<Vec<_>>()))
+        .collect();
+    assert_eq!(told, [("segments/few", true, vec![1]), ("segments/not-few", false, vec![1])]);
+    assert_eq!(members(&population, "segments/few"), [1, 2]);
+    assert_eq!(members(&population, "segments/not-few"), Vec::<u32>::new());
+    let (place, _) = population.catalogue().find(&Key::segment("not-few")).unwrap();
+    assert_eq!(population.counts(place), [0]);
+}
+
+#[test]
+fn an_older_segment_may_refer_to_a_younger_one_but_none_to_itself() {
+    let mut population = populated();
+    // "many" was there before "few".
+    let many = segment(&population, "many", "!segment('few')");
+    define(&mut population, many);
+    assert_eq!(members(&population, "segments/many"), [1]);
+    let few = segment(&population, "few", "segment('many')");
+    let refused = population.candidate(&Key::segment("few"), Some(few)).map(drop);
+    assert!(matches!(refused, Err(CatalogueError::Cycle(_))), "{refused:?}");
+    let itself = segment(&population, "self", "segment('self')");
+    assert!(population.candidate(&Key::segment("self"), Some(itself)).is_err());
+}
+
+#[test]
+fn chains_of_references_are_bounded() {
+    let mut population = populated();
+    for depth in 1..=MAX_REFERENCES {
+        let before = if depth == 1 { "many".to_owned() } else { format!("s{}", depth - 1) };
+        let next = segment(&population, &format!("s{depth}"), &format!("segment('{before}')"));
+        define(&mut population, next);
+    }
+    assert_eq!(members(&population, &format!("segments/s{MAX_REFERENCES}")), [1]);
+    let too_deep = segment(&population, "deeper", &format!("segment('s{MAX_REFERENCES}')"));
+    let refused = population.candidate(&Key::segment("deeper"), Some(too_deep)).map(drop);
+    assert_eq!(refused, Err(CatalogueError::TooDeep));
+    // Neither may what they all refer to come to refer to another.
+    let many = segment(&population, "many", "segment('few')");
+    assert!(population.candidate(&Key::segment("many"), Some(many)).is_err());
+}
+
+#[test]
+fn labels_are_exclusive_and_rules_may_refer_to_them() {
+    let mut population = populated();
+    let rules = vec![rule(&population, "orders >= 3"), rule(&population, "orders >= 1")];
+    let labels = ["often", "once", "never"].map(str::to_owned);
+    define(&mut population, Live::label_set("habit", 1, &labels, rules));
+    take(&mut population, record(3, 0));
+    let names = labels.map(|label| format!("labelSets/habit/labels/{label}"));
+    assert_eq!(names.map(|name| members(&population, &name)), [vec![1], vec![2], vec![3]]);
+    let loyal = segment(&population, "loyal", "segment('habit/often')");
+    define(&mut population, loyal);
+    let changes = take(&mut population, record(2, 4));
+    let told: Vec<_> = changes.iter().map(|change| (change.parent.as_str(), change.entered)).collect();
+    let expected = [
+        ("segments/many", true),
+        ("segments/few", false),
+        ("segments/not-few", true),
+        ("labelSets/habit/labels/once", false),
+        ("labelSets/habit/labels/often", true),
+        ("segments/loyal", true),
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn a_list_keeps_those_who_come_back_and_not_those_who_were_erased() {
+    let mut population = populated();
+    let listed = Bitmap::from_iter([1, 2]);
+    let entered = define(&mut population, Live::segment("list", 1, Membership::List(listed)));
+    assert_eq!(entered.len(), 1);
+    let left = population.removal(1);
+    assert!(parents(&left).contains(&"segments/list"));
+    population.remove_customer(1, &left).unwrap();
+    assert_eq!(members(&population, "segments/list"), [2]);
+    assert!(parents(&take(&mut population, record(1, 5))).contains(&"segments/list"));
+    population.take_off_lists(&[CustomerId(1)]);
+    assert_eq!(members(&population, "segments/list"), [2]);
+}
+
+/// A customer with a last order and a day of acquisition, some days after 1970.
+fn dated(customer_id: i64, ordered: i64, acquired: i32) -> CustomerRecord {
+    let at = Instant::from_micros(ordered * DAY + 1);
+    let attributes = CustomerAttributes {
+        acquisition_date: Some(Date { year: 1970, month: 1 + acquired / 28, day: 1 + acquired % 28 }),
+        ..CustomerAttributes::default()
+    };
+    let mut record = record(customer_id, ordered % 7);
+    record.features.as_mut().unwrap().last_order_time = Some(quintile_rpc::convert::timestamp(at));
+    CustomerRecord { attributes: Some(attributes), ..record }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// What is told of every step adds up to who belongs: by records, by time and by definitions.
+    #[test]
+    fn enters_and_exits_add_up_to_the_members(steps in prop::collection::vec((0..6_u8, 1..5_i64, 0..60_i64), 1..40)) {
+        const RULES: [&str; 4] =
+            ["days_since(last_order_at) < 20", "acquired_at < now", "orders > 2", "!segment('a') && !segment('b')"];
+        let mut population = Population::new(&tenant()).unwrap();
+        let mut told: BTreeMap<String, Bitmap> = BTreeMap::new();
+        let note = |told: &mut BTreeMap<String, Bitmap>, parent: &str, customers: &Bitmap, entered: bool| {
+            let members = told.entry(parent.to_owned()).or_default();
+            // Nobody enters twice, and only members leave.
+            let nobody = if entered { members.and(customers) } else { customers.and_not(members) };
+            assert!(nobody.is_empty(), "{parent} {entered} {nobody:?}");
+            *members = if entered { members.or(customers) } else { members.and_not(customers) };
+        };
+        for (kind, customer, number) in steps {
+            let movements = match kind {
+                0 | 1 => {
+                    for change in take(&mut population, dated(customer, number, number as i32 % 50)) {
+                        note(&mut told, &change.parent, &Bitmap::from_iter([change.customer_id]), change.entered);
+                    }
+                    Vec::new()
+                }
+                2 => {
+                    let changes = population.removal(customer as u32);
+                    population.remove_customer(customer as u32, &changes).unwrap();
+                    for change in changes {
+                        note(&mut told, &change.parent, &Bitmap::from_iter([change.customer_id]), change.entered);
+                    }
+                    Vec::new()
+                }
+                3 => {
+                    let to = Instant::from_micros(population.as_of().micros() + number * DAY / 7);
+                    let movements = population.changes_by_time(to);
+                    population.pass_time(to, &movements);
+                    movements
+                }
+                4 => {
+                    let id = ["a", "b", "c", "d"][number as usize % 4];
+                    // Only the last may refer to others.
+                    let source = if id == "d" { RULES[3] } else { RULES[customer as usize % 3] };
+                    let live = segment(&population, id, source);
+                    define(&mut population, live)
+                }
+                _ => {
+                    let rules = vec![rule(&population, RULES[customer as usize % 3]), rule(&population, "orders > 0")];
+                    let labels = ["x", "y", "z"].map(str::to_owned);
+                    define(&mut population, Live::label_set("l", 1, &labels, rules))
+                }
+            };
+            for movement in movements {
+                note(&mut told, &movement.parent, &movement.customers, movement.entered);
+            }
+            for live in population.catalogue().live() {
+                let (place, _) = population.catalogue().find(&live.key).unwrap();
+                let counts = population.counts(place);
+                for (part, count) in live.parts.iter().zip(counts) {
+                    let found: Vec<u32> = members(&population, &part.name);
+                    let expected: Vec<u32> = told.get(&part.name).map(|told| told.iter().collect()).unwrap_or_default();
+                    prop_assert_eq!(&found, &expected, "{}", &part.name);
+                    prop_assert_eq!(count as usize, found.len());
+                }
+            }
+        }
+    }
+
+    /// The row and the columns agree on who belongs to what, by way of references and labels too.
+    #[test]
+    fn one_customer_and_everybody_are_told_the_same(customers in prop::collection::vec((0..60_i64, 0..50_i32), 1..20), at in 0..60_i64) {
+        let mut population = Population::new(&tenant()).unwrap();
+        let sources = [("a", "days_since(last_order_at) < 20"), ("b", "acquired_at < now && orders > 1"),
+            ("c", "segment('a') && segment('b')"), ("d", "segment('a') || !segment('b')")];
+        for (id, source) in sources {
+            let live = segment(&population, id, source);
+            define(&mut population, live);
+        }
+        let rules = vec![rule(&population, "segment('a')"), rule(&population, "segment('d') && orders > 1")];
+        define(&mut population, Live::label_set("l", 1, &["x", "y", "z"].map(str::to_owned), rules));
+        for ((ordered, acquired), number) in customers.iter().zip(1..) {
+            take(&mut population, dated(number, *ordered, *acquired));
+        }
+        let to = Instant::from_micros(at * DAY + 7);
+        let movements = population.changes_by_time(to);
+        population.pass_time(to, &movements);
+        for (place, live) in population.catalogue().live().iter().enumerate() {
+            for (part, of) in live.parts.iter().enumerate() {
+                let by_columns = members(&population, &of.name);
+                let by_rows: Vec<u32> = population.engine().present().iter()
+                    .filter(|number| population.memberships(*number).contains(&(place, part))).collect();
+                prop_assert_eq!(by_columns, by_rows, "{}", &of.name);
+            }
+        }
+    }
 }

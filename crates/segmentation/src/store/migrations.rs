@@ -1,6 +1,7 @@
 //! The migrations of segmentation, in order. Each names its tables itself: entities change, migrations do not.
 
 use sea_orm_migration::prelude::*;
+use sea_orm_migration::sea_orm::DbBackend;
 
 /// All migrations.
 pub struct Migrator;
@@ -8,7 +9,13 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(M0001Chain), Box::new(M0002Segments), Box::new(M0003Bulk)]
+        vec![
+            Box::new(M0001Chain),
+            Box::new(M0002Segments),
+            Box::new(M0003Bulk),
+            Box::new(M0004Definitions),
+            Box::new(M0005Days),
+        ]
     }
 }
 
@@ -115,5 +122,286 @@ impl MigrationName for M0003Bulk {
 impl MigrationTrait for M0003Bulk {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         quintile_store::migration::tell_bulk_from_live(manager).await
+    }
+}
+
+struct M0004Definitions;
+
+impl MigrationName for M0004Definitions {
+    fn name(&self) -> &'static str {
+        "m0004_definitions"
+    }
+}
+
+#[derive(DeriveIden)]
+enum DefinitionTable {
+    #[sea_orm(iden = "definition")]
+    Table,
+    TenantId,
+    Name,
+    Form,
+    Description,
+    CreatedAt,
+    Revision,
+    Version,
+    Live,
+    Draft,
+}
+
+#[derive(DeriveIden)]
+enum DefinitionVersion {
+    Table,
+    TenantId,
+    Name,
+    Version,
+    Form,
+    Body,
+    PublishedAt,
+    Entered,
+    Exited,
+}
+
+#[derive(DeriveIden)]
+enum ListBlock {
+    Table,
+    TenantId,
+    SegmentId,
+    Block,
+    Customers,
+}
+
+#[derive(DeriveIden)]
+enum MembershipBlock {
+    Table,
+    TenantId,
+    Seq,
+    Place,
+    Parent,
+    Block,
+    Customers,
+    Entered,
+    ValidAt,
+    Cause,
+    Classes,
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for M0004Definitions {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        create_definitions(manager).await?;
+        create_blocks(manager).await?;
+        // A segment was a rule, and is its first version.
+        let bytes = match manager.get_database_backend() {
+            DbBackend::Postgres => "convert_to(expression, 'UTF8')",
+            _ => "CAST(expression AS BLOB)",
+        };
+        let moved = format!(
+            "INSERT INTO definition (tenant_id, name, form, description, created_at, revision, version, live)
+             SELECT tenant_id, 'segments/' || segment_id, 1, description, created_at, revision, 1, {bytes} FROM segment"
+        );
+        manager.get_connection().execute_unprepared(&moved).await?;
+        let published = format!(
+            "INSERT INTO definition_version (tenant_id, name, version, form, body, published_at, entered, exited)
+             SELECT tenant_id, 'segments/' || segment_id, 1, 1, {bytes}, created_at, 0, 0 FROM segment"
+        );
+        manager.get_connection().execute_unprepared(&published).await?;
+        manager.drop_table(Table::drop().table(Segment::Table).to_owned()).await
+    }
+}
+
+async fn create_definitions(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    let definitions = Table::create()
+        .table(DefinitionTable::Table)
+        .col(ColumnDef::new(DefinitionTable::TenantId).integer().not_null())
+        .col(ColumnDef::new(DefinitionTable::Name).text().not_null())
+        .col(ColumnDef::new(DefinitionTable::Form).integer().not_null())
+        .col(ColumnDef::new(DefinitionTable::Description).text().not_null())
+        .col(ColumnDef::new(DefinitionTable::CreatedAt).big_integer().not_null())
+        .col(ColumnDef::new(DefinitionTable::Revision).big_integer().not_null())
+        .col(ColumnDef::new(DefinitionTable::Version).big_integer().not_null())
+        .col(ColumnDef::new(DefinitionTable::Live).binary())
+        .col(ColumnDef::new(DefinitionTable::Draft).binary())
+        .primary_key(Index::create().col(DefinitionTable::TenantId).col(DefinitionTable::Name))
+        .to_owned();
+    manager.create_table(definitions).await?;
+    let versions = Table::create()
+        .table(DefinitionVersion::Table)
+        .col(ColumnDef::new(DefinitionVersion::TenantId).integer().not_null())
+        .col(ColumnDef::new(DefinitionVersion::Name).text().not_null())
+        .col(ColumnDef::new(DefinitionVersion::Version).big_integer().not_null())
+        .col(ColumnDef::new(DefinitionVersion::Form).integer().not_null())
+        .col(ColumnDef::new(DefinitionVersion::Body).binary().not_null())
+        .col(ColumnDef::new(DefinitionVersion::PublishedAt).big_integer().not_null())
+        .col(ColumnDef::new(DefinitionVersion::Entered).big_integer().not_null())
+        .col(ColumnDef::new(DefinitionVersion::Exited).big_integer().not_null())
+        .primary_key(
+            Index::create()
+                .col(DefinitionVersion::TenantId)
+                .col(DefinitionVersion::Name)
+                .col(DefinitionVersion::Version),
+        )
+        .to_owned();
+    manager.create_table(versions).await
+}
+
+async fn create_blocks(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    let lists = Table::create()
+        .table(ListBlock::Table)
+        .col(ColumnDef::new(ListBlock::TenantId).integer().not_null())
+        .col(ColumnDef::new(ListBlock::SegmentId).text().not_null())
+        .col(ColumnDef::new(ListBlock::Block).big_integer().not_null())
+        .col(ColumnDef::new(ListBlock::Customers).binary().not_null())
+        .primary_key(Index::create().col(ListBlock::TenantId).col(ListBlock::SegmentId).col(ListBlock::Block))
+        .to_owned();
+    manager.create_table(lists).await?;
+    let blocks = Table::create()
+        .table(MembershipBlock::Table)
+        .col(ColumnDef::new(MembershipBlock::TenantId).integer().not_null())
+        .col(ColumnDef::new(MembershipBlock::Seq).big_integer().not_null())
+        .col(ColumnDef::new(MembershipBlock::Place).big_integer().not_null())
+        .col(ColumnDef::new(MembershipBlock::Parent).text().not_null())
+        .col(ColumnDef::new(MembershipBlock::Block).big_integer().not_null())
+        .col(ColumnDef::new(MembershipBlock::Customers).binary().not_null())
+        .col(ColumnDef::new(MembershipBlock::Entered).integer().not_null())
+        .col(ColumnDef::new(MembershipBlock::ValidAt).big_integer().not_null())
+        .col(ColumnDef::new(MembershipBlock::Cause).integer().not_null())
+        .col(ColumnDef::new(MembershipBlock::Classes).integer().not_null())
+        .primary_key(
+            Index::create().col(MembershipBlock::TenantId).col(MembershipBlock::Seq).col(MembershipBlock::Place),
+        )
+        .to_owned();
+    manager.create_table(blocks).await?;
+    let of_block = Index::create()
+        .name("membership_block_block")
+        .table(MembershipBlock::Table)
+        .col(MembershipBlock::TenantId)
+        .col(MembershipBlock::Block)
+        .col(MembershipBlock::Seq)
+        .col(MembershipBlock::Place)
+        .to_owned();
+    manager.create_index(of_block).await
+}
+
+struct M0005Days;
+
+impl MigrationName for M0005Days {
+    fn name(&self) -> &'static str {
+        "m0005_days"
+    }
+}
+
+#[derive(DeriveIden)]
+enum LabelSnapshot {
+    Table,
+    TenantId,
+    Name,
+    Day,
+    AsOf,
+    Labels,
+}
+
+#[derive(DeriveIden)]
+enum LabelSnapshotBlock {
+    Table,
+    TenantId,
+    Block,
+    Name,
+    Day,
+    Codes,
+}
+
+#[derive(DeriveIden)]
+enum DailySize {
+    Table,
+    TenantId,
+    Name,
+    Day,
+    AsOf,
+    Members,
+}
+
+#[derive(DeriveIden)]
+enum MembershipFloor {
+    Table,
+    TenantId,
+    Seq,
+    Place,
+}
+
+#[derive(DeriveIden)]
+enum OwnField {
+    Table,
+    TenantId,
+    FieldId,
+    Source,
+    Kind,
+    Sensitivity,
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for M0005Days {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let labels = Table::create()
+            .table(LabelSnapshot::Table)
+            .col(ColumnDef::new(LabelSnapshot::TenantId).integer().not_null())
+            .col(ColumnDef::new(LabelSnapshot::Name).text().not_null())
+            .col(ColumnDef::new(LabelSnapshot::Day).integer().not_null())
+            .col(ColumnDef::new(LabelSnapshot::AsOf).big_integer().not_null())
+            .col(ColumnDef::new(LabelSnapshot::Labels).text().not_null())
+            .primary_key(Index::create().col(LabelSnapshot::TenantId).col(LabelSnapshot::Name).col(LabelSnapshot::Day))
+            .to_owned();
+        manager.create_table(labels).await?;
+        // The block before the name: an erasure reads all days of one block.
+        let blocks = Table::create()
+            .table(LabelSnapshotBlock::Table)
+            .col(ColumnDef::new(LabelSnapshotBlock::TenantId).integer().not_null())
+            .col(ColumnDef::new(LabelSnapshotBlock::Block).big_integer().not_null())
+            .col(ColumnDef::new(LabelSnapshotBlock::Name).text().not_null())
+            .col(ColumnDef::new(LabelSnapshotBlock::Day).integer().not_null())
+            .col(ColumnDef::new(LabelSnapshotBlock::Codes).binary().not_null())
+            .primary_key(
+                Index::create()
+                    .col(LabelSnapshotBlock::TenantId)
+                    .col(LabelSnapshotBlock::Block)
+                    .col(LabelSnapshotBlock::Name)
+                    .col(LabelSnapshotBlock::Day),
+            )
+            .to_owned();
+        manager.create_table(blocks).await?;
+        let of_day = Index::create()
+            .name("label_snapshot_block_day")
+            .table(LabelSnapshotBlock::Table)
+            .col(LabelSnapshotBlock::TenantId)
+            .col(LabelSnapshotBlock::Name)
+            .col(LabelSnapshotBlock::Day)
+            .to_owned();
+        manager.create_index(of_day).await?;
+        let sizes = Table::create()
+            .table(DailySize::Table)
+            .col(ColumnDef::new(DailySize::TenantId).integer().not_null())
+            .col(ColumnDef::new(DailySize::Name).text().not_null())
+            .col(ColumnDef::new(DailySize::Day).integer().not_null())
+            .col(ColumnDef::new(DailySize::AsOf).big_integer().not_null())
+            .col(ColumnDef::new(DailySize::Members).big_integer().not_null())
+            .primary_key(Index::create().col(DailySize::TenantId).col(DailySize::Name).col(DailySize::Day))
+            .to_owned();
+        manager.create_table(sizes).await?;
+        let floor = Table::create()
+            .table(MembershipFloor::Table)
+            .col(ColumnDef::new(MembershipFloor::TenantId).integer().not_null().primary_key())
+            .col(ColumnDef::new(MembershipFloor::Seq).big_integer().not_null())
+            .col(ColumnDef::new(MembershipFloor::Place).big_integer().not_null())
+            .to_owned();
+        manager.create_table(floor).await?;
+        let own = Table::create()
+            .table(OwnField::Table)
+            .col(ColumnDef::new(OwnField::TenantId).integer().not_null())
+            .col(ColumnDef::new(OwnField::FieldId).integer().not_null())
+            .col(ColumnDef::new(OwnField::Source).text().not_null())
+            .col(ColumnDef::new(OwnField::Kind).integer().not_null())
+            .col(ColumnDef::new(OwnField::Sensitivity).integer().not_null())
+            .primary_key(Index::create().col(OwnField::TenantId).col(OwnField::Source))
+            .to_owned();
+        manager.create_table(own).await
     }
 }

@@ -1,5 +1,10 @@
 //! The tables of segmentation.
 
+pub mod blocks;
+pub mod definitions;
+pub mod lists;
+pub mod log_retention;
 pub mod memberships;
 pub mod migrations;
-pub mod segments;
+pub mod own_fields;
+pub mod snapshots;

@@ -1,6 +1,6 @@
 //! `bench`: measures the rows of the performance table against their comparisons, in the same run and on the same disk.
 //!
-//! It drives the real binary over its public RPCs (P3, P6a and P7 alone run in this process), reports, and never judges: no timing fails it. What is
+//! It drives the real binary over its public RPCs (P3, P4, P6a and P7 alone run in this process), reports, and never judges: no timing fails it. What is
 //! sent is the same in every run; nothing but the clock differs. To add a row, add a file named after it with a `measure`, and name it in
 //! [`Row`].
 
@@ -14,6 +14,7 @@ mod p1;
 mod p2;
 mod p2w;
 mod p3;
+mod p4;
 mod p6;
 mod p6a;
 mod p7;
@@ -80,13 +81,15 @@ enum Row {
     P2,
     P2w,
     P3,
+    P4,
     P6,
     P6a,
     P7,
 }
 
 impl Row {
-    const ALL: [Self; 8] = [Self::P1, Self::P1s, Self::P2, Self::P2w, Self::P3, Self::P6, Self::P6a, Self::P7];
+    const ALL: [Self; 9] =
+        [Self::P1, Self::P1s, Self::P2, Self::P2w, Self::P3, Self::P4, Self::P6, Self::P6a, Self::P7];
 
     async fn measure(self, stage: &Stage, report: &mut Report) -> anyhow::Result<()> {
         match self {
@@ -97,6 +100,7 @@ impl Row {
             Self::P6 => p6::measure(stage, report).await,
             Self::P6a => p6a::measure(stage, report),
             Self::P3 => p3::measure(stage, report),
+            Self::P4 => p4::measure(stage, report),
             Self::P7 => p7::measure(stage, report),
         }
     }

@@ -3,10 +3,10 @@
 
 use crate::generator::{Arrival, Orders};
 use crate::ingest;
-use crate::p3;
 use crate::report::{Measurement, Report, Target};
 use crate::server::{Server, authorised};
 use crate::stage::{Stage, Store};
+use crate::{p3, p4};
 use anyhow::Context;
 use quintile_proto::ingestion::trait_service_client::TraitServiceClient;
 use quintile_proto::ingestion::{CreateTraitRequest, Row, Trait, TraitAggregate, TraitFact, row};
@@ -43,6 +43,8 @@ pub async fn measure(stage: &Stage, report: &mut Report) -> anyhow::Result<()> {
     let peak = peak_mebibytes(server.id()?)?;
     report.add(memory(stage, "the most memory of all services together", peak, 8_192))?;
     p3::published(stage, &server, report).await?;
+    p4::served(stage, &server, report).await?;
+    let server = p4::restarted(stage, (Store::Postgres, NAME), server, report).await?;
     let server = stage.with_ingestion_alone(Store::Postgres, NAME, server).await?;
     report.add(seconds(
         stage,

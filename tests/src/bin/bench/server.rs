@@ -110,7 +110,8 @@ impl Server {
                 scores.get_score(self.as_analyst(GetScoreRequest { name: "customers/1/score".to_owned() })).await;
             let stage =
                 stages.get_stage(self.as_analyst(GetStageRequest { name: "customers/1/stage".to_owned() })).await;
-            let preview = PreviewSegmentRequest { expression: "orders >= 1".to_owned(), sample_size: 0 };
+            let expression = "orders >= 1".to_owned();
+            let preview = PreviewSegmentRequest { expression, ..PreviewSegmentRequest::default() };
             let preview = segments.preview_segment(self.as_analyst(preview)).await;
             let positions = [
                 reached(score.map(|answer| answer.into_inner().watermark))?,

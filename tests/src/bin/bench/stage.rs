@@ -153,6 +153,16 @@ impl Stage {
         Server::start_ingestion(&self.quintile, folder, database.as_deref()).await
     }
 
+    /// The same data under a server that was stopped and started.
+    pub async fn started_again(&self, store: Store, name: &str, server: Server) -> anyhow::Result<Server> {
+        let folder = server.stop().await?;
+        let database = match store {
+            Store::Sqlite => None,
+            Store::Postgres => Some(self.database_url(name)?),
+        };
+        Server::start(&self.quintile, folder, database.as_deref()).await
+    }
+
     /// A server with nothing in it.
     pub async fn empty_server(&self, store: Store, name: &str) -> anyhow::Result<Server> {
         if store == Store::Postgres {

@@ -1,0 +1,243 @@
+//! Changes of segments and label sets, one after the other: what it would do, and that it is done.
+
+use super::population;
+use crate::Service;
+use crate::engine::Bitmap;
+use crate::population::catalogue::{Catalogue, CatalogueError, Key, Kind, Membership};
+use crate::population::definition::{self, Body, Definition};
+use crate::population::{LoadedPopulation, Movement, Population};
+use crate::store::definitions::{self as stored, Published};
+use crate::store::{lists, memberships, snapshots};
+use quintile_chain::progress::Watermark;
+use quintile_chain::store_error;
+use quintile_domain::ids::TenantId;
+use quintile_domain::names::optional_text;
+use quintile_domain::time::Instant;
+use quintile_expr::Rule;
+use quintile_proto::types::ErrorReason;
+use quintile_rpc::{ApiError, Caller};
+use quintile_store::StoreError;
+use quintile_store::idempotency::{self, Request as IdempotentRequest};
+use std::collections::BTreeSet;
+use tokio::sync::OwnedMutexGuard;
+
+/// The most bytes of a description.
+const MAX_DESCRIPTION_BYTES: usize = 1_024;
+
+/// The turn of whoever changes a tenant's definitions or records.
+pub struct Turn {
+    service: Service,
+    tenant: TenantId,
+    /// The population.
+    pub loaded: LoadedPopulation,
+    _guard: OwnedMutexGuard<()>,
+}
+
+/// What becomes of a definition.
+pub struct Edit {
+    /// The definition as it will be. `None`: it is deleted.
+    pub definition: Option<Definition>,
+    /// What is live then. `None`: what was.
+    pub effect: Option<Effect>,
+}
+
+/// What a change puts in force.
+pub struct Effect {
+    /// What would be live.
+    pub candidate: Catalogue,
+    /// Who enters and leaves what.
+    pub movements: Vec<Movement>,
+}
+
+impl Effect {
+    /// Customers who enter and who leave parts of a definition.
+    pub fn moved(&self, key: &Key) -> (u64, u64) {
+        let name = key.to_string();
+        let is_own = |movement: &&Movement| {
+            movement.parent.strip_prefix(&name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let of = |entered: bool| {
+            let own = self.movements.iter().filter(is_own).filter(|movement| movement.entered == entered);
+            own.map(|movement| movement.customers.count()).sum()
+        };
+        (of(true), of(false))
+    }
+}
+
+impl Turn {
+    /// Waits for one's turn.
+    pub async fn wait(service: &Service, caller: &Caller) -> Result<Self, ApiError> {
+        let loaded = population(service, caller)?;
+        let guard = loaded.changing.clone().lock_owned().await;
+        Ok(Self { service: service.clone(), tenant: caller.tenant().id, loaded, _guard: guard })
+    }
+
+    /// The key of what a request with this id made before. `None`: it is new.
+    pub async fn repeated(&self, request: &IdempotentRequest<'_>) -> Result<Option<String>, ApiError> {
+        if request.id.is_empty() {
+            return Ok(None);
+        }
+        let earlier = idempotency::earlier_result(self.service.runtime.database.reader(), *request).await;
+        earlier.map_err(|error| store_error(&error))
+    }
+
+    /// Writes a change down, and has it known. `lists` are the members of a list before and after; the request made it, if one was named.
+    pub async fn commit(
+        &self,
+        key: &Key,
+        edit: Edit,
+        lists: Option<(&Bitmap, &Bitmap)>,
+        request: Option<&IdempotentRequest<'_>>,
+    ) -> Result<(), ApiError> {
+        let written = self.write(key, &edit, lists, request).await;
+        written.map_err(|error| store_error(&error))?;
+        let Edit { definition, effect } = edit;
+        self.loaded.population.write().redefine(key.clone(), definition, effect.map(|effect| effect.candidate));
+        self.service.runtime.progress.of(self.tenant).raise(Watermark::default());
+        Ok(())
+    }
+
+    async fn write(
+        &self,
+        key: &Key,
+        edit: &Edit,
+        listed: Option<(&Bitmap, &Bitmap)>,
+        request: Option<&IdempotentRequest<'_>>,
+    ) -> Result<(), StoreError> {
+        let now = self.service.clock.now();
+        let transaction = self.service.runtime.database.begin().await?;
+        match &edit.definition {
+            Some(definition) => {
+                stored::write(&transaction, self.tenant, definition).await?;
+                if let (Some(effect), Some(body), None) = (&edit.effect, &definition.live, listed) {
+                    let published = published(key, definition.version, body, effect, now);
+                    stored::publish(&transaction, self.tenant, key, &published).await?;
+                }
+            }
+            None => {
+                stored::delete(&transaction, self.tenant, key).await?;
+                if key.kind == Kind::Segment {
+                    lists::delete(&transaction, self.tenant, &key.id).await?;
+                }
+                snapshots::delete(&transaction, self.tenant, key).await?;
+            }
+        }
+        if let Some((before, after)) = listed {
+            lists::write(&transaction, self.tenant, &key.id, before, after).await?;
+        }
+        if let Some(request) = request.filter(|request| !request.id.is_empty()) {
+            idempotency::remember(&transaction, *request, &key.id, now).await?;
+        }
+        let movements = edit.effect.as_ref().map_or(&[][..], |effect| &effect.movements);
+        memberships::append(&transaction, self.tenant, &[], movements).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+}
+
+fn published(key: &Key, version: i64, body: &Body, effect: &Effect, now: Instant) -> Published {
+    let (entered, exited) = effect.moved(key);
+    Published { version, body: body.clone(), published_at: now, entered, exited }
+}
+
+/// What putting a body in force would do.
+///
+/// # Errors
+/// FAILED_PRECONDITION where definitions would refer to one another in a circle, or too deep.
+pub fn effect_of(
+    population: &Population,
+    key: &Key,
+    version: i64,
+    body: &Body,
+    rules: Vec<Rule>,
+    listed: Bitmap,
+) -> Result<Effect, ApiError> {
+    let live = definition::live(key, version, body, rules, listed);
+    effect(population, key, population.candidate(key, Some(live)))
+}
+
+/// What taking a definition away would do.
+pub fn effect_of_deletion(population: &Population, key: &Key) -> Result<Effect, ApiError> {
+    effect(population, key, population.candidate(key, None))
+}
+
+fn effect(
+    population: &Population,
+    key: &Key,
+    candidate: Result<Catalogue, CatalogueError>,
+) -> Result<Effect, ApiError> {
+    let candidate =
+        candidate.map_err(|error| ApiError::failed_precondition(ErrorReason::FailedPrecondition, error.to_string()))?;
+    refuse_dangling(population, key, &candidate)?;
+    let movements = population.changes_by_definition(key, &candidate);
+    Ok(Effect { candidate, movements })
+}
+
+/// Refuses to take away what others refer to.
+fn refuse_dangling(population: &Population, key: &Key, candidate: &Catalogue) -> Result<(), ApiError> {
+    let Some((_, old)) = population.catalogue().find(key) else { return Ok(()) };
+    let gone = old.parts.iter().filter(|part| candidate.referred(&part.reference).is_none());
+    let gone: BTreeSet<&str> = gone.map(|part| part.reference.as_str()).collect();
+    let refers = |rule: &Rule| rule.references().iter().any(|name| gone.contains(name.as_str()));
+    if candidate.live().iter().any(|live| live.rules().iter().any(refers)) {
+        let message = "a segment or a label refers to what would be gone";
+        return Err(ApiError::failed_precondition(ErrorReason::FailedPrecondition, message));
+    }
+    Ok(())
+}
+
+/// The members of a list.
+pub fn listed(population: &Population, key: &Key) -> Option<Bitmap> {
+    match &population.catalogue().find(key)?.1.membership {
+        Membership::List(listed) => Some(listed.clone()),
+        Membership::Rules(_) => None,
+    }
+}
+
+/// Refuses a description that is too long, or that no database keeps alike.
+pub fn check_description(field: &str, description: &str) -> Result<(), ApiError> {
+    optional_text(description, MAX_DESCRIPTION_BYTES).map_err(|error| ApiError::invalid_text(field, error)).map(drop)
+}
+
+/// Refuses a request id that is none.
+pub fn check_request_id(id: &str) -> Result<(), ApiError> {
+    if id.is_empty() || uuid::Uuid::try_parse(id).is_ok() {
+        return Ok(());
+    }
+    Err(ApiError::invalid_field("request_id", "must be a UUID"))
+}
+
+/// Refuses an etag that is given and is not the present one.
+pub fn check_etag(definition: &Definition, given: &str) -> Result<(), ApiError> {
+    if given.is_empty() || given == definition.etag() { Ok(()) } else { Err(ApiError::stale_etag()) }
+}
+
+/// What publishing a draft puts in force: the definition as it will be.
+///
+/// # Errors
+/// FAILED_PRECONDITION without a draft.
+pub fn promoted(definition: &Definition) -> Result<(Definition, Body), ApiError> {
+    let Some(body) = definition.draft.clone() else {
+        return Err(ApiError::failed_precondition(ErrorReason::FailedPrecondition, "there is no draft"));
+    };
+    let promoted = Definition {
+        version: definition.version + 1,
+        revision: definition.revision + 1,
+        live: Some(body.clone()),
+        draft: None,
+        ..definition.clone()
+    };
+    Ok((promoted, body))
+}
+
+/// The paths of an update mask, each one of those that may change.
+pub fn paths(mask: Option<prost_types::FieldMask>, known: &[&str]) -> Result<Vec<String>, ApiError> {
+    let paths = mask.map(|mask| mask.paths).unwrap_or_default();
+    if paths.is_empty() {
+        return Err(ApiError::invalid_field("update_mask", "must name the fields to change"));
+    }
+    if !paths.iter().all(|path| known.contains(&path.as_str())) {
+        return Err(ApiError::invalid_field("update_mask", "names a field that is not there or does not change"));
+    }
+    Ok(paths)
+}

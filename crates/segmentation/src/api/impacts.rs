@@ -1,0 +1,152 @@
+//! Who would have another label: under another version of the RFM model, or under the draft of a label set.
+
+use super::definitions::effect_of;
+use super::labels::{draft_of, label_set_key};
+use super::{check_rights, population, reached, reached_population, revenue};
+use crate::Service;
+use crate::engine::Bitmap;
+use crate::population::Population;
+use crate::population::catalogue::{Key, Part};
+use quintile_domain::masking::Sensitivity;
+use quintile_domain::names::number;
+use quintile_proto::scoring::PreviewScoreModelVersionRequest;
+use quintile_proto::scoring::score_model_service_client::ScoreModelServiceClient;
+use quintile_proto::segmentation::{ImpactPreview, LabelMove, PreviewImpactRequest};
+use quintile_proto::types::ErrorReason;
+use quintile_rpc::client::upstream_error;
+use quintile_rpc::{ApiError, Caller};
+use tonic::Code;
+
+/// The cells of all customers under the RFM model in force and under another version of it, from number 1 on.
+#[derive(Default)]
+struct Cells {
+    in_force: Vec<u8>,
+    candidate: Vec<u8>,
+    /// Of the version.
+    etag: String,
+}
+
+/// Both are of one position of scoring, which may be ahead of us: compared with our own labels, whoever has bought meanwhile would seem to move.
+async fn cells(service: &Service, caller: &Caller, version: String) -> Result<Cells, ApiError> {
+    let refused = |status: tonic::Status| refusal(caller, &status);
+    let request = PreviewScoreModelVersionRequest { name: version, include_cells: true };
+    let request = service.credentials.stream_for(caller, request).await.map_err(refused)?;
+    let mut models = ScoreModelServiceClient::new(service.scoring.clone());
+    let mut answers = models.preview_score_model_version(request).await.map_err(refused)?.into_inner();
+    let mut cells = Cells::default();
+    while let Some(answer) = answers.message().await.map_err(refused)? {
+        if let Some(version) = answer.preview.and_then(|preview| preview.version) {
+            cells.etag = version.etag;
+        }
+        if let Some(part) = answer.cells {
+            // The parts follow one another from number 1 on.
+            cells.candidate.extend(part.cells);
+            cells.in_force.extend(part.cells_in_force);
+        }
+    }
+    Ok(cells)
+}
+
+/// What scoring refuses is what its caller asked of us.
+fn refusal(caller: &Caller, status: &tonic::Status) -> ApiError {
+    match status.code() {
+        Code::FailedPrecondition => {
+            ApiError::failed_precondition(ErrorReason::FailedPrecondition, status.message().to_owned())
+        }
+        Code::Aborted => ApiError::stale_etag(),
+        Code::PermissionDenied if !caller.reads_in_clear(Sensitivity::Financial) => {
+            ApiError::field_denied("a feature of the version")
+        }
+        _ => upstream_error(status),
+    }
+}
+
+fn check_version(name: &str) -> Result<(), ApiError> {
+    let number = name.strip_prefix("scoreModels/rfm/versions/").and_then(number).filter(|number| *number > 0);
+    let problem = "must be scoreModels/rfm/versions/{number}: labels are made of that model";
+    number.map(drop).ok_or_else(|| ApiError::invalid_field("score_model_version", problem))
+}
+
+/// The labels of a set that is in force, and whether the caller may use it.
+fn check_set(caller: &Caller, population: &Population, key: &Key) -> Result<usize, ApiError> {
+    let (place, live) = population.catalogue().find(key).ok_or_else(ApiError::not_found)?;
+    check_rights(caller, population, live.rules())?;
+    Ok(place)
+}
+
+/// What a version of the RFM model would mean for the labels of a set.
+pub async fn of_scores(
+    service: &Service,
+    caller: &Caller,
+    request: PreviewImpactRequest,
+) -> Result<ImpactPreview, ApiError> {
+    let PreviewImpactRequest { name, score_model_version } = request;
+    let key = label_set_key("name", &name)?;
+    check_version(&score_model_version)?;
+    let loaded = population(service, caller)?;
+    check_set(caller, &loaded.population.read(), &key)?;
+    caller.is_about(score_model_version.clone());
+    let Cells { in_force, candidate, etag } = cells(service, caller, score_model_version).await?;
+    let watermark = service.runtime.progress.of(caller.tenant().id).watermark();
+    let population = loaded.population.read();
+    let place = check_set(caller, &population, &key)?;
+    let through_others = || {
+        let message = "labels of the set refer to segments that read scores: what those would be is not known";
+        ApiError::failed_precondition(ErrorReason::FailedPrecondition, message)
+    };
+    let before = population.parts_by_cells(place, &in_force).ok_or_else(through_others)?;
+    let after = population.parts_by_cells(place, &candidate).ok_or_else(through_others)?;
+    let parts = &population.catalogue().live()[place].parts;
+    let matrix = Matrix { caller, population: &population, before: (parts, &before), after: (parts, &after) };
+    Ok(ImpactPreview { etag, watermark: Some(watermark.to_message()), ..matrix.told() })
+}
+
+/// What the draft of a label set would mean.
+pub fn of_draft(service: &Service, caller: &Caller, key: &Key) -> Result<ImpactPreview, ApiError> {
+    let loaded = population(service, caller)?;
+    let watermark = service.runtime.progress.of(caller.tenant().id).watermark();
+    let population = loaded.population.read();
+    let draft = draft_of(caller, &population, key)?;
+    let effect = effect_of(&population, key, draft.definition.version, &draft.body, draft.rules, Bitmap::new())?;
+    let etag = population.definition(key).map(crate::population::definition::Definition::etag).unwrap_or_default();
+    let (old, new) = (population.catalogue().find(key), effect.candidate.find(key));
+    let nothing = Part { name: String::new(), reference: String::new() };
+    let (before_parts, before) = match old {
+        Some((place, live)) => {
+            (live.parts.clone(), population.at(population.as_of(), |everybody| everybody.parts(place).to_vec()))
+        }
+        None => (vec![nothing], vec![population.engine().present().clone()]),
+    };
+    let (_, live) = new.ok_or_else(ApiError::not_found)?;
+    let after = population.under(&effect.candidate, key);
+    let (before, after) = ((&before_parts[..], &before[..]), (&live.parts[..], &after[..]));
+    let matrix = Matrix { caller, population: &population, before, after };
+    Ok(ImpactPreview { etag, watermark: Some(watermark.to_message()), ..matrix.told() })
+}
+
+/// Labels before and after, each with its members.
+struct Matrix<'a> {
+    caller: &'a Caller,
+    population: &'a Population,
+    before: (&'a [Part], &'a [Bitmap]),
+    after: (&'a [Part], &'a [Bitmap]),
+}
+
+impl Matrix<'_> {
+    fn told(&self) -> ImpactPreview {
+        let (mut moves, mut moving_customers) = (Vec::new(), 0);
+        for (from, before) in self.before.0.iter().zip(self.before.1) {
+            for (to, after) in self.after.0.iter().zip(self.after.1) {
+                let members = reached(self.caller, self.population, before.and(after));
+                let customers = members.count() as i64;
+                if customers > 0 {
+                    moving_customers += if from.name == to.name { 0 } else { customers };
+                    let net_revenue = revenue(self.caller, self.population, &members);
+                    moves.push(LabelMove { from: from.name.clone(), to: to.name.clone(), customers, net_revenue });
+                }
+            }
+        }
+        let population = reached_population(self.caller, self.population);
+        ImpactPreview { moves, moving_customers, population, ..ImpactPreview::default() }
+    }
+}

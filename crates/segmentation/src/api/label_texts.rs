@@ -1,0 +1,100 @@
+//! Labels as requests write them: by rules, by cells, or by the name of a preset.
+
+use crate::engine::{Bitmap, Values};
+use crate::fields::FieldId;
+use crate::labels::{self, LabelSet as Set, MAX_LABELS, presets};
+use crate::population::Population;
+use crate::population::catalogue::Key;
+use quintile_domain::names::{optional_text, resource_id};
+use quintile_proto::segmentation::Label;
+use quintile_proto::types::ErrorReason;
+use quintile_rpc::ApiError;
+
+/// The most bytes of a title.
+const MAX_TITLE_BYTES: usize = 128;
+/// The most channels that the preset `channel` makes a label for.
+const MAX_CHANNELS: usize = 20;
+
+/// The labels of a request, in whatever way they are written.
+pub fn given_set(key: &Key, field: &str, given: &[Label], overlaps_allowed: bool) -> Result<Set, ApiError> {
+    if !(2..=MAX_LABELS + 1).contains(&given.len()) {
+        let problem = format!("must have 2 to {} labels, the last for everybody else", MAX_LABELS + 1);
+        return Err(ApiError::invalid_field(format!("{field}.labels"), problem));
+    }
+    let mut labels = Vec::with_capacity(given.len());
+    for (index, label) in given.iter().enumerate() {
+        let field = format!("{field}.labels[{index}]");
+        labels.push(given_label(key, &field, label, index + 1 == given.len())?);
+    }
+    let rest = labels.pop().unwrap_or_default();
+    Ok(Set { labels, rest, overlaps_allowed })
+}
+
+fn given_label(key: &Key, field: &str, given: &Label, is_rest: bool) -> Result<labels::Label, ApiError> {
+    let id = given.name.strip_prefix(&format!("{key}/labels/")).filter(|id| resource_id(id).is_ok());
+    let problem = || ApiError::invalid_field(format!("{field}.name"), format!("must be {key}/labels/{{label}}"));
+    let id = id.ok_or_else(problem)?.to_owned();
+    optional_text(&given.title, MAX_TITLE_BYTES)
+        .map_err(|error| ApiError::invalid_text(format!("{field}.title"), error))?;
+    let expression = match (given.expression.is_empty(), given.cells.is_empty(), is_rest) {
+        (true, true, true) => String::new(),
+        (false, true, false) => given.expression.clone(),
+        (true, false, false) => {
+            let number = |cell: &String| cell.parse().unwrap_or(0);
+            let cells: Vec<u16> = given.cells.iter().map(number).collect();
+            labels::expression_of(&cells).map_err(|_| {
+                ApiError::invalid_field(format!("{field}.cells"), "must be three scores of 1 to 5 each, such as 541")
+            })?
+        }
+        (.., true) => return Err(ApiError::invalid_field(field, "is the last, for everybody else: it has no rule")),
+        _ => return Err(ApiError::invalid_field(field, "must have either an expression or cells")),
+    };
+    Ok(labels::Label { id, title: given.title.clone(), expression })
+}
+
+/// The labels of a preset, as they are for these customers: nobody is told of others by what their scores or channels are on the whole.
+pub fn preset(name: &str, population: &Population, customers: &Bitmap) -> Result<Set, ApiError> {
+    match name {
+        "rfm-11" => Ok(presets::rfm_11()),
+        "rfm-8" => Ok(presets::rfm_8()),
+        "rfm-cn-8" => high_scores(population, customers).map(presets::rfm_cn_8),
+        "frequency-3" => Ok(presets::frequency_3()),
+        "value-3" => Ok(presets::value_3()),
+        "lifecycle" => Ok(presets::lifecycle()),
+        "channel" => channels(population, customers),
+        _ => {
+            let problem = format!("must be one of {}", presets::NAMES.join(", "));
+            Err(ApiError::invalid_field("preset", problem))
+        }
+    }
+}
+
+/// The lowest of each score that is at or above its mean.
+fn high_scores(population: &Population, customers: &Bitmap) -> Result<[i64; 3], ApiError> {
+    let high = |field| {
+        let groups = population.engine().break_down(field, customers, FieldId::Orders).groups;
+        let scored = groups.iter().filter_map(|group| match group.values {
+            Values::Range(score, _) => Some((score, group.customers as i64)),
+            _ => None,
+        });
+        let (sum, count) =
+            scored.fold((0, 0), |(sum, count), (score, customers)| (sum + score * customers, count + customers));
+        let nobody = || ApiError::failed_precondition(ErrorReason::FailedPrecondition, "nobody has scores yet");
+        if count == 0 { Err(nobody()) } else { Ok((sum + count - 1) / count) }
+    };
+    Ok([high(FieldId::Recency.id())?, high(FieldId::Frequency.id())?, high(FieldId::Monetary.id())?])
+}
+
+/// A label for each of the most frequent primary channels.
+fn channels(population: &Population, customers: &Bitmap) -> Result<Set, ApiError> {
+    let breakdown = population.engine().break_down(FieldId::Channel.id(), customers, FieldId::Orders);
+    let names = breakdown.groups.iter().filter_map(|group| match &group.values {
+        Values::Text(name) => Some(name.as_str()),
+        _ => None,
+    });
+    let names: Vec<&str> = names.take(MAX_CHANNELS).collect();
+    if names.is_empty() {
+        return Err(ApiError::failed_precondition(ErrorReason::FailedPrecondition, "nobody has a channel yet"));
+    }
+    Ok(presets::channel(&names))
+}

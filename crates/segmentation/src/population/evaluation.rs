@@ -1,0 +1,112 @@
+//! Who belongs to what at one instant: of everybody, by columns, and of one customer. Nothing is kept: it follows from records and definitions.
+
+use super::catalogue::{Catalogue, Membership};
+use crate::engine::{Bitmap, Engine};
+use quintile_expr::{Now, Row, Rule, ValueRef};
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+/// Everybody, at one instant. What was found once is found.
+pub struct Evaluation<'a> {
+    engine: &'a Engine,
+    catalogue: &'a Catalogue,
+    now: &'a Now<'a>,
+    found: HashMap<usize, Vec<Bitmap>>,
+}
+
+impl<'a> Evaluation<'a> {
+    /// Everybody at `now`.
+    pub fn new(engine: &'a Engine, catalogue: &'a Catalogue, now: &'a Now<'a>) -> Self {
+        Self { engine, catalogue, now, found: HashMap::new() }
+    }
+
+    /// The members of every part of the definition at a place, in order.
+    pub fn parts(&mut self, place: usize) -> &[Bitmap] {
+        if !self.found.contains_key(&place) {
+            let Some(definition) = self.catalogue.live().get(place) else { return &[] };
+            let parts = match &definition.membership {
+                Membership::List(listed) => vec![listed.and(self.engine.present())],
+                Membership::Rules(rules) => self.exclusive(rules, definition.rest().is_some()),
+            };
+            self.found.insert(place, parts);
+        }
+        self.found.get(&place).map_or(&[], Vec::as_slice)
+    }
+
+    /// The customers who match a rule.
+    pub fn select(&mut self, rule: &Rule) -> Bitmap {
+        // Ascending, so each behind those that it refers to: this does not recurse further.
+        for place in self.catalogue.places_referred(std::slice::from_ref(rule)) {
+            self.parts(place);
+        }
+        let members = |name: &str| {
+            let (place, part) = self.catalogue.referred(name)?;
+            self.found.get(&place)?.get(part)
+        };
+        self.engine.select(rule, self.now, &members)
+    }
+
+    /// Those of each rule who match none before it, and those who match none at all where there is a rest.
+    fn exclusive(&mut self, rules: &[Rule], with_rest: bool) -> Vec<Bitmap> {
+        let mut taken = Bitmap::new();
+        let mut parts = Vec::with_capacity(rules.len() + 1);
+        for rule in rules {
+            let members = self.select(rule).and_not(&taken);
+            taken = taken.or(&members);
+            parts.push(members);
+        }
+        if with_rest {
+            parts.push(self.engine.present().and_not(&taken));
+        }
+        parts
+    }
+}
+
+/// One customer at one instant, with what it belongs to.
+pub struct Customer<'a> {
+    number: u32,
+    values: &'a dyn Row,
+    catalogue: &'a Catalogue,
+    now: &'a Now<'a>,
+    /// Of definitions that others referred to.
+    known: RefCell<HashMap<usize, Option<usize>>>,
+}
+
+impl<'a> Customer<'a> {
+    /// A customer by number, with the values of its fields.
+    pub fn new(number: u32, values: &'a dyn Row, catalogue: &'a Catalogue, now: &'a Now<'a>) -> Self {
+        Self { number, values, catalogue, now, known: RefCell::default() }
+    }
+
+    /// The part of the definition at a place that the customer belongs to.
+    pub fn part(&self, place: usize) -> Option<usize> {
+        let definition = self.catalogue.live().get(place)?;
+        match &definition.membership {
+            Membership::List(listed) => listed.contains(self.number).then_some(0),
+            Membership::Rules(rules) => {
+                rules.iter().position(|rule| rule.matches(self, self.now)).or_else(|| definition.rest())
+            }
+        }
+    }
+
+    /// Whether the customer matches a rule.
+    pub fn matches(&self, rule: &Rule) -> bool {
+        rule.matches(self, self.now)
+    }
+}
+
+impl Row for Customer<'_> {
+    fn value(&self, field: u16) -> Option<ValueRef<'_>> {
+        self.values.value(field)
+    }
+
+    fn in_segment(&self, name: &str) -> bool {
+        let Some((place, part)) = self.catalogue.referred(name) else { return false };
+        if let Some(known) = self.known.borrow().get(&place) {
+            return *known == Some(part);
+        }
+        let found = self.part(place);
+        self.known.borrow_mut().insert(place, found);
+        found == Some(part)
+    }
+}

@@ -1,0 +1,49 @@
+"""Requests about segments and label sets, for those who call every RPC."""
+import uuid
+
+from support import facts
+
+
+def create_segment(_world):
+    return {"segment_id": f"case-{uuid.uuid4().hex}", "segment": {"expression": facts.TARGET}}
+
+
+def delete_segment(world):
+    return {"name": world.client("admin").call("SegmentService/CreateSegment", create_segment(world)).name}
+
+
+def segment_with_draft(world, **fields):
+    segment = world.client("admin").call("SegmentService/CreateSegment", create_segment(world) | {"draft_only": True})
+    return {"name": segment.name} | ({"etag": segment.etag} if fields.pop("etag", False) else {}) | fields
+
+
+def update_segment(world):
+    return {"segment": segment_with_draft(world) | {"description": "case"}, "update_mask": "description"}
+
+
+def static_list(world):
+    segment = {"kind": "SEGMENT_KIND_STATIC"}
+    name = world.client("admin").call("SegmentService/CreateSegment", create_segment(world) | {"segment": segment}).name
+    return {"parent": name, "customers": [world.customer]}
+
+
+def create_label_set(_world, **fields):
+    return {"label_set_id": f"case-{uuid.uuid4().hex}", "preset": "frequency-3"} | fields
+
+
+def label_set(world, etag=False, **fields):
+    made = world.client("admin").call("LabelService/CreateLabelSet", create_label_set(world, **fields))
+    return {"name": made.name} | ({"etag": made.etag} if etag else {})
+
+
+def update_label_set(world):
+    return {"label_set": label_set(world) | {"description": "case"}, "update_mask": "description"}
+
+
+# What the RPCs of analyses are asked that all who analyse may call.
+ANALYSES = {
+    "GetOverlapMatrix": lambda world: {"parents": [world.segment, world.label]},
+    "CompareSegments": lambda world: {"first": world.segment, "fields": ["orders", "channel"]},
+    "RankTargets": lambda world: {"parents": [world.segment, world.label]},
+    "GetMigration": lambda _world: {"name": "labelSets/rfm-11", "start_time": "2030-01-01T00:00:00Z"},
+}
