@@ -203,14 +203,7 @@ pub async fn run(command: SegmentsCommand) -> anyhow::Result<()> {
             let segment = Some(segment);
             create(CreateSegmentRequest { segment_id, segment, request_id, draft_only: draft }, &caller).await
         }
-        SegmentsCommand::Draft { name, expression, caller } => {
-            let segment = Segment { name, draft_expression: expression, ..Segment::default() };
-            let update_mask = Some(prost_types::FieldMask { paths: vec!["draft_expression".to_owned()] });
-            let mut asker = Asker::begin(&caller).await?;
-            let request = UpdateSegmentRequest { segment: Some(segment), update_mask };
-            let answer = asker.client.update_segment(asker.session.request(request)).await?.into_inner();
-            asker.show(&answer, "Segment", show_segment)
-        }
+        SegmentsCommand::Draft { name, expression, caller } => draft(name, expression, &caller).await,
         SegmentsCommand::Diff { name, sample, caller } => {
             let mut asker = Asker::begin(&caller).await?;
             let request = PreviewSegmentDraftRequest { name, sample_size: sample };
@@ -349,6 +342,15 @@ fn show_breakdown(breakdown: &Breakdown) {
 async fn create(request: CreateSegmentRequest, caller: &CallerArgs) -> anyhow::Result<()> {
     let mut asker = Asker::begin(caller).await?;
     let answer = asker.client.create_segment(asker.session.request(request)).await?.into_inner();
+    asker.show(&answer, "Segment", show_segment)
+}
+
+async fn draft(name: String, expression: String, caller: &CallerArgs) -> anyhow::Result<()> {
+    let segment = Segment { name, draft_expression: expression, ..Segment::default() };
+    let update_mask = Some(prost_types::FieldMask { paths: vec!["draft_expression".to_owned()] });
+    let mut asker = Asker::begin(caller).await?;
+    let request = UpdateSegmentRequest { segment: Some(segment), update_mask };
+    let answer = asker.client.update_segment(asker.session.request(request)).await?.into_inner();
     asker.show(&answer, "Segment", show_segment)
 }
 

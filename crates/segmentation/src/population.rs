@@ -102,7 +102,7 @@ impl Population {
             label_ids,
             own_fields: Vec::new(),
             definitions: BTreeMap::from([(live.key.clone(), definition)]),
-            catalogue: Catalogue::new(vec![Arc::new(live)])?,
+            catalogue: Catalogue::new(&[Arc::new(live)])?,
             as_of: Instant::default(),
         })
     }
@@ -398,7 +398,8 @@ impl Population {
     /// Puts all stored definitions in place, with what is live of them.
     pub fn define(&mut self, definitions: Vec<Definition>, live: Vec<Live>) -> Result<(), PopulationError> {
         let built_in = self.catalogue.live().iter().cloned();
-        self.catalogue = Catalogue::new(built_in.chain(live.into_iter().map(Arc::new)).collect())?;
+        let all: Vec<_> = built_in.chain(live.into_iter().map(Arc::new)).collect();
+        self.catalogue = Catalogue::new(&all).or_else(|_| Catalogue::of_those_that_can(&all))?;
         self.definitions.extend(definitions.into_iter().map(|definition| (definition.key.clone(), definition)));
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The end of the chain: follows lifecycle, keeps every record and every membership, and logs each enter and exit.
 
 use crate::Service;
+use crate::engine::Bitmap;
 use crate::fields::Classes;
 use crate::own_fields;
 use crate::population::definition::{self, Definition};
@@ -86,12 +87,11 @@ async fn define(runtime: &Runtime, tenant: &Tenant, population: &mut Population)
     let mut live = Vec::new();
     for definition in &stored {
         let Definition { key, version, live: Some(body), .. } = definition else { continue };
-        match definition::rules(body, population.schema()) {
-            Some(rules) => {
-                let listed = lists.remove(&key.id).filter(|_| definition.is_list()).unwrap_or_default();
-                live.push(definition::live(key, *version, body, rules, listed));
-            }
-            None => tracing::error!(definition = %key, "a stored rule no longer parses; the definition is not live"),
+        if let Some(rules) = definition::rules(body, population.schema()) {
+            let listed = if definition.is_list() { lists.remove(&key.id).unwrap_or_default() } else { Bitmap::new() };
+            live.push(definition::live(key, *version, body, rules, listed));
+        } else {
+            tracing::error!(definition = %key, "a stored rule no longer parses; the definition is not live");
         }
     }
     population.define(stored, live).map_err(|error| refused(&error))

@@ -27,6 +27,12 @@ def static_list(world):
     return {"parent": name, "customers": [world.customer]}
 
 
+def list_with_customer(world):
+    request = static_list(world)
+    world.client("admin").call("SegmentService/AddMembers", request)
+    return request
+
+
 def create_label_set(_world, **fields):
     return {"label_set_id": f"case-{uuid.uuid4().hex}", "preset": "frequency-3"} | fields
 
@@ -43,7 +49,7 @@ def update_label_set(world):
 # What the RPCs of analyses are asked that all who analyse may call.
 ANALYSES = {
     "GetOverlapMatrix": lambda world: {"parents": [world.segment, world.label]},
-    "CompareSegments": lambda world: {"first": world.segment, "fields": ["orders", "channel"]},
+    "CompareSegments": lambda world: {"first": world.segment, "fields": ["orders", "first_order_at"]},
     "RankTargets": lambda world: {"parents": [world.segment, world.label]},
     "GetMigration": lambda _world: {"name": "labelSets/rfm-11", "start_time": "2030-01-01T00:00:00Z"},
 }

@@ -175,3 +175,12 @@ def is_in_form(form, field, clear, seen):
         return (seen.year, seen.month, seen.day) == (clear.year, 0, 0)
     assert form == HIDDEN, f"{field} is seen although it ought to be {form}"
     return seen == "****" if isinstance(clear, str) else seen is None
+
+
+def names_one_customer(method):
+    """Whether the request names one customer, by what its answer is about."""
+    request, answer = method.request.DESCRIPTOR, method.response.DESCRIPTOR
+    named = {"name", "parent", "customer"} & set(request.fields_by_name)
+    about = any(option(field, NAMES_CUSTOMER) for field in fields_of(answer))
+    creating = method.path.endswith(("CreateCustomer", "ListMembers", "ListMemberRecords", "ListCustomers"))
+    return bool(named) and not creating and (about or method.path.endswith(("EraseCustomer", "GetErasureReceipt")))

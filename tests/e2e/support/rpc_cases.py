@@ -3,7 +3,6 @@
 To add an RPC, add a line to CASES. A case's `call` returns all the answers that the caller received, as messages, with the
 metadata around them. Cases may be called any number of times, by any role, in any order: what they make has a new name.
 """
-import base64
 import functools
 import uuid
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Callable
 
 import grpc
 
-from support import canaries, definitions, facts, oidc, questions, recommendations, score_models, traits, value_models, waiting
+from support import canaries, checkpoints, definitions, facts, oidc, questions, recommendations, score_models, traits, value_models, waiting
 from support.reflection import OPERATIONS
 from support.refusals import NOT_FOUND, Refusal
 
@@ -93,21 +92,6 @@ def create_customer(_world):
     # A contact of its own would make the canaries findable by another number; the canaries themselves may repeat.
     return {"customer": canaries.CUSTOMER | {"identities": [facts.identity(f"{canaries.SOURCE_ID}-{uuid.uuid4().hex}")]},
             "request_id": str(uuid.uuid4())}
-
-
-def sign_checkpoint(_world):
-    return {"seq": 1, "hash": base64.b64encode(b"\1" * 32).decode()}
-
-
-def list_checkpoints(world):
-    world.client("service").call("CheckpointService/SignCheckpoint", sign_checkpoint(world))
-    return {"service": "case"}
-
-
-def list_audit_checkpoints(world):
-    admin = world.client("admin")
-    waiting.until(lambda: admin.call("AuditService/ListAuditCheckpoints").checkpoints, "a signed audit log")
-    return {}
 
 
 def somebody(world):
@@ -436,7 +420,7 @@ CASES = {
     f"{SEGMENTATION}.SegmentService/PublishSegment": unary(ANALYSIS, lambda world: definitions.segment_with_draft(world, etag=True)),
     f"{SEGMENTATION}.SegmentService/ListSegmentVersions": unary(EVERY_ROLE, lambda world: {"parent": world.segment}),
     f"{SEGMENTATION}.SegmentService/AddMembers": unary(ANALYSIS, definitions.static_list),
-    f"{SEGMENTATION}.SegmentService/RemoveMembers": unary(ANALYSIS, definitions.static_list),
+    f"{SEGMENTATION}.SegmentService/RemoveMembers": unary(ANALYSIS, definitions.list_with_customer),
     f"{SEGMENTATION}.ExpressionService/ListFields": unary(EVERY_ROLE),
     f"{SEGMENTATION}.ExpressionService/CheckExpression": unary(EVERY_ROLE, lambda _world: {"expression": facts.TARGET}),
     f"{SEGMENTATION}.SegmentService/PreviewSegment": unary(
@@ -464,13 +448,13 @@ CASES = {
     f"{ACCESS}.MasterKeyService/ReportKeyState": unary(SERVICES, lambda _world: {
         "state": {"service": "scoring", "instance": "case", "key_id": "case"}}),
     f"{ACCESS}.MasterKeyService/ListKeyStates": unary(ADMIN),
-    f"{ACCESS}.CheckpointService/SignCheckpoint": unary(SERVICES, sign_checkpoint),
-    f"{ACCESS}.CheckpointService/ListCheckpoints": unary(AUDITING, list_checkpoints),
+    f"{ACCESS}.CheckpointService/SignCheckpoint": unary(SERVICES, checkpoints.sign_checkpoint),
+    f"{ACCESS}.CheckpointService/ListCheckpoints": unary(AUDITING, checkpoints.list_checkpoints),
     # Of the port that reflects it last, which is access-control's.
     f"{AUDIT}.AuditService/ListAuditEvents": unary(AUDITING),
     f"{AUDIT}.AuditService/ListAuditEntries": unary(AUDITING),
     f"{AUDIT}.AuditService/GetAuditHead": unary(AUDITING),
-    f"{AUDIT}.AuditService/ListAuditCheckpoints": unary(AUDITING, list_audit_checkpoints),
+    f"{AUDIT}.AuditService/ListAuditCheckpoints": unary(AUDITING, checkpoints.list_audit_checkpoints),
     f"{ACCESS}.IssuerService/CreateIssuer": Case(ADMIN, with_issuer(None, made=False)),
     f"{ACCESS}.IssuerService/GetIssuer": Case(ADMIN, with_issuer(lambda name: {"name": name})),
     f"{ACCESS}.IssuerService/ListIssuers": Case(ADMIN, with_issuer(lambda _name: {})),

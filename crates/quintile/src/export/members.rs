@@ -11,10 +11,10 @@ use crate::progress::Progress;
 use anyhow::{Context, bail};
 use quintile_proto::types::CustomerRecord;
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Writes the members of `parent` to a file, Parquet or CSV by its ending.
-pub async fn run(parent: &str, path: &PathBuf, caller: &CallerArgs) -> anyhow::Result<()> {
+pub async fn run(parent: &str, path: &Path, caller: &CallerArgs) -> anyhow::Result<()> {
     let config = Config::load(&caller.config)?;
     let mut server = Server::begin(config, caller.identity()).await?;
     // Before a file is begun: a segment that is not there makes none.

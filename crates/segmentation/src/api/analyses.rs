@@ -3,7 +3,7 @@
 use super::labels::label_set_key;
 use super::members::{check_parent, members_of};
 use super::previews::{break_down, in_major_units};
-use super::{check_rights, population, reached};
+use super::{check_fields, population, reached};
 use crate::Service;
 use crate::engine::{Bitmap, NumberSummary};
 use crate::fields::{FieldId, sensitivity};
@@ -63,7 +63,8 @@ fn share(part: u64, whole: u64) -> f64 {
 }
 
 fn overlaps(caller: &Caller, population: &Population, parents: &[String]) -> Result<OverlapMatrix, ApiError> {
-    let members = parents.iter().map(|parent| members_of(caller, population, parent));
+    let members = parents.iter().enumerate();
+    let members = members.map(|(index, parent)| members_of(caller, population, &format!("parents[{index}]"), parent));
     let members = members.collect::<Result<Vec<_>, _>>()?;
     let counts: Vec<u64> = members.iter().map(Bitmap::count).collect();
     let mut cells = Vec::with_capacity(parents.len() * parents.len());
@@ -97,11 +98,11 @@ fn compare(
     request: &CompareSegmentsRequest,
 ) -> Result<SegmentComparison, ApiError> {
     let fields = compared_fields(caller, population, &request.fields)?;
-    let first = members_of(caller, population, &request.first).map_err(|error| error.within("first"))?;
+    let first = members_of(caller, population, "first", &request.first)?;
     let second = if request.second.is_empty() {
         reached(caller, population, population.engine().present().and_not(&first))
     } else {
-        members_of(caller, population, &request.second).map_err(|error| error.within("second"))?
+        members_of(caller, population, "second", &request.second)?
     };
     let mut compared: Vec<FieldComparison> =
         fields.iter().map(|field| compare_field(caller, population, field, &first, &second)).collect();
@@ -185,8 +186,8 @@ impl Analyses {
             let willing = Rule::parse(&format!("{} == \"given\"", consent.name()), population.schema());
             let willing = willing.map_err(|_| ApiError::internal("the rule of a consent is none"))?;
             let willing = population.select(&willing, population.as_of());
-            let found = request.parents.iter().map(|parent| {
-                let members = members_of(caller, &population, parent)?;
+            let found = request.parents.iter().enumerate().map(|(index, parent)| {
+                let members = members_of(caller, &population, &format!("parents[{index}]"), parent)?;
                 let revenue = population.engine().sum_minor(FieldId::Revenue365, &members);
                 Ok((parent.clone(), members.count(), revenue, members.and_count(&willing)))
             });
@@ -219,7 +220,7 @@ impl Analyses {
         let watermark = runtime.progress.of(caller.tenant().id).watermark();
         let (today, members) = {
             let population = loaded.population.read();
-            check_parent(caller, &population, &request.parent)?;
+            check_parent(caller, &population, "parent", &request.parent)?;
             let found = population.catalogue().named(&request.parent);
             let members = found.and_then(|(place, part)| population.counts(place).get(part).copied()).unwrap_or(0);
             (population.zone().local_day(population.as_of()), members)
@@ -258,8 +259,8 @@ impl Analyses {
         let loaded = population(&self.service, caller)?;
         let (now, scope) = {
             let population = loaded.population.read();
-            let (place, live) = population.catalogue().find(&key).ok_or_else(ApiError::not_found)?;
-            check_rights(caller, &population, live.rules())?;
+            let (place, _) = population.catalogue().find(&key).ok_or_else(ApiError::not_found)?;
+            check_fields(caller, &population, population.catalogue().fields_of(place))?;
             let now = end.is_none().then(|| (population.as_of(), population.labels_of(place)));
             (now, population.reached(caller.scope()))
         };

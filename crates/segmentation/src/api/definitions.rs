@@ -3,6 +3,7 @@
 use super::population;
 use crate::Service;
 use crate::engine::Bitmap;
+use crate::fields::Classes;
 use crate::population::catalogue::{Catalogue, CatalogueError, Key, Kind, Membership};
 use crate::population::definition::{self, Body, Definition};
 use crate::population::{LoadedPopulation, Movement, Population};
@@ -33,12 +34,34 @@ pub struct Turn {
     _guard: OwnedMutexGuard<()>,
 }
 
+/// A request that may come again.
+#[derive(Clone)]
+pub struct Repeatable {
+    /// The method.
+    pub method: &'static str,
+    /// The id by which a repetition is known. Empty: the request is not repeatable.
+    pub id: String,
+    /// The request without its id.
+    pub body: Vec<u8>,
+}
+
+impl Repeatable {
+    fn of(&self, tenant: TenantId) -> IdempotentRequest<'_> {
+        IdempotentRequest { tenant, method: self.method, id: &self.id, body: &self.body }
+    }
+}
+
 /// What becomes of a definition.
+#[derive(Default)]
 pub struct Edit {
     /// The definition as it will be. `None`: it is deleted.
     pub definition: Option<Definition>,
     /// What is live then. `None`: what was.
     pub effect: Option<Effect>,
+    /// The members of a list, before and after.
+    pub listed: Option<(Bitmap, Bitmap)>,
+    /// The request that makes it, where it may come again.
+    pub request: Option<Repeatable>,
 }
 
 /// What a change puts in force.
@@ -47,6 +70,8 @@ pub struct Effect {
     pub candidate: Catalogue,
     /// Who enters and leaves what.
     pub movements: Vec<Movement>,
+    /// The classes of the fields that the definition reads then, those of what it refers to included.
+    pub classes: Classes,
 }
 
 impl Effect {
@@ -73,60 +98,50 @@ impl Turn {
     }
 
     /// The key of what a request with this id made before. `None`: it is new.
-    pub async fn repeated(&self, request: &IdempotentRequest<'_>) -> Result<Option<String>, ApiError> {
+    pub async fn repeated(&self, request: &Repeatable) -> Result<Option<String>, ApiError> {
         if request.id.is_empty() {
             return Ok(None);
         }
-        let earlier = idempotency::earlier_result(self.service.runtime.database.reader(), *request).await;
+        let database = &self.service.runtime.database;
+        let earlier = idempotency::earlier_result(database.reader(), request.of(self.tenant)).await;
         earlier.map_err(|error| store_error(&error))
     }
 
-    /// Writes a change down, and has it known. `lists` are the members of a list before and after; the request made it, if one was named.
-    pub async fn commit(
-        &self,
-        key: &Key,
-        edit: Edit,
-        lists: Option<(&Bitmap, &Bitmap)>,
-        request: Option<&IdempotentRequest<'_>>,
-    ) -> Result<(), ApiError> {
-        let written = self.write(key, &edit, lists, request).await;
-        written.map_err(|error| store_error(&error))?;
-        let Edit { definition, effect } = edit;
-        self.loaded.population.write().redefine(key.clone(), definition, effect.map(|effect| effect.candidate));
-        self.service.runtime.progress.of(self.tenant).raise(Watermark::default());
-        Ok(())
+    /// Writes a change down, and has it known: both, whether or not anybody still waits for it.
+    pub async fn commit(self, key: &Key, edit: Edit) -> Result<(), ApiError> {
+        let key = key.clone();
+        let done = tokio::spawn(async move {
+            self.write(&key, &edit).await?;
+            let catalogue = edit.effect.map(|effect| effect.candidate);
+            self.loaded.population.write().redefine(key, edit.definition, catalogue);
+            self.service.runtime.progress.of(self.tenant).raise(Watermark::default());
+            Ok::<_, StoreError>(())
+        });
+        let done = done.await.map_err(|_| ApiError::internal("the change panicked"))?;
+        done.map_err(|error| store_error(&error))
     }
 
-    async fn write(
-        &self,
-        key: &Key,
-        edit: &Edit,
-        listed: Option<(&Bitmap, &Bitmap)>,
-        request: Option<&IdempotentRequest<'_>>,
-    ) -> Result<(), StoreError> {
+    async fn write(&self, key: &Key, edit: &Edit) -> Result<(), StoreError> {
         let now = self.service.clock.now();
         let transaction = self.service.runtime.database.begin().await?;
-        match &edit.definition {
-            Some(definition) => {
-                stored::write(&transaction, self.tenant, definition).await?;
-                if let (Some(effect), Some(body), None) = (&edit.effect, &definition.live, listed) {
-                    let published = published(key, definition.version, body, effect, now);
-                    stored::publish(&transaction, self.tenant, key, &published).await?;
-                }
+        if let Some(definition) = &edit.definition {
+            stored::write(&transaction, self.tenant, definition).await?;
+            if let (Some(effect), Some(body), None) = (&edit.effect, &definition.live, &edit.listed) {
+                let published = published(key, definition.version, body, effect, now);
+                stored::publish(&transaction, self.tenant, key, &published).await?;
             }
-            None => {
-                stored::delete(&transaction, self.tenant, key).await?;
-                if key.kind == Kind::Segment {
-                    lists::delete(&transaction, self.tenant, &key.id).await?;
-                }
-                snapshots::delete(&transaction, self.tenant, key).await?;
+        } else {
+            stored::delete(&transaction, self.tenant, key).await?;
+            if key.kind == Kind::Segment {
+                lists::delete(&transaction, self.tenant, &key.id).await?;
             }
+            snapshots::delete(&transaction, self.tenant, key).await?;
         }
-        if let Some((before, after)) = listed {
+        if let Some((before, after)) = &edit.listed {
             lists::write(&transaction, self.tenant, &key.id, before, after).await?;
         }
-        if let Some(request) = request.filter(|request| !request.id.is_empty()) {
-            idempotency::remember(&transaction, *request, &key.id, now).await?;
+        if let Some(request) = edit.request.as_ref().filter(|request| !request.id.is_empty()) {
+            idempotency::remember(&transaction, request.of(self.tenant), &key.id, now).await?;
         }
         let movements = edit.effect.as_ref().map_or(&[][..], |effect| &effect.movements);
         memberships::append(&transaction, self.tenant, &[], movements).await?;
@@ -137,13 +152,13 @@ impl Turn {
 
 fn published(key: &Key, version: i64, body: &Body, effect: &Effect, now: Instant) -> Published {
     let (entered, exited) = effect.moved(key);
-    Published { version, body: body.clone(), published_at: now, entered, exited }
+    Published { version, body: body.clone(), published_at: now, entered, exited, classes: effect.classes }
 }
 
 /// What putting a body in force would do.
 ///
 /// # Errors
-/// FAILED_PRECONDITION where definitions would refer to one another in a circle, or too deep.
+/// `FAILED_PRECONDITION` where definitions would refer to one another in a circle, or too deep.
 pub fn effect_of(
     population: &Population,
     key: &Key,
@@ -170,7 +185,8 @@ fn effect(
         candidate.map_err(|error| ApiError::failed_precondition(ErrorReason::FailedPrecondition, error.to_string()))?;
     refuse_dangling(population, key, &candidate)?;
     let movements = population.changes_by_definition(key, &candidate);
-    Ok(Effect { candidate, movements })
+    let classes = candidate.find(key).map(|(place, _)| population.classes(&candidate, place)).unwrap_or_default();
+    Ok(Effect { candidate, movements, classes })
 }
 
 /// Refuses to take away what others refer to.
@@ -189,7 +205,7 @@ fn refuse_dangling(population: &Population, key: &Key, candidate: &Catalogue) ->
 /// The members of a list.
 pub fn listed(population: &Population, key: &Key) -> Option<Bitmap> {
     match &population.catalogue().find(key)?.1.membership {
-        Membership::List(listed) => Some(listed.clone()),
+        Membership::List { listed, .. } => Some(listed.clone()),
         Membership::Rules(_) => None,
     }
 }
@@ -215,7 +231,7 @@ pub fn check_etag(definition: &Definition, given: &str) -> Result<(), ApiError> 
 /// What publishing a draft puts in force: the definition as it will be.
 ///
 /// # Errors
-/// FAILED_PRECONDITION without a draft.
+/// `FAILED_PRECONDITION` without a draft.
 pub fn promoted(definition: &Definition) -> Result<(Definition, Body), ApiError> {
     let Some(body) = definition.draft.clone() else {
         return Err(ApiError::failed_precondition(ErrorReason::FailedPrecondition, "there is no draft"));

@@ -2,7 +2,7 @@
 
 use super::definitions::effect_of;
 use super::labels::{draft_of, label_set_key};
-use super::{check_rights, population, reached, reached_population, revenue};
+use super::{check_fields, population, reached, reached_population, revenue};
 use crate::Service;
 use crate::engine::Bitmap;
 use crate::population::Population;
@@ -69,8 +69,8 @@ fn check_version(name: &str) -> Result<(), ApiError> {
 
 /// The labels of a set that is in force, and whether the caller may use it.
 fn check_set(caller: &Caller, population: &Population, key: &Key) -> Result<usize, ApiError> {
-    let (place, live) = population.catalogue().find(key).ok_or_else(ApiError::not_found)?;
-    check_rights(caller, population, live.rules())?;
+    let (place, _) = population.catalogue().find(key).ok_or_else(ApiError::not_found)?;
+    check_fields(caller, population, population.catalogue().fields_of(place))?;
     Ok(place)
 }
 

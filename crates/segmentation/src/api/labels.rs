@@ -1,11 +1,12 @@
 //! Label sets.
 
 use super::definitions::{
-    Edit, Turn, check_description, check_etag, check_request_id, effect_of, effect_of_deletion, paths, promoted,
+    Edit, Repeatable, Turn, check_description, check_etag, check_request_id, effect_of, effect_of_deletion, paths,
+    promoted,
 };
 use super::label_texts::{given_set, preset};
-use super::segments::{draft_rules, live_rules, parse};
-use super::{check_rights, impacts, may_read, population, reached, reached_population, revenue};
+use super::segments::{check_live, draft_rules, parse};
+use super::{check_rights, impacts, may_read, may_read_classes, population, reached, reached_population, revenue};
 use crate::Service;
 use crate::engine::Bitmap;
 use crate::labels::{self, LabelSet as Set};
@@ -26,7 +27,6 @@ use quintile_proto::segmentation::{
 };
 use quintile_proto::types::ErrorReason;
 use quintile_rpc::{Answer, ApiError, Caller, convert};
-use quintile_store::idempotency::Request as IdempotentRequest;
 use tonic::Request;
 
 /// The most label sets of a tenant, the one that ships among them.
@@ -64,7 +64,7 @@ pub fn draft_of(caller: &Caller, population: &Population, key: &Key) -> Result<D
 /// A label set that a caller may use.
 fn usable<'a>(caller: &Caller, population: &'a Population, key: &Key) -> Result<&'a Definition, ApiError> {
     let definition = population.definition(key).ok_or_else(ApiError::not_found)?;
-    check_rights(caller, population, live_rules(population, key))?;
+    check_live(caller, population, key)?;
     if definition.live.is_none() {
         check_rights(caller, population, &draft_rules(population, definition).unwrap_or_default())?;
     }
@@ -140,8 +140,7 @@ impl Labels {
         check_description("label_set.description", &given.description)?;
         let key = Key::label_set(&request.label_set_id);
         let turn = Turn::wait(&self.service, caller).await?;
-        let tenant = caller.tenant().id;
-        let repeatable = IdempotentRequest { tenant, method: "CreateLabelSet", id: &request.request_id, body: &body };
+        let repeatable = Repeatable { method: "CreateLabelSet", id: request.request_id.clone(), body };
         if let Some(id) = turn.repeated(&repeatable).await? {
             return self.get(caller, &Key::label_set(&id));
         }
@@ -169,9 +168,9 @@ impl Labels {
                 draft: (!live).then(|| body.clone()),
             };
             let effect = live.then(|| effect_of(&population, &key, 1, &body, rules, Bitmap::new())).transpose()?;
-            Edit { definition: Some(definition), effect }
+            Edit { definition: Some(definition), effect, request: Some(repeatable), ..Edit::default() }
         };
-        turn.commit(&key, edit, None, Some(&repeatable)).await?;
+        turn.commit(&key, edit).await?;
         self.get(caller, &key)
     }
 
@@ -179,7 +178,9 @@ impl Labels {
         let given = request.label_set.ok_or_else(|| ApiError::invalid_field("label_set", "is required"))?;
         let key = label_set_key("label_set.name", &given.name)?;
         let paths = paths(request.update_mask, &["description", "draft"])?;
-        check_description("label_set.description", &given.description)?;
+        if paths.iter().any(|path| path == "description") {
+            check_description("label_set.description", &given.description)?;
+        }
         caller.is_about(key.to_string());
         let turn = Turn::wait(&self.service, caller).await?;
         let edit = {
@@ -194,9 +195,9 @@ impl Labels {
                 }
             }
             definition.revision += 1;
-            Edit { definition: Some(definition), effect: None }
+            Edit { definition: Some(definition), ..Edit::default() }
         };
-        turn.commit(&key, edit, None, None).await?;
+        turn.commit(&key, edit).await?;
         self.get(caller, &key)
     }
 
@@ -210,9 +211,9 @@ impl Labels {
             check_etag(usable(caller, &population, key)?, etag)?;
             let Draft { definition, body, rules } = draft_of(caller, &population, key)?;
             let effect = effect_of(&population, key, definition.version, &body, rules, Bitmap::new())?;
-            Edit { definition: Some(definition), effect: Some(effect) }
+            Edit { definition: Some(definition), effect: Some(effect), ..Edit::default() }
         };
-        turn.commit(key, edit, None, None).await?;
+        turn.commit(key, edit).await?;
         self.get(caller, key)
     }
 
@@ -224,7 +225,7 @@ impl Labels {
             refuse_the_one_that_ships(key)?;
             effect_of_deletion(&population, key)?
         };
-        turn.commit(key, Edit { definition: None, effect: Some(effect) }, None, None).await
+        turn.commit(key, Edit { effect: Some(effect), ..Edit::default() }).await
     }
 
     async fn versions(&self, caller: &Caller, key: &Key) -> Result<Vec<LabelSetVersion>, ApiError> {
@@ -233,16 +234,13 @@ impl Labels {
         let tenant = caller.tenant().id;
         let versions = stored::versions(self.service.runtime.database.reader(), tenant, key).await;
         let versions = versions.map_err(|error| store_error(&error))?;
-        let population = loaded.population.read();
-        let readable = |version: &stored::Published| {
-            let rules = version.body.sources().into_iter().map(|source| Rule::parse(source, population.schema()));
-            rules.collect::<Result<Vec<_>, _>>().is_ok_and(|rules| may_read(caller, &population, &rules))
-        };
+        // What it read when it was put in force: what it refers to may be another by now.
+        let readable = |version: &stored::Published| may_read_classes(caller, version.classes);
         let message = |version: stored::Published| LabelSetVersion {
             name: format!("{key}/versions/{}", version.version),
             rules: match &version.body {
                 Body::Labels(set) => Some(stored::to_rules(set, |id| format!("{key}/labels/{id}"))),
-                Body::Rule(_) | Body::List => None,
+                Body::Rule(_) | Body::List(_) => None,
             },
             publish_time: Some(convert::timestamp(version.published_at)),
             // Of customers that a caller with a row scope may not reach.

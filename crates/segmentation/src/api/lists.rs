@@ -28,7 +28,7 @@ pub async fn change(
     }
     caller.is_about(key.to_string());
     let turn = Turn::wait(service, caller).await?;
-    let (edit, before, after, changed) = {
+    let (edit, changed) = {
         let population = turn.loaded.population.read();
         let definition = usable(caller, &population, &key)?.clone();
         let before = listed(&population, &key).ok_or_else(|| {
@@ -42,12 +42,13 @@ pub async fn change(
             }
             changed += i32::from(if added { after.set(number) } else { after.clear(number) });
         }
-        let effect = effect_of(&population, &key, definition.version, &Body::List, Vec::new(), after.clone())?;
-        let definition = Definition { revision: definition.revision + 1, ..definition };
-        (Edit { definition: Some(definition), effect: Some(effect) }, before, after, changed)
+        let body = definition.live.clone().unwrap_or_else(|| Body::List(Vec::new()));
+        let effect = Some(effect_of(&population, &key, definition.version, &body, Vec::new(), after.clone())?);
+        let definition = Some(Definition { revision: definition.revision + 1, ..definition });
+        (Edit { definition, effect, listed: Some((before, after)), request: None }, changed)
     };
     if changed > 0 {
-        turn.commit(&key, edit, Some((&before, &after)), None).await?;
+        turn.commit(&key, edit).await?;
     }
     Ok(changed)
 }

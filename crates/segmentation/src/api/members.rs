@@ -1,13 +1,14 @@
 //! The members of segments and labels.
 
 use super::segments::usable;
-use super::{check_rights, population, reached};
+use super::{check_fields, population, reached};
 use crate::Service;
 use crate::engine::Bitmap;
 use crate::population::Population;
 use crate::population::catalogue::Key;
 use quintile_chain::{feed, page, store_error};
 use quintile_domain::ids::CustomerId;
+use quintile_domain::names::resource_id;
 use quintile_proto::segmentation::{
     CheckMembersRequest, CheckMembersResponse, ListMemberRecordsRequest, ListMemberRecordsResponse, ListMembersRequest,
     ListMembersResponse,
@@ -19,22 +20,25 @@ use quintile_store::records as stored;
 const MAX_CHECKED: usize = 1_000;
 
 /// Refuses a parent that is none, that is not there, or whose members the caller may not know.
-pub fn check_parent(caller: &Caller, population: &Population, parent: &str) -> Result<(), ApiError> {
-    if !parent.starts_with("segments/") && !parent.starts_with("labelSets/") {
-        return Err(ApiError::invalid_field("parent", "must be segments/{id} or labelSets/{set}/labels/{label}"));
+pub fn check_parent(caller: &Caller, population: &Population, field: &str, parent: &str) -> Result<(), ApiError> {
+    let segment = parent.strip_prefix("segments/").filter(|id| resource_id(id).is_ok());
+    let label = parent.strip_prefix("labelSets/").and_then(|rest| rest.split_once("/labels/"));
+    let label = label.filter(|(set, label)| resource_id(set).is_ok() && resource_id(label).is_ok());
+    if segment.is_none() && label.is_none() {
+        return Err(ApiError::invalid_field(field, "must be segments/{id} or labelSets/{set}/labels/{label}"));
     }
     if let Some((place, _)) = population.catalogue().named(parent) {
-        return check_rights(caller, population, population.catalogue().live()[place].rules());
+        return check_fields(caller, population, population.catalogue().fields_of(place));
     }
     // What has a draft alone is there, and nobody belongs to it.
-    let in_preparation = parent.strip_prefix("segments/").and_then(|id| population.definition(&Key::segment(id)));
+    let in_preparation = segment.and_then(|id| population.definition(&Key::segment(id)));
     in_preparation
         .map_or_else(|| Err(ApiError::not_found()), |segment| usable(caller, population, &segment.key).map(drop))
 }
 
 /// The members, as far as the caller reaches them, of a segment or label that the caller may use.
-pub fn members_of(caller: &Caller, population: &Population, parent: &str) -> Result<Bitmap, ApiError> {
-    check_parent(caller, population, parent)?;
+pub fn members_of(caller: &Caller, population: &Population, field: &str, parent: &str) -> Result<Bitmap, ApiError> {
+    check_parent(caller, population, field, parent)?;
     Ok(reached(caller, population, population.members(parent).unwrap_or_default()))
 }
 
@@ -48,7 +52,7 @@ pub fn list(service: &Service, caller: &Caller, request: &ListMembersRequest) ->
     let after = u32::try_from(after).map_err(|_| ApiError::invalid_token("page_token"))?;
     let loaded = population(service, caller)?;
     let watermark = service.runtime.progress.of(tenant).watermark();
-    let members = members_of(caller, &loaded.population.read(), &request.parent)?;
+    let members = members_of(caller, &loaded.population.read(), "parent", &request.parent)?;
     let listed: Vec<u32> = members.iter_from(after).take(size).collect();
     let (full, last) = (listed.len() == size, listed.last().map(|id| i64::from(*id)));
     let next_page_token = page::next_behind(sealer, tenant, &query, full, last);
@@ -71,7 +75,7 @@ pub async fn records(
     let loaded = population(service, caller)?;
     let watermark = service.runtime.progress.of(tenant).watermark();
     let listed: Vec<CustomerId> = {
-        let members = members_of(caller, &loaded.population.read(), &request.parent)?;
+        let members = members_of(caller, &loaded.population.read(), "parent", &request.parent)?;
         members.iter_from(after).take(size).map(CustomerId).collect()
     };
     let (full, last) = (listed.len() == size, listed.last().map(|customer| customer.as_i64()));
@@ -105,7 +109,7 @@ pub fn check(
     let loaded = population(service, caller)?;
     let watermark = service.runtime.progress.of(caller.tenant().id).watermark();
     let population = loaded.population.read();
-    check_parent(caller, &population, &request.parent)?;
+    check_parent(caller, &population, "parent", &request.parent)?;
     let asked = population.catalogue().named(&request.parent);
     let mut members = Vec::new();
     for (index, name) in request.customers.iter().enumerate() {

@@ -36,8 +36,8 @@ pub async fn watch(
         return Err(ApiError::invalid_field("parents", format!("must have at most {MAX_PARENTS} names")));
     }
     let loaded = population(&service, &caller)?;
-    for parent in &request.parents {
-        members::check_parent(&caller, &loaded.population.read(), parent)?;
+    for (index, parent) in request.parents.iter().enumerate() {
+        members::check_parent(&caller, &loaded.population.read(), &format!("parents[{index}]"), parent)?;
     }
     let tenant = caller.tenant().id;
     let position = open_cursor(&service, tenant, &request.cursor).await?;

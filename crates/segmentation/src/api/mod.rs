@@ -61,12 +61,17 @@ fn population(service: &Service, caller: &Caller) -> Result<LoadedPopulation, Ap
 
 /// Refuses rules that read a field, themselves or through a segment, that the caller may not read in clear.
 fn check_rights(caller: &Caller, population: &Population, rules: &[Rule]) -> Result<(), ApiError> {
-    for field in population.catalogue().fields_read(rules) {
-        if !caller.reads_in_clear(population.sensitivity(field)) {
-            return Err(ApiError::field_denied(&population.field_name(field)));
-        }
-    }
-    Ok(())
+    check_fields(caller, population, population.catalogue().fields_read(rules))
+}
+
+/// Refuses fields that the caller may not read in clear.
+fn check_fields(
+    caller: &Caller,
+    population: &Population,
+    fields: impl IntoIterator<Item = u16>,
+) -> Result<(), ApiError> {
+    let denied = fields.into_iter().find(|field| !caller.reads_in_clear(population.sensitivity(*field)));
+    denied.map_or(Ok(()), |field| Err(ApiError::field_denied(&population.field_name(field))))
 }
 
 /// Whether rules read nothing that the caller may not read in clear.

@@ -61,7 +61,10 @@ pub fn of_expression(
     let customers = members.count();
     let evaluation_time = begun.elapsed();
     let breakdowns = fields.iter().map(|field| break_down(caller, &population, field, &members)).collect();
-    let overlaps = request.overlap_parents.iter().map(|parent| overlap(caller, &population, parent, &members));
+    let overlaps =
+        request.overlap_parents.iter().enumerate().map(|(index, parent)| {
+            overlap(caller, &population, (&format!("overlap_parents[{index}]"), parent), &members)
+        });
     Ok(SegmentPreview {
         customers: customers as i64,
         population: reached_population(caller, &population),
@@ -142,8 +145,13 @@ pub fn in_major_units(minor: i64, currency: Currency) -> String {
     if digits == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{rest:0digits$}") }
 }
 
-fn overlap(caller: &Caller, population: &Population, parent: &str, customers: &Bitmap) -> Result<Overlap, ApiError> {
-    let members = members_of(caller, population, parent).map_err(|error| error.within("overlap_parents"))?;
+fn overlap(
+    caller: &Caller,
+    population: &Population,
+    (field, parent): (&str, &str),
+    customers: &Bitmap,
+) -> Result<Overlap, ApiError> {
+    let members = members_of(caller, population, field, parent)?;
     let shared = members.and_count(customers);
     let either = members.count() + customers.count() - shared;
     let jaccard = if either == 0 { 0.0 } else { shared as f64 / either as f64 };

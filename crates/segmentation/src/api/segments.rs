@@ -1,9 +1,13 @@
 //! Segments.
 
 use super::definitions::{
-    Edit, Turn, check_description, check_etag, check_request_id, effect_of, effect_of_deletion, paths, promoted,
+    Edit, Repeatable, Turn, check_description, check_etag, check_request_id, effect_of, effect_of_deletion, paths,
+    promoted,
 };
-use super::{check_rights, expressions, lists, may_read, members, memberships, population, previews};
+use super::{
+    check_fields, check_rights, expressions, lists, may_read, may_read_classes, members, memberships, population,
+    previews,
+};
 use crate::Service;
 use crate::engine::Bitmap;
 use crate::population::Population;
@@ -26,7 +30,6 @@ use quintile_proto::segmentation::{
 };
 use quintile_proto::types::ErrorReason;
 use quintile_rpc::{Answer, AnswerStream, ApiError, Caller, convert};
-use quintile_store::idempotency::Request as IdempotentRequest;
 use tonic::{Request, Response, Status};
 
 /// The most segments of a tenant.
@@ -51,9 +54,10 @@ pub fn segment_key(field: &str, name: &str) -> Result<Key, ApiError> {
     id.map(Key::segment).ok_or_else(|| ApiError::invalid_field(field, "must be segments/{id}"))
 }
 
-/// The rules of what is live, bound.
-pub fn live_rules<'a>(population: &'a Population, key: &Key) -> &'a [Rule] {
-    population.catalogue().find(key).map_or(&[], |(_, live)| live.rules())
+/// Refuses who may not read a field that what is live reads, itself or through others.
+pub fn check_live(caller: &Caller, population: &Population, key: &Key) -> Result<(), ApiError> {
+    let place = population.catalogue().find(key).map(|(place, _)| place);
+    place.map_or(Ok(()), |place| check_fields(caller, population, population.catalogue().fields_of(place)))
 }
 
 /// The rule of a draft. `None`: there is none, or what it says is nothing any longer.
@@ -65,7 +69,7 @@ pub fn draft_rules(population: &Population, definition: &Definition) -> Option<V
 /// A segment that a caller may use: its count and its very words are made of the fields that it reads.
 pub fn usable<'a>(caller: &Caller, population: &'a Population, key: &Key) -> Result<&'a Definition, ApiError> {
     let definition = population.definition(key).ok_or_else(ApiError::not_found)?;
-    check_rights(caller, population, live_rules(population, key))?;
+    check_live(caller, population, key)?;
     if definition.live.is_none() {
         check_rights(caller, population, &draft_rules(population, definition).unwrap_or_default())?;
     }
@@ -112,13 +116,12 @@ impl Segments {
         let kind = kind_of(given, request.draft_only)?;
         let key = Key::segment(&request.segment_id);
         let turn = Turn::wait(&self.service, caller).await?;
-        let tenant = caller.tenant().id;
-        let repeatable = IdempotentRequest { tenant, method: "CreateSegment", id: &request.request_id, body: &body };
+        let repeatable = Repeatable { method: "CreateSegment", id: request.request_id.clone(), body };
         if let Some(id) = turn.repeated(&repeatable).await? {
             return self.get(caller, &Key::segment(&id));
         }
         let now = self.service.clock.now();
-        let (edit, members) = {
+        let edit = {
             let population = turn.loaded.population.read();
             refuse_another(&population, &key, kind)?;
             let rule = match given.expression.as_str() {
@@ -126,7 +129,7 @@ impl Segments {
                 source => Some(parse("segment.expression", source, &population)?),
             };
             check_rights(caller, &population, rule.as_slice())?;
-            let mut definition = Definition {
+            let definition = Definition {
                 key: key.clone(),
                 description: given.description.clone(),
                 created_at: now,
@@ -135,22 +138,26 @@ impl Segments {
                 live: None,
                 draft: None,
             };
-            if request.draft_only {
-                definition.draft = Some(Body::Rule(given.expression.clone()));
-                (Edit { definition: Some(definition), effect: None }, None)
+            let (request_draft, request) = (request.draft_only, Some(repeatable));
+            let rule_body = Body::Rule(given.expression.clone());
+            if request_draft {
+                let definition = Some(Definition { draft: Some(rule_body), ..definition });
+                Edit { definition, request, ..Edit::default() }
+            } else if kind == SegmentKind::Static {
+                let began_with = population.catalogue().fields_read(rule.as_slice()).into_iter().collect();
+                let body = Body::List(began_with);
+                let members = begin_with(caller, &population, rule.as_ref());
+                let effect = Some(effect_of(&population, &key, 1, &body, Vec::new(), members.clone())?);
+                let definition = Some(Definition { live: Some(body), ..definition });
+                Edit { definition, effect, listed: Some((Bitmap::new(), members)), request }
             } else {
-                let members = (kind == SegmentKind::Static).then(|| begin_with(caller, &population, rule.as_ref()));
-                let rules = if members.is_some() { Vec::new() } else { rule.into_iter().collect() };
-                let body = members.as_ref().map_or_else(|| Body::Rule(given.expression.clone()), |_| Body::List);
-                definition.live = Some(body.clone());
-                let listed = members.clone().unwrap_or_default();
-                let effect = effect_of(&population, &key, 1, &body, rules, listed)?;
-                (Edit { definition: Some(definition), effect: Some(effect) }, members)
+                let rules = rule.into_iter().collect();
+                let effect = Some(effect_of(&population, &key, 1, &rule_body, rules, Bitmap::new())?);
+                let definition = Some(Definition { live: Some(rule_body), ..definition });
+                Edit { definition, effect, request, ..Edit::default() }
             }
         };
-        let nobody = Bitmap::new();
-        let lists = members.as_ref().map(|members| (&nobody, members));
-        turn.commit(&key, edit, lists, Some(&repeatable)).await?;
+        turn.commit(&key, edit).await?;
         self.get(caller, &key)
     }
 
@@ -158,7 +165,9 @@ impl Segments {
         let given = request.segment.ok_or_else(|| ApiError::invalid_field("segment", "is required"))?;
         let key = segment_key("segment.name", &given.name)?;
         let paths = paths(request.update_mask, &["description", "draft_expression"])?;
-        check_description("segment.description", &given.description)?;
+        if paths.iter().any(|path| path == "description") {
+            check_description("segment.description", &given.description)?;
+        }
         caller.is_about(key.to_string());
         let turn = Turn::wait(&self.service, caller).await?;
         let edit = {
@@ -172,9 +181,9 @@ impl Segments {
                 }
             }
             definition.revision += 1;
-            Edit { definition: Some(definition), effect: None }
+            Edit { definition: Some(definition), ..Edit::default() }
         };
-        turn.commit(&key, edit, None, None).await?;
+        turn.commit(&key, edit).await?;
         self.get(caller, &key)
     }
 
@@ -192,9 +201,9 @@ impl Segments {
             let rule = parse("name", &source, &population)?;
             check_rights(caller, &population, std::slice::from_ref(&rule))?;
             let effect = effect_of(&population, key, promoted.version, &body, vec![rule], Bitmap::new())?;
-            Edit { definition: Some(promoted), effect: Some(effect) }
+            Edit { definition: Some(promoted), effect: Some(effect), ..Edit::default() }
         };
-        turn.commit(key, edit, None, None).await?;
+        turn.commit(key, edit).await?;
         self.get(caller, key)
     }
 
@@ -206,7 +215,7 @@ impl Segments {
             check_etag(definition, known_etag)?;
             effect_of_deletion(&population, key)?
         };
-        turn.commit(key, Edit { definition: None, effect: Some(effect) }, None, None).await
+        turn.commit(key, Edit { effect: Some(effect), ..Edit::default() }).await
     }
 
     async fn versions(&self, caller: &Caller, key: &Key) -> Result<Vec<SegmentVersion>, ApiError> {
@@ -215,11 +224,8 @@ impl Segments {
         let tenant = caller.tenant().id;
         let versions = stored::versions(self.service.runtime.database.reader(), tenant, key).await;
         let versions = versions.map_err(|error| store_error(&error))?;
-        let population = loaded.population.read();
-        let readable = |version: &stored::Published| {
-            let rules = version.body.sources().into_iter().map(|source| Rule::parse(source, population.schema()));
-            rules.collect::<Result<Vec<_>, _>>().is_ok_and(|rules| may_read(caller, &population, &rules))
-        };
+        // What it read when it was put in force: what it refers to may be another by now.
+        let readable = |version: &stored::Published| may_read_classes(caller, version.classes);
         let message = |version: stored::Published| SegmentVersion {
             name: format!("{key}/versions/{}", version.version),
             expression: version.body.sources().first().map(|source| (*source).to_owned()).unwrap_or_default(),

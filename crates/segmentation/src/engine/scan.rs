@@ -120,7 +120,7 @@ fn each_code(chosen: &mut [u64], first: usize, codes: CodeSlice<'_>, meets: impl
             each_word(chosen, first, codes, |codes, _| pack(&codes.map(|code| u8::from(meets(code.into())))));
         }
         CodeSlice::Wide(codes) => {
-            each_word(chosen, first, codes, |codes, _| pack(&codes.map(|code| u8::from(meets(code)))))
+            each_word(chosen, first, codes, |codes, _| pack(&codes.map(|code| u8::from(meets(code)))));
         }
     }
 }

@@ -134,7 +134,7 @@ pub fn channel(channels: &[&str]) -> LabelSet {
         let id: String = format!("by-{}", spelt.trim_matches('-')).chars().take(60).collect();
         let id = id.trim_end_matches('-').to_owned();
         let taken = |id: &str| labels.iter().any(|other| other.id == id);
-        let other = (2..).map(|number| format!("{id}-{number}")).find(|other| !taken(other));
+        let other = (2..=channels.len()).map(|number| format!("{id}-{number}")).find(|other| !taken(other));
         let id = if taken(&id) { other.unwrap_or_default() } else { id };
         labels.push(label(&id, channel, format!("channel == {}", quoted(channel))));
     }

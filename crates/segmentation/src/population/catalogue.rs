@@ -57,7 +57,12 @@ pub enum Membership {
     /// The first rule that matches decides: the only one of a segment, one per label of a label set.
     Rules(Vec<Rule>),
     /// Who is on the list.
-    List(Bitmap),
+    List {
+        /// They.
+        listed: Bitmap,
+        /// The fields that were read when it began.
+        began_with: BTreeSet<u16>,
+    },
 }
 
 /// A part of a definition: a segment is its only one, a label set has one for each label and one for everybody else.
@@ -108,7 +113,7 @@ impl Live {
     pub fn rules(&self) -> &[Rule] {
         match &self.membership {
             Membership::Rules(rules) => rules,
-            Membership::List(_) => &[],
+            Membership::List { .. } => &[],
         }
     }
 
@@ -187,13 +192,30 @@ impl Catalogue {
     ///
     /// # Errors
     /// [`CatalogueError`].
-    pub fn new(definitions: Vec<Arc<Live>>) -> Result<Self, CatalogueError> {
+    pub fn new(definitions: &[Arc<Live>]) -> Result<Self, CatalogueError> {
         let live = in_order(definitions)?;
         let (mut catalogue, words) = (Self::default(), live.len().div_ceil(64));
         for definition in live {
             catalogue.push(definition, words);
         }
         Ok(catalogue)
+    }
+
+    /// The same without those that would refer to others too deep or in a circle: what an older version has allowed must not keep the rest from being
+    /// live.
+    ///
+    /// # Errors
+    /// [`CatalogueError`] where not even the first can be live.
+    pub fn of_those_that_can(definitions: &[Arc<Live>]) -> Result<Self, CatalogueError> {
+        let mut kept: Vec<Arc<Live>> = Vec::new();
+        for definition in definitions {
+            kept.push(definition.clone());
+            if let Err(error) = in_order(&kept) {
+                tracing::error!(definition = %definition.key, %error, "a stored definition is not live");
+                kept.pop();
+            }
+        }
+        Self::new(&kept)
     }
 
     /// The same with a definition in place of the one of its key, or without it.
@@ -211,7 +233,7 @@ impl Catalogue {
             }
         }
         all.extend(definition);
-        Self::new(all)
+        Self::new(&all)
     }
 
     fn push(&mut self, definition: Arc<Live>, words: usize) {
@@ -242,13 +264,14 @@ impl Catalogue {
     /// Takes customers off all lists.
     pub fn take_off_lists(&mut self, customers: &[u32]) {
         for live in &mut self.live {
-            let Membership::List(listed) = &live.membership else { continue };
+            let Membership::List { listed, began_with } = &live.membership else { continue };
             if customers.iter().any(|customer| listed.contains(*customer)) {
                 let mut listed = listed.clone();
                 for customer in customers {
                     listed.clear(*customer);
                 }
-                *live = Arc::new(Live::segment(&live.key.id, live.version, Membership::List(listed)));
+                let membership = Membership::List { listed, began_with: began_with.clone() };
+                *live = Arc::new(Live::segment(&live.key.id, live.version, membership));
             }
         }
     }
@@ -340,7 +363,10 @@ impl Catalogue {
 }
 
 fn own_fields(definition: &Live) -> BTreeSet<u16> {
-    definition.rules().iter().flat_map(Rule::fields).copied().collect()
+    match &definition.membership {
+        Membership::Rules(rules) => rules.iter().flat_map(Rule::fields).copied().collect(),
+        Membership::List { began_with, .. } => began_with.clone(),
+    }
 }
 
 fn turns(definition: &Live) -> Turns {
@@ -366,7 +392,7 @@ fn compares_with_now(node: &Node) -> bool {
 }
 
 /// Depth-first, without recursion: a chain of references may be long before it is refused.
-fn in_order(definitions: Vec<Arc<Live>>) -> Result<Vec<Arc<Live>>, CatalogueError> {
+fn in_order(definitions: &[Arc<Live>]) -> Result<Vec<Arc<Live>>, CatalogueError> {
     let owner: HashMap<&str, usize> = definitions
         .iter()
         .enumerate()

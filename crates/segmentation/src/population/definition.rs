@@ -11,8 +11,9 @@ use quintile_expr::{Rule, Schema};
 pub enum Body {
     /// The rule of a segment, in its author's words.
     Rule(String),
-    /// Members are put on a list, and taken off it.
-    List,
+    /// Members are put on a list, and taken off it. Of the rule that it began with, the fields that were read: who may not read them may not know who
+    /// is on it.
+    List(Vec<u16>),
     /// The labels of a set.
     Labels(LabelSet),
 }
@@ -22,7 +23,7 @@ impl Body {
     pub fn sources(&self) -> Vec<&str> {
         match self {
             Self::Rule(source) => vec![source],
-            Self::List => Vec::new(),
+            Self::List(_) => Vec::new(),
             Self::Labels(set) => set.labels.iter().map(|label| label.expression.as_str()).collect(),
         }
     }
@@ -55,7 +56,7 @@ impl Definition {
 
     /// Whether members are put on a list.
     pub fn is_list(&self) -> bool {
-        self.live == Some(Body::List)
+        matches!(self.live, Some(Body::List(_)))
     }
 }
 
@@ -68,7 +69,10 @@ pub fn rules(body: &Body, schema: &Schema) -> Option<Vec<Rule>> {
 pub fn live(key: &Key, version: i64, body: &Body, rules: Vec<Rule>, listed: Bitmap) -> Live {
     match body {
         Body::Rule(_) => Live::segment(&key.id, version, Membership::Rules(rules)),
-        Body::List => Live::segment(&key.id, version, Membership::List(listed)),
+        Body::List(began_with) => {
+            let began_with = began_with.iter().copied().collect();
+            Live::segment(&key.id, version, Membership::List { listed, began_with })
+        }
         Body::Labels(set) => Live::label_set(&key.id, version, &set.ids(), rules),
     }
 }

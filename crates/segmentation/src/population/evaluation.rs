@@ -25,7 +25,7 @@ impl<'a> Evaluation<'a> {
         if !self.found.contains_key(&place) {
             let Some(definition) = self.catalogue.live().get(place) else { return &[] };
             let parts = match &definition.membership {
-                Membership::List(listed) => vec![listed.and(self.engine.present())],
+                Membership::List { listed, .. } => vec![listed.and(self.engine.present())],
                 Membership::Rules(rules) => self.exclusive(rules, definition.rest().is_some()),
             };
             self.found.insert(place, parts);
@@ -82,7 +82,7 @@ impl<'a> Customer<'a> {
     pub fn part(&self, place: usize) -> Option<usize> {
         let definition = self.catalogue.live().get(place)?;
         match &definition.membership {
-            Membership::List(listed) => listed.contains(self.number).then_some(0),
+            Membership::List { listed, .. } => listed.contains(self.number).then_some(0),
             Membership::Rules(rules) => {
                 rules.iter().position(|rule| rule.matches(self, self.now)).or_else(|| definition.rest())
             }

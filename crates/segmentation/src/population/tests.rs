@@ -7,6 +7,7 @@ use quintile_domain::revenue::RevenuePolicy;
 use quintile_proto::google_type::Date;
 use quintile_proto::segmentation::MembershipCause;
 use quintile_proto::types::{CustomerAttributes, Features, ScoreValues};
+use std::collections::BTreeSet;
 
 const DAY: i64 = 86_400_000_000;
 
@@ -190,7 +191,8 @@ fn labels_are_exclusive_and_rules_may_refer_to_them() {
 fn a_list_keeps_those_who_come_back_and_not_those_who_were_erased() {
     let mut population = populated();
     let listed = Bitmap::from_iter([1, 2]);
-    let entered = define(&mut population, Live::segment("list", 1, Membership::List(listed)));
+    let entered =
+        define(&mut population, Live::segment("list", 1, Membership::List { listed, began_with: BTreeSet::new() }));
     assert_eq!(entered.len(), 1);
     let left = population.removal(1);
     assert!(parents(&left).contains(&"segments/list"));

@@ -1,5 +1,6 @@
 //! Segments and label sets as they are written down, and what was published of them.
 
+use crate::fields::Classes;
 use crate::labels::{Label, LabelSet};
 use crate::population::catalogue::{Key, Kind};
 use crate::population::definition::{Body, Definition};
@@ -61,6 +62,7 @@ mod version {
         pub published_at: i64,
         pub entered: i64,
         pub exited: i64,
+        pub classes: i32,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -82,6 +84,8 @@ pub struct Published {
     pub entered: u64,
     /// Customers who left.
     pub exited: u64,
+    /// The classes of the fields that it read when it was put in force, those of what it referred to included.
+    pub classes: Classes,
 }
 
 /// The labels as they are told and kept: that of the rest is the last.
@@ -101,7 +105,7 @@ pub fn to_rules(set: &LabelSet, name: impl Fn(&str) -> String) -> LabelRules {
 fn encode(body: &Body) -> (i32, Vec<u8>) {
     match body {
         Body::Rule(source) => (RULE, source.clone().into_bytes()),
-        Body::List => (LIST, Vec::new()),
+        Body::List(began_with) => (LIST, began_with.iter().flat_map(|field| field.to_be_bytes()).collect()),
         Body::Labels(set) => (LABELS, to_rules(set, str::to_owned).encode_to_vec()),
     }
 }
@@ -110,7 +114,7 @@ fn decode(form: i32, bytes: Vec<u8>) -> Result<Body, StoreError> {
     let malformed = || StoreError::Sealed("definition");
     match form {
         RULE => String::from_utf8(bytes).map(Body::Rule).map_err(|_| malformed()),
-        LIST => Ok(Body::List),
+        LIST => Ok(Body::List(bytes.as_chunks().0.iter().map(|field| u16::from_be_bytes(*field)).collect())),
         LABELS => {
             let LabelRules { labels, overlaps_allowed } = LabelRules::decode(&*bytes).map_err(|_| malformed())?;
             let label =
@@ -200,6 +204,7 @@ pub async fn publish(
         published_at: Set(published.published_at.micros()),
         entered: Set(count(published.entered)),
         exited: Set(count(published.exited)),
+        classes: Set(published.classes.as_i32()),
     };
     version::Entity::insert(row).exec_without_returning(transaction).await?;
     version::Entity::delete_many()
@@ -231,6 +236,7 @@ pub async fn versions(
             published_at: Instant::from_micros(row.published_at),
             entered: row.entered.unsigned_abs(),
             exited: row.exited.unsigned_abs(),
+            classes: Classes::from_i32(row.classes),
         })
     };
     rows.into_iter().map(published).collect()

@@ -54,12 +54,11 @@ pub async fn write(
     let changed: BTreeSet<u32> = before.xor(after).iter().map(blocks::of).collect();
     let after = blocks::encode(after);
     for block in changed {
-        match after.get(&block) {
-            Some(customers) => put(transaction, tenant, segment, block, blocks::to_bytes(customers)).await?,
-            None => {
-                let key = (tenant.0, segment.to_owned(), i64::from(block));
-                entity::Entity::delete_by_id(key).exec(transaction).await?;
-            }
+        if let Some(customers) = after.get(&block) {
+            put(transaction, tenant, segment, block, blocks::to_bytes(customers)).await?;
+        } else {
+            let key = (tenant.0, segment.to_owned(), i64::from(block));
+            entity::Entity::delete_by_id(key).exec(transaction).await?;
         }
     }
     Ok(())

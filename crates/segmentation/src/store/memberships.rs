@@ -362,7 +362,7 @@ pub async fn of_customer(
         .await?;
     let last = rows.last().map(|row| Position { seq: row.seq, place: row.place });
     let mut end = end_of_read(rows.len(), limit, last);
-    let mut changes = rows.into_iter().map(logged).collect::<Result<Vec<_>, _>>()?;
+    let mut changes = rows.iter().map(logged).collect::<Result<Vec<_>, _>>()?;
     let in_block = customer.0 % blocks::CUSTOMERS;
     // The customer's own place in a row of many is what a position is of.
     let row_position = Position { place: position.place.saturating_sub(in_block.into()), ..position };
@@ -410,7 +410,7 @@ pub async fn after(
         .await?;
     let last = rows.last().map(|row| Position { seq: row.seq, place: row.place });
     let mut end = end_of_read(rows.len(), limit, last);
-    let mut changes = rows.into_iter().map(logged).collect::<Result<Vec<_>, _>>()?;
+    let mut changes = rows.iter().map(logged).collect::<Result<Vec<_>, _>>()?;
     // One row of many may begin before the position and go on behind it.
     let row_position = Position { place: position.place.saturating_sub(blocks::CUSTOMERS.into()), ..position };
     let rows = block::Entity::find()
@@ -433,7 +433,7 @@ pub async fn after(
     Ok(Page::of(changes, end, limit))
 }
 
-fn logged(row: entity::Model) -> Result<Logged, StoreError> {
+fn logged(row: &entity::Model) -> Result<Logged, StoreError> {
     let common = Common {
         parent: &row.parent,
         entered: row.entered != 0,
