@@ -42,6 +42,14 @@ def label_set(world, etag=False, **fields):
     return {"name": made.name} | ({"etag": made.etag} if etag else {})
 
 
+def draft_of_one_label(world):
+    """Everybody would get the one label, whoever asks."""
+    set_id = f"case-{uuid.uuid4().hex}"
+    labels = [{"name": f"labelSets/{set_id}/labels/everybody", "expression": "orders >= 0"}, {"name": f"labelSets/{set_id}/labels/nobody"}]
+    request = {"label_set_id": set_id, "label_set": {"labels": labels}, "draft_only": True}
+    return {"name": world.client("admin").call("LabelService/CreateLabelSet", request).name}
+
+
 def update_label_set(world):
     return {"label_set": label_set(world) | {"description": "case"}, "update_mask": "description"}
 

@@ -93,8 +93,8 @@ FIELDS = {
 }
 # Sums over those whom the caller reaches: callers of different reach see different ones.
 SUMS = {f"quintile.segmentation.v1.{field}" for field in (
-    "LabelCount.net_revenue", "SegmentPreview.net_revenue", "BreakdownGroup.net_revenue", "MembershipMove.entering_revenue",
-    "MembershipMove.leaving_revenue", "Target.score", "Target.mean_revenue")}
+    "LabelCount.net_revenue", "LabelMove.net_revenue", "SegmentPreview.net_revenue", "BreakdownGroup.net_revenue",
+    "MembershipMove.entering_revenue", "MembershipMove.leaving_revenue", "Target.score", "Target.mean_revenue")}
 # What is left of the canary's values where a role sees them in part.
 PARTS = {"quintile.ingestion.v1.Customer.phone": "138****0429",
          "quintile.ingestion.v1.Customer.email": f"q****@{canaries.EMAIL_DOMAIN}",

@@ -404,7 +404,7 @@ CASES = {
     f"{SEGMENTATION}.LabelService/ListLabelSetVersions": unary(EVERY_ROLE, lambda world: {"parent": definitions.label_set(world)["name"]}),
     f"{SEGMENTATION}.LabelService/CreateLabelSet": unary(ANALYSIS, definitions.create_label_set),
     f"{SEGMENTATION}.LabelService/UpdateLabelSet": unary(ANALYSIS, definitions.update_label_set),
-    f"{SEGMENTATION}.LabelService/PreviewLabelSetDraft": unary(ANALYSIS, lambda world: definitions.label_set(world, draft_only=True)),
+    f"{SEGMENTATION}.LabelService/PreviewLabelSetDraft": unary(ANALYSIS, definitions.draft_of_one_label),
     f"{SEGMENTATION}.LabelService/PublishLabelSet": unary(ANALYSIS, lambda world: definitions.label_set(world, etag=True, draft_only=True)),
     f"{SEGMENTATION}.LabelService/DeleteLabelSet": unary(ANALYSIS, definitions.label_set),
     f"{SEGMENTATION}.LabelService/PreviewImpact": unary(DEFINERS, rfm_draft),
