@@ -36,6 +36,7 @@ OF_ONE_BY_EVERYTHING = [*OF_ONE, ("ProfileService/ListMembershipChanges", "paren
                         ("PrivacyService/LiftRestriction", "name", ""), ("PrivacyService/EraseCustomer", "name", "")]
 COUNTED = "orders >= 1"
 
+
 @pytest.fixture(scope="module")
 def town(shared):
     """The customers with their orders, a segment, and a role that may do everything to its own customers."""
@@ -62,20 +63,26 @@ def town(shared):
                   "consents to reach segmentation")
     return town
 
+
 def population(client):
     return questions.distribution(client).population
+
 
 def reached(town, role):
     return {town.names[customer] for customer in REACHED[role]}
 
+
 def foreign(town, role):
     return set(town.names.values()) - reached(town, role)
+
 
 def number(name):
     return int(name.split("/")[1])
 
+
 def in_order(names):
     return sorted(names, key=number)
+
 
 @pytest.mark.parametrize("role", ROLES)
 def whom_a_role_does_not_reach_is_answered_byte_by_byte_like_nobody(town, role):
@@ -86,8 +93,10 @@ def whom_a_role_does_not_reach_is_answered_byte_by_byte_like_nobody(town, role):
             refusal = client.refused(method, {field: name + part})
             assert (refusal.answer, undated(refusal)) == (nobody.answer, undated(nobody)), (method, name)
 
+
 def undated(refusal):
     return [(key, value) for key, value in refusal.trailers if key != "date"]
+
 
 @pytest.mark.parametrize("role", ROLES)
 def whom_a_role_reaches_is_answered_by_every_rpc_of_one_customer(town, role):
@@ -97,6 +106,7 @@ def whom_a_role_reaches_is_answered_by_every_rpc_of_one_customer(town, role):
             assert client.call(method, {field: name + part}).name == name + part
         profile = client.call("ProfileService/GetProfile", {"name": f"{name}/profile"})
         assert list(profile.missing_parts) == [] and profile.labels
+
 
 @pytest.mark.parametrize("role", ["sales", "scoped"])
 def whom_a_role_does_not_reach_is_not_changed_by_it_either(town, role):
@@ -112,6 +122,7 @@ def whom_a_role_does_not_reach_is_not_changed_by_it_either(town, role):
             customer = town.admin.call("CustomerService/GetCustomer", {"name": name})
             assert customer.attributes.owner != "ann" and customer.attributes.language == ""
 
+
 def nothing_is_erased_restricted_or_consented_for_whom_a_role_does_not_reach(town):
     client = town.clients["scoped"]
     consent = {"purpose": "PURPOSE_MARKETING", "state": "CONSENT_STATE_GIVEN"}
@@ -121,6 +132,7 @@ def nothing_is_erased_restricted_or_consented_for_whom_a_role_does_not_reach(tow
         assert client.refused("PrivacyService/SetConsent", {"name": name} | consent).answer == nobody.answer
         assert town.admin.call("PrivacyService/GetConsents", {"name": name}) == before
         assert town.admin.call("CustomerService/GetCustomer", {"name": name}).name == name
+
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("page_size", [1, 2, 1000])
@@ -134,6 +146,7 @@ def lists_end_and_name_all_whom_a_role_reaches_and_nobody_else(town, role, page_
         client, "SegmentService/ListMembers", "customers", parent=parent, page_size=page_size)]
     assert in_order(labelled) == expected
 
+
 @pytest.mark.parametrize("role", ["marketer", "scoped"])
 def an_export_and_the_records_are_of_those_whom_a_role_reaches_and_name_nobody_else(town, role):
     client, expected = town.clients[role], in_order(reached(town, role))
@@ -146,9 +159,11 @@ def an_export_and_the_records_are_of_those_whom_a_role_reaches_and_name_nobody_e
         members = questions.everything(client, "SegmentService/ListMemberRecords", "records", parent=town.segment, page_size=page_size)
         assert [f"customers/{record.customer_id}" for record in members] == [name for name in expected if is_buyer(town, name)]
 
+
 def is_buyer(town, name):
     customer = next(customer for customer, known in town.names.items() if known == name)
     return bool(CUSTOMERS[customer][2])
+
 
 @pytest.mark.parametrize("role", ROLES)
 def a_batch_or_a_check_leaves_out_whom_a_role_does_not_reach_as_it_leaves_out_nobody(town, role):
@@ -161,6 +176,7 @@ def a_batch_or_a_check_leaves_out_whom_a_role_does_not_reach_as_it_leaves_out_no
     outside = [f"{name}/score" for name in foreign(town, role)]
     theirs = client.call("ScoreService/BatchGetScores", {"names": outside}).SerializeToString()
     assert theirs == client.call("ScoreService/BatchGetScores", {"names": [f"{ABSENT}/score"]}).SerializeToString()
+
 
 @pytest.mark.parametrize("role", ROLES)
 def counts_and_sums_are_those_of_the_customers_that_a_role_reaches(town, role):
@@ -180,6 +196,7 @@ def counts_and_sums_are_those_of_the_customers_that_a_role_reaches(town, role):
     listed = [each for each in client.call("SegmentService/ListSegments").segments if each.name == town.segment]
     assert segment.members == len(buyers) and [each.members for each in listed] == [len(buyers)]
 
+
 @pytest.mark.parametrize("role", ["marketer", "scoped"])
 @pytest.mark.parametrize("expression", [
     COUNTED, "true", "false", 'owner == "bob"', 'owner != "ann"', "!has(owner)", 'segment("buyers")', '!segment("buyers")',
@@ -193,6 +210,7 @@ def a_preview_counts_sums_and_samples_those_whom_a_role_reaches(town, role, expr
     assert (seen.customers, seen.population, list(seen.sample)) == (len(expected), len(mine), expected)
     assert facts.cents_of(seen.net_revenue) == revenue
 
+
 def what_takes_in_anybodys_facts_is_for_no_role_with_a_row_scope(town):
     for method in policies.TAKING_IN:
         role = policies.role_like(town.admin, "service", "wide", row_scope="owner == caller.subject")
@@ -202,6 +220,7 @@ def what_takes_in_anybodys_facts_is_for_no_role_with_a_row_scope(town):
             refusal = town.admin.refused(f"PolicyService/{asked}", {"roles": [role]})
             refusal.must_be(INVALID_ARGUMENT, "INVALID_FIELD")
 
+
 def a_look_up_finds_nobody_whom_a_role_does_not_reach(town):
     client = town.clients["scoped"]
     ask = lambda customer: client.refused("CustomerService/LookupCustomer", {"identity": facts.identity(customer)})  # noqa: E731
@@ -209,6 +228,7 @@ def a_look_up_finds_nobody_whom_a_role_does_not_reach(town):
     for customer in CUSTOMERS.keys() - REACHED["scoped"]:
         assert ask(customer).answer == nobody.answer
     assert questions.find(client, "ann-2") == town.names["ann-2"]
+
 
 def a_contact_that_others_share_is_found_as_if_they_had_it_not(town):
     client = town.clients["scoped"]
@@ -221,6 +241,7 @@ def a_contact_that_others_share_is_found_as_if_they_had_it_not(town):
     assert client.call("CustomerService/LookupCustomer", {"phone": phones["ann-3"]}).name == town.names["ann-3"]
     theirs = client.refused("CustomerService/LookupCustomer", {"phone": phones["anna"]}).must_be(NOT_FOUND, "NOT_FOUND")
     assert theirs.answer == client.refused("CustomerService/LookupCustomer", {"phone": "+8613800000009"}).answer
+
 
 @pytest.mark.parametrize("role", ["marketer", "scoped"])
 def enters_and_exits_are_told_of_those_whom_a_role_reaches(town, role):
@@ -244,6 +265,7 @@ def enters_and_exits_are_told_of_those_whom_a_role_reaches(town, role):
 
 FEEDS = ["FeatureService/WatchFeatures", "ScoreService/WatchScores", "StageService/WatchStages"]
 
+
 @pytest.mark.parametrize("method", FEEDS)
 def a_feed_is_of_those_whom_a_role_reaches_and_names_nobody_else(town, method):
     with watch(town.clients["scoped"], method) as watcher:
@@ -253,6 +275,7 @@ def a_feed_is_of_those_whom_a_role_reaches_and_names_nobody_else(town, method):
     removed = {f"customers/{each}" for response in said for each in response.removed_customer_ids}
     assert records == reached(town, "scoped")
     assert removed & foreign(town, "scoped") == set(), "a feed tells of customers that are not there for its reader"
+
 
 @pytest.mark.parametrize("method", FEEDS)
 def a_feed_tells_who_comes_and_who_goes_and_nothing_of_what_the_others_do(town, method):
@@ -279,6 +302,7 @@ def a_feed_tells_who_comes_and_who_goes_and_nothing_of_what_the_others_do(town, 
         named = removed() | {record.customer_id for said in watcher.responses[begun:] for record in said.records}
     assert named & {number(stranger.name), *map(number, foreign(town, "scoped"))} == set()
 
+
 def a_customer_that_is_given_away_leaves_a_role_and_one_that_is_given_to_it_comes(town):
     ann, bob = town.clients["sales"], town.suite.client("sales", subject="bob")
     customer = {"identities": [facts.identity("traveller")], "attributes": {"kind": "CUSTOMER_KIND_LEAD", "owner": "bob"}}
@@ -299,6 +323,7 @@ def a_customer_that_is_given_away_leaves_a_role_and_one_that_is_given_to_it_come
             "customer": {"name": name, "attributes": {}}, "update_mask": "attributes.owner"})
         waiting.until(lambda: population(ann) == len(REACHED["sales"]), "the customer to be nobody's again")
 
+
 def answers(client, method, name):
     """Whether there is such a thing for a caller."""
     try:
@@ -306,6 +331,7 @@ def answers(client, method, name):
     except Refusal as refusal:
         refusal.must_be(NOT_FOUND, "NOT_FOUND")
         return None
+
 
 @pytest.fixture(scope="module")
 def other(town):
@@ -321,12 +347,14 @@ def other(town):
     questions.wait_for(client, position)
     return client
 
+
 def taken_in(client, rows):
     try:
         return questions.take_in(client, *rows)
     except Refusal as refusal:
         assert refusal.code.name == "UNAVAILABLE", refusal
         return None
+
 
 def another_tenants_page_tokens_and_cursors_go_on_nowhere(town, other):
     there = SimpleNamespace(customer="customers/1")
@@ -346,6 +374,7 @@ def another_tenants_page_tokens_and_cursors_go_on_nowhere(town, other):
     assert given >= {"ListCustomers", "ListRejects", "ListSegments", "ListMembers", "WatchFeatures", "WatchScores", "WatchStages",
                      "WatchMemberships"}
 
+
 def a_page_token_of_somebody_who_reaches_more_shows_no_more(town):
     for method, field, besides in (("CustomerService/ListCustomers", "customers", {}),
                                    ("SegmentService/ListMembers", "customers", {"parent": town.segment})):
@@ -353,6 +382,7 @@ def a_page_token_of_somebody_who_reaches_more_shows_no_more(town):
         page = town.clients["sales"].call(method, besides | {"page_token": token})
         names = {getattr(each, "name", each) for each in getattr(page, field)}
         assert names and names < reached(town, "sales")
+
 
 def another_tenants_customers_and_segments_are_nobody_in_every_place_of_a_request(town, other):
     own = town.names["ann-1"]
@@ -376,6 +406,7 @@ def another_tenants_customers_and_segments_are_nobody_in_every_place_of_a_reques
     town.admin.refused("SegmentService/CheckMembers", check).must_be(NOT_FOUND, "NOT_FOUND")
     watched = {"parents": [town.segment, "segments/their-buyers"]}
     town.admin.refused("SegmentService/WatchMemberships", watched).must_be(NOT_FOUND, "NOT_FOUND")
+
 
 def lists_of_another_tenant_hold_nothing_of_ours(town, other):
     """Of every RPC that lists, found by reflection, in a tenant that has nothing but what every tenant has."""
@@ -411,6 +442,7 @@ def lists_of_another_tenant_hold_nothing_of_ours(town, other):
             assert listed == [], path
     assert len(asked) >= 12
 
+
 @pytest.mark.parametrize("port", quintile.PORTS)
 def an_audit_log_is_of_one_tenant(town, other, port):
     listing = town.suite.api().method_on(port, "AuditService/ListAuditEvents")
@@ -418,6 +450,7 @@ def an_audit_log_is_of_one_tenant(town, other, port):
                     for client in (town.admin, other))
     assert ours and {role for _, role in theirs} <= {"admin", "service", ""}
     assert {subject for subject, _ in theirs} & {"ann", "bob", "tess"} == set()
+
 
 def a_policy_tells_a_caller_of_its_own_tenant_and_no_key(town, other):
     policies.publish(other, policies.role_like(other, "analyst", "theirs"))
@@ -433,6 +466,7 @@ def a_policy_tells_a_caller_of_its_own_tenant_and_no_key(town, other):
     refusal.must_be(INVALID_ARGUMENT, "INVALID_FIELD")
     assert "service" not in {role.role for of in town.admin.call("PolicyService/GetPolicy").tenant_roles for role in of.roles}
 
+
 def the_installations_own_affairs_are_for_the_tenant_that_runs_it(town, other):
     for method, request in (("TenantService/CreateTenant", {"tenant_id": "third"}), ("SigningKeyService/RotateSigningKey", {}),
                             ("SigningKeyService/ListSigningKeys", {}), ("MasterKeyService/RewrapKeys", {}),
@@ -443,6 +477,7 @@ def the_installations_own_affairs_are_for_the_tenant_that_runs_it(town, other):
     # Whether there is such a tenant is not told.
     assert refusal.answer == other.refused("TokenService/IssueToken", {"role": "admin", "tenant": "no-such-tenant"}).answer
 
+
 def a_service_speaks_for_nobody_of_another_tenant(town, other):
     name = {"name": town.names["ann-1"]}
     theirs = town.suite.token("service", "elsewhere")
@@ -450,6 +485,7 @@ def a_service_speaks_for_nobody_of_another_tenant(town, other):
         metadata = (*authorization(service), ("x-quintile-on-behalf-of", f"Bearer {user}"))
         refusal = town.admin.refused("CustomerService/GetCustomer", name, metadata)
         refusal.must_be(UNAUTHENTICATED, "UNAUTHENTICATED")
+
 
 def every_rpc_that_names_a_customer_in_its_request_is_asked_above(town):
     asked = {method for method, _, _ in OF_ONE_BY_EVERYTHING} | {"CustomerService/UpdateCustomer", "PrivacyService/SetConsent"}

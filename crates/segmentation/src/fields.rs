@@ -214,6 +214,26 @@ impl FieldId {
         )
     }
 
+    /// Whether it is of all facts there were: no passing of time alone changes it.
+    pub const fn is_lifetime(self) -> bool {
+        matches!(
+            self,
+            Self::FirstOrderAt
+                | Self::LastOrderAt
+                | Self::Orders
+                | Self::PurchaseDays
+                | Self::NetRevenue
+                | Self::Revenue
+                | Self::AverageOrderValue
+                | Self::TopCategory
+                | Self::Interactions
+                | Self::LastInteractionAt
+                | Self::LastNps
+                | Self::OpenComplaints
+                | Self::OpenTickets
+        )
+    }
+
     /// The type of the field's values.
     pub const fn ty(self) -> Type {
         self.definition().ty

@@ -6,7 +6,7 @@ use crate::fields::Classes;
 use crate::own_fields;
 use crate::population::definition::{self, Definition};
 use crate::population::{Change, Entry, LoadedPopulation, Population, PopulationError};
-use crate::store::{self, definitions, lists, log_retention, memberships, snapshots};
+use crate::store::{self, definitions, evaluation, lists, log_retention, memberships, snapshots};
 use prost::Message;
 use quintile_chain::context::{Runtime, WorkError};
 use quintile_chain::feed::{self, Removed};
@@ -20,7 +20,7 @@ use quintile_proto::types::CustomerRecord;
 use quintile_rpc::convert;
 use quintile_rpc::policy::Tenant;
 use quintile_store::records::{self, Record};
-use quintile_store::{StoreError, failpoint, follower};
+use quintile_store::{StoreError, Transaction, failpoint, follower};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -42,7 +42,8 @@ pub async fn run(service: Service, tenant: Arc<Tenant>, loaded: watch::Sender<bo
     let runtime = service.runtime.clone();
     let place = follower::place(runtime.database.reader(), tenant.id, RECORDS).await?;
     // Loaded anew after every failure: what was half done in memory is forgotten.
-    let population = load(&runtime, &tenant, Instant::from_micros(place.time_micros)).await?;
+    let written = evaluation::as_of(runtime.database.reader(), tenant.id).await?;
+    let population = load(&runtime, &tenant, Instant::from_micros(place.time_micros).max(written)).await?;
     let population = service.populations.put(tenant.id, population);
     runtime.resume(&tenant, &place);
     loaded.send_replace(true);
@@ -55,7 +56,8 @@ pub async fn run(service: Service, tenant: Arc<Tenant>, loaded: watch::Sender<bo
         }
     };
     let day = snapshots::last_day(runtime.database.reader(), tenant.id).await?;
-    let mut keeper = Keeper { runtime: runtime.clone(), tenant: tenant.clone(), population, day, forgetting: false };
+    let mut keeper =
+        Keeper { runtime: runtime.clone(), tenant: tenant.clone(), population, day, forgetting: false, written };
     follow(&runtime, tenant.id, RECORDS, connect, place, &mut keeper).await
 }
 
@@ -110,6 +112,8 @@ struct Keeper {
     day: Option<i32>,
     /// Whether there may be something in the log that is older than it is kept.
     forgetting: bool,
+    /// The instant that was written down last as the one evaluated at.
+    written: Instant,
 }
 
 impl Keeper {
@@ -188,6 +192,7 @@ impl Worker for Keeper {
         memberships::erase(&transaction, self.tenant.id, &erased).await?;
         lists::erase(&transaction, self.tenant.id, &erased).await?;
         snapshots::erase(&transaction, self.tenant.id, &erased).await?;
+        self.write_instant(&transaction).await?;
         memberships::append(&transaction, self.tenant.id, &changes, &[]).await?;
         failpoint::reach(RECORDS, "before_commit").await;
         // Memory follows the database, never the other way round.
@@ -211,8 +216,10 @@ impl Worker for Keeper {
         if !movements.is_empty() {
             // The time that is reached moves with what it changed: the log can't tell it twice.
             let transaction = step.begin().await?;
+            evaluation::write(&transaction, self.tenant.id, to).await?;
             memberships::append(&transaction, self.tenant.id, &[], &movements).await?;
             step.commit(transaction).await?;
+            self.written = to;
         }
         self.population.population.write().pass_time(to, &movements);
         self.keep_days(to, step).await
@@ -220,6 +227,17 @@ impl Worker for Keeper {
 }
 
 impl Keeper {
+    /// Writes down what instant records are compared at, where it is another than was written down.
+    async fn write_instant(&mut self, transaction: &Transaction) -> Result<(), StoreError> {
+        let as_of = self.population.population.read().as_of();
+        if as_of > self.written {
+            evaluation::write(transaction, self.tenant.id, as_of).await?;
+            // Should the transaction fail, everything is loaded anew.
+            self.written = as_of;
+        }
+        Ok(())
+    }
+
     /// Writes down how a day began, once, and lets go of what is older than it is kept: a part of it at a time. Whether there is more.
     async fn keep_days(&mut self, to: Instant, step: &Step<'_>) -> Result<bool, WorkError> {
         let today = self.tenant.zone.local_day(to);

@@ -8,7 +8,7 @@ use crate::population::catalogue::{Catalogue, CatalogueError, Key, Kind, Members
 use crate::population::definition::{self, Body, Definition};
 use crate::population::{LoadedPopulation, Movement, Population};
 use crate::store::definitions::{self as stored, Published};
-use crate::store::{lists, memberships, snapshots};
+use crate::store::{evaluation, lists, memberships, snapshots};
 use quintile_chain::progress::Watermark;
 use quintile_chain::store_error;
 use quintile_domain::ids::TenantId;
@@ -142,6 +142,10 @@ impl Turn {
         }
         if let Some(request) = edit.request.as_ref().filter(|request| !request.id.is_empty()) {
             idempotency::remember(&transaction, request.of(self.tenant), &key.id, now).await?;
+        }
+        if edit.effect.is_some() {
+            let as_of = self.loaded.population.read().as_of();
+            evaluation::write(&transaction, self.tenant, as_of).await?;
         }
         let movements = edit.effect.as_ref().map_or(&[][..], |effect| &effect.movements);
         memberships::append(&transaction, self.tenant, &[], movements).await?;

@@ -40,7 +40,8 @@ fn given_label(key: &Key, field: &str, given: &Label, is_rest: bool) -> Result<l
         (true, true, true) => String::new(),
         (false, true, false) => given.expression.clone(),
         (true, false, false) => {
-            let number = |cell: &String| cell.parse().unwrap_or(0);
+            let is_cell = |cell: &String| cell.len() == 3 && cell.bytes().all(|digit| digit.is_ascii_digit());
+            let number = |cell: &String| cell.parse().ok().filter(|_| is_cell(cell)).unwrap_or(0);
             let cells: Vec<u16> = given.cells.iter().map(number).collect();
             labels::expression_of(&cells).map_err(|_| {
                 ApiError::invalid_field(format!("{field}.cells"), "must be three scores of 1 to 5 each, such as 541")

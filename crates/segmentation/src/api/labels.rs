@@ -29,6 +29,8 @@ use quintile_proto::types::ErrorReason;
 use quintile_rpc::{Answer, ApiError, Caller, convert};
 use tonic::Request;
 
+/// The most bytes of all rules of a set: each is tried on every combination of values.
+const MAX_RULES_BYTES: usize = 64 * 1_024;
 /// The most label sets of a tenant, the one that ships among them.
 const MAX_SETS: usize = 50;
 
@@ -74,6 +76,10 @@ fn usable<'a>(caller: &Caller, population: &'a Population, key: &Key) -> Result<
 /// The rules of a set that can be put in force: bound, permitted and proved.
 fn checked(caller: &Caller, population: &Population, field: &str, set: &Set) -> Result<Vec<Rule>, ApiError> {
     let mut rules = Vec::with_capacity(set.labels.len());
+    if set.labels.iter().map(|label| label.expression.len()).sum::<usize>() > MAX_RULES_BYTES {
+        let problem = format!("must have rules of at most {MAX_RULES_BYTES} bytes together");
+        return Err(ApiError::invalid_field(format!("{field}.labels"), problem));
+    }
     for (index, label) in set.labels.iter().enumerate() {
         rules.push(parse(&format!("{field}.labels[{index}].expression"), &label.expression, population)?);
     }
@@ -114,9 +120,13 @@ const CELLS: usize = 125;
 
 fn proof_of(population: &Population, definition: &Definition) -> labels::Proof {
     let Some(Body::Labels(set)) = &definition.live else { return labels::Proof::default() };
-    let rules = set.labels.iter().map(|label| Rule::parse(&label.expression, population.schema()));
-    let rules = rules.collect::<Result<Vec<_>, _>>().unwrap_or_default();
-    labels::prove(set, &rules).unwrap_or_default()
+    let prove = || {
+        let rules = set.labels.iter().map(|label| Rule::parse(&label.expression, population.schema()));
+        let rules = rules.collect::<Result<Vec<_>, _>>().unwrap_or_default();
+        labels::prove(set, &rules).unwrap_or_default()
+    };
+    let live = population.catalogue().find(&definition.key);
+    live.map_or_else(labels::Proof::default, |(_, live)| live.proof(prove).clone())
 }
 
 fn refuse_the_one_that_ships(key: &Key) -> Result<(), ApiError> {
@@ -155,7 +165,12 @@ impl Labels {
                 }
                 _ => return Err(ApiError::invalid_field("label_set.labels", "must be empty with a preset")),
             };
-            let rules = checked(caller, &population, "label_set", &set)?;
+            let rules = checked(caller, &population, "label_set", &set);
+            // What is wrong with a preset is what there is to make it of.
+            let rules = rules.map_err(|error| match request.preset.as_str() {
+                "" => error,
+                _ => ApiError::failed_precondition(ErrorReason::FailedPrecondition, error.message().to_owned()),
+            })?;
             let body = Body::Labels(set);
             let live = !request.draft_only;
             let definition = Definition {

@@ -5,6 +5,8 @@ use super::{Label, LabelSet, expression_of};
 /// The presets that a tenant can make a set of its own of.
 pub const NAMES: [&str; 7] = ["rfm-11", "rfm-8", "rfm-cn-8", "frequency-3", "value-3", "lifecycle", "channel"];
 
+/// The most bytes of a title.
+const TITLE_BYTES: usize = 128;
 /// Who has scores, whatever they are.
 const SCORED: &str = "has(rfm.r) && has(rfm.f) && has(rfm.m)";
 
@@ -136,7 +138,12 @@ pub fn channel(channels: &[&str]) -> LabelSet {
         let taken = |id: &str| labels.iter().any(|other| other.id == id);
         let other = (2..=channels.len()).map(|number| format!("{id}-{number}")).find(|other| !taken(other));
         let id = if taken(&id) { other.unwrap_or_default() } else { id };
-        labels.push(label(&id, channel, format!("channel == {}", quoted(channel))));
+        // A channel's name may be longer than a title.
+        let mut end = channel.len().min(TITLE_BYTES);
+        while !channel.is_char_boundary(end) {
+            end -= 1;
+        }
+        labels.push(label(&id, &channel[..end], format!("channel == {}", quoted(channel))));
     }
     set(labels, ("other", "Other"), false)
 }

@@ -2,12 +2,14 @@
 
 use super::LabelSet;
 use crate::fields::FieldId;
-use quintile_expr::{Now, Row, Rule, Value, ValueRef};
+use quintile_expr::{Node, Now, Operand, Row, Rule, Value, ValueRef};
 use std::collections::{BTreeSet, HashSet};
 use thiserror::Error;
 
-/// The most combinations that are tried.
-const MAX_CELLS: usize = 6_000;
+/// The most combinations that are tried: all that there are of all fields with finitely many values.
+const MAX_CELLS: usize = 72_000;
+/// The bands of grades, where nobody has named others.
+const BANDS: [&str; 4] = ["A", "B", "C", "D"];
 
 /// Why a label set is refused. Each names the first cell or label at fault, in the order of the set.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -108,7 +110,7 @@ fn cells(rules: &[Rule]) -> Option<(Vec<FieldId>, Vec<Vec<Value>>)> {
     let scores = [FieldId::Recency, FieldId::Frequency, FieldId::Monetary];
     let mut fields: BTreeSet<FieldId> = BTreeSet::new();
     for rule in rules {
-        if rule.depends_on_time() || !rule.references().is_empty() {
+        if rule.depends_on_time() || !rule.references().is_empty() || !knows_all_bands(rule.root()) {
             return None;
         }
         for field in rule.fields() {
@@ -130,7 +132,22 @@ fn cells(rules: &[Rule]) -> Option<(Vec<FieldId>, Vec<Vec<Value>>)> {
         };
         cells = cells.iter().flat_map(longer).collect();
     }
-    (!fields.is_empty()).then(|| (fields.into_iter().collect(), cells))
+    Some((fields.into_iter().collect(), cells))
+}
+
+/// Whether conditions on the band of a grade speak of no other bands: a model may name its own, and what those are is not known here.
+fn knows_all_bands(node: &Node) -> bool {
+    let is_band = |value: &Value| matches!(value, Value::Text(band) if BANDS.contains(&band.as_str()));
+    let of_band = |field: &u16| *field == FieldId::GradeBand.id();
+    match node {
+        Node::And(nodes) | Node::Or(nodes) => nodes.iter().all(knows_all_bands),
+        Node::Not(node) => knows_all_bands(node),
+        Node::Compare { field, with: Operand::Constant(value), .. } if of_band(field) => is_band(value),
+        Node::Compare { field, with: Operand::Field(other), .. } => !of_band(field) && !of_band(other),
+        Node::In { field, set } if of_band(field) => set.iter().all(is_band),
+        Node::StartsWith { field, .. } | Node::Contains { field, .. } => !of_band(field),
+        _ => true,
+    }
 }
 
 /// All values that a field can have.
@@ -139,7 +156,7 @@ fn values(field: FieldId) -> Option<Vec<Value>> {
     match field {
         FieldId::Recency | FieldId::Frequency | FieldId::Monetary => Some((1..=5).map(Value::Int).collect()),
         FieldId::Stage => texts(&["lead", "new", "active", "loyal", "at_risk", "dormant", "churned", "reactivated"]),
-        FieldId::GradeBand => texts(&["A", "B", "C", "D"]),
+        FieldId::GradeBand => texts(&BANDS),
         FieldId::GradeTier => texts(&["low", "middle", "high"]),
         FieldId::GradeVip => texts(&["yes", "no"]),
         FieldId::Kind => texts(&["customer", "contact", "lead"]),
@@ -246,9 +263,13 @@ mod tests {
 
     #[test]
     fn what_has_no_end_of_values_is_not_proved() {
-        for rule in
-            ["channel == \"online\"", "orders > 3 && rfm.f > 1", "days_since(last_order_at) < 3", "segment(\"vip\")"]
-        {
+        for rule in [
+            "channel == \"online\"",
+            "grade.band in [\"A\", \"good\"]",
+            "orders > 3 && rfm.f > 1",
+            "days_since(last_order_at) < 3",
+            "segment(\"vip\")",
+        ] {
             assert_eq!(proved(&set(false, &[("a", rule)])), Ok(Proof::default()), "{rule}");
         }
     }

@@ -2,11 +2,12 @@
 
 use crate::engine::Bitmap;
 use crate::fields::FieldId;
+use crate::labels::Proof;
 use parking_lot::Mutex;
 use quintile_expr::{Node, Operand, Rule};
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use thiserror::Error;
 
 /// How deep definitions may refer to one another.
@@ -87,6 +88,8 @@ pub struct Live {
     pub membership: Membership,
     /// Members by part, once somebody has asked; kept up from then on.
     counts: Mutex<Option<Vec<u64>>>,
+    /// What was proved of a label set, once somebody has asked.
+    proof: OnceLock<Proof>,
 }
 
 impl Live {
@@ -106,7 +109,7 @@ impl Live {
     }
 
     fn new(key: Key, version: i64, parts: Vec<Part>, membership: Membership) -> Self {
-        Self { key, version, parts, membership, counts: Mutex::new(None) }
+        Self { key, version, parts, membership, counts: Mutex::new(None), proof: OnceLock::new() }
     }
 
     /// The rules; none of a list.
@@ -125,6 +128,11 @@ impl Live {
     /// Members by part, found out by `count` when nobody has asked before.
     pub fn counts(&self, count: impl FnOnce() -> Vec<u64>) -> Vec<u64> {
         self.counts.lock().get_or_insert_with(count).clone()
+    }
+
+    /// What was proved of it, found out by `prove` when nobody has asked before.
+    pub fn proof(&self, prove: impl FnOnce() -> Proof) -> &Proof {
+        self.proof.get_or_init(prove)
     }
 
     /// Notes that members of a part have become more or fewer.

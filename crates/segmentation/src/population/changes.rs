@@ -229,7 +229,7 @@ fn exits_first<'a>(moved: impl Iterator<Item = Moved<'a>>) -> Vec<Movement> {
 
 /// Time is the cause of what changes while every fact stays what it was.
 fn cause(changed: &[u16]) -> MembershipCause {
-    let is_fact = |field: FieldId| matches!(field, FieldId::LastOrderAt | FieldId::Orders) || field.is_attribute();
+    let is_fact = |field: FieldId| field.is_attribute() || field.is_lifetime();
     if changed.iter().copied().filter_map(FieldId::from_id).any(is_fact) {
         MembershipCause::Record
     } else {

@@ -350,8 +350,10 @@ pub async fn of_customer(
     position: Position,
     limit: u64,
 ) -> Result<Page, StoreError> {
+    let head = feed::head(connection, tenant, MEMBERSHIPS).await?;
     let rows = entity::Entity::find()
         .filter(entity::Column::TenantId.eq(tenant.0))
+        .filter(entity::Column::Seq.lte(head))
         .filter(entity::Column::CustomerId.eq(customer.as_i64()))
         .filter(entity::Column::Parent.ne(""))
         .filter(behind(position))
@@ -366,7 +368,8 @@ pub async fn of_customer(
     let in_block = customer.0 % blocks::CUSTOMERS;
     // The customer's own place in a row of many is what a position is of.
     let row_position = Position { place: position.place.saturating_sub(in_block.into()), ..position };
-    let rows = blocks_of(connection, tenant, blocks::of(customer.0), row_position, BLOCKS_OF_CUSTOMER).await?;
+    let mut rows = blocks_of(connection, tenant, blocks::of(customer.0), row_position, BLOCKS_OF_CUSTOMER).await?;
+    rows.retain(|row| row.seq <= head);
     let at = |row: &block::Model| Position { seq: row.seq, place: row.place + i64::from(in_block) };
     end = [end, end_of_read(rows.len(), BLOCKS_OF_CUSTOMER, rows.last().map(at))].into_iter().flatten().min();
     for row in &rows {
@@ -400,8 +403,11 @@ pub async fn after(
     position: Position,
     limit: u64,
 ) -> Result<Page, StoreError> {
+    // What is committed between the reads of the two tables is not read of one alone.
+    let head = feed::head(connection, tenant, MEMBERSHIPS).await?;
     let rows = entity::Entity::find()
         .filter(entity::Column::TenantId.eq(tenant.0))
+        .filter(entity::Column::Seq.lte(head))
         .filter(behind(position))
         .order_by_asc(entity::Column::Seq)
         .order_by_asc(entity::Column::Place)
@@ -415,6 +421,7 @@ pub async fn after(
     let row_position = Position { place: position.place.saturating_sub(blocks::CUSTOMERS.into()), ..position };
     let rows = block::Entity::find()
         .filter(block::Column::TenantId.eq(tenant.0))
+        .filter(block::Column::Seq.lte(head))
         .filter(blocks_behind(row_position))
         .order_by_asc(block::Column::Seq)
         .order_by_asc(block::Column::Place)

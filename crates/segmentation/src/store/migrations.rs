@@ -332,6 +332,13 @@ enum MembershipFloor {
 }
 
 #[derive(DeriveIden)]
+enum Evaluation {
+    Table,
+    TenantId,
+    AsOf,
+}
+
+#[derive(DeriveIden)]
 enum OwnField {
     Table,
     TenantId,
@@ -396,6 +403,12 @@ impl MigrationTrait for M0005Days {
             .col(ColumnDef::new(MembershipFloor::Place).big_integer().not_null())
             .to_owned();
         manager.create_table(floor).await?;
+        let evaluation = Table::create()
+            .table(Evaluation::Table)
+            .col(ColumnDef::new(Evaluation::TenantId).integer().not_null().primary_key())
+            .col(ColumnDef::new(Evaluation::AsOf).big_integer().not_null())
+            .to_owned();
+        manager.create_table(evaluation).await?;
         let own = Table::create()
             .table(OwnField::Table)
             .col(ColumnDef::new(OwnField::TenantId).integer().not_null())

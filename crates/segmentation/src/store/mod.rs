@@ -2,6 +2,7 @@
 
 pub mod blocks;
 pub mod definitions;
+pub mod evaluation;
 pub mod lists;
 pub mod log_retention;
 pub mod memberships;
