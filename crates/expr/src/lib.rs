@@ -75,7 +75,7 @@ pub use evaluate::{Now, Row, ValueRef};
 pub use fix::Known;
 pub use node::{Comparison, Node, Operand, Value};
 pub use rule::Rule;
-pub use schema::{Field, Schema, SchemaError, Type};
+pub use schema::{Field, Schema, SchemaError, Type, is_reserved};
 
 /// The longest rule, in bytes of its source.
 pub const MAX_SOURCE_BYTES: usize = 16 * 1024;

@@ -157,10 +157,16 @@ impl Schema {
     }
 }
 
+/// Whether a word means something in the language, so that no part of a field's name can be it.
+#[must_use]
+pub fn is_reserved(word: &str) -> bool {
+    RESERVED.contains(&word)
+}
+
 fn is_spellable(name: &str) -> bool {
     name.split('.').all(|part| {
         let starts_well = part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-        starts_well && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !RESERVED.contains(&part)
+        starts_well && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !is_reserved(part)
     })
 }
 

@@ -12,9 +12,9 @@ use quintile_proto::segmentation::expression_service_client::ExpressionServiceCl
 use quintile_proto::segmentation::segment_service_client::SegmentServiceClient;
 use quintile_proto::segmentation::{
     AddMembersRequest, Breakdown, CheckExpressionRequest, CreateSegmentRequest, DeleteSegmentRequest,
-    ListFieldsRequest, ListMembersRequest, ListSegmentVersionsRequest, ListSegmentsRequest, MembershipMove,
-    PreviewSegmentDraftRequest, PreviewSegmentRequest, PublishSegmentRequest, RemoveMembersRequest, Segment,
-    SegmentDraftPreview, SegmentKind, SegmentPreview, UpdateSegmentRequest,
+    ListFieldsRequest, ListMembersRequest, ListMembersResponse, ListSegmentVersionsRequest, ListSegmentsRequest,
+    MembershipMove, PreviewSegmentDraftRequest, PreviewSegmentRequest, PublishSegmentRequest, RemoveMembersRequest,
+    Segment, SegmentDraftPreview, SegmentKind, SegmentPreview, UpdateSegmentRequest,
 };
 use quintile_rpc::convert::sent_instant;
 use std::path::PathBuf;
@@ -141,8 +141,8 @@ pub enum SegmentsCommand {
         /// `segments/{id}` or `labelSets/{set}/labels/{label}`
         parent: String,
         /// Members to list at most
-        #[arg(long, default_value_t = 100)]
-        limit: i32,
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
         #[command(flatten)]
         caller: CallerArgs,
     },
@@ -157,6 +157,9 @@ pub enum SegmentsCommand {
         caller: CallerArgs,
     },
 }
+
+/// Members of a page: the most that there may be.
+const MEMBERS_PER_PAGE: u32 = 10_000;
 
 /// A command's connection.
 struct Asker<'a> {
@@ -235,14 +238,7 @@ pub async fn run(command: SegmentsCommand) -> anyhow::Result<()> {
             let answer = asker.client.delete_segment(asker.session.request(request)).await?.into_inner();
             asker.show(&answer, "DeleteSegmentResponse", |_| say!("{name} deleted"))
         }
-        SegmentsCommand::Members { parent, limit, caller } => {
-            let mut asker = Asker::begin(&caller).await?;
-            let request = ListMembersRequest { parent, page_size: limit, page_token: String::new() };
-            let answer = asker.client.list_members(asker.session.request(request)).await?.into_inner();
-            asker.show(&answer, "ListMembersResponse", |answer| {
-                answer.customers.iter().for_each(|customer| say!("{customer}"));
-            })
-        }
+        SegmentsCommand::Members { parent, limit, caller } => members(parent, limit, &caller).await,
         SegmentsCommand::Export { parent, to, caller } => export::members::run(&parent, &to, &caller).await,
     }
 }
@@ -381,6 +377,26 @@ fn show_diff(preview: &SegmentDraftPreview) {
     say!("{} would stay; etag {}", thousands(preview.staying.unsigned_abs()), preview.etag);
     preview.entering_sample.iter().for_each(|customer| say!("+ {customer}"));
     preview.leaving_sample.iter().for_each(|customer| say!("- {customer}"));
+}
+
+/// Page by page, up to `limit`.
+async fn members(parent: String, limit: u32, caller: &CallerArgs) -> anyhow::Result<()> {
+    let mut asker = Asker::begin(caller).await?;
+    let mut listed = ListMembersResponse::default();
+    loop {
+        let left = limit.saturating_sub(u32::try_from(listed.customers.len())?);
+        let page_size = i32::try_from(left.min(MEMBERS_PER_PAGE))?;
+        let request = ListMembersRequest { parent: parent.clone(), page_size, page_token: listed.next_page_token };
+        let page = asker.client.list_members(asker.session.request(request)).await?.into_inner();
+        listed.customers.extend(page.customers);
+        (listed.next_page_token, listed.watermark) = (page.next_page_token, page.watermark);
+        if listed.next_page_token.is_empty() || u32::try_from(listed.customers.len())? >= limit {
+            break;
+        }
+    }
+    asker.show(&listed, "ListMembersResponse", |listed| {
+        listed.customers.iter().for_each(|customer| say!("{customer}"));
+    })
 }
 
 async fn history(name: String, caller: &CallerArgs) -> anyhow::Result<()> {

@@ -2,7 +2,7 @@
 
 use quintile_domain::masking::Sensitivity;
 use quintile_domain::money::Currency;
-use quintile_expr::{Field, Type, ValueRef};
+use quintile_expr::{Field, Type, ValueRef, is_reserved};
 use quintile_proto::types::{CustomerRecord, ModelScore, TraitValue};
 use quintile_rpc::convert;
 use std::collections::HashSet;
@@ -43,9 +43,10 @@ pub struct OwnField {
 }
 
 impl Source {
-    /// What rules call it. Ids have hyphens, which names in rules can't have, and no underscores.
+    /// What rules call it. Ids have hyphens, which names in rules can't have, and no underscores; an id that is a word of the language is written large,
+    /// as no id is.
     pub fn name(&self) -> String {
-        let spelt = |id: &str| id.replace('-', "_");
+        let spelt = |id: &str| if is_reserved(id) { id.to_uppercase() } else { id.replace('-', "_") };
         match self {
             Self::Trait(id) => format!("trait.{}", spelt(id)),
             Self::Composite(model) => format!("score.{}.value", spelt(model)),
@@ -247,6 +248,15 @@ mod tests {
         for field in &found {
             assert_eq!(Source::from_text(&field.source.to_text()), Some(field.source.clone()));
         }
+    }
+
+    #[test]
+    fn words_of_the_language_are_written_large() {
+        let name = |id: &str| Source::Trait(id.to_owned()).name();
+        assert_eq!(
+            ["in", "true", "in-store", "now"].map(name),
+            ["trait.IN", "trait.TRUE", "trait.in_store", "trait.NOW"]
+        );
     }
 
     #[test]

@@ -18,7 +18,8 @@ use catalogue::{Catalogue, CatalogueError, Key, Kind, Live};
 pub use changes::{Change, Movement};
 use definition::Definition;
 pub use entry::Entry;
-use evaluation::{Customer, Evaluation};
+use evaluation::Customer;
+pub use evaluation::Evaluation;
 use parking_lot::{Mutex, RwLock};
 use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::masking::Sensitivity;
@@ -228,19 +229,23 @@ impl Population {
         self.catalogue.live().get(place).map_or_else(Vec::new, |definition| definition.counts(count))
     }
 
-    /// How many members every segment and label has, by name.
-    pub fn sizes(&self) -> Vec<(String, u64)> {
+    /// How many members every segment and label has, by name, and the classes of what was read to know it.
+    pub fn sizes(&self) -> Vec<(String, u64, Classes)> {
         let of = |(place, live): (usize, &Arc<Live>)| {
             let names = live.parts.iter().map(|part| part.name.clone()).collect::<Vec<_>>();
-            names.into_iter().zip(self.counts(place))
+            let classes = self.classes(&self.catalogue, place);
+            names.into_iter().zip(self.counts(place)).map(move |(name, count)| (name, count, classes))
         };
         self.catalogue.live().iter().enumerate().flat_map(of).collect()
     }
 
-    /// Who has which label, of every set.
-    pub fn labelled(&self) -> Vec<(Key, Labelled)> {
+    /// Who has which label, of every set, and the classes of what was read to know it.
+    pub fn labelled(&self) -> Vec<(Key, Labelled, Classes)> {
         let sets = self.catalogue.live().iter().enumerate().filter(|(_, live)| live.key.kind == Kind::LabelSet);
-        sets.map(|(place, live)| (live.key.clone(), self.labels_of(place))).collect()
+        let of = |(place, live): (usize, &Arc<Live>)| {
+            (live.key.clone(), self.labels_of(place), self.classes(&self.catalogue, place))
+        };
+        sets.map(of).collect()
     }
 
     /// Who has which label of the set at a place.

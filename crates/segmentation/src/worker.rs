@@ -248,8 +248,9 @@ impl Keeper {
             };
             let transaction = step.begin().await?;
             snapshots::write_sizes(&transaction, self.tenant.id, today, to, sizes).await?;
-            for (key, labelled) in labels {
-                snapshots::write_labels(&transaction, self.tenant.id, &key, today, to, &labelled).await?;
+            for (key, labelled, classes) in labels {
+                let day = (today, to, classes);
+                snapshots::write_labels(&transaction, self.tenant.id, &key, day, &labelled).await?;
             }
             let forgotten = snapshots::days_before(&transaction, self.tenant.id, today - DAILY_LABELS).await?;
             let forgotten: Vec<i32> = forgotten.into_iter().filter(|day| !is_kept(*day, today)).collect();

@@ -59,5 +59,5 @@ ANALYSES = {
     "GetOverlapMatrix": lambda world: {"parents": [world.segment, world.label]},
     "CompareSegments": lambda world: {"first": world.segment, "fields": ["orders", "first_order_at"]},
     "RankTargets": lambda world: {"parents": [world.segment, world.label]},
-    "GetMigration": lambda _world: {"name": "labelSets/rfm-11", "start_time": "2030-01-01T00:00:00Z"},
+    "GetMigration": lambda _world: {"name": "labelSets/rfm-11", "start_time": "1998-07-01T00:00:00Z"},
 }

@@ -16,9 +16,9 @@ pub struct CsvFile {
 }
 
 impl CsvFile {
-    /// Begins a file with the columns of a row, which is no part of it. Nobody but its owner may read it.
-    pub fn create(path: &Path, shape: &Row) -> anyhow::Result<Self> {
-        let (temporary, file) = Temporary::create(path.with_extension("csv.part"))?;
+    /// Begins a file with the columns of a row, which is no part of it, under the given name until it is whole. Nobody but its owner may read it.
+    pub fn create(path: &Path, part: PathBuf, shape: &Row) -> anyhow::Result<Self> {
+        let (temporary, file) = Temporary::create(part)?;
         let mut writer = csv::Writer::from_writer(file);
         writer.write_record(shape.iter().map(|(name, _)| *name))?;
         Ok(Self { path: path.to_owned(), temporary, writer, rows: 0 })
@@ -85,7 +85,7 @@ mod tests {
         let row = |text: Option<&str>, money| {
             vec![("text", Cell::Text(text.map(str::to_owned))), ("money", Cell::Money(money))]
         };
-        let mut file = CsvFile::create(&path, &row(None, None)).unwrap();
+        let mut file = CsvFile::create(&path, directory.path().join("part"), &row(None, None)).unwrap();
         for (text, money) in [(Some("a \"b\", c\nd"), Some(12_345_000)), (Some("=1+1"), Some(-1)), (None, None)] {
             file.push(row(text, money)).unwrap();
         }

@@ -47,9 +47,11 @@ enum MembersFile {
 impl MembersFile {
     fn create(path: &Path) -> anyhow::Result<Self> {
         let shape = row(CustomerRecord::default());
+        // Of this process alone: two may write to one name, and the last one whole has it.
+        let part = path.with_added_extension(format!("{}.part", std::process::id()));
         match path.extension().and_then(OsStr::to_str) {
-            Some("csv") => CsvFile::create(path, &shape).map(Self::Csv),
-            Some("parquet") => TableFile::create(path, &shape).map(Self::Parquet),
+            Some("csv") => CsvFile::create(path, part, &shape).map(Self::Csv),
+            Some("parquet") => TableFile::create_by(path, part, &shape).map(Self::Parquet),
             _ => bail!("{} must end in .csv or .parquet", path.display()),
         }
     }

@@ -174,7 +174,12 @@ pub struct TableFile {
 impl TableFile {
     /// Begins a file with the columns of a row, which is no part of it. Nobody but its owner may read it.
     pub fn create(path: &Path, shape: &Row) -> anyhow::Result<Self> {
-        let (temporary, opened) = Temporary::create(path.with_extension("parquet.part"))?;
+        Self::create_by(path, path.with_extension("parquet.part"), shape)
+    }
+
+    /// The same, under the given name until it is whole.
+    pub fn create_by(path: &Path, part: PathBuf, shape: &Row) -> anyhow::Result<Self> {
+        let (temporary, opened) = Temporary::create(part)?;
         let writer = parquet_file::begin(opened, &schema(shape), "quintile export")?;
         Ok(Self {
             path: path.to_owned(),

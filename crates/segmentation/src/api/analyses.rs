@@ -3,13 +3,13 @@
 use super::labels::label_set_key;
 use super::members::{check_parent, members_of};
 use super::previews::{break_down, in_major_units};
-use super::{check_fields, population, reached};
+use super::{check_fields, may_read_classes, population, reached};
 use crate::Service;
 use crate::engine::{Bitmap, NumberSummary};
 use crate::fields::{FieldId, sensitivity};
 use crate::population::Population;
 use crate::population::snapshot::{Labelled, migration};
-use crate::store::snapshots::{self, Size};
+use crate::store::snapshots::{self, Kept, Size};
 use quintile_chain::store_error;
 use quintile_domain::money::Currency;
 use quintile_domain::time::Instant;
@@ -17,7 +17,7 @@ use quintile_expr::{Field, Rule, Type};
 use quintile_proto::google_type::Date;
 use quintile_proto::segmentation::analysis_service_server::AnalysisService;
 use quintile_proto::segmentation::{
-    CompareSegmentsRequest, FieldComparison, FieldSummary, GetMigrationRequest, GetOverlapMatrixRequest,
+    Breakdown, CompareSegmentsRequest, FieldComparison, FieldSummary, GetMigrationRequest, GetOverlapMatrixRequest,
     ListSegmentSizesRequest, ListSegmentSizesResponse, Migration, MigrationFlow, OverlapCell, OverlapMatrix,
     RankTargetsRequest, SegmentComparison, SegmentSize, Target, TargetRanking,
 };
@@ -126,8 +126,9 @@ fn compare_field(
     let name = field.name.to_string();
     if field.ty == Type::Text {
         let summary = |customers: &Bitmap| {
-            let mut groups = break_down(caller, population, field, customers).groups;
-            let customers = groups.iter().filter(|group| !group.value.is_empty()).map(|group| group.customers).sum();
+            let Breakdown { mut groups, other_customers, .. } = break_down(caller, population, field, customers);
+            let told: i64 = groups.iter().filter(|group| !group.value.is_empty()).map(|group| group.customers).sum();
+            let customers = told + other_customers;
             groups.retain(|group| !group.value.is_empty());
             groups.truncate(GROUPS);
             FieldSummary { customers, groups, ..FieldSummary::default() }
@@ -235,13 +236,14 @@ impl Analyses {
         }
         let tenant = caller.tenant().id;
         let sizes = snapshots::sizes(runtime.database.reader(), tenant, &request.parent, first, last).await;
+        let sizes = sizes.map_err(|error| store_error(&error))?;
         let size = |size: Size| SegmentSize {
             date: Some(convert::date(size.day)),
             as_of: Some(convert::timestamp(size.as_of)),
             members: size.members,
         };
         Ok(ListSegmentSizesResponse {
-            sizes: sizes.map_err(|error| store_error(&error))?.into_iter().map(size).collect(),
+            sizes: sizes.into_iter().filter(|size| may_read_classes(caller, size.classes)).map(size).collect(),
             members: members as i64,
             watermark: Some(watermark.to_message()),
         })
@@ -261,16 +263,22 @@ impl Analyses {
             let population = loaded.population.read();
             let (place, _) = population.catalogue().find(&key).ok_or_else(ApiError::not_found)?;
             check_fields(caller, &population, population.catalogue().fields_of(place))?;
+            if start > population.as_of() {
+                return Err(ApiError::invalid_field("start_time", "must not be in the future of business time"));
+            }
             let now = end.is_none().then(|| (population.as_of(), population.labels_of(place)));
             (now, population.reached(caller.scope()))
         };
         let tenant = caller.tenant().id;
         let kept = async |at: Instant| {
             let labels = snapshots::labels_at(self.service.runtime.database.reader(), tenant, &key, at).await;
-            labels.map_err(|error| store_error(&error))?.ok_or_else(|| {
-                let message = "labels of the set are not written down for that instant";
+            // What the set reads by now says nothing of what it read then.
+            let readable = |kept: &Kept| may_read_classes(caller, kept.classes);
+            let kept = labels.map_err(|error| store_error(&error))?.filter(readable).ok_or_else(|| {
+                let message = "labels of the set are not written down for that instant, or not for the caller";
                 ApiError::failed_precondition(ErrorReason::FailedPrecondition, message)
-            })
+            })?;
+            Ok::<_, ApiError>((kept.as_of, kept.labelled))
         };
         let (from_time, before) = kept(start).await?;
         let (to_time, after) = match (now, end) {

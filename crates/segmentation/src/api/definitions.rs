@@ -70,7 +70,7 @@ pub struct Effect {
     pub candidate: Catalogue,
     /// Who enters and leaves what.
     pub movements: Vec<Movement>,
-    /// The classes of the fields that the definition reads then, those of what it refers to included.
+    /// The classes of the fields that the definition reads then and has read before, those of what it refers to included.
     pub classes: Classes,
 }
 
@@ -189,7 +189,9 @@ fn effect(
         candidate.map_err(|error| ApiError::failed_precondition(ErrorReason::FailedPrecondition, error.to_string()))?;
     refuse_dangling(population, key, &candidate)?;
     let movements = population.changes_by_definition(key, &candidate);
-    let classes = candidate.find(key).map(|(place, _)| population.classes(&candidate, place)).unwrap_or_default();
+    // How many moved tells of what was as much as of what is.
+    let of = |catalogue: &Catalogue| catalogue.find(key).map(|(place, _)| population.classes(catalogue, place));
+    let classes = of(population.catalogue()).unwrap_or_default().and(of(&candidate).unwrap_or_default());
     Ok(Effect { candidate, movements, classes })
 }
 

@@ -78,6 +78,7 @@ pub async fn records(
         let members = members_of(caller, &loaded.population.read(), "parent", &request.parent)?;
         members.iter_from(after).take(size).map(CustomerId).collect()
     };
+    caller.is_about(request.parent.clone());
     let (full, last) = (listed.len() == size, listed.last().map(|customer| customer.as_i64()));
     let rows = stored::load(service.runtime.database.reader(), tenant, &listed).await;
     let rows = rows.map_err(|error| store_error(&error))?;

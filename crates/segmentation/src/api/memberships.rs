@@ -21,6 +21,8 @@ use tonic::Status;
 
 /// Changes of one response.
 const PAGE: u64 = 1_000;
+/// Pages without anything for the caller after which it is told the cursor alone.
+const SILENT_PAGES: usize = 20;
 /// The most segments and labels that a watch may name.
 const MAX_PARENTS: usize = 100;
 /// How often a reader looks by itself, where nobody in this process would wake it.
@@ -115,7 +117,8 @@ impl Reader {
 
     async fn next_page(&mut self) -> Result<Option<WatchMembershipsResponse>, Status> {
         let database = self.service.runtime.database.clone();
-        loop {
+        // Where nothing is for the caller, the cursor goes on all the same, and whoever has gone away is noticed.
+        for _ in 0..SILENT_PAGES {
             let page = memberships::after(database.reader(), self.tenant, self.position, PAGE).await;
             let page = page.map_err(|error| store_error(&error))?;
             let Some(read_to) = page.next.or_else(|| page.changes.last().map(|last| last.position)) else {
@@ -135,6 +138,7 @@ impl Reader {
                 return Ok(Some(WatchMembershipsResponse { changes, cursor: self.cursor(), watermark: None }));
             }
         }
+        Ok(Some(WatchMembershipsResponse { cursor: self.cursor(), ..WatchMembershipsResponse::default() }))
     }
 
     /// Whether the caller hears of a change: of a segment or label that it follows and may know, and of a customer that it reaches, or

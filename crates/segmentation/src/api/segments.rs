@@ -10,9 +10,9 @@ use super::{
 };
 use crate::Service;
 use crate::engine::Bitmap;
-use crate::population::Population;
 use crate::population::catalogue::{Key, Kind};
 use crate::population::definition::{Body, Definition};
+use crate::population::{Evaluation, Population};
 use crate::store::definitions as stored;
 use prost::Message;
 use quintile_chain::{feed, page, store_error};
@@ -77,13 +77,17 @@ pub fn usable<'a>(caller: &Caller, population: &'a Population, key: &Key) -> Res
 }
 
 /// A segment as a caller sees it: its count is of the customers that the caller reaches, and a draft that the caller may not use is not shown.
-fn message(caller: &Caller, population: &Population, definition: &Definition, scope: Option<&Bitmap>) -> Segment {
+fn message(
+    caller: &Caller,
+    population: &Population,
+    definition: &Definition,
+    scope: Option<&Bitmap>,
+    everybody: &mut Evaluation<'_>,
+) -> Segment {
     let members = match (population.catalogue().find(&definition.key), scope) {
         (None, _) => 0,
         (Some((place, _)), None) => population.counts(place).first().copied().unwrap_or(0),
-        (Some(_), Some(scope)) => {
-            population.members(&definition.key.to_string()).map_or(0, |members| members.and_count(scope))
-        }
+        (Some((place, _)), Some(scope)) => everybody.parts(place).first().map_or(0, |members| members.and_count(scope)),
     };
     let source = |body: Option<&Body>| body.and_then(|body| body.sources().first().map(|source| (*source).to_owned()));
     let draft = draft_rules(population, definition).filter(|rules| may_read(caller, population, rules));
@@ -106,7 +110,9 @@ impl Segments {
         let loaded = population(&self.service, caller)?;
         let population = loaded.population.read();
         let definition = usable(caller, &population, key)?;
-        Ok(message(caller, &population, definition, population.reached(caller.scope()).as_ref()))
+        let scope = population.reached(caller.scope());
+        Ok(population
+            .at(population.as_of(), |everybody| message(caller, &population, definition, scope.as_ref(), everybody)))
     }
 
     async fn create(&self, caller: &Caller, request: CreateSegmentRequest) -> Result<Segment, ApiError> {
@@ -333,8 +339,11 @@ impl SegmentService for Segments {
             _ => String::new(),
         };
         let scope = population.reached(caller.scope());
-        let segments = segments.into_iter().map(|segment| message(&caller, &population, segment, scope.as_ref()));
-        let segments = segments.collect();
+        // All in one: what they refer to is found once.
+        let segments = population.at(population.as_of(), |everybody| {
+            let message = |segment| message(&caller, &population, segment, scope.as_ref(), everybody);
+            segments.into_iter().map(message).collect()
+        });
         Ok(caller.respond(ListSegmentsResponse { segments, next_page_token }))
     }
 

@@ -24,9 +24,13 @@ impl NumberSummary {
     fn of(mut values: Vec<i64>) -> Option<Self> {
         let customers = u64::try_from(values.len()).ok().filter(|count| *count > 0)?;
         values.sort_unstable();
-        let sum: i128 = values.iter().copied().map(i128::from).sum();
-        let mean = sum as f64 / customers as f64;
-        let squares: f64 = values.iter().map(|value| (*value as f64 - mean).powi(2)).sum();
+        // From the lowest value on: of instants the digits that differ would be lost in those that don't.
+        let lowest = values[0];
+        let above = |value: &i64| (i128::from(*value) - i128::from(lowest)) as f64;
+        let sum: i128 = values.iter().map(|value| i128::from(*value) - i128::from(lowest)).sum();
+        let mean_above = sum as f64 / customers as f64;
+        let squares: f64 = values.iter().map(|value| (above(value) - mean_above).powi(2)).sum();
+        let mean = lowest as f64 + mean_above;
         // The least index at which so many hundredths are reached.
         let quantile = |hundredths: usize| values[(values.len() * hundredths).div_ceil(100).max(1) - 1];
         Some(Self { customers, mean, variance: squares / customers as f64, quantiles: [10, 50, 90].map(quantile) })
@@ -101,6 +105,8 @@ mod tests {
         // Means 2 and 5, both variances 2/3: d = 3 / sqrt(2/3).
         let d = summary(&[1, 2, 3]).effect(&summary(&[4, 5, 6]));
         assert!((d - 3.0 / (2.0_f64 / 3.0).sqrt()).abs() < 1e-12);
+        let same = 857_545_873_123_457;
+        assert!(summary(&[same; 11]).effect(&summary(&[same; 13])).abs() < 1e-12);
         assert!(summary(&[7, 7]).effect(&summary(&[7])).abs() < 1e-12);
         assert!((summary(&[7, 7]).effect(&summary(&[8])) - 1_000.0).abs() < 1e-12);
     }

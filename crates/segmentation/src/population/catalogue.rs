@@ -178,6 +178,8 @@ pub enum Turns {
 /// What follows from a definition and from those that it refers to.
 struct Dependence {
     turns: Turns,
+    /// Whether another refers to it.
+    is_referred: bool,
     /// Of the definitions that it refers to, by way of others too, the places: ascending.
     referred: Vec<usize>,
     fields: BTreeSet<u16>,
@@ -248,10 +250,15 @@ impl Catalogue {
         let place = self.live.len();
         let direct: BTreeSet<usize> =
             definition.references().iter().filter_map(|name| Some(self.part_of.get(*name)?.0)).collect();
-        let mut dependence =
-            Dependence { turns: turns(&definition), referred: Vec::new(), fields: own_fields(&definition) };
+        let mut dependence = Dependence {
+            turns: turns(&definition),
+            is_referred: false,
+            referred: Vec::new(),
+            fields: own_fields(&definition),
+        };
         let mut referred = direct.clone();
         for other in direct {
+            self.dependences[other].is_referred = true;
             dependence.turns = dependence.turns.max(self.dependences[other].turns);
             dependence.fields.extend(&self.dependences[other].fields);
             referred.extend(&self.dependences[other].referred);
@@ -334,6 +341,11 @@ impl Catalogue {
     /// Whether the definition at a place reads one of these fields, be it through what it refers to.
     pub fn reads(&self, place: usize, fields: &[FieldId]) -> bool {
         self.dependences.get(place).is_some_and(|read| fields.iter().any(|field| read.fields.contains(&field.id())))
+    }
+
+    /// Whether another refers to the definition at a place.
+    pub fn is_referred(&self, place: usize) -> bool {
+        self.dependences.get(place).is_some_and(|dependence| dependence.is_referred)
     }
 
     /// How time moves the definition of a place.

@@ -6,38 +6,56 @@ use quintile_expr::{Now, Row, Rule, ValueRef};
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-/// Everybody, at one instant. What was found once is found.
+/// Everybody, at one instant. What others refer to is found once.
 pub struct Evaluation<'a> {
     engine: &'a Engine,
     catalogue: &'a Catalogue,
     now: &'a Now<'a>,
     found: HashMap<usize, Vec<Bitmap>>,
+    /// What nobody refers to is not kept for longer than until the next is asked for: there may be thousands.
+    last: Option<(usize, Vec<Bitmap>)>,
 }
 
 impl<'a> Evaluation<'a> {
     /// Everybody at `now`.
     pub fn new(engine: &'a Engine, catalogue: &'a Catalogue, now: &'a Now<'a>) -> Self {
-        Self { engine, catalogue, now, found: HashMap::new() }
+        Self { engine, catalogue, now, found: HashMap::new(), last: None }
     }
 
     /// The members of every part of the definition at a place, in order.
     pub fn parts(&mut self, place: usize) -> &[Bitmap] {
+        if self.catalogue.is_referred(place) || self.found.contains_key(&place) {
+            self.keep(place);
+            return self.found.get(&place).map_or(&[], Vec::as_slice);
+        }
+        if self.last.as_ref().is_none_or(|(last, _)| *last != place) {
+            let parts = self.compute(place);
+            self.last = Some((place, parts));
+        }
+        self.last.as_ref().map_or(&[], |(_, parts)| parts)
+    }
+
+    /// Finds those of a definition that something refers to.
+    fn keep(&mut self, place: usize) {
         if !self.found.contains_key(&place) {
-            let Some(definition) = self.catalogue.live().get(place) else { return &[] };
-            let parts = match &definition.membership {
-                Membership::List { listed, .. } => vec![listed.and(self.engine.present())],
-                Membership::Rules(rules) => self.exclusive(rules, definition.rest().is_some()),
-            };
+            let parts = self.compute(place);
             self.found.insert(place, parts);
         }
-        self.found.get(&place).map_or(&[], Vec::as_slice)
+    }
+
+    fn compute(&mut self, place: usize) -> Vec<Bitmap> {
+        match self.catalogue.live().get(place).map(|live| (&live.membership, live.rest())) {
+            Some((Membership::List { listed, .. }, _)) => vec![listed.and(self.engine.present())],
+            Some((Membership::Rules(rules), rest)) => self.exclusive(rules, rest.is_some()),
+            None => Vec::new(),
+        }
     }
 
     /// The customers who match a rule.
     pub fn select(&mut self, rule: &Rule) -> Bitmap {
         // Ascending, so each behind those that it refers to: this does not recurse further.
         for place in self.catalogue.places_referred(std::slice::from_ref(rule)) {
-            self.parts(place);
+            self.keep(place);
         }
         let members = |name: &str| {
             let (place, part) = self.catalogue.referred(name)?;

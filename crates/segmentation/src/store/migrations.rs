@@ -301,6 +301,7 @@ enum LabelSnapshot {
     Day,
     AsOf,
     Labels,
+    Classes,
 }
 
 #[derive(DeriveIden)]
@@ -321,6 +322,7 @@ enum DailySize {
     Day,
     AsOf,
     Members,
+    Classes,
 }
 
 #[derive(DeriveIden)]
@@ -358,6 +360,7 @@ impl MigrationTrait for M0005Days {
             .col(ColumnDef::new(LabelSnapshot::Day).integer().not_null())
             .col(ColumnDef::new(LabelSnapshot::AsOf).big_integer().not_null())
             .col(ColumnDef::new(LabelSnapshot::Labels).text().not_null())
+            .col(ColumnDef::new(LabelSnapshot::Classes).integer().not_null())
             .primary_key(Index::create().col(LabelSnapshot::TenantId).col(LabelSnapshot::Name).col(LabelSnapshot::Day))
             .to_owned();
         manager.create_table(labels).await?;
@@ -393,6 +396,7 @@ impl MigrationTrait for M0005Days {
             .col(ColumnDef::new(DailySize::Day).integer().not_null())
             .col(ColumnDef::new(DailySize::AsOf).big_integer().not_null())
             .col(ColumnDef::new(DailySize::Members).big_integer().not_null())
+            .col(ColumnDef::new(DailySize::Classes).integer().not_null())
             .primary_key(Index::create().col(DailySize::TenantId).col(DailySize::Name).col(DailySize::Day))
             .to_owned();
         manager.create_table(sizes).await?;

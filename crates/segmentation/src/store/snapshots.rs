@@ -1,6 +1,7 @@
 //! What label sets and segments were at the beginning of days: labels by customer, and sizes.
 
 use super::blocks;
+use crate::fields::Classes;
 use crate::population::catalogue::Key;
 use crate::population::snapshot::Labelled;
 use quintile_domain::ids::{CustomerId, TenantId};
@@ -30,6 +31,7 @@ mod labels {
         pub day: i32,
         pub as_of: i64,
         pub labels: String,
+        pub classes: i32,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -75,6 +77,7 @@ mod size {
         pub day: i32,
         pub as_of: i64,
         pub members: i64,
+        pub classes: i32,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -85,14 +88,14 @@ mod size {
 
 const SIZES: Target = Target {
     table: "daily_size",
-    columns: &["tenant_id", "name", "day", "as_of", "members"],
+    columns: &["tenant_id", "name", "day", "as_of", "members", "classes"],
     key: &["tenant_id", "name", "day"],
     on_conflict: OnConflict::Keep,
 };
 
 const LABELS: Target = Target {
     table: "label_snapshot",
-    columns: &["tenant_id", "name", "day", "as_of", "labels"],
+    columns: &["tenant_id", "name", "day", "as_of", "labels", "classes"],
     key: &["tenant_id", "name", "day"],
     on_conflict: OnConflict::Keep,
 };
@@ -113,6 +116,8 @@ pub struct Size {
     pub as_of: Instant,
     /// The members.
     pub members: i64,
+    /// The classes of the fields that were read to know it.
+    pub classes: Classes,
 }
 
 /// The last day of which sizes were written down. `None`: of none.
@@ -133,16 +138,18 @@ pub async fn write_sizes(
     tenant: TenantId,
     day: i32,
     as_of: Instant,
-    sizes: Vec<(String, u64)>,
+    sizes: Vec<(String, u64, Classes)>,
 ) -> Result<(), StoreError> {
     let count = sizes.len();
-    let members = sizes.iter().map(|(_, members)| i64::try_from(*members).unwrap_or(i64::MAX)).collect();
+    let members = sizes.iter().map(|(_, members, _)| i64::try_from(*members).unwrap_or(i64::MAX)).collect();
+    let classes = sizes.iter().map(|(.., classes)| classes.as_i32()).collect();
     let columns = vec![
         Column::Int(vec![tenant.0; count]),
-        Column::Text(sizes.into_iter().map(|(name, _)| name).collect()),
+        Column::Text(sizes.into_iter().map(|(name, ..)| name).collect()),
         Column::Int(vec![day; count]),
         Column::BigInt(vec![as_of.micros(); count]),
         Column::BigInt(members),
+        Column::Int(classes),
     ];
     SIZES.write(transaction, columns).await?;
     Ok(())
@@ -163,8 +170,7 @@ pub async fn sizes(
         .order_by_asc(size::Column::Day)
         .all(connection)
         .await?;
-    let size = |row: size::Model| Size { day: row.day, as_of: Instant::from_micros(row.as_of), members: row.members };
-    Ok(rows.into_iter().map(size).collect())
+    Ok(rows.iter().map(size_of).collect())
 }
 
 /// The last size of each of some segments and labels up to a day.
@@ -181,7 +187,12 @@ pub async fn size_by(
         .order_by_desc(size::Column::Day)
         .one(connection)
         .await?;
-    Ok(row.map(|row| Size { day: row.day, as_of: Instant::from_micros(row.as_of), members: row.members }))
+    Ok(row.as_ref().map(size_of))
+}
+
+fn size_of(row: &size::Model) -> Size {
+    let as_of = Instant::from_micros(row.as_of);
+    Size { day: row.day, as_of, members: row.members, classes: Classes::from_i32(row.classes) }
 }
 
 /// Writes down who has which label of a set, as part of a transaction. A day that is written down stays as it is.
@@ -189,8 +200,7 @@ pub async fn write_labels(
     transaction: &Transaction,
     tenant: TenantId,
     key: &Key,
-    day: i32,
-    as_of: Instant,
+    (day, as_of, classes): (i32, Instant, Classes),
     labelled: &Labelled,
 ) -> Result<(), StoreError> {
     let name = key.to_string();
@@ -200,6 +210,7 @@ pub async fn write_labels(
         Column::Int(vec![day]),
         Column::BigInt(vec![as_of.micros()]),
         Column::Text(vec![labelled.labels.join(SEPARATOR)]),
+        Column::Int(vec![classes.as_i32()]),
     ];
     LABELS.write(transaction, head).await?;
     let blocks = labelled.codes.chunks(blocks::CUSTOMERS as usize).zip(0_i64..);
@@ -225,13 +236,23 @@ fn decompress(bytes: &[u8]) -> Result<Vec<u8>, StoreError> {
     zstd::bulk::decompress(bytes, blocks::CUSTOMERS as usize).map_err(|_| StoreError::Sealed("labels of a day"))
 }
 
+/// Who had which label, as it was written down.
+pub struct Kept {
+    /// The instant for which it is true.
+    pub as_of: Instant,
+    /// Who had which.
+    pub labelled: Labelled,
+    /// The classes of the fields that were read to know it.
+    pub classes: Classes,
+}
+
 /// Who had which label of a set at the last instant up to `at` of which it was written down, and that instant. `None`: there is none.
 pub async fn labels_at(
     connection: &impl ConnectionTrait,
     tenant: TenantId,
     key: &Key,
     at: Instant,
-) -> Result<Option<(Instant, Labelled)>, StoreError> {
+) -> Result<Option<Kept>, StoreError> {
     let name = key.to_string();
     let row = labels::Entity::find()
         .filter(labels::Column::TenantId.eq(tenant.0))
@@ -255,7 +276,8 @@ pub async fn labels_at(
         codes.extend(decompress(&row.codes)?);
     }
     let labels = row.labels.split(SEPARATOR).map(str::to_owned).collect();
-    Ok(Some((Instant::from_micros(row.as_of), Labelled { labels, codes })))
+    let (as_of, classes) = (Instant::from_micros(row.as_of), Classes::from_i32(row.classes));
+    Ok(Some(Kept { as_of, labelled: Labelled { labels, codes }, classes }))
 }
 
 /// Forgets the labels of those days before `horizon` that are not to be kept, of every set, as part of a transaction.
