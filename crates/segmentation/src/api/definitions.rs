@@ -70,8 +70,10 @@ pub struct Effect {
     pub candidate: Catalogue,
     /// Who enters and leaves what.
     pub movements: Vec<Movement>,
-    /// The classes of the fields that the definition reads then and has read before, those of what it refers to included.
+    /// The classes of the fields that the definition reads then, those of what it refers to included.
     pub classes: Classes,
+    /// The same with those that it has read before: how many moved tells of what was as much as of what is.
+    pub moved_classes: Classes,
 }
 
 impl Effect {
@@ -156,7 +158,8 @@ impl Turn {
 
 fn published(key: &Key, version: i64, body: &Body, effect: &Effect, now: Instant) -> Published {
     let (entered, exited) = effect.moved(key);
-    Published { version, body: body.clone(), published_at: now, entered, exited, classes: effect.classes }
+    let Effect { classes, moved_classes, .. } = *effect;
+    Published { version, body: body.clone(), published_at: now, entered, exited, classes, moved_classes }
 }
 
 /// What putting a body in force would do.
@@ -189,10 +192,10 @@ fn effect(
         candidate.map_err(|error| ApiError::failed_precondition(ErrorReason::FailedPrecondition, error.to_string()))?;
     refuse_dangling(population, key, &candidate)?;
     let movements = population.changes_by_definition(key, &candidate);
-    // How many moved tells of what was as much as of what is.
     let of = |catalogue: &Catalogue| catalogue.find(key).map(|(place, _)| population.classes(catalogue, place));
-    let classes = of(population.catalogue()).unwrap_or_default().and(of(&candidate).unwrap_or_default());
-    Ok(Effect { candidate, movements, classes })
+    let classes = of(&candidate).unwrap_or_default();
+    let moved_classes = classes.and(of(population.catalogue()).unwrap_or_default());
+    Ok(Effect { candidate, movements, classes, moved_classes })
 }
 
 /// Refuses to take away what others refer to.

@@ -5,7 +5,7 @@ use super::definitions::{
     promoted,
 };
 use super::label_texts::{given_set, preset};
-use super::segments::{check_live, draft_rules, parse};
+use super::segments::{check_live, draft_rules, knows_numbers, parse};
 use super::{check_rights, impacts, may_read, may_read_classes, population, reached, reached_population, revenue};
 use crate::Service;
 use crate::engine::Bitmap;
@@ -258,8 +258,7 @@ impl Labels {
                 Body::Rule(_) | Body::List(_) => None,
             },
             publish_time: Some(convert::timestamp(version.published_at)),
-            // Of customers that a caller with a row scope may not reach.
-            moved: if caller.scope().is_none() { version.entered as i64 } else { 0 },
+            moved: if knows_numbers(caller, &version) { version.entered as i64 } else { 0 },
         };
         Ok(versions.into_iter().filter(readable).map(message).collect())
     }

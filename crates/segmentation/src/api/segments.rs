@@ -236,12 +236,16 @@ impl Segments {
             name: format!("{key}/versions/{}", version.version),
             expression: version.body.sources().first().map(|source| (*source).to_owned()).unwrap_or_default(),
             publish_time: Some(convert::timestamp(version.published_at)),
-            // Of customers that a caller with a row scope may not reach.
-            entered: if caller.scope().is_none() { version.entered as i64 } else { 0 },
-            left: if caller.scope().is_none() { version.exited as i64 } else { 0 },
+            entered: if knows_numbers(caller, &version) { version.entered as i64 } else { 0 },
+            left: if knows_numbers(caller, &version) { version.exited as i64 } else { 0 },
         };
         Ok(versions.into_iter().filter(readable).map(message).collect())
     }
+}
+
+/// Whether a caller may know how many a version has moved: not with a row scope, and not without reading what the version before has read.
+pub fn knows_numbers(caller: &Caller, version: &stored::Published) -> bool {
+    caller.scope().is_none() && may_read_classes(caller, version.moved_classes)
 }
 
 /// What kind of segment is asked for.

@@ -63,6 +63,7 @@ mod version {
         pub entered: i64,
         pub exited: i64,
         pub classes: i32,
+        pub moved_classes: i32,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -86,6 +87,8 @@ pub struct Published {
     pub exited: u64,
     /// The classes of the fields that it read when it was put in force, those of what it referred to included.
     pub classes: Classes,
+    /// The same with those of the version before: what the numbers of customers tell of.
+    pub moved_classes: Classes,
 }
 
 /// The labels as they are told and kept: that of the rest is the last.
@@ -205,6 +208,7 @@ pub async fn publish(
         entered: Set(count(published.entered)),
         exited: Set(count(published.exited)),
         classes: Set(published.classes.as_i32()),
+        moved_classes: Set(published.moved_classes.as_i32()),
     };
     version::Entity::insert(row).exec_without_returning(transaction).await?;
     version::Entity::delete_many()
@@ -237,6 +241,7 @@ pub async fn versions(
             entered: row.entered.unsigned_abs(),
             exited: row.exited.unsigned_abs(),
             classes: Classes::from_i32(row.classes),
+            moved_classes: Classes::from_i32(row.moved_classes),
         })
     };
     rows.into_iter().map(published).collect()

@@ -160,6 +160,7 @@ enum DefinitionVersion {
     Entered,
     Exited,
     Classes,
+    MovedClasses,
 }
 
 #[derive(DeriveIden)]
@@ -202,8 +203,8 @@ impl MigrationTrait for M0004Definitions {
         );
         manager.get_connection().execute_unprepared(&moved).await?;
         let published = format!(
-            "INSERT INTO definition_version (tenant_id, name, version, form, body, published_at, entered, exited, classes)
-             SELECT tenant_id, 'segments/' || segment_id, 1, 1, {bytes}, created_at, 0, 0, -1 FROM segment"
+            "INSERT INTO definition_version (tenant_id, name, version, form, body, published_at, entered, exited, classes, moved_classes)
+             SELECT tenant_id, 'segments/' || segment_id, 1, 1, {bytes}, created_at, 0, 0, -1, -1 FROM segment"
         );
         // What it read then is not known: it is for those who read everything. The table stays for the version before.
         manager.get_connection().execute_unprepared(&published).await?;
@@ -237,6 +238,7 @@ async fn create_definitions(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         .col(ColumnDef::new(DefinitionVersion::Entered).big_integer().not_null())
         .col(ColumnDef::new(DefinitionVersion::Exited).big_integer().not_null())
         .col(ColumnDef::new(DefinitionVersion::Classes).integer().not_null())
+        .col(ColumnDef::new(DefinitionVersion::MovedClasses).integer().not_null())
         .primary_key(
             Index::create()
                 .col(DefinitionVersion::TenantId)
