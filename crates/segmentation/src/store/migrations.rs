@@ -409,21 +409,25 @@ impl MigrationTrait for M0005Days {
             .col(ColumnDef::new(MembershipFloor::Place).big_integer().not_null())
             .to_owned();
         manager.create_table(floor).await?;
-        let evaluation = Table::create()
-            .table(Evaluation::Table)
-            .col(ColumnDef::new(Evaluation::TenantId).integer().not_null().primary_key())
-            .col(ColumnDef::new(Evaluation::AsOf).big_integer().not_null())
-            .to_owned();
-        manager.create_table(evaluation).await?;
-        let own = Table::create()
-            .table(OwnField::Table)
-            .col(ColumnDef::new(OwnField::TenantId).integer().not_null())
-            .col(ColumnDef::new(OwnField::FieldId).integer().not_null())
-            .col(ColumnDef::new(OwnField::Source).text().not_null())
-            .col(ColumnDef::new(OwnField::Kind).integer().not_null())
-            .col(ColumnDef::new(OwnField::Sensitivity).integer().not_null())
-            .primary_key(Index::create().col(OwnField::TenantId).col(OwnField::Source))
-            .to_owned();
-        manager.create_table(own).await
+        create_own_fields(manager).await
     }
+}
+
+async fn create_own_fields(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    let evaluation = Table::create()
+        .table(Evaluation::Table)
+        .col(ColumnDef::new(Evaluation::TenantId).integer().not_null().primary_key())
+        .col(ColumnDef::new(Evaluation::AsOf).big_integer().not_null())
+        .to_owned();
+    manager.create_table(evaluation).await?;
+    let own = Table::create()
+        .table(OwnField::Table)
+        .col(ColumnDef::new(OwnField::TenantId).integer().not_null())
+        .col(ColumnDef::new(OwnField::FieldId).integer().not_null())
+        .col(ColumnDef::new(OwnField::Source).text().not_null())
+        .col(ColumnDef::new(OwnField::Kind).integer().not_null())
+        .col(ColumnDef::new(OwnField::Sensitivity).integer().not_null())
+        .primary_key(Index::create().col(OwnField::TenantId).col(OwnField::Source))
+        .to_owned();
+    manager.create_table(own).await
 }
