@@ -122,7 +122,7 @@ impl Keeper {
         let entries: Vec<Entry> = records.into_iter().map(|record| population.entry(record)).collect();
         if step.reached() == Instant::default() {
             // Nothing was ever evaluated: the first records say which time it is.
-            let first = entries.iter().map(Entry::computed_at).max().unwrap_or_default();
+            let first = entries.iter().map(Entry::computed_at).max().unwrap_or_default().max(population.as_of());
             population.begin_at(first);
             step.reach(first);
         }

@@ -13,7 +13,7 @@ pub const fn of(customer_id: u32) -> u32 {
     customer_id / CUSTOMERS
 }
 
-/// Customers by block, each as the bytes of a bitmap of their places in it.
+/// Customers by block, each as a bitmap of their places in it.
 pub fn encode(customers: &Bitmap) -> BTreeMap<u32, RoaringBitmap> {
     let mut blocks: BTreeMap<u32, RoaringBitmap> = BTreeMap::new();
     for customer in customers {

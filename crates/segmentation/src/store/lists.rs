@@ -93,17 +93,12 @@ pub async fn delete(transaction: &Transaction, tenant: TenantId, segment: &str) 
     Ok(())
 }
 
-/// Takes customers who were erased off all lists, as part of a transaction. Returns from which.
-pub async fn erase(
-    transaction: &Transaction,
-    tenant: TenantId,
-    customers: &[CustomerId],
-) -> Result<BTreeSet<String>, StoreError> {
+/// Takes customers who were erased off all lists, as part of a transaction.
+pub async fn erase(transaction: &Transaction, tenant: TenantId, customers: &[CustomerId]) -> Result<(), StoreError> {
     let mut by_block: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for customer in customers {
         by_block.entry(blocks::of(customer.0)).or_default().push(customer.0 % blocks::CUSTOMERS);
     }
-    let mut lists = BTreeSet::new();
     for (block, places) in by_block {
         let rows = entity::Entity::find()
             .filter(entity::Column::TenantId.eq(tenant.0))
@@ -115,11 +110,10 @@ pub async fn erase(
             let removed = places.iter().filter(|place| members.remove(**place)).count();
             if removed > 0 {
                 put(transaction, tenant, &row.segment_id, block, blocks::to_bytes(&members)).await?;
-                lists.insert(row.segment_id);
             }
         }
     }
-    Ok(lists)
+    Ok(())
 }
 
 /// On how many lists a customer is.

@@ -173,7 +173,7 @@ pub async fn sizes(
     Ok(rows.iter().map(size_of).collect())
 }
 
-/// The last size of each of some segments and labels up to a day.
+/// The last size of a segment or label that was written down up to a day. `None`: there is none.
 pub async fn size_by(
     connection: &impl ConnectionTrait,
     tenant: TenantId,
@@ -246,7 +246,7 @@ pub struct Kept {
     pub classes: Classes,
 }
 
-/// Who had which label of a set at the last instant up to `at` of which it was written down, and that instant. `None`: there is none.
+/// Who had which label of a set at the last instant up to `at` of which it was written down. `None`: there is none.
 pub async fn labels_at(
     connection: &impl ConnectionTrait,
     tenant: TenantId,
@@ -280,7 +280,7 @@ pub async fn labels_at(
     Ok(Some(Kept { as_of, labelled: Labelled { labels, codes }, classes }))
 }
 
-/// Forgets the labels of those days before `horizon` that are not to be kept, of every set, as part of a transaction.
+/// Forgets the labels of these days, of every set, as part of a transaction.
 pub async fn forget_labels(transaction: &Transaction, tenant: TenantId, days: &[i32]) -> Result<(), StoreError> {
     for day in days {
         labels::Entity::delete_many()
