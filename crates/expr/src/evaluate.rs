@@ -82,6 +82,12 @@ impl<'a> Now<'a> {
         self.micros
     }
 
+    /// The local date, in days since 1970.
+    #[must_use]
+    pub fn today(&self) -> i32 {
+        self.today
+    }
+
     /// Local dates between `instant`, in microseconds since 1970 in UTC, and now; negative for a later date.
     #[must_use]
     pub fn days_since(&self, instant: i64) -> i64 {

@@ -6,7 +6,7 @@ use crate::output::Format;
 use crate::remote::{Identity, Session, token};
 use crate::suite::{self, Suite};
 use crate::{
-    access, demo, export, generate, import, keys, labels, privacy, profile, rejects, remote, scores, segments,
+    access, clusters, demo, export, generate, import, keys, labels, privacy, profile, rejects, remote, scores, segments,
 };
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -68,6 +68,9 @@ enum Command {
     /// Label sets
     #[command(subcommand)]
     Labels(labels::LabelsCommand),
+    /// Clusters: customers who resemble each other
+    #[command(subcommand)]
+    Clusters(clusters::ClustersCommand),
     /// The master keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -248,6 +251,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Score(command) => scores::run(command).await,
         Command::Segments(command) => segments::run(command).await,
         Command::Labels(command) => labels::run(command).await,
+        Command::Clusters(command) => clusters::run(command).await,
         Command::Keys(command) => keys::run(command).await,
         Command::Access(command) => access::run(command).await,
         Command::Audit(command) => audit::run(command).await,

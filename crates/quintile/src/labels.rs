@@ -1,14 +1,19 @@
-//! Label sets, for people: listed, made of presets, and counted.
+//! Label sets, for people: listed, made of presets, counted, and put in force.
 
 use crate::commands::CallerArgs;
 use crate::config::Role;
 use crate::output::{self, Format, money, thousands};
-use crate::remote::connect;
+use crate::remote::{Session, connect};
 use clap::Subcommand;
+use prost::Message;
 use quintile_proto::segmentation::label_service_client::LabelServiceClient;
 use quintile_proto::segmentation::{
-    CreateLabelSetRequest, GetLabelDistributionRequest, LabelSet, ListLabelSetsRequest,
+    CreateLabelSetRequest, DeleteLabelSetRequest, GetLabelDistributionRequest, ImpactPreview, LabelDistribution,
+    LabelSet, ListLabelSetVersionsRequest, ListLabelSetVersionsResponse, ListLabelSetsRequest,
+    PreviewLabelSetDraftRequest, PublishLabelSetRequest,
 };
+use quintile_rpc::convert::sent_instant;
+use tonic::transport::Channel;
 
 #[derive(Debug, Subcommand)]
 pub enum LabelsCommand {
@@ -38,45 +43,113 @@ pub enum LabelsCommand {
         #[command(flatten)]
         caller: CallerArgs,
     },
+    /// Tells who would get which label if the draft of a set were published
+    Diff {
+        /// `labelSets/{set}`
+        name: String,
+        #[command(flatten)]
+        caller: CallerArgs,
+    },
+    /// Puts the draft of a label set in force
+    Publish {
+        /// `labelSets/{set}`
+        name: String,
+        /// The etag that `diff` told: refused if the set is another one now
+        etag: String,
+        #[command(flatten)]
+        caller: CallerArgs,
+    },
+    /// Lists what was published of a label set
+    History {
+        /// `labelSets/{set}`
+        name: String,
+        #[command(flatten)]
+        caller: CallerArgs,
+    },
+    /// Deletes a label set
+    Delete {
+        /// `labelSets/{set}`
+        name: String,
+        #[command(flatten)]
+        caller: CallerArgs,
+    },
+}
+
+/// A command's connection.
+struct Asker<'a> {
+    client: LabelServiceClient<Channel>,
+    session: Session,
+    caller: &'a CallerArgs,
+}
+
+impl<'a> Asker<'a> {
+    async fn begin(caller: &'a CallerArgs) -> anyhow::Result<Self> {
+        let (config, session) = caller.session().await?;
+        Ok(Self { client: LabelServiceClient::new(connect(&config, Role::Segmentation)?), session, caller })
+    }
+
+    /// Prints an answer as JSON, or as a person reads it.
+    fn show<T: Message>(&self, answer: &T, name: &str, show: impl FnOnce(&T)) -> anyhow::Result<()> {
+        match self.caller.output {
+            Format::Json => say!("{}", output::json(answer, &format!("quintile.segmentation.v1.{name}"))?),
+            Format::Table => show(answer),
+        }
+        Ok(())
+    }
 }
 
 /// Runs a command.
 pub async fn run(command: LabelsCommand) -> anyhow::Result<()> {
     match command {
         LabelsCommand::List { caller } => {
-            let (config, session) = caller.session().await?;
-            let mut client = LabelServiceClient::new(connect(&config, Role::Segmentation)?);
-            let request = session.request(ListLabelSetsRequest::default());
-            let answer = client.list_label_sets(request).await?.into_inner();
-            if caller.output == Format::Json {
-                say!("{}", output::json(&answer, "quintile.segmentation.v1.ListLabelSetsResponse")?);
-                return Ok(());
-            }
-            let rows = answer.label_sets.iter().map(row).collect();
-            say!("{}", output::table(&["label set", "version", "proved cells", "labels"], false, rows));
-            Ok(())
+            let mut asker = Asker::begin(&caller).await?;
+            let request = asker.session.request(ListLabelSetsRequest::default());
+            let answer = asker.client.list_label_sets(request).await?.into_inner();
+            asker.show(&answer, "ListLabelSetsResponse", |answer| {
+                let rows = answer.label_sets.iter().map(row).collect();
+                say!("{}", output::table(&["label set", "version", "proved cells", "labels"], false, rows));
+            })
         }
-        LabelsCommand::Count { name, caller } => count(name, &caller).await,
+        LabelsCommand::Count { name, caller } => {
+            let mut asker = Asker::begin(&caller).await?;
+            let request = asker.session.request(GetLabelDistributionRequest { name });
+            let answer = asker.client.get_label_distribution(request).await?.into_inner();
+            asker.show(&answer, "LabelDistribution", show_distribution)
+        }
         LabelsCommand::Create { id, preset, description, caller } => {
-            let (config, session) = caller.session().await?;
-            let mut client = LabelServiceClient::new(connect(&config, Role::Segmentation)?);
             let request = CreateLabelSetRequest {
                 label_set_id: id,
                 label_set: Some(LabelSet { description, ..LabelSet::default() }),
                 preset,
                 ..CreateLabelSetRequest::default()
             };
-            let answer = client.create_label_set(session.request(request)).await?.into_inner();
-            if caller.output == Format::Json {
-                say!("{}", output::json(&answer, "quintile.segmentation.v1.LabelSet")?);
-                return Ok(());
-            }
-            let rows = answer.labels.iter().map(|label| {
-                let rule = if label.expression.is_empty() { "everybody else" } else { &label.expression };
-                vec![label.name.clone(), label.title.clone(), rule.to_owned()]
-            });
-            say!("{}", output::table(&["label", "title", "rule"], false, rows.collect()));
-            Ok(())
+            let mut asker = Asker::begin(&caller).await?;
+            let answer = asker.client.create_label_set(asker.session.request(request)).await?.into_inner();
+            asker.show(&answer, "LabelSet", show_set)
+        }
+        LabelsCommand::Diff { name, caller } => {
+            let mut asker = Asker::begin(&caller).await?;
+            let request = asker.session.request(PreviewLabelSetDraftRequest { name });
+            let answer = asker.client.preview_label_set_draft(request).await?.into_inner();
+            asker.show(&answer, "ImpactPreview", show_diff)
+        }
+        LabelsCommand::Publish { name, etag, caller } => {
+            let mut asker = Asker::begin(&caller).await?;
+            let request = asker.session.request(PublishLabelSetRequest { name, etag });
+            let answer = asker.client.publish_label_set(request).await?.into_inner();
+            asker.show(&answer, "LabelSet", show_set)
+        }
+        LabelsCommand::History { name, caller } => {
+            let mut asker = Asker::begin(&caller).await?;
+            let request = asker.session.request(ListLabelSetVersionsRequest { parent: name });
+            let answer = asker.client.list_label_set_versions(request).await?.into_inner();
+            asker.show(&answer, "ListLabelSetVersionsResponse", show_history)
+        }
+        LabelsCommand::Delete { name, caller } => {
+            let mut asker = Asker::begin(&caller).await?;
+            let request = DeleteLabelSetRequest { name: name.clone(), etag: String::new() };
+            let answer = asker.client.delete_label_set(asker.session.request(request)).await?.into_inner();
+            asker.show(&answer, "DeleteLabelSetResponse", |_| say!("{name} deleted"))
         }
     }
 }
@@ -86,18 +159,43 @@ fn row(set: &LabelSet) -> Vec<String> {
     vec![set.name.clone(), set.version.to_string(), set.proved_cells.to_string(), labels.join(", ")]
 }
 
-async fn count(name: String, caller: &CallerArgs) -> anyhow::Result<()> {
-    let (config, session) = caller.session().await?;
-    let mut client = LabelServiceClient::new(connect(&config, Role::Segmentation)?);
-    let request = session.request(GetLabelDistributionRequest { name });
-    let answer = client.get_label_distribution(request).await?.into_inner();
-    if caller.output == Format::Json {
-        say!("{}", output::json(&answer, "quintile.segmentation.v1.LabelDistribution")?);
-        return Ok(());
-    }
-    let rows = answer.labels.iter().map(|label| {
+fn show_set(set: &LabelSet) {
+    let rows = set.labels.iter().enumerate().map(|(place, label)| {
+        let rule = match (label.expression.as_str(), place + 1 == set.labels.len()) {
+            ("", true) => "everybody else",
+            ("", false) => "nearest to the cluster",
+            (expression, _) => expression,
+        };
+        vec![label.name.clone(), label.title.clone(), rule.to_owned()]
+    });
+    say!("{}", output::table(&["label", "title", "rule"], false, rows.collect()));
+}
+
+fn show_distribution(distribution: &LabelDistribution) {
+    let rows = distribution.labels.iter().map(|label| {
         vec![label.title.clone(), thousands(label.customers.unsigned_abs()), money(label.net_revenue.as_ref())]
     });
     say!("{}", output::table(&["label", "customers", "net revenue"], true, rows.collect()));
-    Ok(())
+}
+
+fn show_diff(preview: &ImpactPreview) {
+    let label = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
+    let moving = preview.moves.iter().filter(|moves| moves.from != moves.to);
+    let rows = moving.map(|moves| {
+        let customers = thousands(moves.customers.unsigned_abs());
+        vec![label(&moves.from), label(&moves.to), customers, money(moves.net_revenue.as_ref())]
+    });
+    say!("{}", output::table(&["from", "to", "customers", "net revenue"], true, rows.collect()));
+    let (moving, all) = (preview.moving_customers.unsigned_abs(), preview.population.unsigned_abs());
+    say!("{} of {} would get another label; etag {}", thousands(moving), thousands(all), preview.etag);
+}
+
+fn show_history(answer: &ListLabelSetVersionsResponse) {
+    let rows = answer.versions.iter().map(|version| {
+        let published = sent_instant(version.publish_time.as_ref()).map(|at| at.to_string()).unwrap_or_default();
+        let number = version.name.rsplit('/').next().unwrap_or_default().to_owned();
+        let labels = version.rules.iter().flat_map(|rules| &rules.labels).map(|label| label.title.as_str());
+        vec![number, published, thousands(version.moved.unsigned_abs()), labels.collect::<Vec<_>>().join(", ")]
+    });
+    say!("{}", output::table(&["version", "published", "moved", "labels"], false, rows.collect()));
 }

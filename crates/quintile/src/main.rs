@@ -9,6 +9,7 @@ mod output;
 mod access;
 mod audit;
 mod clock;
+mod clusters;
 mod commands;
 mod config;
 mod data_dir;

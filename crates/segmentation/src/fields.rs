@@ -270,6 +270,28 @@ pub fn schema_with(minor_digits: u8, own: Vec<Field>) -> Result<Schema, SchemaEr
     Schema::new(fields.chain(own).collect(), minor_digits)
 }
 
+/// What is said of customers who have more of a field than others, and of those who have less; of an instant: for whom it is longer ago.
+pub fn words(name: &str, is_instant: bool) -> (String, String) {
+    let known = match name {
+        "orders" => ("many orders", "few orders"),
+        "purchase_days" => ("many days with orders", "few days with orders"),
+        "net_revenue" => ("high net revenue", "low net revenue"),
+        "revenue" => ("high revenue", "low revenue"),
+        "average_order_value" => ("large orders", "small orders"),
+        "first_order_at" => ("first bought long ago", "first bought recently"),
+        "last_order_at" => ("last bought long ago", "bought recently"),
+        "last_interaction_at" => ("silent for long", "in touch recently"),
+        "acquired_at" => ("came long ago", "came recently"),
+        "interactions" => ("many interactions", "few interactions"),
+        "last_nps" => ("would recommend", "would not recommend"),
+        "open_complaints" => ("open complaints", "no open complaints"),
+        "open_tickets" => ("open tickets", "no open tickets"),
+        _ if is_instant => return (format!("{name} long ago"), format!("{name} recently")),
+        _ => return (format!("high {name}"), format!("low {name}")),
+    };
+    (known.0.to_owned(), known.1.to_owned())
+}
+
 /// Classes of fields: those that a rule reads. Kept with every change that the rule makes, since the rule may be gone when it is told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Classes(i32);

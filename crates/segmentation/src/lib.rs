@@ -19,7 +19,8 @@ use quintile_chain::context::{Runtime, ServiceContext, ServiceError};
 use quintile_domain::clock::MachineClock;
 use quintile_rpc::client::Credentials;
 use quintile_store::{Database, DatabaseUrl, StoreError};
-use tokio::sync::watch;
+use std::sync::Arc;
+use tokio::sync::{Semaphore, watch};
 use tonic::transport::Channel;
 
 /// The service's name: of its database, its tokens and its logs.
@@ -35,6 +36,8 @@ struct Service {
     ingestion: Channel,
     scoring: Channel,
     lifecycle: Channel,
+    /// One search for clusters at a time.
+    searches: Arc<Semaphore>,
 }
 
 /// Brings the service's schema up to date.
@@ -56,6 +59,7 @@ pub async fn serve(context: ServiceContext) -> Result<(), ServiceError> {
         ingestion: context.peers.ingestion.clone(),
         scoring: context.peers.scoring.clone(),
         lifecycle: context.peers.lifecycle.clone(),
+        searches: Arc::new(Semaphore::new(1)),
     };
     let (loaded, caught_up) = watch::channel(false);
     let working = service.clone();

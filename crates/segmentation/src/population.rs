@@ -5,9 +5,11 @@
 
 pub mod catalogue;
 mod changes;
+pub mod clustering;
 pub mod definition;
 mod entry;
 mod evaluation;
+pub mod membership;
 pub mod snapshot;
 
 use crate::engine::{Bitmap, Engine, EngineError};
@@ -20,6 +22,7 @@ use definition::Definition;
 pub use entry::Entry;
 use evaluation::Customer;
 pub use evaluation::Evaluation;
+use membership::Membership;
 use parking_lot::{Mutex, RwLock};
 use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::masking::Sensitivity;
@@ -84,7 +87,7 @@ impl Population {
         // The column `label` has the answer of its cells already.
         let rules = ids.iter().map(|id| Rule::parse(&format!("label == {id:?}"), &schema));
         let rules = rules.collect::<Result<Vec<_>, _>>().map_err(|error| built_in(error.to_string()))?;
-        let live = Live::label_set(LABEL_SET, 1, &label_ids, rules);
+        let live = Live::label_set(LABEL_SET, 1, &label_ids, Membership::Rules(rules));
         let definition = Definition {
             key: live.key.clone(),
             description: "Eleven labels over the cells of recency, frequency and monetary scores.".to_owned(),
@@ -264,13 +267,17 @@ impl Population {
     }
 
     /// The members that every part of the definition at a place would have, in its order, if customers had these scores: by the cells of customers
-    /// from number 1 on, 0 for who has none, else 1 plus its place. `None`: what it refers to reads scores too.
+    /// from number 1 on, 0 for who has none, else 1 plus its place. `None`: what it refers to reads scores too, or clusters do.
     pub fn parts_by_cells(&self, place: usize, cells: &[u8]) -> Option<Vec<Bitmap>> {
         let definition = self.catalogue.live().get(place)?;
         let referred = self.catalogue.places_referred(definition.rules());
         let reads_scores = |place: &usize| self.catalogue.reads(*place, &SCORES);
         if referred.iter().any(reads_scores) {
             return None;
+        }
+        if let Membership::Clusters(_) = definition.membership {
+            let parts = || self.at(self.as_of, |everybody| everybody.parts(place).to_vec());
+            return (!self.catalogue.reads(place, &SCORES)).then(parts);
         }
         let mut by_cell: BTreeMap<u8, Bitmap> = BTreeMap::new();
         for customer in self.engine.present() {
@@ -367,6 +374,11 @@ impl Population {
         let own = self.own_values(&entry.record);
         let customer = crate::engine::Customer { own: &own, ..entry.customer(self.currency, &self.zone) };
         self.engine.apply(customer_id, Some(&customer))?;
+        let no_segments = |_: &str| None;
+        if let Some(row) = self.engine.row(customer_id, &no_segments) {
+            let local_day = |micros: i64| self.zone.local_day(Instant::from_micros(micros));
+            self.catalogue.clusters().for_each(|clusters| clusters.note(customer_id, &row, &local_day));
+        }
         self.note(changes);
         Ok(())
     }
@@ -437,11 +449,6 @@ impl Population {
     /// Fits the columns to their values after a load.
     pub fn rebalance(&mut self) {
         self.engine.rebalance();
-    }
-
-    /// The classes of the fields that rules read, transitively.
-    pub fn classes_read(&self, rules: &[Rule]) -> Classes {
-        Classes::of(self.catalogue.fields_read(rules).into_iter().map(|field| self.sensitivity(field)))
     }
 }
 

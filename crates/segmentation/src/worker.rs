@@ -89,9 +89,9 @@ async fn define(runtime: &Runtime, tenant: &Tenant, population: &mut Population)
     let mut live = Vec::new();
     for definition in &stored {
         let Definition { key, version, live: Some(body), .. } = definition else { continue };
-        if let Some(rules) = definition::rules(body, population.schema()) {
-            let listed = if definition.is_list() { lists.remove(&key.id).unwrap_or_default() } else { Bitmap::new() };
-            live.push(definition::live(key, *version, body, rules, listed));
+        let listed = if definition.is_list() { lists.remove(&key.id).unwrap_or_default() } else { Bitmap::new() };
+        if let Some(membership) = body.membership(population.schema(), listed) {
+            live.push(definition::live(key, *version, body, membership));
         } else {
             tracing::error!(definition = %key, "a stored rule no longer parses; the definition is not live");
         }

@@ -61,3 +61,28 @@ ANALYSES = {
     "RankTargets": lambda world: {"parents": [world.segment, world.label]},
     "GetMigration": lambda _world: {"name": "labelSets/rfm-11", "start_time": "1998-07-01T00:00:00Z"},
 }
+
+
+CLUSTERS = "labelSets/case-clusters"
+
+
+def fit_clusters(_world):
+    return {"name": CLUSTERS, "features": [{"field": "orders"}], "clusters": 2}
+
+
+def clustering(world):
+    """Clusters that are in force."""
+    admin = world.client("admin")
+    if CLUSTERS not in [found.name for found in admin.call("LabelService/ListLabelSets").label_sets if found.version]:
+        etag = admin.call("ClusterService/FitClusters", fit_clusters(world)).etag
+        admin.call("LabelService/PublishLabelSet", {"name": CLUSTERS, "etag": etag})
+    return {"name": f"{CLUSTERS}/clustering"}
+
+
+# What the RPCs of clusters are asked.
+CLUSTERINGS = {
+    "FitClusters": fit_clusters,
+    "GetClustering": clustering,
+    "GetClusterDrift": clustering,
+    "FindFactors": lambda _world: {"features": [{"field": field} for field in ("orders", "first_order_at", "last_order_at")]},
+}

@@ -15,7 +15,8 @@ TAKING_IN = ("IngestService/Ingest", "IngestService/IngestBatch", "IngestService
              "ScoreModelService/PreviewScoreModelVersion", "ValueModelService/FitValueModel", "LabelService/PreviewImpact",
              "EconomicsService/GetUnitEconomics", "ScoreModelService/PublishScoreModelVersion", "ScoreModelService/RetireScoreModel",
              "ValueModelService/PublishValueModel", "RecommendationModelService/FitRecommendationModel",
-             "RecommendationModelService/PublishRecommendationModel", "RefitService/UpdateRefitSchedule", "AnalysisService/ListSegmentSizes")
+             "RecommendationModelService/PublishRecommendationModel", "RefitService/UpdateRefitSchedule", "AnalysisService/ListSegmentSizes",
+             "ClusterService/FitClusters", "ClusterService/GetClustering", "ClusterService/GetClusterDrift", "ClusterService/FindFactors")
 
 
 def as_dict(message):

@@ -399,6 +399,7 @@ CASES = {
     f"{LIFECYCLE}.StageService/WatchStages": watch(PIPELINES, lambda answer: answer.records),
     f"{SEGMENTATION}.LabelService/GetLabelSet": unary(EVERY_ROLE, lambda _world: {"name": "labelSets/rfm-11"}),
     **{f"{SEGMENTATION}.AnalysisService/{method}": unary(ANALYSIS, build) for method, build in definitions.ANALYSES.items()},
+    **{f"{SEGMENTATION}.ClusterService/{method}": unary(DEFINERS, build) for method, build in definitions.CLUSTERINGS.items()},
     f"{SEGMENTATION}.AnalysisService/ListSegmentSizes": unary(DEFINERS, lambda world: {"parent": world.label}),
     f"{SEGMENTATION}.LabelService/ListLabelSets": unary(EVERY_ROLE),
     f"{SEGMENTATION}.LabelService/ListLabelSetVersions": unary(EVERY_ROLE, lambda world: {"parent": definitions.label_set(world)["name"]}),

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 /// The most roles of a tenant's own.
 const MAX_ROLES: usize = 100;
 /// What takes in anybody's facts or drops them, tells who is one person with whom, or counts everybody, and so can't be held to the rows of a scope.
-const BEYOND_ROW_SCOPES: [&str; 21] = [
+const BEYOND_ROW_SCOPES: [&str; 25] = [
     "quintile.ingestion.v1.IngestService/Ingest",
     "quintile.ingestion.v1.IngestService/IngestBatch",
     "quintile.ingestion.v1.IngestService/ReplayReject",
@@ -32,6 +32,10 @@ const BEYOND_ROW_SCOPES: [&str; 21] = [
     "quintile.scoring.v1.EconomicsService/GetUnitEconomics",
     "quintile.segmentation.v1.LabelService/PreviewImpact",
     "quintile.segmentation.v1.AnalysisService/ListSegmentSizes",
+    "quintile.segmentation.v1.ClusterService/FitClusters",
+    "quintile.segmentation.v1.ClusterService/GetClustering",
+    "quintile.segmentation.v1.ClusterService/GetClusterDrift",
+    "quintile.segmentation.v1.ClusterService/FindFactors",
 ];
 
 /// Checks the roles that a tenant would make for itself. The error names the role and the field by their places.

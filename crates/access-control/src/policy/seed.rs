@@ -130,6 +130,8 @@ const ANALYSES: Methods = (
     "quintile.segmentation.v1.AnalysisService",
     &["GetOverlapMatrix", "CompareSegments", "RankTargets", "GetMigration"],
 );
+const CLUSTERS: Methods =
+    ("quintile.segmentation.v1.ClusterService", &["FitClusters", "GetClustering", "GetClusterDrift", "FindFactors"]);
 const SIZES: Methods = ("quintile.segmentation.v1.AnalysisService", &["ListSegmentSizes"]);
 const MAKE_LABELS: Methods = (
     "quintile.segmentation.v1.LabelService",
@@ -242,6 +244,7 @@ const SERVING: &[Methods] = &[
     MAKE_LABELS,
     ANALYSES,
     SIZES,
+    CLUSTERS,
     READ_POLICY,
     REFRESH_ISSUERS,
     SCORE_RECEIPTS,
@@ -348,6 +351,7 @@ const ANALYST: SeededRole = SeededRole {
             MAKE_LABELS,
             ANALYSES,
             SIZES,
+            CLUSTERS,
             DEFINE_TRAITS,
             MAKE_SCORE_MODELS,
             MAKE_VALUE_MODELS,
@@ -382,6 +386,7 @@ const DATA_ENGINEER: SeededRole = SeededRole {
             MAKE_LABELS,
             ANALYSES,
             SIZES,
+            CLUSTERS,
             DECLARE_ATTRIBUTES,
             DEFINE_TRAITS,
             MAKE_SCORE_MODELS,

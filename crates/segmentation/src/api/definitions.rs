@@ -4,8 +4,9 @@ use super::population;
 use crate::Service;
 use crate::engine::Bitmap;
 use crate::fields::Classes;
-use crate::population::catalogue::{Catalogue, CatalogueError, Key, Kind, Membership};
+use crate::population::catalogue::{Catalogue, CatalogueError, Key, Kind};
 use crate::population::definition::{self, Body, Definition};
+use crate::population::membership::Membership;
 use crate::population::{LoadedPopulation, Movement, Population};
 use crate::store::definitions::{self as stored, Published};
 use crate::store::{evaluation, lists, memberships, snapshots};
@@ -171,10 +172,9 @@ pub fn effect_of(
     key: &Key,
     version: i64,
     body: &Body,
-    rules: Vec<Rule>,
-    listed: Bitmap,
+    membership: Membership,
 ) -> Result<Effect, ApiError> {
-    let live = definition::live(key, version, body, rules, listed);
+    let live = definition::live(key, version, body, membership);
     effect(population, key, population.candidate(key, Some(live)))
 }
 
@@ -215,7 +215,7 @@ fn refuse_dangling(population: &Population, key: &Key, candidate: &Catalogue) ->
 pub fn listed(population: &Population, key: &Key) -> Option<Bitmap> {
     match &population.catalogue().find(key)?.1.membership {
         Membership::List { listed, .. } => Some(listed.clone()),
-        Membership::Rules(_) => None,
+        Membership::Rules(_) | Membership::Clusters(_) => None,
     }
 }
 

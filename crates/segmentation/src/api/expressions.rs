@@ -3,7 +3,7 @@
 use super::{check_rights, population};
 use crate::Service;
 use crate::population::Population;
-use crate::population::catalogue::Turns;
+use crate::population::membership::Turns;
 use quintile_expr::{ExprError, Rule, Type};
 use quintile_proto::segmentation::expression_service_server::ExpressionService;
 use quintile_proto::segmentation::{

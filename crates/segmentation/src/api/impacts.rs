@@ -91,7 +91,8 @@ pub async fn of_scores(
     let population = loaded.population.read();
     let place = check_set(caller, &population, &key)?;
     let through_others = || {
-        let message = "labels of the set refer to segments that read scores: what those would be is not known";
+        let message =
+            "labels of the set read scores through segments, or are clusters that do: what those would be is not known";
         ApiError::failed_precondition(ErrorReason::FailedPrecondition, message)
     };
     let before = population.parts_by_cells(place, &in_force).ok_or_else(through_others)?;
@@ -107,7 +108,7 @@ pub fn of_draft(service: &Service, caller: &Caller, key: &Key) -> Result<ImpactP
     let watermark = service.runtime.progress.of(caller.tenant().id).watermark();
     let population = loaded.population.read();
     let draft = draft_of(caller, &population, key)?;
-    let effect = effect_of(&population, key, draft.definition.version, &draft.body, draft.rules, Bitmap::new())?;
+    let effect = effect_of(&population, key, draft.definition.version, &draft.body, draft.membership)?;
     let etag = population.definition(key).map(crate::population::definition::Definition::etag).unwrap_or_default();
     let (old, new) = (population.catalogue().find(key), effect.candidate.find(key));
     let nothing = Part { name: String::new(), reference: String::new() };

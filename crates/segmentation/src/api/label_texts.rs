@@ -5,13 +5,16 @@ use crate::fields::FieldId;
 use crate::labels::{self, LabelSet as Set, MAX_LABELS, presets};
 use crate::population::Population;
 use crate::population::catalogue::Key;
+use crate::population::clustering::Clustering;
+use crate::population::definition::Body;
 use quintile_domain::names::{optional_text, resource_id};
 use quintile_proto::segmentation::Label;
 use quintile_proto::types::ErrorReason;
 use quintile_rpc::ApiError;
+use std::sync::Arc;
 
 /// The most bytes of a title.
-const MAX_TITLE_BYTES: usize = 128;
+pub const MAX_TITLE_BYTES: usize = 128;
 /// The most channels that the preset `channel` makes a label for.
 const MAX_CHANNELS: usize = 20;
 
@@ -51,6 +54,25 @@ fn given_label(key: &Key, field: &str, given: &Label, is_rest: bool) -> Result<l
         _ => return Err(ApiError::invalid_field(field, "must have either an expression or cells")),
     };
     Ok(labels::Label { id, title: given.title.clone(), expression })
+}
+
+/// Clusters with other titles: nothing else of them may be written.
+pub fn renamed(key: &Key, clustering: &Clustering, given: &[Label]) -> Result<Body, ApiError> {
+    let ids = clustering.labels.ids();
+    let same = |(id, label): (&String, &Label)| {
+        label.name == format!("{key}/labels/{id}") && label.expression.is_empty() && label.cells.is_empty()
+    };
+    if given.len() != ids.len() || !ids.iter().zip(given).all(same) {
+        let problem = "must be the labels of the clusters, in their order, without rules and cells";
+        return Err(ApiError::invalid_field("label_set.draft.labels", problem));
+    }
+    let mut labels = clustering.labels.clone();
+    for (index, (label, given)) in labels.labels.iter_mut().chain([&mut labels.rest]).zip(given).enumerate() {
+        optional_text(&given.title, MAX_TITLE_BYTES)
+            .map_err(|error| ApiError::invalid_text(format!("label_set.draft.labels[{index}].title"), error))?;
+        label.title.clone_from(&given.title);
+    }
+    Ok(Body::Clusters(Arc::new(Clustering { labels, ..clustering.clone() })))
 }
 
 /// The labels of a preset, as they are for these customers: nobody is told of others by what their scores or channels are on the whole.

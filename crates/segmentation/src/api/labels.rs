@@ -4,14 +4,17 @@ use super::definitions::{
     Edit, Repeatable, Turn, check_description, check_etag, check_request_id, effect_of, effect_of_deletion, paths,
     promoted,
 };
-use super::label_texts::{given_set, preset};
-use super::segments::{check_live, draft_rules, knows_numbers, parse};
-use super::{check_rights, impacts, may_read, may_read_classes, population, reached, reached_population, revenue};
+use super::label_texts::{given_set, preset, renamed};
+use super::segments::{check_live, draft_fields, knows_numbers, parse};
+use super::{
+    check_fields, check_rights, impacts, may_read, may_read_classes, population, reached, reached_population, revenue,
+};
 use crate::Service;
 use crate::engine::Bitmap;
 use crate::labels::{self, LabelSet as Set};
 use crate::population::catalogue::{Key, Kind};
 use crate::population::definition::{Body, Definition};
+use crate::population::membership::Membership;
 use crate::population::{LABEL_SET, Population};
 use crate::store::definitions as stored;
 use prost::Message;
@@ -51,24 +54,37 @@ pub struct Draft {
     pub definition: Definition,
     /// What it says.
     pub body: Body,
-    /// Its rules.
-    pub rules: Vec<Rule>,
+    /// How that decides.
+    pub membership: Membership,
 }
 
-/// The draft of a set that the caller may use, proved.
+/// The draft of a set that the caller may use; of rules, proved.
 pub fn draft_of(caller: &Caller, population: &Population, key: &Key) -> Result<Draft, ApiError> {
     let (definition, body) = promoted(usable(caller, population, key)?)?;
-    let Body::Labels(set) = &body else { return Err(ApiError::not_found()) };
-    let rules = checked(caller, population, "name", set)?;
-    Ok(Draft { definition, body, rules })
+    let membership = match &body {
+        Body::Labels(set) => Membership::Rules(checked(caller, population, "name", set)?),
+        _ => bound(caller, population, &body)?,
+    };
+    Ok(Draft { definition, body, membership })
+}
+
+/// Clusters that can be put in force: bound and permitted.
+pub fn bound(caller: &Caller, population: &Population, body: &Body) -> Result<Membership, ApiError> {
+    let gone = || {
+        let message = "what the clusters read is no field any longer: find them anew";
+        ApiError::failed_precondition(ErrorReason::FailedPrecondition, message)
+    };
+    let membership = body.membership(population.schema(), Bitmap::new()).ok_or_else(gone)?;
+    check_fields(caller, population, population.catalogue().fields_of_membership(&membership))?;
+    Ok(membership)
 }
 
 /// A label set that a caller may use.
-fn usable<'a>(caller: &Caller, population: &'a Population, key: &Key) -> Result<&'a Definition, ApiError> {
+pub fn usable<'a>(caller: &Caller, population: &'a Population, key: &Key) -> Result<&'a Definition, ApiError> {
     let definition = population.definition(key).ok_or_else(ApiError::not_found)?;
     check_live(caller, population, key)?;
     if definition.live.is_none() {
-        check_rights(caller, population, &draft_rules(population, definition).unwrap_or_default())?;
+        check_fields(caller, population, draft_fields(population, definition).unwrap_or_default())?;
     }
     Ok(definition)
 }
@@ -92,11 +108,11 @@ fn checked(caller: &Caller, population: &Population, field: &str, set: &Set) -> 
 /// A set as a caller sees it.
 fn message(caller: &Caller, population: &Population, definition: &Definition) -> LabelSet {
     let key = &definition.key;
-    let rules = |body: Option<&Body>| match body {
-        Some(Body::Labels(set)) => Some(stored::to_rules(set, |id| format!("{key}/labels/{id}"))),
-        _ => None,
+    let rules = |body: Option<&Body>| {
+        let set = body.and_then(Body::labels)?;
+        Some(stored::to_rules(set, |id| format!("{key}/labels/{id}")))
     };
-    let draft = draft_rules(population, definition).filter(|draft| may_read(caller, population, draft));
+    let draft = draft_fields(population, definition).filter(|draft| may_read(caller, population, draft));
     let mut live = rules(definition.live.as_ref()).unwrap_or_default();
     let proof = proof_of(population, definition);
     for (place, label) in live.labels.iter_mut().enumerate() {
@@ -112,6 +128,7 @@ fn message(caller: &Caller, population: &Population, definition: &Definition) ->
         version: definition.version,
         overlaps_allowed: live.overlaps_allowed,
         draft: draft.and_then(|_| rules(definition.draft.as_ref())),
+        clustered: matches!(definition.live.as_ref().or(definition.draft.as_ref()), Some(Body::Clusters(_))),
     }
 }
 
@@ -129,7 +146,7 @@ fn proof_of(population: &Population, definition: &Definition) -> labels::Proof {
     live.map_or_else(labels::Proof::default, |(_, live)| live.proof(prove).clone())
 }
 
-fn refuse_the_one_that_ships(key: &Key) -> Result<(), ApiError> {
+pub fn refuse_the_one_that_ships(key: &Key) -> Result<(), ApiError> {
     if key.id != LABEL_SET {
         return Ok(());
     }
@@ -182,7 +199,8 @@ impl Labels {
                 live: live.then(|| body.clone()),
                 draft: (!live).then(|| body.clone()),
             };
-            let effect = live.then(|| effect_of(&population, &key, 1, &body, rules, Bitmap::new())).transpose()?;
+            let membership = Membership::Rules(rules);
+            let effect = live.then(|| effect_of(&population, &key, 1, &body, membership)).transpose()?;
             Edit { definition: Some(definition), effect, request: Some(repeatable), ..Edit::default() }
         };
         turn.commit(&key, edit).await?;
@@ -224,8 +242,8 @@ impl Labels {
         let edit = {
             let population = turn.loaded.population.read();
             check_etag(usable(caller, &population, key)?, etag)?;
-            let Draft { definition, body, rules } = draft_of(caller, &population, key)?;
-            let effect = effect_of(&population, key, definition.version, &body, rules, Bitmap::new())?;
+            let Draft { definition, body, membership } = draft_of(caller, &population, key)?;
+            let effect = effect_of(&population, key, definition.version, &body, membership)?;
             Edit { definition: Some(definition), effect: Some(effect), ..Edit::default() }
         };
         turn.commit(key, edit).await?;
@@ -253,10 +271,7 @@ impl Labels {
         let readable = |version: &stored::Published| may_read_classes(caller, version.classes);
         let message = |version: stored::Published| LabelSetVersion {
             name: format!("{key}/versions/{}", version.version),
-            rules: match &version.body {
-                Body::Labels(set) => Some(stored::to_rules(set, |id| format!("{key}/labels/{id}"))),
-                Body::Rule(_) | Body::List(_) => None,
-            },
+            rules: version.body.labels().map(|set| stored::to_rules(set, |id| format!("{key}/labels/{id}"))),
             publish_time: Some(convert::timestamp(version.published_at)),
             moved: if knows_numbers(caller, &version) { version.entered as i64 } else { 0 },
         };
@@ -264,7 +279,7 @@ impl Labels {
     }
 }
 
-fn refuse_another(population: &Population, key: &Key) -> Result<(), ApiError> {
+pub fn refuse_another(population: &Population, key: &Key) -> Result<(), ApiError> {
     if population.definition(key).is_some() {
         return Err(ApiError::already_exists("a label set with this id"));
     }
@@ -289,6 +304,9 @@ fn draft(
         }
         return Ok(None);
     };
+    if let Some(Body::Clusters(clustering)) = of.draft.as_ref().or(of.live.as_ref()) {
+        return renamed(&of.key, clustering, labels).map(Some);
+    }
     let set = given_set(&of.key, "label_set.draft", labels, *overlaps_allowed)?;
     checked(caller, population, "label_set.draft", &set)?;
     Ok(Some(Body::Labels(set)))
@@ -391,7 +409,8 @@ impl LabelService for Labels {
         let population = loaded.population.read();
         let definition = usable(&caller, &population, &key)?;
         let mut labels = Vec::new();
-        if let (Some((place, live)), Some(Body::Labels(set))) = (population.catalogue().find(&key), &definition.live) {
+        let labels_in_force = definition.live.as_ref().and_then(Body::labels);
+        if let (Some((place, live)), Some(set)) = (population.catalogue().find(&key), labels_in_force) {
             let members = population.at(population.as_of(), |everybody| everybody.parts(place).to_vec());
             let titles = set.labels.iter().chain([&set.rest]).map(|label| label.title.clone());
             for ((part, members), title) in live.parts.iter().zip(members).zip(titles) {

@@ -43,7 +43,8 @@ pub async fn change(
             changed += i32::from(if added { after.set(number) } else { after.clear(number) });
         }
         let body = definition.live.clone().unwrap_or_else(|| Body::List(Vec::new()));
-        let effect = Some(effect_of(&population, &key, definition.version, &body, Vec::new(), after.clone())?);
+        let membership = body.membership(population.schema(), after.clone()).ok_or_else(ApiError::not_found)?;
+        let effect = Some(effect_of(&population, &key, definition.version, &body, membership)?);
         let definition = Some(Definition { revision: definition.revision + 1, ..definition });
         (Edit { definition, effect, listed: Some((before, after)), request: None }, changed)
     };

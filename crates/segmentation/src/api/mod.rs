@@ -1,6 +1,8 @@
 //! The RPCs of segmentation: one file per resource.
 
 mod analyses;
+mod cluster_texts;
+mod clusters;
 mod definitions;
 mod erasures;
 mod expressions;
@@ -22,12 +24,14 @@ use quintile_domain::masking::Sensitivity;
 use quintile_expr::Rule;
 use quintile_proto::google_type::Money;
 use quintile_proto::segmentation::analysis_service_server::{self, AnalysisServiceServer};
+use quintile_proto::segmentation::cluster_service_server::{self, ClusterServiceServer};
 use quintile_proto::segmentation::erasure_service_server::{self, ErasureServiceServer};
 use quintile_proto::segmentation::expression_service_server::{self, ExpressionServiceServer};
 use quintile_proto::segmentation::label_service_server::{self, LabelServiceServer};
 use quintile_proto::segmentation::profile_service_server::{self, ProfileServiceServer};
 use quintile_proto::segmentation::segment_service_server::{self, SegmentServiceServer};
 use quintile_rpc::{ApiError, Caller, convert};
+use std::collections::BTreeSet;
 use tonic::service::Routes;
 
 /// The services of this server.
@@ -35,6 +39,7 @@ pub fn routes(service: &Service) -> Routes {
     Routes::default()
         .add_service(SegmentServiceServer::new(segments::Segments { service: service.clone() }))
         .add_service(AnalysisServiceServer::new(analyses::Analyses { service: service.clone() }))
+        .add_service(ClusterServiceServer::new(clusters::Clusters { service: service.clone() }))
         .add_service(ExpressionServiceServer::new(expressions::Expressions { service: service.clone() }))
         .add_service(LabelServiceServer::new(labels::Labels { service: service.clone() }))
         .add_service(ErasureServiceServer::new(erasures::Erasures { service: service.clone() }))
@@ -46,6 +51,7 @@ pub fn names() -> Vec<&'static str> {
     vec![
         segment_service_server::SERVICE_NAME,
         analysis_service_server::SERVICE_NAME,
+        cluster_service_server::SERVICE_NAME,
         expression_service_server::SERVICE_NAME,
         label_service_server::SERVICE_NAME,
         profile_service_server::SERVICE_NAME,
@@ -74,9 +80,9 @@ fn check_fields(
     denied.map_or(Ok(()), |field| Err(ApiError::field_denied(&population.field_name(field))))
 }
 
-/// Whether rules read nothing that the caller may not read in clear.
-fn may_read(caller: &Caller, population: &Population, rules: &[Rule]) -> bool {
-    may_read_classes(caller, population.classes_read(rules))
+/// Whether the caller may read all of these fields in clear.
+fn may_read(caller: &Caller, population: &Population, fields: &BTreeSet<u16>) -> bool {
+    fields.iter().all(|field| caller.reads_in_clear(population.sensitivity(*field)))
 }
 
 /// Whether a caller may hear of what rules that read these classes decided. The rules may be gone by now, and others in their place.

@@ -12,6 +12,7 @@ use crate::Service;
 use crate::engine::Bitmap;
 use crate::population::catalogue::{Key, Kind};
 use crate::population::definition::{Body, Definition};
+use crate::population::membership::Membership;
 use crate::population::{Evaluation, Population};
 use crate::store::definitions as stored;
 use prost::Message;
@@ -30,6 +31,7 @@ use quintile_proto::segmentation::{
 };
 use quintile_proto::types::ErrorReason;
 use quintile_rpc::{Answer, AnswerStream, ApiError, Caller, convert};
+use std::collections::BTreeSet;
 use tonic::{Request, Response, Status};
 
 /// The most segments of a tenant.
@@ -60,10 +62,10 @@ pub fn check_live(caller: &Caller, population: &Population, key: &Key) -> Result
     place.map_or(Ok(()), |place| check_fields(caller, population, population.catalogue().fields_of(place)))
 }
 
-/// The rule of a draft. `None`: there is none, or what it says is nothing any longer.
-pub fn draft_rules(population: &Population, definition: &Definition) -> Option<Vec<Rule>> {
-    let sources = definition.draft.as_ref()?.sources();
-    sources.into_iter().map(|source| Rule::parse(source, population.schema()).ok()).collect()
+/// The fields that a draft reads, itself or through others. `None`: there is none, or what it says is nothing any longer.
+pub fn draft_fields(population: &Population, definition: &Definition) -> Option<BTreeSet<u16>> {
+    let membership = definition.draft.as_ref()?.membership(population.schema(), Bitmap::new())?;
+    Some(population.catalogue().fields_of_membership(&membership))
 }
 
 /// A segment that a caller may use: its count and its very words are made of the fields that it reads.
@@ -71,7 +73,7 @@ pub fn usable<'a>(caller: &Caller, population: &'a Population, key: &Key) -> Res
     let definition = population.definition(key).ok_or_else(ApiError::not_found)?;
     check_live(caller, population, key)?;
     if definition.live.is_none() {
-        check_rights(caller, population, &draft_rules(population, definition).unwrap_or_default())?;
+        check_fields(caller, population, draft_fields(population, definition).unwrap_or_default())?;
     }
     Ok(definition)
 }
@@ -89,8 +91,8 @@ fn message(
         (Some((place, _)), None) => population.counts(place).first().copied().unwrap_or(0),
         (Some((place, _)), Some(scope)) => everybody.parts(place).first().map_or(0, |members| members.and_count(scope)),
     };
-    let source = |body: Option<&Body>| body.and_then(|body| body.sources().first().map(|source| (*source).to_owned()));
-    let draft = draft_rules(population, definition).filter(|rules| may_read(caller, population, rules));
+    let source = |body: Option<&Body>| body.and_then(Body::source).map(str::to_owned);
+    let draft = draft_fields(population, definition).filter(|fields| may_read(caller, population, fields));
     let kind = if definition.is_list() { SegmentKind::Static } else { SegmentKind::Rule };
     Segment {
         name: definition.key.to_string(),
@@ -150,15 +152,21 @@ impl Segments {
                 let definition = Some(Definition { draft: Some(rule_body), ..definition });
                 Edit { definition, request, ..Edit::default() }
             } else if kind == SegmentKind::Static {
-                let began_with = population.catalogue().fields_read(rule.as_slice()).into_iter().collect();
-                let body = Body::List(began_with);
+                let began_with = population.catalogue().fields_read(rule.as_slice());
+                let body = Body::List(began_with.iter().copied().collect());
                 let members = begin_with(caller, &population, rule.as_ref());
-                let effect = Some(effect_of(&population, &key, 1, &body, Vec::new(), members.clone())?);
+                let effect = Some(effect_of(
+                    &population,
+                    &key,
+                    1,
+                    &body,
+                    Membership::List { listed: members.clone(), began_with },
+                )?);
                 let definition = Some(Definition { live: Some(body), ..definition });
                 Edit { definition, effect, listed: Some((Bitmap::new(), members)), request }
             } else {
-                let rules = rule.into_iter().collect();
-                let effect = Some(effect_of(&population, &key, 1, &rule_body, rules, Bitmap::new())?);
+                let membership = Membership::Rules(rule.into_iter().collect());
+                let effect = Some(effect_of(&population, &key, 1, &rule_body, membership)?);
                 let definition = Some(Definition { live: Some(rule_body), ..definition });
                 Edit { definition, effect, request, ..Edit::default() }
             }
@@ -203,10 +211,10 @@ impl Segments {
             let definition = usable(caller, &population, key)?;
             check_etag(definition, etag)?;
             let (promoted, body) = promoted(definition)?;
-            let source = body.sources().first().copied().unwrap_or_default().to_owned();
+            let source = body.source().unwrap_or_default().to_owned();
             let rule = parse("name", &source, &population)?;
             check_rights(caller, &population, std::slice::from_ref(&rule))?;
-            let effect = effect_of(&population, key, promoted.version, &body, vec![rule], Bitmap::new())?;
+            let effect = effect_of(&population, key, promoted.version, &body, Membership::Rules(vec![rule]))?;
             Edit { definition: Some(promoted), effect: Some(effect), ..Edit::default() }
         };
         turn.commit(key, edit).await?;
@@ -234,7 +242,7 @@ impl Segments {
         let readable = |version: &stored::Published| may_read_classes(caller, version.classes);
         let message = |version: stored::Published| SegmentVersion {
             name: format!("{key}/versions/{}", version.version),
-            expression: version.body.sources().first().map(|source| (*source).to_owned()).unwrap_or_default(),
+            expression: version.body.source().unwrap_or_default().to_owned(),
             publish_time: Some(convert::timestamp(version.published_at)),
             entered: if knows_numbers(caller, &version) { version.entered as i64 } else { 0 },
             left: if knows_numbers(caller, &version) { version.exited as i64 } else { 0 },

@@ -9,7 +9,7 @@ const LEAST_DISTINCT: f64 = 0.1;
 /// The most features that are named.
 const MAX_TRAITS: usize = 3;
 /// The fewest customers that are described: what is said of less is said of somebody.
-const MIN_CUSTOMERS: u64 = 5;
+pub const MIN_CUSTOMERS: u64 = 5;
 
 /// A feature that sets a cluster apart.
 #[derive(Clone, Debug, PartialEq)]

@@ -9,8 +9,6 @@
 //! clusters, 10 restarts: 412,688.24). It takes 7.7 s for that and this 0.2, looking at 20,000 rows in each restart and
 //! sparing most distances. It adds 35 crates to the lock file and 45 s to a cold build with one job, this 4 s.
 //!
-//! Not behind an RPC yet.
-//!
 //! It is no pipeline: whoever calls gathers a sample of rows ([`sample`]) into a [`Table`], fits [`KMeans`] or a
 //! [`Mixture`], and lets the model assign everybody in one pass. To add another model, end with a [`Partition`]:
 //! numbering, words and drift go by that alone.
@@ -24,6 +22,7 @@ mod factors;
 mod kmeans;
 mod lloyd;
 mod mixture;
+mod model;
 mod numbering;
 mod pca;
 mod points;
@@ -35,13 +34,14 @@ mod table;
 mod tests;
 
 pub use choice::{Candidate, Choice, choose};
-pub use description::{DISTINCT, Description, Trait, describe};
+pub use description::{DISTINCT, Description, MIN_CUSTOMERS, Trait, describe};
 pub use drift::{Drift, Tally, Verdict};
 pub use error::ClusterError;
 pub use factors::{Factor, Factors, most_factors};
 pub use kmeans::{Assignment, KMeans};
 pub use lloyd::Search;
 pub use mixture::{Membership, Mixture, Shape};
+pub use model::Model;
 pub use numbering::{Cluster, Partition};
 pub use pca::{Component, Pca};
 pub use points::sample;

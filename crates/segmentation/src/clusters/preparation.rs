@@ -39,7 +39,7 @@ impl Column {
     }
 
     /// The value that stands there.
-    fn value(&self, place: f64) -> f64 {
+    pub fn value(&self, place: f64) -> f64 {
         let compared = self.mean + place * self.deviation;
         if self.feature.logarithmic { compared.abs().exp_m1().copysign(compared) } else { compared }
     }

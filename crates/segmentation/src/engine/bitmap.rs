@@ -17,7 +17,8 @@ impl Bitmap {
         Self { words: Vec::new() }
     }
 
-    pub(super) const fn from_words(words: Vec<u64>) -> Self {
+    /// The set of these words.
+    pub const fn from_words(words: Vec<u64>) -> Self {
         Self { words }
     }
 

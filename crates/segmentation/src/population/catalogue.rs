@@ -1,10 +1,11 @@
 //! What is live of a tenant's definitions, each behind those that it refers to, and who has to be asked when a field changes.
 
-use crate::engine::Bitmap;
+use super::clustering::Clusters;
+use super::membership::{Membership, Turns, turns_of_rule};
 use crate::fields::FieldId;
 use crate::labels::Proof;
 use parking_lot::Mutex;
-use quintile_expr::{Node, Operand, Rule};
+use quintile_expr::Rule;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -52,20 +53,6 @@ impl fmt::Display for Key {
     }
 }
 
-/// How it is decided who belongs.
-#[derive(Clone, Debug)]
-pub enum Membership {
-    /// The first rule that matches decides: the only one of a segment, one per label of a label set.
-    Rules(Vec<Rule>),
-    /// Who is on the list.
-    List {
-        /// They.
-        listed: Bitmap,
-        /// The fields that were read when it began.
-        began_with: BTreeSet<u16>,
-    },
-}
-
 /// A part of a definition: a segment is its only one, a label set has one for each label and one for everybody else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
@@ -99,25 +86,22 @@ impl Live {
         Self::new(Key::segment(id), version, vec![part], membership)
     }
 
-    /// A label set: a rule for each label but the last, which everybody else has.
-    pub fn label_set(id: &str, version: i64, labels: &[String], rules: Vec<Rule>) -> Self {
+    /// A label set, the last label of which everybody has whom its rules or clusters do not find: there is one less of these.
+    pub fn label_set(id: &str, version: i64, labels: &[String], membership: Membership) -> Self {
         let part = |label: &String| Part {
             name: format!("labelSets/{id}/labels/{label}"),
             reference: format!("{id}/{label}"),
         };
-        Self::new(Key::label_set(id), version, labels.iter().map(part).collect(), Membership::Rules(rules))
+        Self::new(Key::label_set(id), version, labels.iter().map(part).collect(), membership)
     }
 
     fn new(key: Key, version: i64, parts: Vec<Part>, membership: Membership) -> Self {
         Self { key, version, parts, membership, counts: Mutex::new(None), proof: OnceLock::new() }
     }
 
-    /// The rules; none of a list.
+    /// The rules that it reads.
     pub fn rules(&self) -> &[Rule] {
-        match &self.membership {
-            Membership::Rules(rules) => rules,
-            Membership::List { .. } => &[],
-        }
+        self.membership.rules()
     }
 
     /// The part that those have whom no rule finds.
@@ -161,18 +145,6 @@ pub enum CatalogueError {
     /// Too many refer to one another in a row.
     #[error("definitions may refer to one another {MAX_REFERENCES} deep")]
     TooDeep,
-}
-
-/// How the passing of time moves a definition.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Turns {
-    /// It doesn't.
-    #[default]
-    Never,
-    /// At local midnights.
-    Daily,
-    /// At any instant.
-    Always,
 }
 
 /// What follows from a definition and from those that it refers to.
@@ -251,10 +223,10 @@ impl Catalogue {
         let direct: BTreeSet<usize> =
             definition.references().iter().filter_map(|name| Some(self.part_of.get(*name)?.0)).collect();
         let mut dependence = Dependence {
-            turns: turns(&definition),
+            turns: definition.membership.turns(),
             is_referred: false,
             referred: Vec::new(),
-            fields: own_fields(&definition),
+            fields: definition.membership.fields(),
         };
         let mut referred = direct.clone();
         for other in direct {
@@ -375,39 +347,25 @@ impl Catalogue {
         own.chain(referred.iter().flat_map(|place| &self.dependences[*place].fields).copied()).collect()
     }
 
+    /// The same of what decides about a definition.
+    pub fn fields_of_membership(&self, membership: &Membership) -> BTreeSet<u16> {
+        let mut fields = membership.fields();
+        fields.extend(self.fields_read(membership.rules()));
+        fields
+    }
+
+    /// The clusters that are live.
+    pub fn clusters(&self) -> impl Iterator<Item = &Clusters> {
+        self.live.iter().filter_map(|live| match &live.membership {
+            Membership::Clusters(clusters) => Some(&**clusters),
+            Membership::Rules(_) | Membership::List { .. } => None,
+        })
+    }
+
     /// How the passing of time moves who matches rules, be it through what they refer to.
     pub fn turns_of(&self, rules: &[Rule]) -> Turns {
         let referred = self.places_referred(rules).into_iter().map(|place| self.dependences[place].turns);
         rules.iter().map(turns_of_rule).chain(referred).max().unwrap_or_default()
-    }
-}
-
-fn own_fields(definition: &Live) -> BTreeSet<u16> {
-    match &definition.membership {
-        Membership::Rules(rules) => rules.iter().flat_map(Rule::fields).copied().collect(),
-        Membership::List { began_with, .. } => began_with.clone(),
-    }
-}
-
-fn turns(definition: &Live) -> Turns {
-    definition.rules().iter().map(turns_of_rule).max().unwrap_or_default()
-}
-
-fn turns_of_rule(rule: &Rule) -> Turns {
-    match (compares_with_now(rule.root()), rule.depends_on_time()) {
-        (true, _) => Turns::Always,
-        (false, true) => Turns::Daily,
-        (false, false) => Turns::Never,
-    }
-}
-
-/// Whether a rule compares an instant with the present one, and so turns at any instant, not only at midnight.
-fn compares_with_now(node: &Node) -> bool {
-    match node {
-        Node::And(nodes) | Node::Or(nodes) => nodes.iter().any(compares_with_now),
-        Node::Not(node) => compares_with_now(node),
-        Node::Compare { with, .. } => matches!(with, Operand::Now),
-        _ => false,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What moves customers: their records, the passing of time, and definitions that are made, changed or taken away.
 
-use super::catalogue::{Catalogue, Key, Part, Turns};
+use super::catalogue::{Catalogue, Key, Part};
+use super::membership::Turns;
 use super::{Customer, Entry, Evaluation, Population};
 use crate::engine::Bitmap;
 use crate::fields::{Classes, FieldId};

@@ -1,36 +1,67 @@
 //! A segment or a label set as it is written down: what is live, and what is being prepared.
 
-use super::catalogue::{Key, Live, Membership};
+use super::catalogue::{Key, Live};
+use super::clustering::{Clustering, Clusters};
+use super::membership::Membership;
 use crate::engine::Bitmap;
 use crate::labels::LabelSet;
 use quintile_domain::time::Instant;
 use quintile_expr::{Rule, Schema};
+use std::sync::Arc;
 
 /// What a definition says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Body {
     /// The rule of a segment, in its author's words.
     Rule(String),
     /// Members are put on a list, and taken off it. Of the rule that it began with, the fields that were read: who may not read them may not know who
     /// is on it.
     List(Vec<u16>),
-    /// The labels of a set.
+    /// The labels of a set, with their rules.
     Labels(LabelSet),
+    /// The labels of a set that follow from clusters.
+    Clusters(Arc<Clustering>),
 }
 
 impl Body {
-    /// The rules, in the order in which they decide.
-    pub fn sources(&self) -> Vec<&str> {
+    /// The rule of a segment, in its author's words.
+    pub fn source(&self) -> Option<&str> {
         match self {
-            Self::Rule(source) => vec![source],
-            Self::List(_) => Vec::new(),
-            Self::Labels(set) => set.labels.iter().map(|label| label.expression.as_str()).collect(),
+            Self::Rule(source) => Some(source),
+            Self::List(_) | Self::Labels(_) | Self::Clusters(_) => None,
+        }
+    }
+
+    /// The labels of a set.
+    pub fn labels(&self) -> Option<&LabelSet> {
+        match self {
+            Self::Rule(_) | Self::List(_) => None,
+            Self::Labels(set) => Some(set),
+            Self::Clusters(clustering) => Some(&clustering.labels),
+        }
+    }
+
+    /// How it decides who belongs; `listed` are those on its list, where it is one. `None`: a rule or a field is none any longer.
+    pub fn membership(&self, schema: &Schema, listed: Bitmap) -> Option<Membership> {
+        let parse = |source: &str| Rule::parse(source, schema).ok();
+        match self {
+            Self::Rule(source) => Some(Membership::Rules(vec![parse(source)?])),
+            Self::List(began_with) => {
+                Some(Membership::List { listed, began_with: began_with.iter().copied().collect() })
+            }
+            Self::Labels(set) => {
+                let rules = set.labels.iter().map(|label| parse(&label.expression));
+                rules.collect::<Option<_>>().map(Membership::Rules)
+            }
+            Self::Clusters(clustering) => {
+                Clusters::bind(clustering.clone(), schema).map(|clusters| Membership::Clusters(Arc::new(clusters)))
+            }
         }
     }
 }
 
 /// A definition.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Definition {
     /// What it is known by.
     pub key: Key,
@@ -60,19 +91,10 @@ impl Definition {
     }
 }
 
-/// The rules of a body. `None`: one is none any longer.
-pub fn rules(body: &Body, schema: &Schema) -> Option<Vec<Rule>> {
-    body.sources().into_iter().map(|source| Rule::parse(source, schema).ok()).collect()
-}
-
 /// What a body is when it is live.
-pub fn live(key: &Key, version: i64, body: &Body, rules: Vec<Rule>, listed: Bitmap) -> Live {
-    match body {
-        Body::Rule(_) => Live::segment(&key.id, version, Membership::Rules(rules)),
-        Body::List(began_with) => {
-            let began_with = began_with.iter().copied().collect();
-            Live::segment(&key.id, version, Membership::List { listed, began_with })
-        }
-        Body::Labels(set) => Live::label_set(&key.id, version, &set.ids(), rules),
+pub fn live(key: &Key, version: i64, body: &Body, membership: Membership) -> Live {
+    match body.labels() {
+        None => Live::segment(&key.id, version, membership),
+        Some(set) => Live::label_set(&key.id, version, &set.ids(), membership),
     }
 }

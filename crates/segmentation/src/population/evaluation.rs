@@ -1,6 +1,8 @@
 //! Who belongs to what at one instant: of everybody, by columns, and of one customer. Nothing is kept: it follows from records and definitions.
 
-use super::catalogue::{Catalogue, Membership};
+use super::catalogue::Catalogue;
+use super::clustering::Clusters;
+use super::membership::Membership;
 use crate::engine::{Bitmap, Engine};
 use quintile_expr::{Now, Row, Rule, ValueRef};
 use std::cell::RefCell;
@@ -47,6 +49,7 @@ impl<'a> Evaluation<'a> {
         match self.catalogue.live().get(place).map(|live| (&live.membership, live.rest())) {
             Some((Membership::List { listed, .. }, _)) => vec![listed.and(self.engine.present())],
             Some((Membership::Rules(rules), rest)) => self.exclusive(rules, rest.is_some()),
+            Some((Membership::Clusters(clusters), _)) => self.nearest(clusters),
             None => Vec::new(),
         }
     }
@@ -78,6 +81,19 @@ impl<'a> Evaluation<'a> {
         }
         parts
     }
+
+    /// Those of each cluster, and those who are not clustered.
+    fn nearest(&mut self, clusters: &Clusters) -> Vec<Bitmap> {
+        let within = match clusters.within().first() {
+            Some(rule) => self.select(rule),
+            None => self.engine.present().clone(),
+        };
+        let nearest = clusters.nearest(self.engine, self.now);
+        let mut parts: Vec<Bitmap> = nearest.iter().map(|members| members.and(&within)).collect();
+        let clustered = parts.iter().fold(Bitmap::new(), |all, members| all.or(members));
+        parts.push(self.engine.present().and_not(&clustered));
+        parts
+    }
 }
 
 /// One customer at one instant, with what it belongs to.
@@ -101,6 +117,11 @@ impl<'a> Customer<'a> {
         let definition = self.catalogue.live().get(place)?;
         match &definition.membership {
             Membership::List { listed, .. } => listed.contains(self.number).then_some(0),
+            Membership::Clusters(clusters) => {
+                let is_clustered = clusters.within().iter().all(|rule| rule.matches(self, self.now));
+                let place = is_clustered.then(|| clusters.place(self.values, self.now)).flatten();
+                place.or_else(|| definition.rest())
+            }
             Membership::Rules(rules) => {
                 rules.iter().position(|rule| rule.matches(self, self.now)).or_else(|| definition.rest())
             }

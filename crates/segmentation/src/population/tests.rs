@@ -1,7 +1,10 @@
 //! Customers who leave and come back, definitions that refer to one another, and time.
 
-use super::catalogue::{CatalogueError, Key, Live, MAX_REFERENCES, Membership};
+use super::catalogue::{CatalogueError, Key, Live, MAX_REFERENCES};
+use super::clustering::{Clustering, Clusters};
+use super::membership::Membership;
 use super::*;
+use crate::clusters::{self, KMeans, Model, Search, Table};
 use proptest::prelude::*;
 use quintile_domain::revenue::RevenuePolicy;
 use quintile_proto::google_type::Date;
@@ -168,7 +171,7 @@ fn labels_are_exclusive_and_rules_may_refer_to_them() {
     let mut population = populated();
     let rules = vec![rule(&population, "orders >= 3"), rule(&population, "orders >= 1")];
     let labels = ["often", "once", "never"].map(str::to_owned);
-    define(&mut population, Live::label_set("habit", 1, &labels, rules));
+    define(&mut population, Live::label_set("habit", 1, &labels, Membership::Rules(rules)));
     take(&mut population, record(3, 0));
     let names = labels.map(|label| format!("labelSets/habit/labels/{label}"));
     assert_eq!(names.map(|name| members(&population, &name)), [vec![1], vec![2], vec![3]]);
@@ -215,12 +218,66 @@ fn dated(customer_id: i64, ordered: i64, acquired: i32) -> CustomerRecord {
     CustomerRecord { attributes: Some(attributes), ..record }
 }
 
+/// Three clusters by orders and by days since the last one, of those whom a rule finds.
+fn clusters(population: &Population, within: &str) -> Live {
+    let feature = |name: &str| clusters::Feature {
+        name: name.to_owned(),
+        logarithmic: false,
+        high: "more".to_owned(),
+        low: "less".to_owned(),
+    };
+    let mut table = Table::new(vec![feature("orders"), feature("last_order_at")]).unwrap();
+    for row in 0..60_u8 {
+        table.push(&[Some((row % 7).into()), (row > 5).then_some(row.into())]).unwrap();
+    }
+    let model = KMeans::fit(&table.prepare().unwrap(), 3, &Search::new(1), None).unwrap();
+    let labels = clustering::labels((1..=3).map(|number| (number, String::new())));
+    let clustering = Clustering {
+        within: within.to_owned(),
+        model: Model::KMeans(model),
+        labels: labels.clone(),
+        choice: None,
+        customers: 60,
+        fitted_at: Instant::default(),
+        seed: 1,
+    };
+    let bound = Clusters::bind(Arc::new(clustering), population.schema()).unwrap();
+    Live::label_set("found", 1, &labels.ids(), Membership::Clusters(Arc::new(bound)))
+}
+
+#[test]
+fn customers_have_the_label_of_the_cluster_that_is_nearest() {
+    let mut population = Population::new(&tenant()).unwrap();
+    for (customer, ordered) in [(1, 58), (2, 2), (3, 30)] {
+        take(&mut population, dated(customer, ordered, 0));
+    }
+    let to = Instant::from_micros(60 * DAY);
+    population.pass_time(to, &[]);
+    let live = clusters(&population, "orders != 0");
+    let Membership::Clusters(bound) = live.membership.clone() else { panic!("no clusters") };
+    let centres = &bound.clustering().model.partition().clusters;
+    let columns = &bound.clustering().model.partition().preparation.columns;
+    let movements = define(&mut population, live);
+    assert_eq!(movements.iter().map(|movement| movement.customers.count()).sum::<u64>(), 3);
+    // 58 % 7 = 2 orders two days ago, 2 % 7 = 2 orders 58 days ago, 30 % 7 = 2 orders 30 days ago.
+    for (customer, days) in [(1, 2.0), (2, 58.0), (3, 30.0)] {
+        let point = [(2.0 - columns[0].mean) / columns[0].deviation, (days - columns[1].mean) / columns[1].deviation];
+        let distance = |centre: &[f64]| (point[0] - centre[0]).hypot(point[1] - centre[1]);
+        let nearest = centres.iter().min_by(|a, b| distance(&a.centre).total_cmp(&distance(&b.centre))).unwrap();
+        let label = format!("labelSets/found/labels/cluster-{}", nearest.number);
+        assert!(members(&population, &label).contains(&customer), "{customer}");
+    }
+    // Who is not within has the label of the rest.
+    let changes = take(&mut population, dated(3, 28, 0));
+    assert_eq!(parents(&changes).last(), Some(&"labelSets/found/labels/not-clustered"));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     /// What is told of every step adds up to who belongs: by records, by time and by definitions.
     #[test]
-    fn enters_and_exits_add_up_to_the_members(steps in prop::collection::vec((0..6_u8, 1..5_i64, 0..60_i64), 1..40)) {
+    fn enters_and_exits_add_up_to_the_members(steps in prop::collection::vec((0..7_u8, 1..5_i64, 0..60_i64), 1..40)) {
         const RULES: [&str; 4] =
             ["days_since(last_order_at) < 20", "acquired_at < now", "orders > 2", "!segment('a') && !segment('b')"];
         let mut population = Population::new(&tenant()).unwrap();
@@ -261,10 +318,14 @@ proptest! {
                     let live = segment(&population, id, source);
                     define(&mut population, live)
                 }
+                5 => {
+                    let live = clusters(&population, ["", "segment('a')", "orders > 1"][customer as usize % 3]);
+                    define(&mut population, live)
+                }
                 _ => {
                     let rules = vec![rule(&population, RULES[customer as usize % 3]), rule(&population, "orders > 0")];
                     let labels = ["x", "y", "z"].map(str::to_owned);
-                    define(&mut population, Live::label_set("l", 1, &labels, rules))
+                    define(&mut population, Live::label_set("l", 1, &labels, Membership::Rules(rules)))
                 }
             };
             for movement in movements {
@@ -294,7 +355,9 @@ proptest! {
             define(&mut population, live);
         }
         let rules = vec![rule(&population, "segment('a')"), rule(&population, "segment('d') && orders > 1")];
-        define(&mut population, Live::label_set("l", 1, &["x", "y", "z"].map(str::to_owned), rules));
+        define(&mut population, Live::label_set("l", 1, &["x", "y", "z"].map(str::to_owned), Membership::Rules(rules)));
+        let live = clusters(&population, "segment('d')");
+        define(&mut population, live);
         for ((ordered, acquired), number) in customers.iter().zip(1..) {
             take(&mut population, dated(number, *ordered, *acquired));
         }

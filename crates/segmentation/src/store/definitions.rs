@@ -1,5 +1,6 @@
 //! Segments and label sets as they are written down, and what was published of them.
 
+use super::clusterings;
 use crate::fields::Classes;
 use crate::labels::{Label, LabelSet};
 use crate::population::catalogue::{Key, Kind};
@@ -11,6 +12,7 @@ use quintile_proto::segmentation::{Label as LabelMessage, LabelRules};
 use quintile_store::{StoreError, Transaction};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use std::sync::Arc;
 
 /// Versions that are kept of a definition.
 pub const KEPT_VERSIONS: i64 = 100;
@@ -19,6 +21,7 @@ pub const KEPT_VERSIONS: i64 = 100;
 const RULE: i32 = 1;
 const LIST: i32 = 2;
 const LABELS: i32 = 3;
+const CLUSTERS: i32 = 4;
 
 mod entity {
     use sea_orm::entity::prelude::*;
@@ -73,7 +76,7 @@ mod version {
 }
 
 /// A version that was published.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Published {
     /// The number, from 1.
     pub version: i64,
@@ -105,11 +108,20 @@ pub fn to_rules(set: &LabelSet, name: impl Fn(&str) -> String) -> LabelRules {
     }
 }
 
+/// Labels of what is kept. `None`: there is not even one.
+pub fn of_rules(LabelRules { labels, overlaps_allowed }: LabelRules) -> Option<LabelSet> {
+    let label = |label: LabelMessage| Label { id: label.name, title: label.title, expression: label.expression };
+    let mut labels: Vec<Label> = labels.into_iter().map(label).collect();
+    let rest = labels.pop()?;
+    Some(LabelSet { labels, rest, overlaps_allowed })
+}
+
 fn encode(body: &Body) -> (i32, Vec<u8>) {
     match body {
         Body::Rule(source) => (RULE, source.clone().into_bytes()),
         Body::List(began_with) => (LIST, began_with.iter().flat_map(|field| field.to_be_bytes()).collect()),
         Body::Labels(set) => (LABELS, to_rules(set, str::to_owned).encode_to_vec()),
+        Body::Clusters(clustering) => (CLUSTERS, clusterings::encode(clustering)),
     }
 }
 
@@ -119,13 +131,10 @@ fn decode(form: i32, bytes: Vec<u8>) -> Result<Body, StoreError> {
         RULE => String::from_utf8(bytes).map(Body::Rule).map_err(|_| malformed()),
         LIST => Ok(Body::List(bytes.as_chunks().0.iter().map(|field| u16::from_be_bytes(*field)).collect())),
         LABELS => {
-            let LabelRules { labels, overlaps_allowed } = LabelRules::decode(&*bytes).map_err(|_| malformed())?;
-            let label =
-                |label: LabelMessage| Label { id: label.name, title: label.title, expression: label.expression };
-            let mut labels: Vec<Label> = labels.into_iter().map(label).collect();
-            let rest = labels.pop().ok_or_else(malformed)?;
-            Ok(Body::Labels(LabelSet { labels, rest, overlaps_allowed }))
+            let rules = LabelRules::decode(&*bytes).map_err(|_| malformed())?;
+            of_rules(rules).map(Body::Labels).ok_or_else(malformed)
         }
+        CLUSTERS => clusterings::decode(&bytes).map(Arc::new).map(Body::Clusters).ok_or_else(malformed),
         _ => Err(malformed()),
     }
 }

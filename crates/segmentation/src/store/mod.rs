@@ -1,6 +1,7 @@
 //! The tables of segmentation.
 
 pub mod blocks;
+mod clusterings;
 pub mod definitions;
 pub mod evaluation;
 pub mod lists;

@@ -1,0 +1,158 @@
+//! Clusters as they are told.
+
+use super::label_texts::MAX_TITLE_BYTES;
+use crate::clusters::{
+    Candidate, Column, DISTINCT, Drift, Factors, Feature, MIN_CUSTOMERS, Model, Partition, Pca, Tally, Verdict,
+    describe,
+};
+use crate::labels::LabelSet;
+use crate::population::catalogue::Key;
+use crate::population::clustering::{Clustering, labels};
+use crate::population::definition::{Body, Definition};
+use quintile_proto::segmentation::{
+    self as message, ClusterDrift, ClusterFeature, ClusterMethod, DriftVerdict, FactorAnalysis, FactorLoading,
+};
+use quintile_rpc::convert;
+use std::sync::Arc;
+
+/// The clusters of a body, where it has some.
+pub fn clustering(body: Option<&Body>) -> Option<&Arc<Clustering>> {
+    match body {
+        Some(Body::Clusters(clustering)) => Some(clustering),
+        _ => None,
+    }
+}
+
+/// A title of what is said of a cluster.
+fn title(words: &str) -> String {
+    let mut title: String = words.chars().take(1).flat_map(char::to_uppercase).collect();
+    title.extend(words.chars().skip(1));
+    title.truncate(title.floor_char_boundary(MAX_TITLE_BYTES));
+    title
+}
+
+/// By number of the cluster, the titles that people gave.
+fn given_titles(before: &Clustering) -> Vec<(u32, String)> {
+    let described = describe(before.model.partition(), DISTINCT);
+    let both = described.into_iter().zip(&before.labels.labels);
+    let given = both.filter(|(described, label)| label.title != title(&described.text));
+    given.map(|(described, label)| (described.cluster, label.title.clone())).collect()
+}
+
+/// Labels for what was found.
+pub fn titled(partition: &Partition, before: Option<&Clustering>) -> LabelSet {
+    let given = before.map(given_titles).unwrap_or_default();
+    labels(describe(partition, DISTINCT).into_iter().map(|described| {
+        let kept = given.iter().find(|(number, _)| *number == described.cluster);
+        (described.cluster, kept.map_or_else(|| title(&described.text), |(_, title)| title.clone()))
+    }))
+}
+
+/// What is said of the clusters of a definition. `None`: it has none.
+pub fn told(definition: &Definition, draft: bool) -> Option<message::Clustering> {
+    let body = if draft { &definition.draft } else { &definition.live };
+    let clustering = clustering(body.as_ref())?;
+    let partition = clustering.model.partition();
+    let columns = &partition.preparation.columns;
+    let feature = |feature: &Feature| ClusterFeature { field: feature.name.clone(), linear: !feature.logarithmic };
+    let candidates = clustering.choice.iter().flat_map(|choice| &choice.candidates);
+    let candidate = |one: &Candidate| message::ClusterCandidate {
+        clusters: one.clusters as i32,
+        inertia: one.inertia,
+        silhouette: one.silhouette,
+    };
+    let mut told = message::Clustering {
+        name: format!("{}/clustering", definition.key),
+        features: columns.iter().map(|column| feature(&column.feature)).collect(),
+        within: clustering.within.clone(),
+        clusters: told_clusters(&definition.key, clustering),
+        candidates: candidates.map(candidate).collect(),
+        customers: clustering.customers as i64,
+        fit_time: Some(convert::timestamp(clustering.fitted_at)),
+        seed: clustering.seed.cast_signed(),
+        draft,
+        etag: definition.etag(),
+        ..message::Clustering::default()
+    };
+    match &clustering.model {
+        Model::KMeans(model) => {
+            told.set_method(ClusterMethod::KMeans);
+            told.inertia = model.inertia;
+        }
+        Model::Mixture(model) => {
+            told.set_method(ClusterMethod::Mixture);
+            (told.log_likelihood, told.bic) = (model.log_likelihood, model.bic);
+        }
+    }
+    Some(told)
+}
+
+fn told_clusters(key: &Key, clustering: &Clustering) -> Vec<message::Cluster> {
+    let partition = clustering.model.partition();
+    let described = describe(partition, DISTINCT);
+    let all = partition.clusters.iter().zip(&clustering.labels.labels).zip(described);
+    let told = all.map(|((cluster, label), described)| {
+        let columns = partition.preparation.columns.iter().zip(&cluster.centre);
+        let coordinate = |(column, deviations): (&Column, &f64)| message::ClusterCoordinate {
+            field: column.feature.name.clone(),
+            deviations: *deviations,
+            typical_value: column.value(*deviations),
+        };
+        let told = cluster.size >= MIN_CUSTOMERS;
+        message::Cluster {
+            label: format!("{key}/labels/{}", label.id),
+            title: label.title.clone(),
+            number: cluster.number.cast_signed(),
+            size: cluster.size as i64,
+            share: cluster.size as f64 / clustering.customers.max(1) as f64,
+            description: described.text,
+            centre: if told { columns.map(coordinate).collect() } else { Vec::new() },
+            moved: cluster.moved.unwrap_or_default(),
+        }
+    });
+    told.collect()
+}
+
+pub fn told_drift(key: &Key, partition: &Partition, tally: &Tally, drift: &Drift) -> ClusterDrift {
+    let before: u64 = partition.clusters.iter().map(|cluster| cluster.size).sum();
+    let share = |count: u64, of: u64| count as f64 / of.max(1) as f64;
+    let shares = partition.clusters.iter().map(|cluster| message::ClusterShare {
+        label: format!("{key}/labels/cluster-{}", cluster.number),
+        then: share(cluster.size, before),
+        now: share(tally.count(cluster.number), tally.total()),
+    });
+    let verdict = match drift.verdict {
+        Verdict::Stable => DriftVerdict::Stable,
+        Verdict::Shifting => DriftVerdict::Shifting,
+        Verdict::Shifted => DriftVerdict::Shifted,
+    };
+    ClusterDrift {
+        verdict: verdict.into(),
+        stability_index: drift.stability_index,
+        index_by_chance: drift.index_by_chance,
+        distance_ratio: drift.distance_ratio.unwrap_or_default(),
+        customers: tally.total() as i64,
+        shares: shares.collect(),
+        watermark: None,
+    }
+}
+
+/// What is said of components and factors.
+pub fn told_factors(components: &Pca, factors: &Factors) -> FactorAnalysis {
+    let loadings = |names: &[String], loadings: &[f64]| {
+        let loading = |(field, loading): (&String, &f64)| FactorLoading { field: field.clone(), loading: *loading };
+        names.iter().zip(loadings).map(loading).collect()
+    };
+    let factor = |names: &[String], values: &[f64], explained: f64| message::Factor {
+        loadings: loadings(names, values),
+        explained,
+    };
+    let found = factors.factors.iter().map(|one| factor(&factors.features, &one.loadings, one.explained));
+    let principal = components.components.iter();
+    FactorAnalysis {
+        factors: found.collect(),
+        uniquenesses: loadings(&factors.features, &factors.uniquenesses),
+        components: principal.map(|one| factor(&components.features, &one.loadings, one.explained)).collect(),
+        ..FactorAnalysis::default()
+    }
+}
