@@ -9,10 +9,11 @@ pub mod clustering;
 pub mod definition;
 mod entry;
 mod evaluation;
+mod hypothetical;
 pub mod membership;
 pub mod snapshot;
 
-use crate::engine::{Bitmap, Engine, EngineError};
+use crate::engine::{Bitmap, Cancellation, Engine, EngineError};
 use crate::fields::{self, Classes, FieldId};
 use crate::labels::{self, CellMap};
 use crate::own_fields::{self, OwnField};
@@ -28,7 +29,7 @@ use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::masking::Sensitivity;
 use quintile_domain::money::Currency;
 use quintile_domain::time::{Instant, TimeZone};
-use quintile_expr::{Known, Now, Rule, Schema, ValueRef};
+use quintile_expr::{Now, Rule, Schema, ValueRef};
 use quintile_proto::types::CustomerRecord;
 use quintile_rpc::policy::Tenant;
 use quintile_rpc::scope::Scope;
@@ -39,9 +40,6 @@ use thiserror::Error;
 
 /// The label set that ships, and that the field `label` is of.
 pub const LABEL_SET: &str = "rfm-11";
-
-/// The fields that follow from scores of the RFM model.
-const SCORES: [FieldId; 4] = [FieldId::Recency, FieldId::Frequency, FieldId::Monetary, FieldId::Label];
 
 /// Why a population can't take something in.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -202,7 +200,7 @@ impl Population {
     fn evaluate<R>(&self, catalogue: &Catalogue, at: Instant, ask: impl FnOnce(&mut Evaluation<'_>) -> R) -> R {
         let local_day = |micros: i64| self.zone.local_day(Instant::from_micros(micros));
         let now = Now::new(at.micros(), &local_day);
-        ask(&mut Evaluation::new(&self.engine, catalogue, &now))
+        ask(&mut Evaluation::new(&self.engine, catalogue, &now, &Cancellation::NEVER))
     }
 
     /// The members of every part of a definition under a candidate, in order.
@@ -266,58 +264,26 @@ impl Population {
         self.of(customer_id, all).unwrap_or_default()
     }
 
-    /// The members that every part of the definition at a place would have, in its order, if customers had these scores: by the cells of customers
-    /// from number 1 on, 0 for who has none, else 1 plus its place. `None`: what it refers to reads scores too, or clusters do.
-    pub fn parts_by_cells(&self, place: usize, cells: &[u8]) -> Option<Vec<Bitmap>> {
-        let definition = self.catalogue.live().get(place)?;
-        let referred = self.catalogue.places_referred(definition.rules());
-        let reads_scores = |place: &usize| self.catalogue.reads(*place, &SCORES);
-        if referred.iter().any(reads_scores) {
-            return None;
-        }
-        if let Membership::Clusters(_) = definition.membership {
-            let parts = || self.at(self.as_of, |everybody| everybody.parts(place).to_vec());
-            return (!self.catalogue.reads(place, &SCORES)).then(parts);
-        }
-        let mut by_cell: BTreeMap<u8, Bitmap> = BTreeMap::new();
-        for customer in self.engine.present() {
-            let cell = customer.checked_sub(1).and_then(|index| cells.get(index as usize)).copied().unwrap_or(0);
-            by_cell.entry(cell).or_default().set(customer);
-        }
-        let mut members = vec![Bitmap::new(); definition.parts.len()];
-        self.at(self.as_of, |everybody| {
-            for (cell, customers) in &by_cell {
-                let mut left = customers.clone();
-                for (part, rule) in definition.rules().iter().enumerate() {
-                    let found = everybody.select(&self.with_scores(rule, cell.checked_sub(1))).and(&left);
-                    left = left.and_not(&found);
-                    members[part] = members[part].or(&found);
-                }
-                if let Some(rest) = definition.rest() {
-                    members[rest] = members[rest].or(&left);
-                }
-            }
-        });
-        Some(members)
-    }
-
-    /// A rule for customers whose scores are those of a cell, or who have none.
-    fn with_scores(&self, rule: &Rule, cell: Option<u8>) -> Rule {
-        let score = |place: u8| cell.map_or(Known::Missing, |_| Known::Value(ValueRef::Int(i64::from(place % 5) + 1)));
-        let cell_place = cell.unwrap_or(0);
-        let label = self.label_ids.get(usize::from(self.cells.label_at(cell))).map_or("", String::as_str);
-        rule.fixed(&|field| match FieldId::from_id(field) {
-            Some(FieldId::Recency) => score(cell_place / 25),
-            Some(FieldId::Frequency) => score(cell_place / 5),
-            Some(FieldId::Monetary) => score(cell_place),
-            Some(FieldId::Label) => Known::Value(ValueRef::Text(label)),
-            _ => Known::Nothing,
-        })
-    }
-
     /// The customers that match a rule at an instant.
     pub fn select(&self, rule: &Rule, at: Instant) -> Bitmap {
         self.at(at, |everybody| everybody.select(rule))
+    }
+
+    /// The same, given up when it is cancelled: `None` then.
+    pub fn select_until(&self, rule: &Rule, at: Instant, cancellation: &Cancellation) -> Option<Bitmap> {
+        let local_day = |micros: i64| self.zone.local_day(Instant::from_micros(micros));
+        let now = Now::new(at.micros(), &local_day);
+        let found = Evaluation::new(&self.engine, &self.catalogue, &now, cancellation).select(rule);
+        (!cancellation.is_cancelled()).then_some(found)
+    }
+
+    /// Roughly how many bytes of columns a count of those who match a rule reads, those of what it refers to included.
+    pub fn cost(&self, rule: &Rule) -> usize {
+        let local_day = |micros: i64| self.zone.local_day(Instant::from_micros(micros));
+        let now = Now::new(self.as_of.micros(), &local_day);
+        let referred = self.catalogue.places_referred(std::slice::from_ref(rule)).into_iter();
+        let rules = referred.flat_map(|place| self.catalogue.live()[place].rules()).chain([rule]);
+        rules.map(|rule| self.engine.cost(rule, &now)).sum()
     }
 
     /// The customers that a caller reaches. `None`: all.

@@ -82,6 +82,11 @@ fn name_of(reference: &str) -> String {
     }
 }
 
+/// A figure that tells how many customers there are.
+fn of_everybody(caller: &Caller, figure: usize) -> i64 {
+    if caller.scope().is_some() { 0 } else { i64::try_from(figure).unwrap_or(i64::MAX) }
+}
+
 fn describe(caller: &Caller, rule: &Rule, population: &Population) -> Result<CheckExpressionResponse, ApiError> {
     check_rights(caller, population, std::slice::from_ref(rule))?;
     let schema = population.schema();
@@ -93,6 +98,7 @@ fn describe(caller: &Caller, rule: &Rule, population: &Population) -> Result<Che
         fields: read.map(|field| field.name.to_string()).collect(),
         segments: rule.references().iter().map(|reference| name_of(reference)).collect(),
         depends_on_time: population.catalogue().turns_of(std::slice::from_ref(rule)) != Turns::Never,
+        read_bytes: of_everybody(caller, population.cost(rule)),
     })
 }
 
@@ -107,6 +113,7 @@ impl ExpressionService for Expressions {
             value_type: type_of(field.ty).into(),
             description: field.description.to_string(),
             usable: caller.reads_in_clear(population.sensitivity(field.id)),
+            memory_bytes: of_everybody(&caller, population.engine().memory_bytes_of(field.id)),
         });
         Ok(caller.respond(ListFieldsResponse { fields: fields.collect() }))
     }

@@ -17,7 +17,7 @@ mod profiles;
 mod segments;
 
 use crate::Service;
-use crate::engine::Bitmap;
+use crate::engine::{Bitmap, Cancellation};
 use crate::fields::{Classes, FieldId};
 use crate::population::{LoadedPopulation, Population};
 use quintile_domain::masking::Sensitivity;
@@ -32,6 +32,7 @@ use quintile_proto::segmentation::profile_service_server::{self, ProfileServiceS
 use quintile_proto::segmentation::segment_service_server::{self, SegmentServiceServer};
 use quintile_rpc::{ApiError, Caller, convert};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use tonic::service::Routes;
 
 /// The services of this server.
@@ -57,6 +58,25 @@ pub fn names() -> Vec<&'static str> {
         profile_service_server::SERVICE_NAME,
         erasure_service_server::SERVICE_NAME,
     ]
+}
+
+/// Cancels when it is dropped.
+struct CancelOnDrop(Arc<Cancellation>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+/// Does what may take long away from the threads that answer calls. It is cancelled when nobody waits for it any longer.
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce(&Cancellation) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let cancellation = Arc::new(Cancellation::default());
+    let _waiting = CancelOnDrop(cancellation.clone());
+    let done = tokio::task::spawn_blocking(move || work(&cancellation)).await;
+    done.map_err(|_| ApiError::internal("a question panicked"))?
 }
 
 /// The caller's population.

@@ -5,7 +5,7 @@ use super::members::members_of;
 use super::segments::{parse, usable};
 use super::{check_rights, may_read_classes, population, reached, reached_population, revenue};
 use crate::Service;
-use crate::engine::{Bitmap, Group, Values};
+use crate::engine::{Bitmap, Cancellation, Group, Values};
 use crate::fields::FieldId;
 use crate::population::catalogue::Key;
 use crate::population::membership::Membership;
@@ -41,11 +41,12 @@ fn sample(customers: &Bitmap, size: i32) -> Vec<String> {
     customers.iter().take(usize::try_from(size).unwrap_or(0)).map(|id| CustomerId(id).to_string()).collect()
 }
 
-/// Counts those who match an expression.
+/// Counts those who match an expression, as long as somebody waits for it.
 pub fn of_expression(
     service: &Service,
     caller: &Caller,
     request: &PreviewSegmentRequest,
+    cancellation: &Cancellation,
 ) -> Result<SegmentPreview, ApiError> {
     check_sample(request.sample_size)?;
     if request.overlap_parents.len() > MAX_OVERLAPS {
@@ -58,7 +59,8 @@ pub fn of_expression(
     let rule = parse("expression", &request.expression, &population)?;
     check_rights(caller, &population, std::slice::from_ref(&rule))?;
     let begun = Stopwatch::now();
-    let members = reached(caller, &population, population.select(&rule, service.runtime.business.now()));
+    let members = population.select_until(&rule, service.runtime.business.now(), cancellation);
+    let members = reached(caller, &population, members.ok_or_else(ApiError::deadline_exceeded)?);
     let customers = members.count();
     let evaluation_time = begun.elapsed();
     let breakdowns = fields.iter().map(|field| break_down(caller, &population, field, &members)).collect();

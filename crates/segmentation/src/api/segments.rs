@@ -5,8 +5,8 @@ use super::definitions::{
     promoted,
 };
 use super::{
-    check_fields, check_rights, expressions, lists, may_read, may_read_classes, members, memberships, population,
-    previews,
+    apart, check_fields, check_rights, expressions, lists, may_read, may_read_classes, members, memberships,
+    population, previews,
 };
 use crate::Service;
 use crate::engine::Bitmap;
@@ -417,8 +417,9 @@ impl SegmentService for Segments {
 
     async fn preview_segment(&self, request: Request<PreviewSegmentRequest>) -> Answer<SegmentPreview> {
         let caller = Caller::of(&request)?;
-        let preview = previews::of_expression(&self.service, &caller, request.get_ref())?;
-        Ok(caller.respond(preview))
+        let (service, asking, request) = (self.service.clone(), caller.clone(), request.into_inner());
+        let preview = apart(move |cancellation| previews::of_expression(&service, &asking, &request, cancellation));
+        Ok(caller.respond(preview.await?))
     }
 
     async fn list_members(&self, request: Request<ListMembersRequest>) -> Answer<ListMembersResponse> {

@@ -36,6 +36,7 @@ use customer::Lookup;
 use numbers::NumberColumn;
 use plan::Plan;
 use quintile_expr::{Now, Row, Rule, Type, ValueRef};
+use std::sync::atomic::{AtomicBool, Ordering};
 use thiserror::Error;
 
 /// The highest customer id. A gap in the ids costs as much as customers would, so an id far out must not pass for one.
@@ -43,6 +44,25 @@ pub const MAX_CUSTOMER_ID: u32 = 100_000_000;
 
 /// The members of the segments that rules may refer to; none for a segment that does not exist, which has no members.
 pub type Segments<'a> = dyn Fn(&str) -> Option<&'a Bitmap> + 'a;
+
+/// Says that nobody waits for an answer any longer.
+#[derive(Debug, Default)]
+pub struct Cancellation(AtomicBool);
+
+impl Cancellation {
+    /// Of what is always waited for.
+    pub const NEVER: Self = Self(AtomicBool::new(false));
+
+    /// Says so.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has been said.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 /// Why a change is refused. The engine is then as it was before.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -169,22 +189,24 @@ impl Engine {
     /// As instants grow, `now`'s local days may fall back where its clock is set back, by at most twelve hours: every time
     /// zone keeps to that.
     pub fn select(&self, rule: &Rule, now: &Now<'_>, segments: &Segments<'_>) -> Bitmap {
-        let mut words = vec![0; self.words];
-        let plan = Plan::new(self, rule.root(), now, segments);
-        scan::blocks(&plan, self.present.words(), |first_word, block| {
-            words[first_word..first_word + block.len()].copy_from_slice(block);
-        });
-        Bitmap::from_words(words)
+        self.select_until(rule, now, segments, &Cancellation::NEVER)
     }
 
-    /// How many customers [`Engine::select`] would find, without keeping them.
-    pub fn count(&self, rule: &Rule, now: &Now<'_>, segments: &Segments<'_>) -> u64 {
-        let mut count = 0;
+    /// The same, given up in the middle when it is cancelled: what comes back then means nothing.
+    pub fn select_until(
+        &self,
+        rule: &Rule,
+        now: &Now<'_>,
+        segments: &Segments<'_>,
+        cancellation: &Cancellation,
+    ) -> Bitmap {
         let plan = Plan::new(self, rule.root(), now, segments);
-        scan::blocks(&plan, self.present.words(), |_, block| {
-            count += block.iter().map(|word| u64::from(word.count_ones())).sum::<u64>();
-        });
-        count
+        Bitmap::from_words(scan::select(&plan, self.present.words(), cancellation))
+    }
+
+    /// Roughly how many bytes of columns [`Engine::select`] reads for a rule.
+    pub fn cost(&self, rule: &Rule, now: &Now<'_>) -> usize {
+        Plan::new(self, rule.root(), now, &|_: &str| None).cost() * self.words
     }
 
     /// A customer as rules see it, for [`Rule::matches`]: the "before" of a live change. None for a customer who is not
@@ -225,12 +247,13 @@ impl Engine {
 
     /// Bytes on the heap.
     pub fn memory_bytes(&self) -> usize {
-        let columns = self.columns.iter().chain(self.own.iter().map(|(_, column)| column)).map(|column| match column {
-            Column::Score(column) => column.memory_bytes(),
-            Column::Text(column) => column.memory_bytes(),
-            Column::Number(column) => column.memory_bytes(),
-        });
-        columns.sum::<usize>() + self.present.memory_bytes()
+        let columns = self.columns.iter().chain(self.own.iter().map(|(_, column)| column));
+        columns.map(Column::memory_bytes).sum::<usize>() + self.present.memory_bytes()
+    }
+
+    /// Bytes that the values of a field take on the heap; 0 for an id that is no field's.
+    pub fn memory_bytes_of(&self, field: u16) -> usize {
+        self.column(field).map_or(0, Column::memory_bytes)
     }
 
     fn column(&self, field: u16) -> Option<&Column> {
@@ -247,6 +270,14 @@ impl Engine {
 }
 
 impl Column {
+    fn memory_bytes(&self) -> usize {
+        match self {
+            Self::Score(column) => column.memory_bytes(),
+            Self::Text(column) => column.memory_bytes(),
+            Self::Number(column) => column.memory_bytes(),
+        }
+    }
+
     fn lengthen(&mut self, words: usize) {
         match self {
             Self::Score(column) => column.lengthen(words),

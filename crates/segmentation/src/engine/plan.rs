@@ -240,7 +240,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Roughly the bytes read per 64 customers, and more for work that is not reading.
-    fn cost(&self) -> usize {
+    pub(super) fn cost(&self) -> usize {
         match self {
             Self::All | Self::Nobody => 0,
             Self::Bits(_) => 8,

@@ -1,24 +1,53 @@
 //! Runs a plan: narrows a block of customers at a time, so that what a condition writes is still in the cache when the next
 //! one reads it.
 
+use super::Cancellation;
 use super::bitmap::WORD_BITS;
 use super::codes::CodeSlice;
 use super::numbers::Buckets;
 use super::plan::{NumberPlan, PairSide, Plan, SetPlan, outcomes};
 use quintile_expr::Comparison;
+use std::thread;
 
 /// Words of a block: 8,192 customers, of whom two bytes each are 16 kB.
 const BLOCK: usize = 128;
 
-/// Finds the customers among `present` who meet the plan, and hands them on by block: the place of its first word, and its
-/// words.
-pub(super) fn blocks(plan: &Plan<'_>, present: &[u64], mut found: impl FnMut(usize, &[u64])) {
-    for (index, block) in present.chunks(BLOCK).enumerate() {
-        let mut chosen = [0; BLOCK];
-        let chosen = &mut chosen[..block.len()];
-        chosen.copy_from_slice(block);
-        narrow(plan, index * BLOCK, chosen);
-        found(index * BLOCK, chosen);
+/// Bytes to read that another thread is worth: of fewer, its start costs more than it saves.
+const BYTES_OF_A_THREAD: usize = 16 << 20;
+/// More threads would wait for memory.
+const MAX_THREADS: usize = 8;
+
+/// Finds the customers among `present` who meet the plan, on several threads where that is worth it. What comes back of a scan that was given up
+/// means nothing.
+pub(super) fn select(plan: &Plan<'_>, present: &[u64], cancellation: &Cancellation) -> Vec<u64> {
+    let threads = (plan.cost() * present.len() / BYTES_OF_A_THREAD).clamp(1, MAX_THREADS);
+    let threads = if threads == 1 { 1 } else { threads.min(thread::available_parallelism().map_or(1, usize::from)) };
+    select_on(threads, plan, present, cancellation)
+}
+
+/// The same on so many threads.
+pub(super) fn select_on(threads: usize, plan: &Plan<'_>, present: &[u64], cancellation: &Cancellation) -> Vec<u64> {
+    let mut chosen = present.to_vec();
+    if threads == 1 {
+        blocks(plan, 0, &mut chosen, cancellation);
+        return chosen;
+    }
+    let share = chosen.len().div_ceil(threads).next_multiple_of(BLOCK);
+    thread::scope(|scope| {
+        for (index, chosen) in chosen.chunks_mut(share).enumerate() {
+            scope.spawn(move || blocks(plan, index * share, chosen, cancellation));
+        }
+    });
+    chosen
+}
+
+/// Narrows, block by block, words of which the first is the `first` of all.
+fn blocks(plan: &Plan<'_>, first: usize, chosen: &mut [u64], cancellation: &Cancellation) {
+    for (index, block) in chosen.chunks_mut(BLOCK).enumerate() {
+        if cancellation.is_cancelled() {
+            return;
+        }
+        narrow(plan, first + index * BLOCK, block);
     }
 }
 

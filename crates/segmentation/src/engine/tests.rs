@@ -1,6 +1,7 @@
 //! What the engine promises besides agreeing with the row evaluator.
 
-use super::{Bitmap, Customer, Engine, EngineError, MAX_CUSTOMER_ID};
+use super::plan::Plan;
+use super::{Bitmap, Cancellation, Customer, Engine, EngineError, MAX_CUSTOMER_ID, scan};
 use crate::fields::{FieldId, schema};
 use quintile_expr::{Now, Row, Rule};
 
@@ -27,6 +28,57 @@ fn a_removed_customer_matches_nothing_and_adds_nothing() {
     assert_eq!(select(&engine, "!(channel == \"shop\")"), [1, 3]);
     assert_eq!(engine.sum_minor(FieldId::NetRevenue, &all), 1000);
     assert!(engine.row(2, &|_| None).is_none());
+}
+
+#[test]
+fn any_number_of_threads_finds_the_same() {
+    let mut engine = Engine::new();
+    for id in 1..=30_000_u32 {
+        let channel = ["online", "shop", ""][id as usize % 3];
+        let customer =
+            Customer { orders: i64::from(id % 97), revenue_minor: i64::from(id * 7), channel, ..Customer::default() };
+        engine.apply(id, Some(&customer)).unwrap();
+    }
+    let source = "orders > 40 && channel == \"shop\" || revenue < 500 && !has(channel)";
+    let rule = Rule::parse(source, &schema(2).unwrap()).unwrap();
+    let utc_day = |micros: i64| micros.div_euclid(86_400_000_000) as i32;
+    let now = Now::new(0, &utc_day);
+    let plan = Plan::new(&engine, rule.root(), &now, &|_| None);
+    let found = |threads| scan::select_on(threads, &plan, engine.present().words(), &Cancellation::NEVER);
+    let by_rows = engine.present().iter().filter(|id| rule.matches(&engine.row(*id, &|_| None).unwrap(), &now));
+    assert_eq!(Bitmap::from_words(found(1)), by_rows.collect());
+    for threads in 2..=8 {
+        assert_eq!(found(threads), found(1), "{threads}");
+    }
+}
+
+#[test]
+fn a_question_that_nobody_waits_for_is_given_up() {
+    let mut engine = Engine::new();
+    engine.apply(1, Some(&Customer::default())).unwrap();
+    let rule = Rule::parse("orders > 5", &schema(2).unwrap()).unwrap();
+    let utc_day = |micros: i64| micros.div_euclid(86_400_000_000) as i32;
+    let (now, cancellation) = (Now::new(0, &utc_day), Cancellation::default());
+    assert!(engine.select_until(&rule, &now, &|_| None, &cancellation).is_empty());
+    cancellation.cancel();
+    // Nothing was narrowed.
+    assert_eq!(engine.select_until(&rule, &now, &|_| None, &cancellation), *engine.present());
+}
+
+#[test]
+fn what_reads_more_costs_more() {
+    let mut engine = Engine::new();
+    for id in 1..=1_000 {
+        engine.apply(id, Some(&Customer { orders: id.into(), ..Customer::default() })).unwrap();
+    }
+    let utc_day = |micros: i64| micros.div_euclid(86_400_000_000) as i32;
+    let now = Now::new(0, &utc_day);
+    let cost = |source| engine.cost(&Rule::parse(source, &schema(2).unwrap()).unwrap(), &now);
+    assert_eq!(cost("true"), 0);
+    assert!(cost("has(rfm.r)") < cost("orders > 5"));
+    assert!(cost("orders > 5") < cost("orders > 5 && interactions > 5"));
+    let fields = FieldId::all().map(|field| engine.memory_bytes_of(field.id())).sum::<usize>();
+    assert_eq!(fields + engine.present().memory_bytes(), engine.memory_bytes());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::catalogue::Catalogue;
 use super::clustering::Clusters;
 use super::membership::Membership;
-use crate::engine::{Bitmap, Engine};
+use crate::engine::{Bitmap, Cancellation, Engine};
 use quintile_expr::{Now, Row, Rule, ValueRef};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -14,14 +14,15 @@ pub struct Evaluation<'a> {
     catalogue: &'a Catalogue,
     now: &'a Now<'a>,
     found: HashMap<usize, Vec<Bitmap>>,
+    cancellation: &'a Cancellation,
     /// What nobody refers to is not kept for longer than until the next is asked for: there may be thousands.
     last: Option<(usize, Vec<Bitmap>)>,
 }
 
 impl<'a> Evaluation<'a> {
-    /// Everybody at `now`.
-    pub fn new(engine: &'a Engine, catalogue: &'a Catalogue, now: &'a Now<'a>) -> Self {
-        Self { engine, catalogue, now, found: HashMap::new(), last: None }
+    /// Everybody at `now`. What is found after a cancellation means nothing.
+    pub fn new(engine: &'a Engine, catalogue: &'a Catalogue, now: &'a Now<'a>, cancellation: &'a Cancellation) -> Self {
+        Self { engine, catalogue, now, found: HashMap::new(), cancellation, last: None }
     }
 
     /// The members of every part of the definition at a place, in order.
@@ -64,7 +65,7 @@ impl<'a> Evaluation<'a> {
             let (place, part) = self.catalogue.referred(name)?;
             self.found.get(&place)?.get(part)
         };
-        self.engine.select(rule, self.now, &members)
+        self.engine.select_until(rule, self.now, &members, self.cancellation)
     }
 
     /// Those of each rule who match none before it, and those who match none at all where there is a rest.

@@ -8,7 +8,8 @@ use sha2::{Digest, Sha256};
 
 /// The business time of every measurement.
 pub const AS_OF: &str = "2026-01-01T00:00:00Z";
-const AS_OF_SECONDS: i64 = 1_767_225_600;
+/// The same, in seconds.
+pub const AS_OF_SECONDS: i64 = 1_767_225_600;
 const TWO_YEARS_SECONDS: u64 = 2 * 365 * 86_400;
 const SEED: u64 = 20_260_101;
 /// The source that all customers come from.
@@ -18,8 +19,10 @@ const ALPHA: f64 = 1.16;
 /// How often the best customer buys, in orders of the rarest; some 90 times the mean.
 const MOST: f64 = 400.0;
 
-const CHANNELS: [&str; 4] = ["online", "store", "social", "phone"];
-const REGIONS: [&str; 4] = ["north", "south", "east", "west"];
+/// The channels of orders.
+pub const CHANNELS: [&str; 4] = ["online", "store", "social", "phone"];
+/// The regions of customers.
+pub const REGIONS: [&str; 4] = ["north", "south", "east", "west"];
 
 /// `SplitMix64` (Steele, Lea and Flood 2014): small, and the same on every machine and in every version.
 #[derive(Clone, Debug)]
@@ -139,7 +142,8 @@ impl StoredOrder {
     }
 }
 
-fn order(customer: u32, number: u32) -> Order {
+/// The order of a number, of the customer of an index.
+pub fn order(customer: u32, number: u32) -> Order {
     let mut random = Random::new(SEED ^ (u64::from(number) << 20));
     let seconds = AS_OF_SECONDS - 1 - random.below(TWO_YEARS_SECONDS) as i64;
     let pieces = 1 + random.below(3) as i64;

@@ -45,6 +45,14 @@ pub struct Batches {
     rows_per_batch: usize,
 }
 
+/// When the batches of a stream were sent, and when each of them was acknowledged.
+pub struct Paced {
+    /// By batch.
+    pub sent: Vec<Instant>,
+    /// By batch.
+    pub acknowledged: Vec<Instant>,
+}
+
 /// Encodes the rows of a stream.
 pub fn encode(stream_id: &str, rows: usize, rows_per_batch: usize, row: impl Fn(usize) -> Row) -> Batches {
     let firsts = (0..rows).step_by(rows_per_batch);
@@ -92,4 +100,39 @@ pub async fn send(server: &Server, batches: Batches, in_flight: usize) -> anyhow
     }
     ingested.elapsed = begun.elapsed();
     Ok(ingested)
+}
+
+/// Sends a batch every so often, however many are not acknowledged yet, as clients do whose customers buy meanwhile. One that was held up is sent
+/// as soon as it can be, so that the rate stays the same.
+pub async fn pace(server: &Server, batches: Batches, every: Duration) -> anyhow::Result<Paced> {
+    let mut client = Grpc::new(server.connect("ingestion").await?);
+    client.ready().await?;
+    let Batches { encoded, rows, .. } = batches;
+    let count = encoded.len();
+    let (sender, requests) = mpsc::unbounded();
+    let sending = tokio::spawn(async move {
+        let mut sent = Vec::with_capacity(count);
+        let mut ticks = tokio::time::interval(every);
+        for batch in encoded {
+            ticks.tick().await;
+            sent.push(Instant::now());
+            if sender.unbounded_send(batch).is_err() {
+                // The stream's own end says why.
+                break;
+            }
+        }
+        sent
+    });
+    let codec = Prepared::<ProstDecoder<IngestResponse>>::default();
+    let request = authorised(requests, Some(&server.service));
+    let mut answers = client.streaming(request, PathAndQuery::from_static(PATH), codec).await?.into_inner();
+    let (mut acknowledged, mut applied) = (Vec::with_capacity(count), 0);
+    while let Some(answer) = answers.message().await? {
+        acknowledged.push(Instant::now());
+        anyhow::ensure!(answer.rejects.is_empty(), "rejected: {:?}", answer.rejects[0]);
+        applied += answer.applied;
+    }
+    anyhow::ensure!(acknowledged.len() == count, "{} of {count} batches were acknowledged", acknowledged.len());
+    anyhow::ensure!(applied == rows as i64, "{applied} of {rows} rows were new");
+    Ok(Paced { sent: sending.await?, acknowledged })
 }

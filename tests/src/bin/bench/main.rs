@@ -15,6 +15,7 @@ mod p2;
 mod p2w;
 mod p3;
 mod p4;
+mod p5;
 mod p6;
 mod p6a;
 mod p7;
@@ -82,14 +83,27 @@ enum Row {
     P2w,
     P3,
     P4,
+    P5,
+    P5m,
     P6,
     P6a,
     P7,
 }
 
 impl Row {
-    const ALL: [Self; 9] =
-        [Self::P1, Self::P1s, Self::P2, Self::P2w, Self::P3, Self::P4, Self::P6, Self::P6a, Self::P7];
+    const ALL: [Self; 11] = [
+        Self::P1,
+        Self::P1s,
+        Self::P2,
+        Self::P2w,
+        Self::P3,
+        Self::P4,
+        Self::P5,
+        Self::P5m,
+        Self::P6,
+        Self::P6a,
+        Self::P7,
+    ];
 
     async fn measure(self, stage: &Stage, report: &mut Report) -> anyhow::Result<()> {
         match self {
@@ -97,6 +111,8 @@ impl Row {
             Self::P1s => p1::measure(stage, report, Store::Sqlite).await,
             Self::P2 => p2::measure(stage, report).await,
             Self::P2w => p2w::measure(stage, report).await,
+            Self::P5 => p5::measure(stage, report, &p5::FEW).await,
+            Self::P5m => p5::measure(stage, report, &p5::MANY).await,
             Self::P6 => p6::measure(stage, report).await,
             Self::P6a => p6a::measure(stage, report),
             Self::P3 => p3::measure(stage, report),

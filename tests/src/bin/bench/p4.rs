@@ -7,11 +7,12 @@ use crate::report::{Measurement, Report, Target};
 use crate::server::{Server, authorised};
 use crate::stage::{Stage, Store};
 use hdrhistogram::Histogram;
-use quintile_expr::{Now, Rule};
+use quintile_expr::{Now, Row, Rule, ValueRef};
 use quintile_proto::segmentation::PreviewSegmentRequest;
 use quintile_proto::segmentation::segment_service_client::SegmentServiceClient;
+use quintile_segmentation::clusters::{self, Feature, KMeans, Search, Table};
 use quintile_segmentation::engine::{Customer, Engine};
-use quintile_segmentation::fields;
+use quintile_segmentation::fields::{self, FieldId};
 use serde::Deserialize;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -19,6 +20,8 @@ use std::time::{Duration, Instant};
 const ID: &str = "P4";
 /// Random queries of each kind.
 const QUERIES: u64 = 40;
+/// Customers that clusters are found in.
+const CLUSTERED: usize = 200_000;
 /// Counts over gRPC.
 const CALLS: u64 = 1_000;
 /// 2023-11-14, in microseconds.
@@ -167,13 +170,13 @@ pub fn measure(stage: &Stage, report: &mut Report) -> anyhow::Result<()> {
     let names = ["a count by three fields with bitmaps", "a count by a score, an amount and an instant"];
     for (kind, (queries, target)) in kinds.iter().zip([0.05, 0.2]).enumerate() {
         let rules = queries.iter().map(|query| Rule::parse(&query.rule, &schema)).collect::<Result<Vec<_>, _>>()?;
-        let counts: Vec<u64> = rules.iter().map(|rule| engine.count(rule, &now, &|_| None)).collect();
+        let counts: Vec<u64> = rules.iter().map(|rule| engine.select(rule, &now, &|_| None).count()).collect();
         if let Some(theirs) = &theirs {
             anyhow::ensure!(counts == theirs.counts[kind], "the two do not count alike: {counts:?}");
         }
         let begun = Instant::now();
         for rule in &rules {
-            black_box(engine.count(rule, &now, &|_| None));
+            black_box(engine.select(rule, &now, &|_| None).count());
         }
         let ours = begun.elapsed().as_secs_f64() / rules.len() as f64;
         let theirs = theirs.as_ref().map(|theirs| theirs.seconds[kind] * 1e3);
@@ -193,7 +196,60 @@ pub fn measure(stage: &Stage, report: &mut Report) -> anyhow::Result<()> {
     };
     report.add(alone("memory of the built-in fields, for each customer", bytes, "bytes", target))?;
     let nanos = took.as_nanos() as f64 / f64::from(count);
-    report.add(alone("taking a customer in, columns fitted to values", nanos, "ns", None))
+    report.add(alone("taking a customer in, columns fitted to values", nanos, "ns", None))?;
+    cluster(stage, &engine, report)
+}
+
+/// Finds clusters as `FitClusters` does, and assigns everybody to them as publishing does, but on one processor.
+fn cluster(stage: &Stage, engine: &Engine, report: &mut Report) -> anyhow::Result<()> {
+    let fields = [
+        FieldId::Orders,
+        FieldId::NetRevenue,
+        FieldId::AverageOrderValue,
+        FieldId::LastOrderAt,
+        FieldId::FirstOrderAt,
+        FieldId::Interactions,
+    ];
+    let row = |customer: u32| {
+        let row = engine.row(customer, &|_| None)?;
+        Some(fields.map(|field| match row.value(field.id()) {
+            Some(ValueRef::Int(number)) => Some(number as f64),
+            Some(ValueRef::Instant(at)) => Some(NOW.saturating_sub(at).div_euclid(DAY) as f64),
+            _ => None,
+        }))
+    };
+    let feature = |field: FieldId| Feature {
+        name: field.name().to_owned(),
+        logarithmic: true,
+        high: String::new(),
+        low: String::new(),
+    };
+    let rows = stage.scale.customers as usize;
+    let chosen = clusters::sample(rows, CLUSTERED, 7).into_iter().filter_map(|place| row(place as u32 + 1));
+    let mut table = Table::new(fields.map(feature).to_vec())?;
+    for row in chosen {
+        table.push(&row)?;
+    }
+    let begun = Instant::now();
+    let model = KMeans::fit(&table.prepare()?, 8, &Search::new(7), None)?;
+    let fitted = begun.elapsed();
+    let begun = Instant::now();
+    for row in (1..=stage.scale.customers).filter_map(row) {
+        black_box(model.assign(&row)?);
+    }
+    let assigned = begun.elapsed().as_nanos() as f64 / rows as f64;
+    let alone = |what: &str, ours, unit| Measurement {
+        id: "P4",
+        what: what.to_owned(),
+        ours,
+        theirs: None,
+        unit,
+        scale: stage.scale,
+        target: None,
+    };
+    let what = "8 clusters of up to 200,000 customers by 6 fields, best of 20 searches";
+    report.add(alone(what, fitted.as_secs_f64(), "s"))?;
+    report.add(alone("assigning a customer to one of 8 clusters", assigned, "ns"))
 }
 
 /// The same columns and queries for the comparison.
