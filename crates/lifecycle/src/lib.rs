@@ -4,6 +4,9 @@
 //! labels: that would close a circle. To add a rule, see [`stages`].
 
 mod api;
+pub mod churn;
+pub mod outcome;
+pub mod retention;
 pub mod stages;
 mod store;
 mod worker;

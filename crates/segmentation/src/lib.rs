@@ -5,6 +5,7 @@
 //! see [`labels`].
 
 mod api;
+pub mod cancellation;
 pub mod clusters;
 pub mod engine;
 pub mod fields;

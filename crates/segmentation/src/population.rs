@@ -13,7 +13,8 @@ mod hypothetical;
 pub mod membership;
 pub mod snapshot;
 
-use crate::engine::{Bitmap, Cancellation, Engine, EngineError};
+use crate::cancellation::Cancellation;
+use crate::engine::{Bitmap, Engine, EngineError};
 use crate::fields::{self, Classes, FieldId};
 use crate::labels::{self, CellMap};
 use crate::own_fields::{self, OwnField};
@@ -200,7 +201,7 @@ impl Population {
     fn evaluate<R>(&self, catalogue: &Catalogue, at: Instant, ask: impl FnOnce(&mut Evaluation<'_>) -> R) -> R {
         let local_day = |micros: i64| self.zone.local_day(Instant::from_micros(micros));
         let now = Now::new(at.micros(), &local_day);
-        ask(&mut Evaluation::new(&self.engine, catalogue, &now, &Cancellation::NEVER))
+        ask(&mut Evaluation::new(&self.engine, catalogue, &now, &Cancellation::default()))
     }
 
     /// The members of every part of a definition under a candidate, in order.

@@ -13,6 +13,7 @@ use quintile_proto::segmentation::{
     self as message, ClusterDrift, ClusterFeature, ClusterMethod, DriftVerdict, FactorAnalysis, FactorLoading,
 };
 use quintile_rpc::convert;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The clusters of a body, where it has some.
@@ -39,13 +40,36 @@ fn given_titles(before: &Clustering) -> Vec<(u32, String)> {
     given.map(|(described, label)| (described.cluster, label.title.clone())).collect()
 }
 
-/// Labels for what was found.
-pub fn titled(partition: &Partition, before: Option<&Clustering>) -> LabelSet {
-    let given = before.map(given_titles).unwrap_or_default();
-    labels(describe(partition, DISTINCT).into_iter().map(|described| {
-        let kept = given.iter().find(|(number, _)| *number == described.cluster);
-        (described.cluster, kept.map_or_else(|| title(&described.text), |(_, title)| title.clone()))
-    }))
+/// Labels for what was found, with the titles that people gave those of the same numbers, the latest last.
+pub fn titled(partition: &Partition, before: &[&Clustering]) -> LabelSet {
+    let comparable = before.iter().filter(|before| before.model.partition().shares_features(partition));
+    let given: BTreeMap<u32, String> = comparable.flat_map(|before| given_titles(before)).collect();
+    let titles = describe(partition, DISTINCT).into_iter().map(|described| {
+        let kept = given.get(&described.cluster).cloned();
+        (described.cluster, kept.unwrap_or_else(|| title(&described.text)))
+    });
+    let mut labels = labels(titles);
+    if let Some(before) = before.last() {
+        labels.rest.title.clone_from(&before.labels.rest.title);
+    }
+    labels
+}
+
+/// The clusters of which no centre is told, by number: those of a few customers. As means and deviations of everybody are known, the centre of all that
+/// are not told together follows from those that are; so these have to be as many as are told of.
+fn hidden(partition: &Partition) -> Vec<u32> {
+    let mut by_size: Vec<(u64, u32)> =
+        partition.clusters.iter().map(|cluster| (cluster.size, cluster.number)).collect();
+    by_size.sort_unstable();
+    let (mut hidden, mut customers) = (Vec::new(), 0);
+    for (size, number) in by_size {
+        if size >= MIN_CUSTOMERS && (customers == 0 || customers >= MIN_CUSTOMERS) {
+            break;
+        }
+        customers += size;
+        hidden.push(number);
+    }
+    hidden
 }
 
 /// What is said of the clusters of a definition. `None`: it has none.
@@ -89,7 +113,7 @@ pub fn told(definition: &Definition, draft: bool) -> Option<message::Clustering>
 
 fn told_clusters(key: &Key, clustering: &Clustering) -> Vec<message::Cluster> {
     let partition = clustering.model.partition();
-    let described = describe(partition, DISTINCT);
+    let (described, hidden) = (describe(partition, DISTINCT), hidden(partition));
     let all = partition.clusters.iter().zip(&clustering.labels.labels).zip(described);
     let told = all.map(|((cluster, label), described)| {
         let columns = partition.preparation.columns.iter().zip(&cluster.centre);
@@ -98,7 +122,7 @@ fn told_clusters(key: &Key, clustering: &Clustering) -> Vec<message::Cluster> {
             deviations: *deviations,
             typical_value: column.value(*deviations),
         };
-        let told = cluster.size >= MIN_CUSTOMERS;
+        let told = !hidden.contains(&cluster.number);
         message::Cluster {
             label: format!("{key}/labels/{}", label.id),
             title: label.title.clone(),
@@ -107,7 +131,7 @@ fn told_clusters(key: &Key, clustering: &Clustering) -> Vec<message::Cluster> {
             share: cluster.size as f64 / clustering.customers.max(1) as f64,
             description: described.text,
             centre: if told { columns.map(coordinate).collect() } else { Vec::new() },
-            moved: cluster.moved.unwrap_or_default(),
+            moved: cluster.moved.filter(|_| told).unwrap_or_default(),
         }
     });
     told.collect()
@@ -154,5 +178,31 @@ pub fn told_factors(components: &Pca, factors: &Factors) -> FactorAnalysis {
         uniquenesses: loadings(&factors.features, &factors.uniquenesses),
         components: principal.map(|one| factor(&components.features, &one.loadings, one.explained)).collect(),
         ..FactorAnalysis::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clusters::{Cluster, Preparation};
+
+    #[test]
+    fn what_is_not_told_is_of_five_customers_together() {
+        let of = |sizes: &[u64]| {
+            let cluster =
+                |(size, number): (&u64, u32)| Cluster { number, size: *size, centre: Vec::new(), moved: None };
+            let clusters = sizes.iter().zip(1..).map(cluster).collect();
+            hidden(&Partition {
+                preparation: Preparation { columns: Vec::new() },
+                clusters,
+                mean_distance: 0.0,
+                last_number: 9,
+            })
+        };
+        assert_eq!(of(&[90, 5, 7]), Vec::<u32>::new());
+        assert_eq!(of(&[90, 1, 4, 5]), [2, 3]);
+        assert_eq!(of(&[6, 1, 6]), [2, 1]);
+        assert_eq!(of(&[3, 3, 80]), [1, 2]);
+        assert_eq!(of(&[2, 2]), [1, 2]);
     }
 }

@@ -5,8 +5,9 @@ use super::definitions::{Edit, Turn, check_etag};
 use super::labels::{bound, label_set_key, refuse_another, refuse_the_one_that_ships, usable};
 use super::previews;
 use super::segments::parse;
-use super::{check_fields, check_rights, population};
+use super::{apart, check_fields, check_rights, population};
 use crate::Service;
+use crate::cancellation::Cancellation;
 use crate::clusters::{
     self, CLUSTERS, Choice, ClusterError, Drift, Factors, Feature, KMeans, MAX_FEATURES, Mixture, Model, Partition,
     Pca, Prepared, Search, Table, Tally, choose, most_factors,
@@ -118,6 +119,9 @@ fn chosen(members: &Bitmap, most: usize, seed: u64) -> impl Iterator<Item = u32>
 
 /// What stands in the way is what customers are like.
 fn refused(error: &ClusterError) -> ApiError {
+    if *error == ClusterError::Cancelled {
+        return ApiError::deadline_exceeded();
+    }
     ApiError::failed_precondition(ErrorReason::FailedPrecondition, error.to_string())
 }
 
@@ -168,9 +172,14 @@ impl Task {
         if self.method == ClusterMethod::Mixture { LOOKED_AT_BY_MIXTURES } else { LOOKED_AT }
     }
 
-    fn find(&self, table: Table, previous: Option<&Partition>) -> Result<(Model, Option<Choice>), ClusterError> {
+    fn find(
+        &self,
+        table: Table,
+        previous: Option<&Partition>,
+        cancellation: &Cancellation,
+    ) -> Result<(Model, Option<Choice>), ClusterError> {
         let prepared = table.prepare()?;
-        let search = Search::new(self.seed);
+        let search = Search { cancellation: Some(cancellation), ..Search::new(self.seed) };
         let choice = match self.clusters {
             Some(_) => None,
             None => Some(choose(&prepared, self.tried.clone(), &search)?),
@@ -208,44 +217,105 @@ fn present<'a>(
     Ok(Some(definition))
 }
 
+/// What was found for a request, and the set that it was found for.
+type Found = (Option<Definition>, Clustering);
+
+/// Finds clusters, as long as somebody waits for them.
+fn found(
+    service: &Service,
+    caller: &Caller,
+    request: FitClustersRequest,
+    cancellation: &Cancellation,
+) -> Result<Found, ApiError> {
+    let (key, task) = (label_set_key("name", &request.name)?, Task::new(&request)?);
+    let loaded = population(service, caller)?;
+    let (before, fitted_at, table) = {
+        let population = loaded.population.read();
+        let before = present(caller, &population, &key, &request.etag)?.cloned();
+        let counts = 1..=MAX_FEATURES;
+        let compared = Compared::new(caller, &population, &request.features, &request.within, counts)?;
+        (before, population.as_of(), compared.table(&population, task.customers(), task.seed)?)
+    };
+    let customers = table.rows() as u64;
+    // What never was in force has no numbers that anybody would know.
+    let previous = before.as_ref().and_then(|before| clustering(before.live.as_ref()));
+    let draft = before.as_ref().and_then(|before| clustering(before.draft.as_ref())).filter(|_| previous.is_some());
+    let found = task.find(table, previous.map(|previous| previous.model.partition()), cancellation);
+    let (model, choice) = found.map_err(|error| refused(&error))?;
+    let titled_before: Vec<&Clustering> = previous.into_iter().chain(draft).map(Arc::as_ref).collect();
+    let labels = titled(model.partition(), &titled_before);
+    let (within, seed) = (request.within, task.seed);
+    let clustering = Clustering { within, model, labels, choice, customers, fitted_at, seed };
+    Ok((before, clustering))
+}
+
+/// Looks at those who are assigned to clusters now.
+fn drift(service: &Service, caller: &Caller, request: &GetClusterDriftRequest) -> Result<ClusterDrift, ApiError> {
+    let key = clustering_key(&request.name)?;
+    let loaded = population(service, caller)?;
+    let watermark = service.runtime.progress.of(caller.tenant().id).watermark();
+    let population = loaded.population.read();
+    usable(caller, &population, &key)?;
+    let (place, live) = population.catalogue().find(&key).ok_or_else(ApiError::not_found)?;
+    check_fields(caller, &population, population.catalogue().fields_of(place))?;
+    let Membership::Clusters(clusters) = &live.membership else { return Err(ApiError::not_found()) };
+    let clustering = clusters.clustering();
+    let members = members(caller, &population, &clustering.within)?;
+    let mut tally = Tally::default();
+    let taken = population.rows(chosen(&members, LOOKED_AT, clustering.seed), clusters.measures(), |row| {
+        clustering.model.assign(row).map(|found| tally.add(found.cluster, found.distance))
+    });
+    taken.map_err(|error| refused(&error))?;
+    let nobody = || ApiError::failed_precondition(ErrorReason::FailedPrecondition, "nobody is clustered now");
+    let partition = clustering.model.partition();
+    let drift = Drift::since_fit(partition, &tally).ok_or_else(nobody)?;
+    Ok(ClusterDrift { watermark: Some(watermark.to_message()), ..told_drift(&key, partition, &tally, &drift) })
+}
+
+/// Finds factors.
+fn factors(service: &Service, caller: &Caller, request: &FindFactorsRequest) -> Result<FactorAnalysis, ApiError> {
+    let most = MAX_FEATURES - 1;
+    let wanted = usize::try_from(request.factors).ok().filter(|wanted| *wanted <= most);
+    let problem = || ApiError::invalid_field("factors", format!("must be within 0 and {most}"));
+    let wanted = wanted.ok_or_else(problem)?;
+    let loaded = population(service, caller)?;
+    let watermark = service.runtime.progress.of(caller.tenant().id).watermark();
+    let table = {
+        let population = loaded.population.read();
+        let counts = MIN_FACTOR_FEATURES..=MAX_FEATURES;
+        let compared = Compared::new(caller, &population, &request.features, &request.within, counts)?;
+        compared.table(&population, LOOKED_AT, request.seed.cast_unsigned())?
+    };
+    let customers = table.rows() as i64;
+    let found = table.prepare().and_then(|prepared| factors_of(&prepared, wanted));
+    let (components, factors) = found.map_err(|error| refused(&error))?;
+    let told = told_factors(&components, &factors);
+    Ok(FactorAnalysis { customers, watermark: Some(watermark.to_message()), ..told })
+}
+
 impl Clusters {
-    /// Runs a search when it is its turn: each takes a processor for seconds. It goes on to its end where nobody waits for it any longer.
+    /// Runs a search when it is its turn: each takes a processor and memory, for seconds.
     async fn search<T: Send + 'static>(
         &self,
-        find: impl FnOnce() -> Result<T, ClusterError> + Send + 'static,
+        find: impl FnOnce(&Service, &Cancellation) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<T, ApiError> {
         let turn = self.service.searches.clone().acquire_owned().await;
         let turn = turn.map_err(|_| ApiError::unavailable("the service is stopping"))?;
-        let found = tokio::task::spawn_blocking(move || {
-            let found = find();
-            drop(turn);
-            found
-        });
-        let found = found.await.map_err(|_| ApiError::internal("the search panicked"))?;
-        found.map_err(|error| refused(&error))
+        let service = self.service.clone();
+        apart(move |cancellation| {
+            let _turn = turn;
+            find(&service, cancellation)
+        })
+        .await
     }
 
     async fn fit(&self, caller: &Caller, request: FitClustersRequest) -> Result<message::Clustering, ApiError> {
         let key = label_set_key("name", &request.name)?;
         caller.is_about(key.to_string());
-        let task = Task::new(&request)?;
-        let loaded = population(&self.service, caller)?;
-        let (before, fitted_at, table) = {
-            let population = loaded.population.read();
-            let before = present(caller, &population, &key, &request.etag)?.cloned();
-            let counts = 1..=MAX_FEATURES;
-            let compared = Compared::new(caller, &population, &request.features, &request.within, counts)?;
-            (before, population.as_of(), compared.table(&population, task.customers(), task.seed)?)
-        };
-        let (customers, seed) = (table.rows() as u64, task.seed);
-        let previous = before.as_ref().and_then(|before| clustering(before.live.as_ref().or(before.draft.as_ref())));
-        let previous = previous.cloned();
-        let known = previous.clone();
-        let found = move || task.find(table, known.as_ref().map(|known| known.model.partition()));
-        let (model, choice) = self.search(found).await?;
-        let labels = titled(model.partition(), previous.as_deref());
-        let within = request.within;
-        let clustering = Clustering { within, model, labels, choice, customers, fitted_at, seed };
+        Task::new(&request)?;
+        let asking = caller.clone();
+        let search = self.search(move |service, cancellation| found(service, &asking, request, cancellation));
+        let (before, clustering) = search.await?;
         self.keep(caller, &key, before.as_ref(), clustering).await
     }
 
@@ -292,47 +362,6 @@ impl Clusters {
         bound(caller, &population, body.as_ref().ok_or_else(ApiError::not_found)?)?;
         told(definition, request.draft).ok_or_else(ApiError::not_found)
     }
-
-    fn drift(&self, caller: &Caller, request: &GetClusterDriftRequest) -> Result<ClusterDrift, ApiError> {
-        let key = clustering_key(&request.name)?;
-        let loaded = population(&self.service, caller)?;
-        let watermark = self.service.runtime.progress.of(caller.tenant().id).watermark();
-        let population = loaded.population.read();
-        usable(caller, &population, &key)?;
-        let (place, live) = population.catalogue().find(&key).ok_or_else(ApiError::not_found)?;
-        check_fields(caller, &population, population.catalogue().fields_of(place))?;
-        let Membership::Clusters(clusters) = &live.membership else { return Err(ApiError::not_found()) };
-        let clustering = clusters.clustering();
-        let members = members(caller, &population, &clustering.within)?;
-        let mut tally = Tally::default();
-        let taken = population.rows(chosen(&members, LOOKED_AT, clustering.seed), clusters.measures(), |row| {
-            clustering.model.assign(row).map(|found| tally.add(found.cluster, found.distance))
-        });
-        taken.map_err(|error| refused(&error))?;
-        let nobody = || ApiError::failed_precondition(ErrorReason::FailedPrecondition, "nobody is clustered now");
-        let partition = clustering.model.partition();
-        let drift = Drift::since_fit(partition, &tally).ok_or_else(nobody)?;
-        Ok(ClusterDrift { watermark: Some(watermark.to_message()), ..told_drift(&key, partition, &tally, &drift) })
-    }
-
-    async fn factors(&self, caller: &Caller, request: FindFactorsRequest) -> Result<FactorAnalysis, ApiError> {
-        let most = MAX_FEATURES - 1;
-        let wanted = usize::try_from(request.factors).ok().filter(|wanted| *wanted <= most);
-        let problem = || ApiError::invalid_field("factors", format!("must be within 0 and {most}"));
-        let wanted = wanted.ok_or_else(problem)?;
-        let loaded = population(&self.service, caller)?;
-        let watermark = self.service.runtime.progress.of(caller.tenant().id).watermark();
-        let table = {
-            let population = loaded.population.read();
-            let counts = MIN_FACTOR_FEATURES..=MAX_FEATURES;
-            let compared = Compared::new(caller, &population, &request.features, &request.within, counts)?;
-            compared.table(&population, LOOKED_AT, request.seed.cast_unsigned())?
-        };
-        let customers = table.rows() as i64;
-        let (components, factors) = self.search(move || factors_of(&table.prepare()?, wanted)).await?;
-        let told = told_factors(&components, &factors);
-        Ok(FactorAnalysis { customers, watermark: Some(watermark.to_message()), ..told })
-    }
 }
 
 fn factors_of(prepared: &Prepared, wanted: usize) -> Result<(Pca, Factors), ClusterError> {
@@ -359,13 +388,15 @@ impl ClusterService for Clusters {
 
     async fn get_cluster_drift(&self, request: Request<GetClusterDriftRequest>) -> Answer<ClusterDrift> {
         let caller = Caller::of(&request)?;
-        let drift = self.drift(&caller, request.get_ref())?;
+        let (service, asking, request) = (self.service.clone(), caller.clone(), request.into_inner());
+        let drift = apart(move |_| drift(&service, &asking, &request)).await?;
         Ok(caller.respond(drift))
     }
 
     async fn find_factors(&self, request: Request<FindFactorsRequest>) -> Answer<FactorAnalysis> {
         let caller = Caller::of(&request)?;
-        let factors = self.factors(&caller, request.into_inner()).await?;
+        let (asking, request) = (caller.clone(), request.into_inner());
+        let factors = self.search(move |service, _| factors(service, &asking, &request)).await?;
         Ok(caller.respond(factors))
     }
 }

@@ -71,10 +71,14 @@ pub fn draft_of(caller: &Caller, population: &Population, key: &Key) -> Result<D
 /// Clusters that can be put in force: bound and permitted.
 pub fn bound(caller: &Caller, population: &Population, body: &Body) -> Result<Membership, ApiError> {
     let gone = || {
-        let message = "what the clusters read is no field any longer: find them anew";
+        let message = "what the clusters read is not there any longer: find them anew";
         ApiError::failed_precondition(ErrorReason::FailedPrecondition, message)
     };
     let membership = body.membership(population.schema(), Bitmap::new()).ok_or_else(gone)?;
+    let mut references = membership.rules().iter().flat_map(Rule::references);
+    if references.any(|reference| population.catalogue().referred(reference).is_none()) {
+        return Err(gone());
+    }
     check_fields(caller, population, population.catalogue().fields_of_membership(&membership))?;
     Ok(membership)
 }
@@ -305,6 +309,9 @@ fn draft(
         return Ok(None);
     };
     if let Some(Body::Clusters(clustering)) = of.draft.as_ref().or(of.live.as_ref()) {
+        if *overlaps_allowed {
+            return Err(ApiError::invalid_field("label_set.draft.overlaps_allowed", "must be false of clusters"));
+        }
         return renamed(&of.key, clustering, labels).map(Some);
     }
     let set = given_set(&of.key, "label_set.draft", labels, *overlaps_allowed)?;

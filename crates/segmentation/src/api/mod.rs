@@ -17,7 +17,8 @@ mod profiles;
 mod segments;
 
 use crate::Service;
-use crate::engine::{Bitmap, Cancellation};
+use crate::cancellation::Cancellation;
+use crate::engine::Bitmap;
 use crate::fields::{Classes, FieldId};
 use crate::population::{LoadedPopulation, Population};
 use quintile_domain::masking::Sensitivity;

@@ -45,7 +45,7 @@ pub struct Choice {
 }
 
 /// Tries each number of clusters of a range (within 2 to 20).
-pub fn choose(prepared: &Prepared, range: RangeInclusive<usize>, search: &Search) -> Result<Choice, ClusterError> {
+pub fn choose(prepared: &Prepared, range: RangeInclusive<usize>, search: &Search<'_>) -> Result<Choice, ClusterError> {
     let sampled = prepared.points.sample(ROWS, search.seed);
     let points = sampled.as_ref().unwrap_or(&prepared.points);
     let looked_at = points.sample(SILHOUETTE_ROWS, !search.seed);
@@ -53,6 +53,7 @@ pub fn choose(prepared: &Prepared, range: RangeInclusive<usize>, search: &Search
     let first = *range.start();
     let mut candidates = Vec::new();
     for clusters in range {
+        search.go_on()?;
         let solution = match solve(points, clusters, search) {
             Ok(solution) => solution,
             Err(ClusterError::TooFewRows { .. } | ClusterError::TooFewDistinct { .. }) if clusters > first => break,

@@ -48,6 +48,9 @@ pub enum ClusterError {
     /// A value is infinite, not a number, or not below 1e100 in size. What is not known is `None`.
     #[error("the value of feature {0} is no finite number")]
     NotFinite(usize),
+    /// Nobody waits for it any longer.
+    #[error("the search was given up")]
+    Cancelled,
     /// All rows are the same in every feature.
     #[error("no feature varies")]
     NothingVaries,

@@ -30,7 +30,7 @@ impl KMeans {
     pub fn fit(
         prepared: &Prepared,
         clusters: usize,
-        search: &Search,
+        search: &Search<'_>,
         previous: Option<&Partition>,
     ) -> Result<Self, ClusterError> {
         let solution = solve(&prepared.points, clusters, search)?;

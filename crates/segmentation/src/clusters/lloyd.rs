@@ -5,6 +5,7 @@ use super::CLUSTERS;
 use super::error::ClusterError;
 use super::points::{Points, squared_distance};
 use super::seeded::Seeded;
+use crate::cancellation::Cancellation;
 
 /// Restarts where nobody says otherwise: twice the sheet's least, as each looks at few rows.
 const RESTARTS: usize = 20;
@@ -18,18 +19,29 @@ const MAX_ITERATIONS: usize = 300;
 const AT_REST: f64 = 1e-4;
 
 /// How the best clusters are looked for. The same search on the same rows finds the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Search {
+#[derive(Clone, Copy, Debug)]
+pub struct Search<'a> {
     /// How often it is begun anew: 1 to 100. The best is kept.
     pub restarts: usize,
     /// What its randomness follows from.
     pub seed: u64,
+    /// Ends it early, with [`ClusterError::Cancelled`].
+    pub cancellation: Option<&'a Cancellation>,
 }
 
-impl Search {
+impl Search<'_> {
     /// With twenty restarts.
     pub fn new(seed: u64) -> Self {
-        Self { restarts: RESTARTS, seed }
+        Self { restarts: RESTARTS, seed, cancellation: None }
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.cancellation.is_some_and(Cancellation::is_cancelled)
+    }
+
+    /// Refuses to go on with what nobody waits for.
+    pub(super) fn go_on(&self) -> Result<(), ClusterError> {
+        if self.is_cancelled() { Err(ClusterError::Cancelled) } else { Ok(()) }
     }
 }
 
@@ -45,7 +57,7 @@ pub(super) struct Solution {
 }
 
 /// The best of all restarts.
-pub(super) fn solve(points: &Points, clusters: usize, search: &Search) -> Result<Solution, ClusterError> {
+pub(super) fn solve(points: &Points, clusters: usize, search: &Search<'_>) -> Result<Solution, ClusterError> {
     if !CLUSTERS.contains(&clusters) {
         return Err(ClusterError::ClustersOutOfRange(clusters));
     }
@@ -58,17 +70,20 @@ pub(super) fn solve(points: &Points, clusters: usize, search: &Search) -> Result
     let mut random = Seeded::new(search.seed);
     let sampled = points.sample(SEARCH_ROWS, random.next());
     // The few rows that differ may all have been left out of the sample.
-    let found = sampled.and_then(|sampled| best(&sampled, clusters, search.restarts, &mut random).ok());
-    match found {
-        Some(found) => Ok(descend(points, found.centres)),
-        None => best(points, clusters, search.restarts, &mut random),
-    }
+    let found = sampled.and_then(|sampled| best(&sampled, clusters, search, &mut random).ok());
+    let found = match found {
+        Some(found) => descend(points, found.centres, search),
+        None => best(points, clusters, search, &mut random)?,
+    };
+    search.go_on()?;
+    Ok(found)
 }
 
-fn best(points: &Points, clusters: usize, restarts: usize, random: &mut Seeded) -> Result<Solution, ClusterError> {
-    let mut best = descend(points, seeds(points, clusters, random)?);
-    for _ in 1..restarts {
-        let found = descend(points, seeds(points, clusters, random)?);
+fn best(points: &Points, clusters: usize, search: &Search<'_>, random: &mut Seeded) -> Result<Solution, ClusterError> {
+    let mut best = descend(points, seeds(points, clusters, random)?, search);
+    for _ in 1..search.restarts {
+        search.go_on()?;
+        let found = descend(points, seeds(points, clusters, random)?, search);
         if found.inertia < best.inertia {
             best = found;
         }
@@ -206,11 +221,14 @@ impl Groups {
     }
 }
 
-/// Lloyd's iterations from given centres until they are at rest.
-pub(super) fn descend(points: &Points, mut centres: Points) -> Solution {
+/// Lloyd's iterations from given centres until they are at rest, or nobody waits for it.
+pub(super) fn descend(points: &Points, mut centres: Points, search: &Search<'_>) -> Solution {
     let mut rows: Vec<Row> = points.iter().map(|point| nearest_two(point, &centres)).collect();
     let mut groups = Groups::of(points, &rows, centres.rows());
     for _ in 0..MAX_ITERATIONS {
+        if search.is_cancelled() {
+            break;
+        }
         let filled = groups.fill_empty(points, &mut rows, &centres);
         let moves = groups.pull(&mut centres);
         if !filled && moves.iter().map(|moved| moved * moved).sum::<f64>().sqrt() < AT_REST {
@@ -313,7 +331,7 @@ mod tests {
             let points = Points::new(points.dimensions(), points.values_off_grid(seed));
             let Ok(start) = seeds(&points, clusters, &mut Seeded::new(seed)) else { return Ok(()) };
             let Some(expected) = by_the_book(&points, start.clone()) else { return Ok(()) };
-            let found = descend(&points, start);
+            let found = descend(&points, start, &Search::new(0));
             prop_assert!((found.inertia - expected).abs() <= 1e-9 * expected.max(1.0));
         }
 
@@ -328,7 +346,7 @@ mod tests {
             });
             let off = Points::new(points.dimensions(), off.collect());
             for start in [start.clone(), off] {
-                let found = descend(&points, start);
+                let found = descend(&points, start, &Search::new(0));
                 for label in 0..clusters {
                     let own = points.iter().zip(&found.labels).filter(|(_, own)| **own as usize == label);
                     let own: Vec<_> = own.map(|(point, _)| point).collect();

@@ -72,7 +72,7 @@ impl Mixture {
     pub fn fit(
         prepared: &Prepared,
         clusters: usize,
-        search: &Search,
+        search: &Search<'_>,
         previous: Option<&Partition>,
     ) -> Result<Self, ClusterError> {
         let start = solve(&prepared.points, clusters, search)?;
@@ -81,7 +81,8 @@ impl Mixture {
             return Err(ClusterError::NothingVaries);
         }
         let points = prepared.points.of_dimensions(&places);
-        let (shapes, log_likelihood, settled) = maximise(&points, &start.labels, clusters);
+        let (shapes, log_likelihood, settled) = maximise(&points, &start.labels, clusters, search);
+        search.go_on()?;
         let (sizes, mean_distance) = census(&points, &shapes);
         let found = shapes.iter().zip(sizes).map(|(shape, size)| {
             let mut centre = vec![0.0; prepared.points.dimensions()];
@@ -211,7 +212,7 @@ impl Moments {
 }
 
 /// The shapes at which the likelihood is greatest near where it starts, and its logarithm.
-fn maximise(points: &Points, labels: &[u32], clusters: usize) -> (Vec<Shape>, f64, bool) {
+fn maximise(points: &Points, labels: &[u32], clusters: usize, search: &Search<'_>) -> (Vec<Shape>, f64, bool) {
     let mut moments = vec![Moments::new(points.dimensions()); clusters];
     for (point, label) in points.iter().zip(labels) {
         moments[*label as usize].add(point, 1.0);
@@ -219,6 +220,9 @@ fn maximise(points: &Points, labels: &[u32], clusters: usize) -> (Vec<Shape>, f6
     let mut shapes: Vec<Shape> = moments.iter().map(|moments| moments.shape(points.rows(), None)).collect();
     let (mut moments, mut log_likelihood) = expect(points, &shapes);
     for _ in 0..MAX_STEPS {
+        if search.is_cancelled() {
+            break;
+        }
         let both = moments.iter().zip(&shapes);
         let next: Vec<Shape> = both.map(|(moments, before)| moments.shape(points.rows(), Some(before))).collect();
         let (next_moments, next_log_likelihood) = expect(points, &next);

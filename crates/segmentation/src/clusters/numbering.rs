@@ -50,7 +50,8 @@ impl Partition {
         let mut order: Vec<usize> = (0..found.len()).collect();
         order.sort_by(|one, other| by_size(&found[*one], &found[*other]));
         let mut kept: Vec<Option<(u32, f64)>> = vec![None; found.len()];
-        if let Some(previous) = previous {
+        // Points of spaces that have nothing in common can't be compared.
+        if let Some(previous) = previous.filter(|previous| preparation.shares_features(&previous.preparation)) {
             let theirs: Vec<_> = previous
                 .clusters
                 .iter()
@@ -79,6 +80,11 @@ impl Partition {
         });
         let places = numbered.iter().map(|(.., place)| *place).collect();
         (Self { clusters: clusters.collect(), preparation, mean_distance, last_number }, places)
+    }
+
+    /// Whether one of its features is another's too.
+    pub fn shares_features(&self, other: &Self) -> bool {
+        self.preparation.shares_features(&other.preparation)
     }
 
     /// The centres in the order of their numbers.

@@ -103,6 +103,12 @@ impl Preparation {
         self.columns.iter().map(here).collect()
     }
 
+    /// Whether one of its features is another's too.
+    pub(super) fn shares_features(&self, other: &Self) -> bool {
+        let theirs = |name: &str| other.columns.iter().any(|column| column.feature.name == name);
+        self.columns.iter().any(|column| theirs(&column.feature.name))
+    }
+
     /// The places of the features that vary.
     pub(super) fn varying(&self) -> Vec<usize> {
         let varies = self.columns.iter().enumerate().filter(|(_, column)| column.deviation > 0.0);

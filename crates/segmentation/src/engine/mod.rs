@@ -28,6 +28,7 @@ pub use breakdown::{Breakdown, Group, Values};
 pub use customer::Customer;
 pub use summary::NumberSummary;
 
+use crate::cancellation::Cancellation;
 use crate::fields::FieldId;
 use crate::own_fields;
 use bitmap::lengthen;
@@ -36,7 +37,6 @@ use customer::Lookup;
 use numbers::NumberColumn;
 use plan::Plan;
 use quintile_expr::{Now, Row, Rule, Type, ValueRef};
-use std::sync::atomic::{AtomicBool, Ordering};
 use thiserror::Error;
 
 /// The highest customer id. A gap in the ids costs as much as customers would, so an id far out must not pass for one.
@@ -44,25 +44,6 @@ pub const MAX_CUSTOMER_ID: u32 = 100_000_000;
 
 /// The members of the segments that rules may refer to; none for a segment that does not exist, which has no members.
 pub type Segments<'a> = dyn Fn(&str) -> Option<&'a Bitmap> + 'a;
-
-/// Says that nobody waits for an answer any longer.
-#[derive(Debug, Default)]
-pub struct Cancellation(AtomicBool);
-
-impl Cancellation {
-    /// Of what is always waited for.
-    pub const NEVER: Self = Self(AtomicBool::new(false));
-
-    /// Says so.
-    pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether it has been said.
-    pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// Why a change is refused. The engine is then as it was before.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -189,7 +170,7 @@ impl Engine {
     /// As instants grow, `now`'s local days may fall back where its clock is set back, by at most twelve hours: every time
     /// zone keeps to that.
     pub fn select(&self, rule: &Rule, now: &Now<'_>, segments: &Segments<'_>) -> Bitmap {
-        self.select_until(rule, now, segments, &Cancellation::NEVER)
+        self.select_until(rule, now, segments, &Cancellation::default())
     }
 
     /// The same, given up in the middle when it is cancelled: what comes back then means nothing.

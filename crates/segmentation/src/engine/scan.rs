@@ -1,11 +1,11 @@
 //! Runs a plan: narrows a block of customers at a time, so that what a condition writes is still in the cache when the next
 //! one reads it.
 
-use super::Cancellation;
 use super::bitmap::WORD_BITS;
 use super::codes::CodeSlice;
 use super::numbers::Buckets;
 use super::plan::{NumberPlan, PairSide, Plan, SetPlan, outcomes};
+use crate::cancellation::Cancellation;
 use quintile_expr::Comparison;
 use std::thread;
 

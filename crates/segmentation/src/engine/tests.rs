@@ -1,7 +1,8 @@
 //! What the engine promises besides agreeing with the row evaluator.
 
 use super::plan::Plan;
-use super::{Bitmap, Cancellation, Customer, Engine, EngineError, MAX_CUSTOMER_ID, scan};
+use super::{Bitmap, Customer, Engine, EngineError, MAX_CUSTOMER_ID, scan};
+use crate::cancellation::Cancellation;
 use crate::fields::{FieldId, schema};
 use quintile_expr::{Now, Row, Rule};
 
@@ -44,7 +45,7 @@ fn any_number_of_threads_finds_the_same() {
     let utc_day = |micros: i64| micros.div_euclid(86_400_000_000) as i32;
     let now = Now::new(0, &utc_day);
     let plan = Plan::new(&engine, rule.root(), &now, &|_| None);
-    let found = |threads| scan::select_on(threads, &plan, engine.present().words(), &Cancellation::NEVER);
+    let found = |threads| scan::select_on(threads, &plan, engine.present().words(), &Cancellation::default());
     let by_rows = engine.present().iter().filter(|id| rule.matches(&engine.row(*id, &|_| None).unwrap(), &now));
     assert_eq!(Bitmap::from_words(found(1)), by_rows.collect());
     for threads in 2..=8 {

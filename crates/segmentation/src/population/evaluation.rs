@@ -3,7 +3,8 @@
 use super::catalogue::Catalogue;
 use super::clustering::Clusters;
 use super::membership::Membership;
-use crate::engine::{Bitmap, Cancellation, Engine};
+use crate::cancellation::Cancellation;
+use crate::engine::{Bitmap, Engine};
 use quintile_expr::{Now, Row, Rule, ValueRef};
 use std::cell::RefCell;
 use std::collections::HashMap;

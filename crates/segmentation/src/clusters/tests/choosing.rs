@@ -38,7 +38,7 @@ fn a_table_ends_where_rows_are_no_longer_distinct() {
 #[test]
 fn many_rows_cost_no_more_than_a_sample() {
     let prepared = prepared(2, &clouds(&[(0.0, 0.0, 12_000), (20.0, 0.0, 13_000)], 3));
-    let choice = choose(&prepared, 2..=2, &Search { restarts: 1, seed: 5 }).unwrap();
+    let choice = choose(&prepared, 2..=2, &Search { restarts: 1, ..Search::new(5) }).unwrap();
     assert_eq!((choice.rows, choice.silhouette_rows, choice.highest_silhouette), (20_000, 5_000, 2));
 }
 

@@ -32,7 +32,7 @@ fn no_way_to_part_few_rows_is_better() {
         let rows: Vec<Vec<f64>> = (0..7).map(|_| vec![random.unit(), random.unit()]).collect();
         for clusters in [2, 3] {
             let points = Points::new(2, rows.concat());
-            let found = solve(&points, clusters, &Search { restarts: 100, seed }).unwrap();
+            let found = solve(&points, clusters, &Search { restarts: 100, ..Search::new(seed) }).unwrap();
             assert_close(found.inertia, least_inertia(&rows, clusters), 1e-9, "inertia");
         }
     }
@@ -100,7 +100,7 @@ fn more_rows_than_a_search_looks_at_come_to_the_same() {
     // Three clouds, and so few of a fourth that a search may not see them.
     let rows = clouds(&[(0.0, 0.0, 12_000), (30.0, 0.0, 9_000), (0.0, 30.0, 6_000)], 8);
     let prepared = prepared(2, &rows);
-    let model = KMeans::fit(&prepared, 3, &Search { restarts: 2, seed: 4 }, None).unwrap();
+    let model = KMeans::fit(&prepared, 3, &Search { restarts: 2, ..Search::new(4) }, None).unwrap();
     let sizes: Vec<_> = model.partition.clusters.iter().map(|one| one.size).collect();
     assert_eq!(sizes, [12_000, 9_000, 6_000]);
 }
@@ -114,7 +114,7 @@ fn rows_that_differ_are_found_though_a_sample_misses_them() {
     rows[29_000] = vec![5.0];
     let prepared = prepared(1, &rows);
     for seed in 0..4 {
-        let model = KMeans::fit(&prepared, 3, &Search { restarts: 2, seed }, None).unwrap();
+        let model = KMeans::fit(&prepared, 3, &Search { restarts: 2, ..Search::new(seed) }, None).unwrap();
         let sizes: Vec<_> = model.partition.clusters.iter().map(|one| one.size).collect();
         assert_eq!(sizes, [29_998, 1, 1]);
     }
@@ -125,14 +125,14 @@ fn what_cannot_be_clustered_is_refused() {
     let rows: Vec<Vec<f64>> = [1.0, 2.0, 3.0, 3.0, 3.0].map(|value| vec![value]).to_vec();
     let prepared = prepared(1, &rows);
     let search = Search::new(1);
-    let refused = |clusters: usize, search: &Search| KMeans::fit(&prepared, clusters, search, None).unwrap_err();
+    let refused = |clusters: usize, search: &Search<'_>| KMeans::fit(&prepared, clusters, search, None).unwrap_err();
     for clusters in [0, 1, 21] {
         assert_eq!(refused(clusters, &search), ClusterError::ClustersOutOfRange(clusters));
     }
     assert_eq!(refused(6, &search), ClusterError::TooFewRows { rows: 5, clusters: 6 });
     assert_eq!(refused(4, &search), ClusterError::TooFewDistinct { distinct: 3, clusters: 4 });
     for restarts in [0, 101] {
-        assert_eq!(refused(2, &Search { restarts, seed: 1 }), ClusterError::RestartsOutOfRange(restarts));
+        assert_eq!(refused(2, &Search { restarts, ..Search::new(1) }), ClusterError::RestartsOutOfRange(restarts));
     }
     let model = KMeans::fit(&prepared, 3, &search, None).unwrap();
     assert_eq!(model.inertia, 0.0);
@@ -149,7 +149,7 @@ proptest! {
     #[test]
     fn the_model_says_of_the_rows_of_the_fit_what_the_fit_said(rows in rows(), clusters in 2..6_usize, seed: u64) {
         let Ok(prepared) = table(3, rows.clone()).prepare() else { return Ok(()) };
-        let Ok(model) = KMeans::fit(&prepared, clusters, &Search { restarts: 2, seed }, None) else { return Ok(()) };
+        let Ok(model) = KMeans::fit(&prepared, clusters, &Search { restarts: 2, ..Search::new(seed) }, None) else { return Ok(()) };
         let (mut inertia, mut distance, mut sizes) = (0.0, 0.0, vec![0_u64; clusters + 1]);
         for row in &rows {
             let found = model.assign(row).unwrap();
@@ -161,7 +161,7 @@ proptest! {
         prop_assert!((distance / rows.len() as f64 - model.partition.mean_distance).abs() < 1e-9);
         let expected: Vec<u64> = model.partition.clusters.iter().map(|cluster| cluster.size).collect();
         prop_assert_eq!(&sizes[1..], expected);
-        prop_assert_eq!(model.clone(), KMeans::fit(&prepared, clusters, &Search { restarts: 2, seed }, None).unwrap());
+        prop_assert_eq!(model.clone(), KMeans::fit(&prepared, clusters, &Search { restarts: 2, ..Search::new(seed) }, None).unwrap());
     }
 
     #[test]
@@ -171,7 +171,7 @@ proptest! {
         let scaled = |row: &Vec<Option<f64>>| vec![by(row[0], 64.0), by(row[1], 0.25), row[2]];
         let other = rows.iter().map(scaled);
         let (Ok(one), Ok(other)) = (table(3, rows.clone()).prepare(), table(3, other).prepare()) else { return Ok(()) };
-        let fit = |prepared: &Prepared| KMeans::fit(prepared, clusters, &Search { restarts: 2, seed }, None);
+        let fit = |prepared: &Prepared| KMeans::fit(prepared, clusters, &Search { restarts: 2, ..Search::new(seed) }, None);
         match (fit(&one), fit(&other)) {
             (Ok(one), Ok(other)) => {
                 prop_assert_eq!(one.inertia, other.inertia);

@@ -31,7 +31,7 @@ fn inertia_and_silhouette_are_the_published_ones() {
         (5, 46.446_182_051, 0.488_748_887),
     ];
     for (clusters, inertia, width) in expected {
-        let found = solve(&points, clusters, &Search { restarts: 50, seed: 1 }).unwrap();
+        let found = solve(&points, clusters, &Search { restarts: 50, ..Search::new(1) }).unwrap();
         assert_close(found.inertia, inertia, 1e-9, "inertia");
         assert_close(silhouette(&points, &found.labels, clusters), width, 1e-8, "silhouette");
     }
@@ -50,7 +50,7 @@ fn a_hundred_restarts_find_what_other_programs_find() {
         (8, 62.213_746_858, 0.329_741_151),
     ];
     let prepared = standardised();
-    let search = Search { restarts: 100, seed: 1 };
+    let search = Search { restarts: 100, ..Search::new(1) };
     let choice = choose(&prepared, 2..=8, &search).unwrap();
     assert_eq!(choice.highest_silhouette, 2);
     for (clusters, inertia, width) in expected {

@@ -140,7 +140,7 @@ proptest! {
         seed: u64,
     ) {
         let prepared = prepared(2, &rows);
-        let mixture = Mixture::fit(&prepared, clusters, &Search { restarts: 2, seed }, None).unwrap();
+        let mixture = Mixture::fit(&prepared, clusters, &Search { restarts: 2, ..Search::new(seed) }, None).unwrap();
         prop_assert_eq!(mixture.partition.clusters.iter().map(|one| one.size).sum::<u64>(), rows.len() as u64);
         prop_assert!((mixture.shapes.iter().map(|shape| shape.weight).sum::<f64>() - 1.0).abs() < 1e-9);
         let mut sizes = vec![0_u64; clusters + 1];
@@ -150,6 +150,6 @@ proptest! {
             prop_assert!(found.probability >= 1.0 / clusters as f64 - 1e-9 && found.probability <= 1.0);
         }
         prop_assert_eq!(&sizes[1..], mixture.partition.clusters.iter().map(|one| one.size).collect::<Vec<_>>());
-        prop_assert_eq!(&mixture, &Mixture::fit(&prepared, clusters, &Search { restarts: 2, seed }, None).unwrap());
+        prop_assert_eq!(&mixture, &Mixture::fit(&prepared, clusters, &Search { restarts: 2, ..Search::new(seed) }, None).unwrap());
     }
 }

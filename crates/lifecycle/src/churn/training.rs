@@ -1,0 +1,160 @@
+//! From rows to a model that may be published, or to the finding that none is better than a rule of thumb.
+
+use super::calibration::{Calibration, Method};
+use super::card::{Against, ModelCard, Rows};
+use super::comparison::compare;
+use super::drift::RiskProfile;
+use super::error::{ChurnError, check_length, check_outcomes};
+use super::evaluation::Evaluation;
+use super::model::{ChurnModel, Model, Settings};
+use super::table::Table;
+
+/// The fewest rows of either outcome in each period: of less nothing can be told.
+const LEAST_OUTCOMES: usize = 10;
+/// The most candidates, and the most baselines. The best of many is best by chance.
+const MOST: usize = 8;
+
+/// Rows of a period, and who left in what came after.
+#[derive(Clone, Copy, Debug)]
+pub struct Period<'p> {
+    /// Features as of the period's end.
+    pub table: &'p Table,
+    /// For each row whether it left.
+    pub labels: &'p [bool],
+}
+
+/// A model to try.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    /// Its name.
+    pub name: String,
+    /// Its kind, and how it is fitted.
+    pub settings: Settings,
+    /// How its risks are calibrated.
+    pub calibration: Method,
+}
+
+/// What a model has to be better than: a rule of thumb such as days since the last order, 1 - P(alive), or the scores
+/// of the model in use. Any finite score, the higher the likelier to leave. It is calibrated by the best rising curve
+/// on the same rows as candidates are, so that nothing is held against it but what it does not know.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Baseline {
+    /// Its name.
+    pub name: String,
+    /// Its score for each row of the calibration period.
+    pub calibration: Vec<f64>,
+    /// Its score for each row of the holdout period.
+    pub holdout: Vec<f64>,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Training {
+    /// Of each candidate, in their order.
+    pub trained: Vec<Trained>,
+    /// What baselines are worth on the holdout, in their order, by name.
+    pub baselines: Vec<(String, Evaluation)>,
+    /// The place of the candidate to publish: of those better than each baseline the one with the largest area under
+    /// the curve, of equal ones the first. `None`: there is none.
+    pub chosen: Option<usize>,
+}
+
+/// A candidate, trained.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trained {
+    /// The model.
+    pub model: ChurnModel,
+    /// Its figures.
+    pub card: ModelCard,
+}
+
+/// A baseline's risks on the holdout.
+struct Known<'b> {
+    name: &'b str,
+    risks: Vec<f64>,
+}
+
+/// Fits candidates to the first period, calibrates them on the second and holds them against baselines on the third. In
+/// time, periods follow each other, so that no model knows what comes after. Each needs ten rows of either outcome.
+/// There may be 1 to 8 candidates and up to 8 baselines; without any nothing is better than them, and nothing is
+/// chosen.
+pub fn train(
+    fit: Period<'_>,
+    calibration: Period<'_>,
+    holdout: Period<'_>,
+    candidates: &[Candidate],
+    baselines: &[Baseline],
+) -> Result<Training, ChurnError> {
+    if !(1..=MOST).contains(&candidates.len()) {
+        return Err(ChurnError::Setting("candidates"));
+    }
+    if baselines.len() > MOST {
+        return Err(ChurnError::Setting("baselines"));
+    }
+    for period in [fit, calibration, holdout] {
+        check_length(period.labels.len(), period.table.rows())?;
+        check_outcomes(period.labels, LEAST_OUTCOMES)?;
+    }
+    let known: Vec<Known<'_>> =
+        baselines.iter().map(|one| known(one, calibration, holdout)).collect::<Result<_, ChurnError>>()?;
+    let mut trained: Vec<Trained> = Vec::new();
+    let mut chosen = None;
+    let mut largest = 0.0;
+    for candidate in candidates {
+        let one = try_out(candidate, fit, calibration, holdout, &known)?;
+        if one.card.better && one.card.evaluation.area_under_curve > largest {
+            (chosen, largest) = (Some(trained.len()), one.card.evaluation.area_under_curve);
+        }
+        trained.push(one);
+    }
+    let evaluated =
+        known.iter().map(|known| Ok((known.name.to_owned(), Evaluation::new(&known.risks, holdout.labels)?)));
+    Ok(Training { trained, baselines: evaluated.collect::<Result<_, ChurnError>>()?, chosen })
+}
+
+fn known<'b>(baseline: &'b Baseline, calibration: Period<'_>, holdout: Period<'_>) -> Result<Known<'b>, ChurnError> {
+    check_length(baseline.holdout.len(), holdout.labels.len())?;
+    if let Some(row) = baseline.holdout.iter().position(|score| !score.is_finite()) {
+        return Err(ChurnError::Prediction(row));
+    }
+    let learnt = Calibration::learn(Method::Isotonic, &baseline.calibration, calibration.labels)?;
+    Ok(Known { name: &baseline.name, risks: baseline.holdout.iter().map(|score| learnt.risk(*score)).collect() })
+}
+
+fn try_out(
+    candidate: &Candidate,
+    fit: Period<'_>,
+    calibration: Period<'_>,
+    holdout: Period<'_>,
+    baselines: &[Known<'_>],
+) -> Result<Trained, ChurnError> {
+    let model = Model::fit(fit.table, fit.labels, &candidate.settings)?;
+    let scores = model.log_odds(calibration.table)?;
+    let learnt = Calibration::learn(candidate.calibration, &scores, calibration.labels)?;
+    let model = ChurnModel { model, calibration: learnt };
+    let risks = model.risks(holdout.table)?;
+    let against = baselines.iter().map(|known| {
+        let comparison = compare(&risks, &known.risks, holdout.labels)?;
+        Ok(Against { baseline: known.name.to_owned(), comparison })
+    });
+    let against: Vec<Against> = against.collect::<Result<_, ChurnError>>()?;
+    let (converged, trees) = match &model.model {
+        Model::Logistic(model) => (model.converged, 0),
+        Model::Boosted(model) => (true, model.trees.len()),
+    };
+    let card = ModelCard {
+        name: candidate.name.clone(),
+        settings: candidate.settings,
+        features: model.model.encoding().features.iter().map(|encoded| encoded.name.clone()).collect(),
+        fitted: Rows::of(fit.labels),
+        calibrated: Rows::of(calibration.labels),
+        calibration: candidate.calibration,
+        converged,
+        trees,
+        evaluation: Evaluation::new(&risks, holdout.labels)?,
+        better: converged && !against.is_empty() && against.iter().all(|against| against.comparison.better),
+        against,
+        profile: RiskProfile::new(&risks)?,
+    };
+    Ok(Trained { model, card })
+}

@@ -1,0 +1,5 @@
+//! Published tables, and counting by hand.
+
+mod cohorts;
+mod stages;
+mod survival;
