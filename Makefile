@@ -37,13 +37,13 @@ run: ## Serves what the demonstration left, on the default ports
 test: $(PYTHON) $(BUF) chart ## Runs every test, on SQLite and on a PostgreSQL of its own
 	cargo build --locked --workspace --all-targets --features $(FAILPOINTS)
 	QUINTILE_BIN=$(CARGO_TARGET_DIR)/debug/quintile QUINTILE_BUF=$(BUF) \
-	python3 tests/postgres.py run -- sh -c 'cargo test --workspace --locked --features $(FAILPOINTS) && $(PYTHON) -m pytest tests/e2e'
+	python3 tests/postgres.py run -- sh -c 'cargo test --workspace --locked --features $(FAILPOINTS) && $(PYTHON) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile tests/e2e'
 
 check: format lint ## The quick loop: format, lints, types
 
 bench: $(PEERS) ## Measures, each figure beside its comparison: SCALE=60k (default), 6m, or customers:orders
 	cargo build --profile dist --locked --package quintile --package quintile-tests
-	QUINTILE_BIN=$(CARGO_TARGET_DIR)/dist/quintile SCALE=$(or $(SCALE),60k) QUINTILE_PEERS=$(PEERS) \
+	QUINTILE_BIN=$(CARGO_TARGET_DIR)/dist/quintile SCALE=$(or $(SCALE),60k) BENCH_PEERS=$(PEERS) \
 	python3 tests/postgres.py run --durable -- $(CARGO_TARGET_DIR)/dist/bench
 
 ci: format lint buf-lint deny test ## What has to pass before a change lands

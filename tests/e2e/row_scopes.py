@@ -28,12 +28,12 @@ ROLES = sorted(REACHED)
 OF_ONE = [("CustomerService/GetCustomer", "name", ""), ("FeatureService/GetFeatures", "name", "/features"),
           ("ScoreService/GetScore", "name", "/score"), ("ScoreService/ExplainScore", "name", "/score"),
           ("StageService/GetStage", "name", "/stage"), ("ProfileService/GetProfile", "name", "/profile")]
+RIGHTS = ("ExportPersonalData", "RestrictProcessing", "LiftRestriction", "EraseCustomer")
 # Besides, of the role that may call everything: RPCs whose requests name a customer.
 OF_ONE_BY_EVERYTHING = [*OF_ONE, ("ProfileService/ListMembershipChanges", "parent", ""), ("PrivacyService/GetConsents", "name", ""),
-                        ("ScoreService/ListScoreChanges", "parent", "/score"), ("ValueService/GetValue", "name", "/value"),
-                        ("RecommendationService/GetRecommendations", "name", "/recommendations"), ("FactService/ListCustomerFacts", "parent", ""),
-                        ("PrivacyService/ExportPersonalData", "name", ""), ("PrivacyService/RestrictProcessing", "name", ""),
-                        ("PrivacyService/LiftRestriction", "name", ""), ("PrivacyService/EraseCustomer", "name", "")]
+                        ("ScoreService/ListScoreChanges", "parent", "/score"), ("StageService/ListStageTransitions", "parent", "/stage"),
+                        ("ValueService/GetValue", "name", "/value"), ("FactService/ListCustomerFacts", "parent", ""),
+                        ("RecommendationService/GetRecommendations", "name", "/recommendations"), *((f"PrivacyService/{method}", "name", "") for method in RIGHTS)]
 COUNTED = "orders >= 1"
 
 
@@ -423,7 +423,7 @@ def lists_of_another_tenant_hold_nothing_of_ours(town, other):
         absent = {"ListMembershipChanges": {"parent": town.names["ann-1"]}, "ListCustomerFacts": {"parent": town.names["ann-1"]},
                   "ListScoreChanges": {"parent": f"{town.names['ann-1']}/score"}, "ListScoreModelVersions": {"parent": "scoreModels/theirs"},
                   "ListSegmentVersions": {"parent": "segments/theirs"}, "ListLabelSetVersions": {"parent": "labelSets/theirs"},
-                  "ListSegmentSizes": {"parent": "segments/theirs"}}
+                  "ListSegmentSizes": {"parent": "segments/theirs"}, "ListStageTransitions": {"parent": f"{town.names['ann-1']}/stage"}}
         label = {"parent": next(iter(questions.labels(client).values()))}
         fields = absent | {"ListMembers": label, "ListMemberRecords": label, "ListCheckpoints": {"service": "scoring"},
                            "ListWaitingFacts": {"reason": "WAITING_REASON_NO_PURCHASE"}}

@@ -1,11 +1,14 @@
 //! The link of the chain that adds stages: it follows scoring, and decides for every customer that changes, and for every
 //! customer that time alone changes.
 
-use crate::stages::{Rational, StageInput, StagePolicy};
+use crate::stages::{Rational, Stage, StageInput, StagePolicy};
+use crate::store::transitions::{self, Transition};
 use quintile_chain::context::ServiceContext;
 use quintile_chain::derive::{Cause, Link};
 use quintile_chain::feed::Removed;
+use quintile_domain::ids::CustomerId;
 use quintile_domain::time::Instant;
+use quintile_proto::lifecycle::StageTransitionCause;
 use quintile_proto::scoring::WatchScoresRequest;
 use quintile_proto::scoring::score_service_client::ScoreServiceClient;
 use quintile_proto::types::{CustomerRecord, Features, StageValues, WatchRecordsResponse};
@@ -18,12 +21,15 @@ use tonic::{Status, Streaming};
 
 /// The largest message of the feed.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
+/// Orders that came in later than this are a history that was taken in, and nothing that the customer has just done.
+const HISTORY_MICROS: i64 = 86_400_000_000;
 /// The window in which a decline of orders shows, in days.
 const DECLINE_DAYS: i32 = 90;
 
 /// Puts customers into stages.
 pub struct StageLink {
-    policy: StagePolicy,
+    /// What decides.
+    pub policy: StagePolicy,
     credentials: Credentials,
     scoring: Channel,
 }
@@ -39,7 +45,8 @@ impl StageLink {
     }
 }
 
-fn stage_input(features: &Features) -> StageInput<'_> {
+/// What is decided upon, of the features of a customer.
+pub fn stage_input(features: &Features) -> StageInput<'_> {
     let decline = features.windows.iter().find(|window| window.days == DECLINE_DAYS);
     StageInput {
         first_order: convert::sent_instant(features.first_order_time.as_ref()),
@@ -54,9 +61,17 @@ fn stage_input(features: &Features) -> StageInput<'_> {
     }
 }
 
+/// Whether a lead turns out to have bought long ago: its history has come in, and it was no lead until then.
+fn is_history(from: i32, after: &CustomerRecord, valid_at: Instant) -> bool {
+    let features = after.features.as_ref();
+    let first_order = features.and_then(|features| convert::sent_instant(features.first_order_time.as_ref()));
+    let is_old = |first: Instant| first < valid_at.plus_micros(-HISTORY_MICROS);
+    from == Stage::Lead as i32 && first_order.is_some_and(is_old)
+}
+
 impl Link for StageLink {
     const FEED: &'static str = "stages";
-    type Transition = ();
+    type Transition = Transition;
 
     fn derive(&self, tenant: &Tenant, record: &mut CustomerRecord, as_of: Instant) -> Option<Instant> {
         let nothing = Features::default();
@@ -75,12 +90,35 @@ impl Link for StageLink {
         decision.next_change
     }
 
-    fn transition(&self, _: &CustomerRecord, _: &CustomerRecord, _: Instant, _: Cause) -> Option<()> {
-        None
+    fn transition(
+        &self,
+        before: &CustomerRecord,
+        after: &CustomerRecord,
+        valid_at: Instant,
+        cause: Cause,
+    ) -> Option<Transition> {
+        let customer = CustomerId::try_from(after.customer_id).ok()?;
+        let (from, to) = (before.stage.as_ref()?.stage, after.stage.as_ref()?);
+        if from == to.stage || is_history(from, after, valid_at) {
+            return None;
+        }
+        let cause = match cause {
+            Cause::Upstream | Cause::Definition => StageTransitionCause::Event,
+            Cause::Time => StageTransitionCause::Time,
+        };
+        Some(Transition { customer, valid_at, cause, from, to: to.clone() })
     }
 
-    async fn remember(&self, _: &Transaction, _: &Tenant, _: i64, _: Vec<()>, _: &[Removed]) -> Result<(), StoreError> {
-        Ok(())
+    async fn remember(
+        &self,
+        transaction: &Transaction,
+        tenant: &Tenant,
+        seq: i64,
+        transitions: Vec<Transition>,
+        removed: &[Removed],
+    ) -> Result<(), StoreError> {
+        transitions::append(transaction, tenant.id, seq, transitions).await?;
+        transitions::erase(transaction, tenant.id, removed).await
     }
 
     async fn upstream(&self, tenant: &Tenant, cursor: String) -> Result<Streaming<WatchRecordsResponse>, Status> {

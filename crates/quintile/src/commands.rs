@@ -6,7 +6,8 @@ use crate::output::Format;
 use crate::remote::{Identity, Session, token};
 use crate::suite::{self, Suite};
 use crate::{
-    access, clusters, demo, export, generate, import, keys, labels, privacy, profile, rejects, remote, scores, segments,
+    access, clusters, demo, export, generate, import, keys, labels, privacy, profile, rejects, remote, retention,
+    scores, segments,
 };
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -68,6 +69,9 @@ enum Command {
     /// Label sets
     #[command(subcommand)]
     Labels(labels::LabelsCommand),
+    /// How long customers stay, and how they move between stages
+    #[command(subcommand)]
+    Retention(retention::RetentionCommand),
     /// Clusters: customers who resemble each other
     #[command(subcommand)]
     Clusters(clusters::ClustersCommand),
@@ -251,6 +255,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Score(command) => scores::run(command).await,
         Command::Segments(command) => segments::run(command).await,
         Command::Labels(command) => labels::run(command).await,
+        Command::Retention(command) => retention::run(command).await,
         Command::Clusters(command) => clusters::run(command).await,
         Command::Keys(command) => keys::run(command).await,
         Command::Access(command) => access::run(command).await,

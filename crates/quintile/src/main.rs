@@ -27,6 +27,7 @@ mod profile;
 mod progress;
 mod rejects;
 mod remote;
+mod retention;
 mod scores;
 mod segments;
 mod suite;

@@ -12,6 +12,7 @@ mod evaluation;
 mod hypothetical;
 pub mod membership;
 pub mod snapshot;
+mod triggers;
 
 use crate::cancellation::Cancellation;
 use crate::engine::{Bitmap, Engine, EngineError};
@@ -270,11 +271,16 @@ impl Population {
         self.at(at, |everybody| everybody.select(rule))
     }
 
-    /// The same, given up when it is cancelled: `None` then.
-    pub fn select_until(&self, rule: &Rule, at: Instant, cancellation: &Cancellation) -> Option<Bitmap> {
+    /// Asks something of everybody as of an instant that is given up when it is cancelled: `None` then.
+    pub fn until<R>(
+        &self,
+        cancellation: &Cancellation,
+        at: Instant,
+        ask: impl FnOnce(&mut Evaluation<'_>) -> R,
+    ) -> Option<R> {
         let local_day = |micros: i64| self.zone.local_day(Instant::from_micros(micros));
         let now = Now::new(at.micros(), &local_day);
-        let found = Evaluation::new(&self.engine, &self.catalogue, &now, cancellation).select(rule);
+        let found = ask(&mut Evaluation::new(&self.engine, &self.catalogue, &now, cancellation));
         (!cancellation.is_cancelled()).then_some(found)
     }
 

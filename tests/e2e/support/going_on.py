@@ -24,7 +24,8 @@ def methods(api):
 
 def request(world, method, field):
     """The first request of a method: for a small page, where there are pages."""
-    of_customer = {"ListMembershipChanges": world.customer, "ListCustomerFacts": world.customer, "ListScoreChanges": f"{world.customer}/score"}
+    of_customer = {"ListMembershipChanges": world.customer, "ListCustomerFacts": world.customer, "ListScoreChanges": f"{world.customer}/score",
+                   "ListStageTransitions": f"{world.customer}/stage"}
     parent = of_customer.get(method.split("/")[-1])
     besides = dict(BESIDES.get(method, {"parent": parent} if parent else {}))
     return besides | ({"page_size": 1} if field == PAGE_TOKEN else {})

@@ -121,7 +121,9 @@ const REFITS: Methods = ("quintile.scoring.v1.RefitService", &["GetRefitSchedule
 const SCHEDULE_REFITS: Methods = ("quintile.scoring.v1.RefitService", &["UpdateRefitSchedule"]);
 const SCORES: Methods =
     ("quintile.scoring.v1.ScoreService", &["GetScore", "BatchGetScores", "ExplainScore", "ListScoreChanges"]);
-const STAGES: Methods = ("quintile.lifecycle.v1.StageService", &["GetStage", "GetFunnel"]);
+const STAGES: Methods = ("quintile.lifecycle.v1.StageService", &["GetStage", "GetFunnel", "ListStageTransitions"]);
+const RETENTION: Methods =
+    ("quintile.lifecycle.v1.RetentionService", &["GetCohortRetention", "GetSurvival", "GetStageFlow", "GetStageTimes"]);
 const LABELS: Methods = (
     "quintile.segmentation.v1.LabelService",
     &["GetLabelSet", "ListLabelSets", "ListLabelSetVersions", "GetLabelDistribution"],
@@ -243,6 +245,7 @@ const SERVING: &[Methods] = &[
     MAKE_SEGMENTS,
     MAKE_LABELS,
     ANALYSES,
+    RETENTION,
     SIZES,
     CLUSTERS,
     READ_POLICY,
@@ -330,7 +333,10 @@ const SALES: SeededRole = SeededRole {
 /// Addresses those who agreed to be addressed, without knowing who they are.
 const MARKETER: SeededRole = SeededRole {
     name: "marketer",
-    methods: &[READING, &[COMPANY_FACTS, EXPORT, RECORDS, MEMBER_RECORDS, MAKE_SEGMENTS, MAKE_LABELS, ANALYSES]],
+    methods: &[
+        READING,
+        &[COMPANY_FACTS, EXPORT, RECORDS, MEMBER_RECORDS, MAKE_SEGMENTS, MAKE_LABELS, ANALYSES, RETENTION],
+    ],
     forms: NOBODY_IDENTIFIED,
     row_scope: CONSENTING,
     lookups_per_minute: 0,
@@ -350,6 +356,7 @@ const ANALYST: SeededRole = SeededRole {
             MAKE_SEGMENTS,
             MAKE_LABELS,
             ANALYSES,
+            RETENTION,
             SIZES,
             CLUSTERS,
             DEFINE_TRAITS,
@@ -385,6 +392,7 @@ const DATA_ENGINEER: SeededRole = SeededRole {
             MAKE_SEGMENTS,
             MAKE_LABELS,
             ANALYSES,
+            RETENTION,
             SIZES,
             CLUSTERS,
             DECLARE_ATTRIBUTES,

@@ -1,12 +1,15 @@
 //! The RPCs of lifecycle: one file per resource.
 
 mod erasures;
+mod everybody;
+mod retention;
 mod stages;
 
 use crate::worker::StageLink;
 use quintile_chain::context::Runtime;
 use quintile_domain::clock::MachineClock;
 use quintile_proto::lifecycle::erasure_service_server::{self, ErasureServiceServer};
+use quintile_proto::lifecycle::retention_service_server::{self, RetentionServiceServer};
 use quintile_proto::lifecycle::stage_service_server::{self, StageServiceServer};
 use std::sync::Arc;
 use tonic::service::Routes;
@@ -16,10 +19,15 @@ pub fn routes(runtime: &Runtime, link: &Arc<StageLink>, clock: &MachineClock) ->
     let erasures = erasures::Erasures { runtime: runtime.clone(), clock: clock.clone() };
     Routes::default()
         .add_service(ErasureServiceServer::new(erasures))
+        .add_service(RetentionServiceServer::new(retention::Retention { runtime: runtime.clone(), link: link.clone() }))
         .add_service(StageServiceServer::new(stages::Stages { runtime: runtime.clone(), link: link.clone() }))
 }
 
 /// Their names, for health.
 pub fn names() -> Vec<&'static str> {
-    vec![stage_service_server::SERVICE_NAME, erasure_service_server::SERVICE_NAME]
+    vec![
+        stage_service_server::SERVICE_NAME,
+        retention_service_server::SERVICE_NAME,
+        erasure_service_server::SERVICE_NAME,
+    ]
 }

@@ -1,14 +1,16 @@
 //! Stages.
 
+use super::everybody::Everybody;
 use crate::stages::Stage;
+use crate::store::transitions::{self, Position, Transition};
 use crate::worker::StageLink;
 use quintile_chain::context::Runtime;
 use quintile_chain::derive::{self, Current, Link};
 use quintile_chain::{feed, page, store_error};
 use quintile_proto::lifecycle::stage_service_server::StageService;
 use quintile_proto::lifecycle::{
-    CustomerStage, Funnel, GetFunnelRequest, GetStageRequest, ListRecordsRequest, ListRecordsResponse, StageCount,
-    WatchStagesRequest,
+    CustomerStage, Funnel, GetFunnelRequest, GetStageRequest, ListRecordsRequest, ListRecordsResponse,
+    ListStageTransitionsRequest, ListStageTransitionsResponse, StageCount, StageTransition, WatchStagesRequest,
 };
 use quintile_proto::types::WatchRecordsResponse;
 use quintile_rpc::{Answer, AnswerStream, ApiError, Caller, convert};
@@ -18,8 +20,6 @@ use tonic::{Request, Response, Status};
 
 /// The part of a customer that is decided.
 const PART: &str = "stage";
-/// Records that the funnel reads at once.
-const SCAN_RECORDS: u64 = 5_000;
 /// The query that page tokens of records belong to.
 const LIST_RECORDS: &str = "ListRecords";
 
@@ -27,6 +27,13 @@ const LIST_RECORDS: &str = "ListRecords";
 pub struct Stages {
     pub runtime: Runtime,
     pub link: Arc<StageLink>,
+}
+
+/// The position that a page token is of.
+fn position(bytes: Vec<u8>) -> Option<Position> {
+    let (seq, place) = bytes.split_at_checked(8)?;
+    let number = |bytes: &[u8]| bytes.try_into().map(i64::from_be_bytes).ok();
+    Some((number(seq)?, number(place)?))
 }
 
 #[tonic::async_trait]
@@ -44,25 +51,11 @@ impl StageService for Stages {
 
     async fn get_funnel(&self, request: Request<GetFunnelRequest>) -> Answer<Funnel> {
         let caller = Caller::of(&request)?;
-        let tenant = caller.tenant();
-        let watermark = self.runtime.progress.of(tenant.id).watermark();
-        let as_of = self.runtime.business.now();
+        let watermark = self.runtime.progress.of(caller.tenant().id).watermark();
         let mut counts = [0_i64; Stage::ALL.len() + 1];
-        let mut after = 0;
-        loop {
-            let page = records::scan(self.runtime.database.reader(), tenant.id, after, SCAN_RECORDS)
-                .await
-                .map_err(|error| store_error(&error))?;
-            let Some(last) = page.last() else { break };
-            after = last.customer.0;
-            for row in page.iter().filter(|row| !row.body.is_empty()) {
-                let mut record = feed::decode(row).map_err(|error| store_error(&error))?;
-                if !caller.reaches(record.attributes.get_or_insert_default()) {
-                    continue;
-                }
-                if row.next_change.is_some_and(|instant| instant <= as_of) {
-                    self.link.derive(tenant, &mut record, as_of);
-                }
+        let mut everybody = Everybody::now(&self.runtime, &self.link, &caller);
+        while let Some(part) = everybody.next().await? {
+            for record in part.records {
                 let stage = record.stage.map_or(0, |stage| stage.stage);
                 counts[usize::try_from(stage).unwrap_or(0).min(Stage::ALL.len())] += 1;
             }
@@ -72,6 +65,40 @@ impl StageService for Stages {
             .map(|stage| StageCount { stage: stage as i32, customers: counts[stage as usize] })
             .collect();
         Ok(caller.respond(Funnel { stages, watermark: Some(watermark.to_message()) }))
+    }
+
+    async fn list_stage_transitions(
+        &self,
+        request: Request<ListStageTransitionsRequest>,
+    ) -> Answer<ListStageTransitionsResponse> {
+        let caller = Caller::of(&request)?;
+        let ListStageTransitionsRequest { parent, page_size, page_token } = request.into_inner();
+        let customer = convert::customer("parent", &parent, Some(PART))?;
+        let tenant = caller.tenant().id;
+        let size = convert::page_size(page_size, 100, 1_000)?;
+        let query = format!("ListStageTransitions {customer}");
+        let sealer = &self.runtime.sealer;
+        let newest: Position = (i64::MAX, i64::MAX);
+        let before = page::begin(sealer, tenant, &query, &page_token, newest, position)?;
+        // Whom the caller does not reach is not there.
+        let Current { view, .. } = derive::current(&self.runtime, self.link.as_ref(), &caller, customer).await?;
+        let read = transitions::page(self.runtime.database.reader(), tenant, customer, before, size).await;
+        let read = read.map_err(|error| store_error(&error))?;
+        let next_page_token = match read.last() {
+            Some(((seq, place), _)) if read.len() as u64 == size => {
+                sealer.seal(tenant, query.as_bytes(), &[seq.to_be_bytes(), place.to_be_bytes()].concat())
+            }
+            _ => String::new(),
+        };
+        let message = |(_, transition): (Position, Transition)| StageTransition {
+            name: parent.clone(),
+            valid_at: Some(convert::timestamp(transition.valid_at)),
+            cause: transition.cause.into(),
+            from: transition.from,
+            to: Some(transition.to),
+        };
+        let transitions = read.into_iter().map(message).collect();
+        Ok(view.respond(ListStageTransitionsResponse { transitions, next_page_token }))
     }
 
     async fn list_records(&self, request: Request<ListRecordsRequest>) -> Answer<ListRecordsResponse> {

@@ -9,7 +9,7 @@
 //!
 //! - [`Durations`] → [`Survival`] (Kaplan and Meier), and [`log_rank`] between two of them.
 //! - [`Cohorts`]: by month of beginning, who is active how many months later. [`Period`]: retention between two instants.
-//! - [`History`], the stage spells of one customer → [`Funnel`], [`StageFlow`], [`StageTimes`].
+//! - [`spells`] of transitions → [`History`], the stage spells of one customer → [`Funnel`], [`StageFlow`], [`StageTimes`].
 //!
 //! To add a report on stages, take a [`History`]: what it has checked need not be checked again.
 
@@ -20,6 +20,7 @@ mod flow;
 mod funnel;
 mod history;
 mod log_rank;
+mod spells;
 mod stage_times;
 mod survival;
 #[cfg(test)]
@@ -32,5 +33,6 @@ pub use flow::{Change, StageFlow};
 pub use funnel::{Funnel, FunnelStep, MAX_STEPS};
 pub use history::{History, Spell};
 pub use log_rank::{LogRank, log_rank};
+pub use spells::{Step, spells};
 pub use stage_times::{StageTime, StageTimes};
 pub use survival::{Bounds, Quantile, RestrictedMean, Survival, SurvivalPoint};

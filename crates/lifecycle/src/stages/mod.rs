@@ -144,6 +144,26 @@ impl StagePolicy {
     }
 }
 
+/// From the first order until the silence that makes a customer churned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stay {
+    /// Local days, until now where it goes on.
+    pub days: i64,
+    /// Whether it is over.
+    pub ended: bool,
+}
+
+impl StagePolicy {
+    /// How long a customer has stayed as of an instant. `None`: no order.
+    pub fn stay(&self, input: &StageInput<'_>, as_of: Instant, zone: &TimeZone) -> Option<Stay> {
+        let evidence = Evidence::of(self, input, zone)?;
+        let today = i64::from(zone.local_day(as_of));
+        let churned = evidence.last_order_day.saturating_add(evidence.p80.first_beyond(self.churned_factor));
+        let days = (today.min(churned) - evidence.first_order_day).max(0);
+        Some(Stay { days, ended: churned <= today })
+    }
+}
+
 /// Why a customer is at risk, whatever its silence. `None`: it is not.
 fn risk(policy: &StagePolicy, input: &StageInput<'_>) -> Option<Rule> {
     let declined = |now: i64, before: i64| before >= policy.decline_min_count && now.saturating_mul(2) <= before;

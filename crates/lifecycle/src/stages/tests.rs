@@ -226,6 +226,19 @@ proptest! {
         for instant in instants.filter(|instant| as_of < *instant && *instant < until) {
             prop_assert_eq!(policy.evaluate(&input, instant, &zone).stage, decision.stage, "at {}", instant);
         }
+        let first_day = input.first_order.map(|first| zone.local_day(first)).unwrap();
+        let until_day = |instant| i64::from((zone.local_day(instant) - first_day).max(0));
+        let stay = |at| policy.stay(&input, at, &zone).unwrap();
+        prop_assert_eq!(stay(as_of).ended, decision.stage == Stage::Churned);
+        if !stay(as_of).ended {
+            prop_assert_eq!(stay(as_of).days, until_day(as_of));
+        }
+        let churns = decision.next_change.filter(|change| policy.evaluate(&input, *change, &zone).stage == Stage::Churned);
+        if let Some(change) = churns {
+            // It stays what it was, however much later one asks; a zone may have left out the day itself.
+            let later = stay(change.plus_micros(500 * DAY_MICROS));
+            prop_assert!(later.ended && (0..=1).contains(&(until_day(change) - later.days)), "{:?}", later);
+        }
         if let Some(change) = decision.next_change {
             prop_assert_ne!(policy.evaluate(&input, change, &zone).stage, decision.stage);
         } else {

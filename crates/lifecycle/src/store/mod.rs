@@ -1,3 +1,4 @@
 //! The tables of lifecycle.
 
 pub mod migrations;
+pub mod transitions;

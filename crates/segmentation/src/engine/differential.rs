@@ -1,6 +1,7 @@
 //! The column engine and the row evaluator agree on every row, whatever the rows, the changes and the rule.
 
 use super::{Bitmap, Customer, Engine};
+use crate::cancellation::Cancellation;
 use crate::fields::schema_with;
 use crate::own_fields::FIRST_ID;
 use proptest::prelude::*;
@@ -10,7 +11,7 @@ use std::collections::BTreeMap;
 
 const DAY_MICROS: i64 = 86_400_000_000;
 /// 2006-11-08T12:00:00Z, ten days after St John's set its clock back past midnight.
-const NOW_MICROS: i64 = 1_162_987_200_000_000;
+pub(crate) const NOW_MICROS: i64 = 1_162_987_200_000_000;
 
 /// Few values, so that rows tie with each other and with constants. The empty one is a missing one.
 const TEXTS: [&str; 12] = ["", "a", "A", "ab", "é", "e\u{301}", "重要价值", "重要", "online", "🛒", "zz", "\u{10ffff}"];
@@ -53,7 +54,7 @@ const INSTANT_FIELDS: [&str; 4] = ["first_order_at", "last_order_at", "last_inte
 /// Fields of a tenant's own.
 const OWN_FIELDS: [(&str, Type); 3] =
     [("trait.text", Type::Text), ("trait.number", Type::Int), ("trait.time", Type::Instant)];
-const ZONES: [&str; 5] = ["UTC", "Asia/Tokyo", "America/St_Johns", "Pacific/Apia", "Pacific/Kiritimati"];
+pub(crate) const ZONES: [&str; 5] = ["UTC", "Asia/Tokyo", "America/St_Johns", "Pacific/Apia", "Pacific/Kiritimati"];
 
 /// Values that follow from a seed alone (`SplitMix64`), so that a case of a hundred rows stays cheap to make and to shrink.
 struct Seeded(u64);
@@ -98,14 +99,14 @@ impl Seeded {
 }
 
 /// The texts of a customer, which it borrows.
-struct Owned {
+pub(crate) struct Owned {
     texts: [String; 13],
     own: [Option<ValueRef<'static>>; 3],
     seed: u64,
 }
 
 impl Owned {
-    fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut seeded = Seeded(seed);
         let mut texts: [String; 13] = std::array::from_fn(|_| seeded.text());
         // So many owners and departments that they have no bitmaps any more.
@@ -119,7 +120,7 @@ impl Owned {
         Self { texts, own, seed }
     }
 
-    fn customer(&self) -> Customer<'_> {
+    pub(crate) fn customer(&self) -> Customer<'_> {
         let mut seeded = Seeded(self.seed.rotate_left(32));
         let [label, stage, kind, owner, region, department, language, acquisition_channel, channel, rest @ ..] =
             &self.texts;
@@ -197,7 +198,7 @@ fn offset() -> impl Strategy<Value = u32> {
     prop_oneof![60 => Just(0), 1 => Just(8_090)]
 }
 
-fn one_of(choices: &'static [&'static str]) -> impl Strategy<Value = &'static str> {
+pub(crate) fn one_of(choices: &'static [&'static str]) -> impl Strategy<Value = &'static str> {
     prop::sample::select(choices)
 }
 
@@ -270,7 +271,7 @@ fn leaf() -> impl Strategy<Value = String> {
     ]
 }
 
-fn rule() -> impl Strategy<Value = String> {
+pub(crate) fn rule() -> impl Strategy<Value = String> {
     leaf().prop_recursive(4, 12, 3, |inner| {
         let joined = |with: &'static str| {
             move |parts: Vec<String>| parts.iter().map(|part| format!("({part})")).collect::<Vec<_>>().join(with)
@@ -283,7 +284,7 @@ fn rule() -> impl Strategy<Value = String> {
     })
 }
 
-fn own_schema() -> Schema {
+pub(crate) fn own_schema() -> Schema {
     let fields = OWN_FIELDS.iter().zip(FIRST_ID..).map(|((name, ty), id)| Field {
         id,
         name: (*name).into(),
@@ -341,6 +342,7 @@ proptest! {
             .map(|(id, _)| *id)
             .collect();
         let selected = engine.select(&rule, &now, &segments);
+        prop_assert_eq!(engine.count(&rule, &now, &segments, &Cancellation::default()), expected.len() as u64);
         prop_assert_eq!(selected.iter().collect::<Vec<_>>(), expected.clone(), "{}", source);
         prop_assert_eq!(engine.population(), customers.len() as u64);
         for id in offset..offset + 210 {

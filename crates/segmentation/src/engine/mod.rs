@@ -15,7 +15,7 @@ mod codes;
 mod customer;
 mod days;
 #[cfg(test)]
-mod differential;
+pub(crate) mod differential;
 mod numbers;
 mod plan;
 mod scan;
@@ -183,6 +183,11 @@ impl Engine {
     ) -> Bitmap {
         let plan = Plan::new(self, rule.root(), now, segments);
         Bitmap::from_words(scan::select(&plan, self.present.words(), cancellation))
+    }
+
+    /// How many customers [`Engine::select_until`] would find, without keeping them.
+    pub fn count(&self, rule: &Rule, now: &Now<'_>, segments: &Segments<'_>, cancellation: &Cancellation) -> u64 {
+        scan::count(&Plan::new(self, rule.root(), now, segments), self.present.words(), cancellation)
     }
 
     /// Roughly how many bytes of columns [`Engine::select`] reads for a rule.

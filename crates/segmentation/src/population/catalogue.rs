@@ -2,10 +2,11 @@
 
 use super::clustering::Clusters;
 use super::membership::{Membership, Turns, turns_of_rule};
+use super::triggers::{Changed, Triggers};
 use crate::fields::FieldId;
 use crate::labels::Proof;
 use parking_lot::Mutex;
-use quintile_expr::Rule;
+use quintile_expr::{Now, Rule};
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -150,8 +151,8 @@ pub enum CatalogueError {
 /// What follows from a definition and from those that it refers to.
 struct Dependence {
     turns: Turns,
-    /// Whether another refers to it.
-    is_referred: bool,
+    /// The places of the definitions that refer to it, by way of others too: ascending.
+    referring: Vec<usize>,
     /// Of the definitions that it refers to, by way of others too, the places: ascending.
     referred: Vec<usize>,
     fields: BTreeSet<u16>,
@@ -165,8 +166,7 @@ pub struct Catalogue {
     place_of: HashMap<Key, usize>,
     part_of: HashMap<String, (usize, usize)>,
     part_named: HashMap<String, (usize, usize)>,
-    /// By field, the definitions that a change of it may move: a bit each, in words of 64.
-    moved_by: HashMap<u16, Vec<u64>>,
+    triggers: Triggers,
 }
 
 impl Catalogue {
@@ -176,10 +176,11 @@ impl Catalogue {
     /// [`CatalogueError`].
     pub fn new(definitions: &[Arc<Live>]) -> Result<Self, CatalogueError> {
         let live = in_order(definitions)?;
-        let (mut catalogue, words) = (Self::default(), live.len().div_ceil(64));
+        let mut catalogue = Self::default();
         for definition in live {
-            catalogue.push(definition, words);
+            catalogue.push(definition);
         }
+        catalogue.triggers.settle();
         Ok(catalogue)
     }
 
@@ -218,26 +219,29 @@ impl Catalogue {
         Self::new(&all)
     }
 
-    fn push(&mut self, definition: Arc<Live>, words: usize) {
+    fn push(&mut self, definition: Arc<Live>) {
         let place = self.live.len();
         let direct: BTreeSet<usize> =
             definition.references().iter().filter_map(|name| Some(self.part_of.get(*name)?.0)).collect();
         let mut dependence = Dependence {
             turns: definition.membership.turns(),
-            is_referred: false,
+            referring: Vec::new(),
             referred: Vec::new(),
             fields: definition.membership.fields(),
         };
         let mut referred = direct.clone();
         for other in direct {
-            self.dependences[other].is_referred = true;
             dependence.turns = dependence.turns.max(self.dependences[other].turns);
             dependence.fields.extend(&self.dependences[other].fields);
             referred.extend(&self.dependences[other].referred);
         }
         dependence.referred = referred.into_iter().collect();
-        for field in &dependence.fields {
-            self.moved_by.entry(*field).or_insert_with(|| vec![0; words])[place / 64] |= 1 << (place % 64);
+        for referred in &dependence.referred {
+            self.dependences[*referred].referring.push(place);
+        }
+        definition.rules().iter().for_each(|rule| self.triggers.add(rule.root(), place));
+        if let Membership::Clusters(clusters) = &definition.membership {
+            clusters.fields().for_each(|field| self.triggers.any(field, place));
         }
         for (part, Part { name, reference }) in definition.parts.iter().enumerate() {
             self.part_of.insert(reference.clone(), (place, part));
@@ -283,14 +287,19 @@ impl Catalogue {
         self.part_named.get(name).copied()
     }
 
-    /// The places of the definitions that these may move, ascending.
-    pub fn moved_by(&self, fields: impl IntoIterator<Item = u16>) -> Vec<usize> {
-        let mut any = vec![0_u64; self.live.len().div_ceil(64)];
-        for moved in fields.into_iter().filter_map(|field| self.moved_by.get(&field)) {
-            any.iter_mut().zip(moved).for_each(|(word, moved)| *word |= moved);
+    /// The places of the definitions that changes of a customer's values may move, be it through what they refer to: ascending.
+    pub fn moved_by<'v>(&self, changes: impl IntoIterator<Item = Changed<'v>>, now: &Now<'_>) -> Vec<usize> {
+        let mut moved = vec![0_u64; self.live.len().div_ceil(64)];
+        for change in changes {
+            self.triggers.turned_by(change, now, |place| {
+                moved[place / 64] |= 1 << (place % 64);
+                for referring in &self.dependences[place].referring {
+                    moved[referring / 64] |= 1 << (referring % 64);
+                }
+            });
         }
         let mut places = Vec::new();
-        for (index, mut word) in any.into_iter().enumerate() {
+        for (index, mut word) in moved.into_iter().enumerate() {
             while word != 0 {
                 places.push(index * 64 + word.trailing_zeros() as usize);
                 word &= word - 1;
@@ -317,7 +326,7 @@ impl Catalogue {
 
     /// Whether another refers to the definition at a place.
     pub fn is_referred(&self, place: usize) -> bool {
-        self.dependences.get(place).is_some_and(|dependence| dependence.is_referred)
+        self.dependences.get(place).is_some_and(|dependence| !dependence.referring.is_empty())
     }
 
     /// How time moves the definition of a place.
@@ -335,9 +344,8 @@ impl Catalogue {
 
     /// The definitions that refer to one, by way of others too, by place.
     pub fn referring(&self, key: &Key) -> Vec<usize> {
-        let Some(&place) = self.place_of.get(key) else { return Vec::new() };
-        let refers = |(_, dependence): &(usize, &Dependence)| dependence.referred.binary_search(&place).is_ok();
-        self.dependences.iter().enumerate().filter(refers).map(|(place, _)| place).collect()
+        let place = self.place_of.get(key).and_then(|place| self.dependences.get(*place));
+        place.map_or_else(Vec::new, |dependence| dependence.referring.clone())
     }
 
     /// The fields that rules read, those of what they refer to included: a rule written by somebody else does not launder a field.

@@ -2,6 +2,7 @@
 
 use super::catalogue::{Catalogue, Key, Part};
 use super::membership::Turns;
+use super::triggers::Changed;
 use super::{Customer, Entry, Evaluation, Population};
 use crate::engine::Bitmap;
 use crate::fields::{Classes, FieldId};
@@ -85,10 +86,10 @@ impl Population {
         let after = Customer::new(number, &row_after, &self.catalogue, &now);
         let (moved, cause) = match &row_before {
             Some(row) => {
-                let changed = |field: &u16| row.value(*field) != values.value_of(*field);
-                let changed: Vec<u16> = self.field_ids().filter(changed).collect();
-                let cause = cause(&changed);
-                (self.catalogue.moved_by(changed), cause)
+                let changed = self.field_ids().map(|field| (field, row.value(field), values.value_of(field)));
+                let changed: Vec<Changed<'_>> = changed.filter(|(_, before, after)| before != after).collect();
+                let cause = cause(changed.iter().map(|(field, ..)| *field));
+                (self.catalogue.moved_by(changed, &now), cause)
             }
             None => ((0..self.catalogue.live().len()).collect(), MembershipCause::Record),
         };
@@ -229,9 +230,9 @@ fn exits_first<'a>(moved: impl Iterator<Item = Moved<'a>>) -> Vec<Movement> {
 }
 
 /// Time is the cause of what changes while every fact stays what it was.
-fn cause(changed: &[u16]) -> MembershipCause {
+fn cause(mut changed: impl Iterator<Item = u16>) -> MembershipCause {
     let is_fact = |field: FieldId| field.is_attribute() || field.is_lifetime();
-    if changed.iter().copied().filter_map(FieldId::from_id).any(is_fact) {
+    if changed.any(|field| FieldId::from_id(field).is_some_and(is_fact)) {
         MembershipCause::Record
     } else {
         MembershipCause::Time

@@ -58,15 +58,27 @@ impl<'a> Evaluation<'a> {
 
     /// The customers who match a rule.
     pub fn select(&mut self, rule: &Rule) -> Bitmap {
+        self.keep_referred(rule);
+        self.engine.select_until(rule, self.now, &|name: &str| self.referred(name), self.cancellation)
+    }
+
+    /// How many customers match a rule, without keeping them.
+    pub fn count(&mut self, rule: &Rule) -> u64 {
+        self.keep_referred(rule);
+        self.engine.count(rule, self.now, &|name: &str| self.referred(name), self.cancellation)
+    }
+
+    fn keep_referred(&mut self, rule: &Rule) {
         // Ascending, so each behind those that it refers to: this does not recurse further.
         for place in self.catalogue.places_referred(std::slice::from_ref(rule)) {
             self.keep(place);
         }
-        let members = |name: &str| {
-            let (place, part) = self.catalogue.referred(name)?;
-            self.found.get(&place)?.get(part)
-        };
-        self.engine.select_until(rule, self.now, &members, self.cancellation)
+    }
+
+    /// The members of what rules call so, which has been kept.
+    fn referred(&self, name: &str) -> Option<&Bitmap> {
+        let (place, part) = self.catalogue.referred(name)?;
+        self.found.get(&place)?.get(part)
     }
 
     /// Those of each rule who match none before it, and those who match none at all where there is a rest.

@@ -57,7 +57,7 @@ struct Arguments {
     #[arg(long, default_value = "9")]
     seconds: u64,
     /// A Python with the packages of `tests/peers/requirements.txt`: without one, their comparisons do not run
-    #[arg(long, env = "QUINTILE_PEERS")]
+    #[arg(long, env = "BENCH_PEERS")]
     peers: Option<PathBuf>,
     /// A PostgreSQL server to measure on, and to make databases on
     #[arg(long, env = "QUINTILE_TEST_POSTGRES_URL")]

@@ -10,6 +10,7 @@ use hdrhistogram::Histogram;
 use quintile_expr::{Now, Row, Rule, ValueRef};
 use quintile_proto::segmentation::PreviewSegmentRequest;
 use quintile_proto::segmentation::segment_service_client::SegmentServiceClient;
+use quintile_segmentation::cancellation::Cancellation;
 use quintile_segmentation::clusters::{self, Feature, KMeans, Search, Table};
 use quintile_segmentation::engine::{Customer, Engine};
 use quintile_segmentation::fields::{self, FieldId};
@@ -166,17 +167,17 @@ pub fn measure(stage: &Stage, report: &mut Report) -> anyhow::Result<()> {
     let theirs = theirs(stage, &kinds)?;
     let schema = fields::schema(2)?;
     let utc_day = |micros: i64| micros.div_euclid(DAY) as i32;
-    let now = Now::new(NOW, &utc_day);
+    let (now, never) = (Now::new(NOW, &utc_day), Cancellation::default());
     let names = ["a count by three fields with bitmaps", "a count by a score, an amount and an instant"];
     for (kind, (queries, target)) in kinds.iter().zip([0.05, 0.2]).enumerate() {
         let rules = queries.iter().map(|query| Rule::parse(&query.rule, &schema)).collect::<Result<Vec<_>, _>>()?;
-        let counts: Vec<u64> = rules.iter().map(|rule| engine.select(rule, &now, &|_| None).count()).collect();
+        let counts: Vec<u64> = rules.iter().map(|rule| engine.count(rule, &now, &|_| None, &never)).collect();
         if let Some(theirs) = &theirs {
             anyhow::ensure!(counts == theirs.counts[kind], "the two do not count alike: {counts:?}");
         }
         let begun = Instant::now();
         for rule in &rules {
-            black_box(engine.select(rule, &now, &|_| None).count());
+            black_box(engine.count(rule, &now, &|_| None, &never));
         }
         let ours = begun.elapsed().as_secs_f64() / rules.len() as f64;
         let theirs = theirs.as_ref().map(|theirs| theirs.seconds[kind] * 1e3);

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use std::path::Path;
 use std::process::Command;
 
-/// Runs a comparison. `None`: there is no Python with what it needs (`QUINTILE_PEERS`), so it does not run.
+/// Runs a comparison. `None`: there is no Python with what it needs (`BENCH_PEERS`), so it does not run.
 pub fn run<T: DeserializeOwned>(python: Option<&Path>, program: &str, arguments: &[&str]) -> anyhow::Result<Option<T>> {
     let Some(python) = python else { return Ok(None) };
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(program);
