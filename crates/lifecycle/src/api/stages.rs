@@ -30,7 +30,7 @@ pub struct Stages {
 }
 
 /// The position that a page token is of.
-fn position(bytes: Vec<u8>) -> Option<Position> {
+fn position(bytes: &[u8]) -> Option<Position> {
     let (seq, place) = bytes.split_at_checked(8)?;
     let number = |bytes: &[u8]| bytes.try_into().map(i64::from_be_bytes).ok();
     Some((number(seq)?, number(place)?))
@@ -79,7 +79,7 @@ impl StageService for Stages {
         let query = format!("ListStageTransitions {customer}");
         let sealer = &self.runtime.sealer;
         let newest: Position = (i64::MAX, i64::MAX);
-        let before = page::begin(sealer, tenant, &query, &page_token, newest, position)?;
+        let before = page::begin(sealer, tenant, &query, &page_token, newest, |bytes| position(&bytes))?;
         // Whom the caller does not reach is not there.
         let Current { view, .. } = derive::current(&self.runtime, self.link.as_ref(), &caller, customer).await?;
         let read = transitions::page(self.runtime.database.reader(), tenant, customer, before, size).await;

@@ -46,7 +46,9 @@ impl Triggers {
             Node::In { field, set } => {
                 // An empty set never holds.
                 self.of(*field, place);
-                set.iter().for_each(|value| self.constant(*field, None, value, place));
+                for value in set {
+                    self.constant(*field, None, value, place);
+                }
             }
             Node::Has(field) => drop(self.of(*field, place)),
             Node::DaysSince { field, days, .. } => self.of(*field, place).by_days.push((*days, place)),
