@@ -10,7 +10,7 @@ use crate::progress::Watermark;
 use crate::store_error;
 use quintile_domain::ids::CustomerId;
 use quintile_domain::time::Instant;
-use quintile_proto::types::{CustomerRecord, WatchRecordsResponse};
+use quintile_proto::types::{CustomerRecord, Features, WatchRecordsResponse};
 use quintile_rpc::caller::View;
 use quintile_rpc::policy::Tenant;
 use quintile_rpc::{ApiError, Caller, convert};
@@ -22,6 +22,8 @@ use tonic::{Status, Streaming};
 
 /// Records that a tick takes at once.
 const TICK_RECORDS: u64 = 5_000;
+/// How long after its instant a change is computed where time goes on as it does.
+const AT_ONCE_MICROS: i64 = 60_000_000;
 
 /// A service whose part of a record derives from the rest of it and the instant, and from nothing else.
 pub trait Link: Send + Sync + 'static {
@@ -235,6 +237,28 @@ impl<'a, L: Link> Commit<'a, L> {
         }
         Ok(())
     }
+}
+
+/// The instant from which time alone has made these features of those before, as far as can be told. `None`: facts did.
+pub fn by_time(before: &Features, after: &Features) -> Option<Instant> {
+    let [due, now] = [before.next_change_time.as_ref(), after.as_of.as_ref()].map(convert::sent_instant);
+    let (due, now) = (due?, now?);
+    if due > now {
+        return None;
+    }
+    // Time that has jumped may have passed several instants, of which the features between are not known.
+    let due = if now.micros() - due.micros() <= AT_ONCE_MICROS { due } else { now };
+    // All that time moves: what is left is what facts say.
+    let moved = Features {
+        as_of: after.as_of,
+        next_change_time: after.next_change_time,
+        windows: after.windows.clone(),
+        primary_channel: after.primary_channel.clone(),
+        channels: after.channels.clone(),
+        traits: after.traits.clone(),
+        ..before.clone()
+    };
+    (moved == *after).then_some(due)
 }
 
 /// A customer's record as of the present business time, and who reads it.

@@ -4,7 +4,7 @@
 use crate::stages::{Rational, Stage, StageInput, StagePolicy};
 use crate::store::transitions::{self, Transition};
 use quintile_chain::context::ServiceContext;
-use quintile_chain::derive::{Cause, Link};
+use quintile_chain::derive::{self, Cause, Link};
 use quintile_chain::feed::Removed;
 use quintile_domain::ids::CustomerId;
 use quintile_domain::time::Instant;
@@ -102,11 +102,16 @@ impl Link for StageLink {
         if from == to.stage || is_history(from, after, valid_at) {
             return None;
         }
-        let cause = match cause {
-            Cause::Upstream | Cause::Definition => StageTransitionCause::Event,
-            Cause::Time => StageTransitionCause::Time,
+        // A window that ends upstream arrives like an event.
+        let due = match (cause, &before.features, &after.features) {
+            (Cause::Upstream, Some(before), Some(after)) => derive::by_time(before, after),
+            _ => None,
         };
-        Some(Transition { customer, valid_at, cause, from, to: to.clone() })
+        let cause = match cause {
+            Cause::Upstream | Cause::Definition if due.is_none() => StageTransitionCause::Event,
+            _ => StageTransitionCause::Time,
+        };
+        Some(Transition { customer, valid_at: due.unwrap_or(valid_at), cause, from, to: to.clone() })
     }
 
     async fn remember(

@@ -10,7 +10,7 @@ use crate::population::Populations;
 use crate::rescoring;
 use crate::store::changes::{self, Change};
 use quintile_chain::context::{Runtime, ServiceContext, WorkError};
-use quintile_chain::derive::{Cause, Link};
+use quintile_chain::derive::{self, Cause, Link};
 use quintile_chain::feed::{Removed, same_model};
 use quintile_chain::follow::Step;
 use quintile_domain::clock::MachineClock;
@@ -18,16 +18,13 @@ use quintile_domain::ids::CustomerId;
 use quintile_domain::time::Instant;
 use quintile_proto::ingestion::WatchFeaturesRequest;
 use quintile_proto::ingestion::feature_service_client::FeatureServiceClient;
-use quintile_proto::types::{CustomerRecord, Features, ModelScore, ScoreValues, WatchRecordsResponse};
+use quintile_proto::types::{CustomerRecord, ModelScore, ScoreValues, WatchRecordsResponse};
 use quintile_rpc::client::Credentials;
 use quintile_rpc::convert;
 use quintile_rpc::policy::Tenant;
 use quintile_store::{StoreError, Transaction};
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
-
-/// How long after its instant a change is computed where time goes on as it does.
-const AT_ONCE_MICROS: i64 = 60_000_000;
 
 /// Scores records.
 pub struct ScoreLink {
@@ -117,28 +114,6 @@ fn is_unscored(scores: &ScoreValues) -> bool {
     [scores.recency, scores.frequency, scores.monetary].iter().chain(by_models).all(|score| *score == 0)
 }
 
-/// The instant from which time alone has made these features of those before, as far as can be told. `None`: facts did.
-fn by_time(before: &Features, after: &Features) -> Option<Instant> {
-    let [due, now] = [before.next_change_time.as_ref(), after.as_of.as_ref()].map(convert::sent_instant);
-    let (due, now) = (due?, now?);
-    if due > now {
-        return None;
-    }
-    // Time that has jumped may have passed several instants, of which the features between are not known.
-    let due = if now.micros() - due.micros() <= AT_ONCE_MICROS { due } else { now };
-    // All that time moves: what is left is what facts say.
-    let moved = Features {
-        as_of: after.as_of,
-        next_change_time: after.next_change_time,
-        windows: after.windows.clone(),
-        primary_channel: after.primary_channel.clone(),
-        channels: after.channels.clone(),
-        traits: after.traits.clone(),
-        ..before.clone()
-    };
-    (moved == *after).then_some(due)
-}
-
 impl Link for ScoreLink {
     const FEED: &'static str = "scores";
     type Transition = Change;
@@ -174,7 +149,7 @@ impl Link for ScoreLink {
         let (scores, told) = difference(scores, after_scores)?;
         // A window that ends upstream arrives like an event.
         let due = match (cause, &before.features, &after.features) {
-            (Cause::Upstream, Some(before), Some(after)) => by_time(before, after),
+            (Cause::Upstream, Some(before), Some(after)) => derive::by_time(before, after),
             _ => None,
         };
         let cause = changes::cause(if due.is_some() { Cause::Time } else { cause });

@@ -1,10 +1,11 @@
 //! Receipts for customers who were erased.
 
 use crate::SERVICE;
+use crate::store::transitions;
 use crate::worker::StageLink;
 use quintile_chain::context::Runtime;
 use quintile_chain::derive::Link;
-use quintile_chain::erasure;
+use quintile_chain::{erasure, store_error};
 use quintile_domain::clock::MachineClock;
 use quintile_proto::lifecycle::GetErasureReceiptRequest;
 use quintile_proto::lifecycle::erasure_service_server::ErasureService;
@@ -25,8 +26,10 @@ impl ErasureService for Erasures {
         let request = request.into_inner();
         let customer = erasure::check_request(&request.name, request.facts_position)?;
         let (tenant, position) = (caller.tenant().id, request.facts_position);
-        // The record is all that is kept of a customer here.
-        let left = erasure::records_left(&self.runtime, tenant, StageLink::FEED, customer, position).await?;
+        // The record, and the history of its stages.
+        let records = erasure::records_left(&self.runtime, tenant, StageLink::FEED, customer, position).await?;
+        let transitions = transitions::count(self.runtime.database.reader(), tenant, customer).await;
+        let left = records + transitions.map_err(|error| store_error(&error))? as i64;
         let receipt = erasure::receipt(SERVICE, &self.runtime.database, &self.clock, left).await?;
         Ok(caller.respond(receipt))
     }

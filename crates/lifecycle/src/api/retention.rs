@@ -107,12 +107,12 @@ fn stage_of(record: &CustomerRecord) -> Option<u8> {
 }
 
 impl Retention {
-    /// Goes through everybody with their transitions.
+    /// Goes through the histories of everybody, and whether a transition has told of the last stage of each.
     async fn each_history(
         &self,
         everybody: &mut Everybody<'_>,
         caller: &Caller,
-        mut take: impl FnMut(&History<'_>, &CustomerRecord) -> Result<(), RetentionError>,
+        mut take: impl FnMut(&History<'_>, bool) -> Result<(), RetentionError>,
     ) -> Result<(), ApiError> {
         let malformed = |_| ApiError::internal("stored transitions are no history");
         while let Some(Part { records, numbers }) = everybody.next().await? {
@@ -126,9 +126,10 @@ impl Retention {
                     .split_at(rest[skipped..].partition_point(|step| step.customer == record.customer_id));
                 rest = behind;
                 let Some(stage) = stage_of(record) else { continue };
-                let spells = spells(own.iter().map(|Step { valid_at, from, to, .. }| (*valid_at, *from, *to)), stage);
+                let steps = own.iter().map(|Step { valid_at, from, to, .. }| (*valid_at, *from, *to));
+                let spells = spells(steps, stage, everybody.as_of().micros());
                 let history = History::new(&spells).map_err(malformed)?;
-                take(&history, record).map_err(malformed)?;
+                take(&history, own.last().is_some_and(|step| step.to == stage)).map_err(malformed)?;
             }
         }
         Ok(())
@@ -222,7 +223,7 @@ impl Retention {
         }
         let watermark = self.runtime.progress.of(caller.tenant().id).watermark();
         let mut flow = Flow::new(start.micros(), end.micros());
-        let take = |history: &History<'_>, _: &CustomerRecord| {
+        let take = |history: &History<'_>, _| {
             flow.add(history);
             Ok(())
         };
@@ -238,9 +239,11 @@ impl Retention {
         let mut everybody = Everybody::now(&self.runtime, &self.link, caller);
         let watermark = self.runtime.progress.of(caller.tenant().id).watermark();
         let mut times = Times::new(everybody.as_of().micros());
-        let take = |history: &History<'_>, _: &CustomerRecord| {
-            // When the first one began is not known.
-            times.add(&History::new(history.spells().get(1..).unwrap_or_default())?);
+        let take = |history: &History<'_>, last_is_told: bool| {
+            // When the first one began is not known, nor when one did that no transition has told of.
+            let seen = history.spells().get(1..).unwrap_or_default();
+            let begun = if last_is_told { seen } else { seen.split_last().map_or(seen, |(_, begun)| begun) };
+            times.add(&History::new(begun)?);
             Ok(())
         };
         self.each_history(&mut everybody, caller, take).await?;

@@ -6,21 +6,18 @@ use super::history::Spell;
 pub type Step = (i64, u8, u8);
 
 /// The spells that transitions tell of, in the order in which they were told. Nobody knows when the first one began, so that it goes back for ever
-/// (`i64::MIN`). `now`: the stage of whom no transition is known.
-pub fn spells(steps: impl IntoIterator<Item = Step>, now: u8) -> Vec<Spell> {
+/// (`i64::MIN`). `now`: the stage at present, at `as_of`. Where no transition has told of it, as after a time of which nothing was kept, it begins then.
+pub fn spells(steps: impl IntoIterator<Item = Step>, now: u8, as_of: i64) -> Vec<Spell> {
     let mut spells: Vec<Spell> = Vec::new();
-    for (at, from, to) in steps {
-        if spells.is_empty() {
-            spells.push(Spell { stage: from, from_micros: i64::MIN, until_micros: None });
-        }
+    let mut steps = steps.into_iter().peekable();
+    let first = steps.peek().map_or(now, |(_, from, _)| *from);
+    spells.push(Spell { stage: first, from_micros: i64::MIN, until_micros: None });
+    for (at, _, to) in steps.chain([(as_of, now, now)]) {
         // What is corrected may be told with an earlier instant than what was told before it.
         let Some(last) = spells.last_mut().filter(|last| last.stage != to) else { continue };
         let at = at.max(last.from_micros);
         last.until_micros = Some(at);
         spells.push(Spell { stage: to, from_micros: at, until_micros: None });
-    }
-    if spells.is_empty() {
-        spells.push(Spell { stage: now, from_micros: i64::MIN, until_micros: None });
     }
     spells
 }
@@ -34,22 +31,24 @@ mod tests {
     #[test]
     fn each_transition_ends_one_spell_and_begins_another() {
         let spell = |stage, from_micros, until_micros| Spell { stage, from_micros, until_micros };
-        let found = spells([(10, 1, 2), (20, 2, 5)], 5);
+        let found = spells([(10, 1, 2), (20, 2, 5)], 5, 90);
         assert_eq!(found, [spell(1, i64::MIN, Some(10)), spell(2, 10, Some(20)), spell(5, 20, None)]);
-        assert_eq!(spells([], 7), [spell(7, i64::MIN, None)]);
+        assert_eq!(spells([], 7, 90), [spell(7, i64::MIN, None)]);
         // A gap, an instant before the one told last, and a step to where the customer is.
-        let found = spells([(10, 1, 2), (5, 3, 4), (6, 4, 4)], 4);
+        let found = spells([(10, 1, 2), (5, 3, 4), (6, 4, 4)], 4, 90);
         assert_eq!(found, [spell(1, i64::MIN, Some(10)), spell(2, 10, Some(10)), spell(4, 10, None)]);
+        // What nothing has told of.
+        let found = spells([(10, 1, 2)], 6, 90);
+        assert_eq!(found, [spell(1, i64::MIN, Some(10)), spell(2, 10, Some(90)), spell(6, 90, None)]);
     }
 
     proptest! {
         /// Whatever is told makes a history.
         #[test]
         fn any_steps_make_a_history(steps in prop::collection::vec((-9..9_i64, 0..4_u8, 0..4_u8), 0..12), now in 0..4_u8) {
-            let spells = spells(steps.iter().copied(), now);
+            let spells = spells(steps.iter().copied(), now, 9);
             let history = History::new(&spells).unwrap();
-            let last = steps.last().map_or(now, |(_, _, to)| *to);
-            prop_assert_eq!(history.stage_at(i64::MAX), Some(last));
+            prop_assert_eq!(history.stage_at(9), Some(now));
         }
     }
 }

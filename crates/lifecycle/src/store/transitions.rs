@@ -11,7 +11,7 @@ use quintile_store::bulk::{Column, OnConflict, Target};
 use quintile_store::numbers::Numbers;
 use quintile_store::{StoreError, Transaction};
 use sea_orm::sea_query::Condition;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
 
 mod entity {
     use sea_orm::entity::prelude::*;
@@ -105,6 +105,18 @@ pub async fn erase(transaction: &Transaction, tenant: TenantId, removed: &[Remov
             .await?;
     }
     Ok(())
+}
+
+/// How many transitions of a customer are kept.
+pub async fn count(
+    connection: &impl ConnectionTrait,
+    tenant: TenantId,
+    customer: CustomerId,
+) -> Result<u64, StoreError> {
+    let of_customer = entity::Entity::find()
+        .filter(entity::Column::TenantId.eq(tenant.0))
+        .filter(entity::Column::CustomerId.eq(customer.as_i64()));
+    Ok(of_customer.count(connection).await?)
 }
 
 /// Up to `limit` transitions of a customer before a position, the newest first.

@@ -182,12 +182,14 @@ impl Engine {
         cancellation: &Cancellation,
     ) -> Bitmap {
         let plan = Plan::new(self, rule.root(), now, segments);
-        Bitmap::from_words(scan::select(&plan, self.present.words(), cancellation))
+        let threads = scan::threads(&plan, self.words);
+        Bitmap::from_words(scan::select(threads, &plan, self.present.words(), cancellation))
     }
 
     /// How many customers [`Engine::select_until`] would find, without keeping them.
     pub fn count(&self, rule: &Rule, now: &Now<'_>, segments: &Segments<'_>, cancellation: &Cancellation) -> u64 {
-        scan::count(&Plan::new(self, rule.root(), now, segments), self.present.words(), cancellation)
+        let plan = Plan::new(self, rule.root(), now, segments);
+        scan::count(scan::threads(&plan, self.words), &plan, self.present.words(), cancellation)
     }
 
     /// Roughly how many bytes of columns [`Engine::select`] reads for a rule.

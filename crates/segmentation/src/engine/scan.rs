@@ -13,26 +13,26 @@ use std::thread;
 const BLOCK: usize = 128;
 
 /// Bytes to read that another thread is worth: of fewer, its start costs more than it saves.
-const BYTES_OF_A_THREAD: usize = 64 << 20;
+const BYTES_OF_A_THREAD: usize = 20 << 20;
 /// More threads would wait for memory.
 const MAX_THREADS: usize = 8;
 
-/// Finds the customers among `present` who meet the plan, on several threads where that is worth it. What comes back of a scan that was given up
-/// means nothing.
-pub(super) fn select(plan: &Plan<'_>, present: &[u64], cancellation: &Cancellation) -> Vec<u64> {
-    let threads = (plan.cost() * present.len() / BYTES_OF_A_THREAD).clamp(1, MAX_THREADS);
-    let threads = if threads == 1 { 1 } else { threads.min(thread::available_parallelism().map_or(1, usize::from)) };
-    select_on(threads, plan, present, cancellation)
+/// How many threads a scan is worth.
+pub(super) fn threads(plan: &Plan<'_>, words: usize) -> usize {
+    match (plan.cost() * words / BYTES_OF_A_THREAD).clamp(1, MAX_THREADS) {
+        1 => 1,
+        most => most.min(thread::available_parallelism().map_or(1, usize::from)),
+    }
 }
 
-/// The same on so many threads.
-pub(super) fn select_on(threads: usize, plan: &Plan<'_>, present: &[u64], cancellation: &Cancellation) -> Vec<u64> {
+/// Finds the customers among `present` who meet the plan, on so many threads. What comes back of a scan that was given up means nothing.
+pub(super) fn select(threads: usize, plan: &Plan<'_>, present: &[u64], cancellation: &Cancellation) -> Vec<u64> {
     let mut chosen = present.to_vec();
     if threads == 1 {
         blocks(plan, 0, &mut chosen, cancellation);
         return chosen;
     }
-    let share = chosen.len().div_ceil(threads).next_multiple_of(BLOCK);
+    let share = chosen.len().div_ceil(threads).next_multiple_of(BLOCK).max(BLOCK);
     thread::scope(|scope| {
         for (index, chosen) in chosen.chunks_mut(share).enumerate() {
             scope.spawn(move || blocks(plan, index * share, chosen, cancellation));
@@ -41,8 +41,23 @@ pub(super) fn select_on(threads: usize, plan: &Plan<'_>, present: &[u64], cancel
     chosen
 }
 
-/// Counts the customers among `present` who meet the plan, without keeping them.
-pub(super) fn count(plan: &Plan<'_>, present: &[u64], cancellation: &Cancellation) -> u64 {
+/// Counts the customers among `present` who meet the plan, on so many threads, without keeping them.
+pub(super) fn count(threads: usize, plan: &Plan<'_>, present: &[u64], cancellation: &Cancellation) -> u64 {
+    if threads == 1 {
+        return count_blocks(plan, 0, present, cancellation);
+    }
+    let share = present.len().div_ceil(threads).next_multiple_of(BLOCK).max(BLOCK);
+    thread::scope(|scope| {
+        let shares = present.chunks(share).enumerate();
+        let counting: Vec<_> = shares
+            .map(|(index, present)| scope.spawn(move || count_blocks(plan, index * share, present, cancellation)))
+            .collect();
+        let counted = counting.into_iter().map(thread::ScopedJoinHandle::join);
+        counted.map(|count| count.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).sum()
+    })
+}
+
+fn count_blocks(plan: &Plan<'_>, first: usize, present: &[u64], cancellation: &Cancellation) -> u64 {
     let mut count = 0;
     for (index, block) in present.chunks(BLOCK).enumerate() {
         if cancellation.is_cancelled() {
@@ -51,7 +66,7 @@ pub(super) fn count(plan: &Plan<'_>, present: &[u64], cancellation: &Cancellatio
         let mut chosen = [0; BLOCK];
         let chosen = &mut chosen[..block.len()];
         chosen.copy_from_slice(block);
-        narrow(plan, index * BLOCK, chosen);
+        narrow(plan, first + index * BLOCK, chosen);
         count += chosen.iter().map(|word| u64::from(word.count_ones())).sum::<u64>();
     }
     count

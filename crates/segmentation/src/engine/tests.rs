@@ -45,11 +45,13 @@ fn any_number_of_threads_finds_the_same() {
     let utc_day = |micros: i64| micros.div_euclid(86_400_000_000) as i32;
     let now = Now::new(0, &utc_day);
     let plan = Plan::new(&engine, rule.root(), &now, &|_| None);
-    let found = |threads| scan::select_on(threads, &plan, engine.present().words(), &Cancellation::default());
+    let found = |threads| scan::select(threads, &plan, engine.present().words(), &Cancellation::default());
+    let counted = |threads| scan::count(threads, &plan, engine.present().words(), &Cancellation::default());
     let by_rows = engine.present().iter().filter(|id| rule.matches(&engine.row(*id, &|_| None).unwrap(), &now));
     assert_eq!(Bitmap::from_words(found(1)), by_rows.collect());
     for threads in 2..=8 {
         assert_eq!(found(threads), found(1), "{threads}");
+        assert_eq!(counted(threads), Bitmap::from_words(found(1)).count(), "{threads}");
     }
 }
 
