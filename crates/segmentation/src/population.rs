@@ -1,7 +1,7 @@
 //! One tenant's customers and live definitions, in memory.
 //!
 //! Who belongs to what is not stored: it follows from records, definitions and one instant, the same for all. A change of records asks those
-//! definitions that read what changed, before and after it; the passing of time asks those that it can move.
+//! definitions that have a condition which it turns, before and after it; the passing of time asks those that it can move.
 
 pub mod catalogue;
 mod changes;

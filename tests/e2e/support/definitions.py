@@ -1,7 +1,7 @@
-"""Requests about segments and label sets, for those who call every RPC."""
+"""Requests about segments, label sets and stages, for those who call every RPC."""
 import uuid
 
-from support import facts
+from support import canaries, facts, questions
 
 
 def create_segment(_world):
@@ -86,3 +86,13 @@ CLUSTERINGS = {
     "GetClusterDrift": clustering,
     "FindFactors": lambda _world: {"features": [{"field": field} for field in ("orders", "first_order_at", "last_order_at")]},
 }
+
+
+def stage_transitions(world):
+    """Of somebody who came to be at risk by a complaint."""
+    admin, request = world.client("admin"), {"parent": f"{world.customer}/stage"}
+    if not admin.call("StageService/ListStageTransitions", request).transitions:
+        complaint = facts.interaction(canaries.SOURCE_ID, "complaint", kind="INTERACTION_KIND_COMPLAINT", about="parcel",
+                                      case_state="CASE_STATE_OPENED")
+        questions.wait_for(admin, questions.take_in(admin, complaint).facts_position)
+    return request

@@ -395,7 +395,7 @@ CASES = {
     f"{SCORING}.ScoreService/WatchScores": watch(PIPELINES, lambda answer: answer.records),
     f"{LIFECYCLE}.StageService/GetStage": unary(EVERY_ROLE, of_customer("/stage")),
     f"{LIFECYCLE}.StageService/GetFunnel": unary(EVERY_ROLE),
-    f"{LIFECYCLE}.StageService/ListStageTransitions": unary(EVERY_ROLE, lambda world: {"parent": f"{world.customer}/stage"}),
+    f"{LIFECYCLE}.StageService/ListStageTransitions": unary(EVERY_ROLE, definitions.stage_transitions),
     **{f"{LIFECYCLE}.RetentionService/{method}": unary(ANALYSIS) for method in ("GetCohortRetention", "GetSurvival", "GetStageTimes")},
     f"{LIFECYCLE}.RetentionService/GetStageFlow": unary(ANALYSIS, lambda _world: {"start_time": "1998-01-01T00:00:00Z"}),
     f"{LIFECYCLE}.StageService/ListRecords": unary(ANALYSIS),

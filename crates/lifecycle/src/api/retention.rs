@@ -56,15 +56,19 @@ fn month(field: &str, date: Option<Date>) -> Result<Option<i32>, ApiError> {
     date.map(number).transpose()
 }
 
-/// The local months in which a customer bought, ascending.
+/// The local months in which a customer bought, ascending: that of the first order, and those of the last thousand days with orders, the gaps between
+/// which are known.
 fn active_months(features: &Features, zone: &TimeZone) -> Vec<i32> {
-    let Some(first) = convert::sent_instant(features.first_order_time.as_ref()) else { return Vec::new() };
-    let mut day = zone.local_day(first);
+    let orders = [features.first_order_time.as_ref(), features.last_order_time.as_ref()].map(convert::sent_instant);
+    let [Some(first), Some(last)] = orders else { return Vec::new() };
+    let mut day = zone.local_day(last);
     let mut months = vec![month_of_day(day)];
-    for gap in &features.gap_days {
-        day = day.saturating_add(*gap);
+    for gap in features.gap_days.iter().rev() {
+        day = day.saturating_sub(*gap);
         months.push(month_of_day(day));
     }
+    months.push(month_of_day(zone.local_day(first)));
+    months.reverse();
     months.dedup();
     months
 }
@@ -281,5 +285,29 @@ impl RetentionService for Retention {
         let caller = Caller::of(&request)?;
         let times = self.times(&caller).await?;
         Ok(caller.respond(times))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quintile_proto::types::Features;
+
+    fn bought(first: i64, last: i64, gap_days: Vec<i32>) -> Features {
+        let at = |day: i64| Some(convert::timestamp(Instant::from_micros(day * 86_400_000_000)));
+        Features { first_order_time: at(first), last_order_time: at(last), gap_days, ..Features::default() }
+    }
+
+    #[test]
+    fn months_are_counted_back_from_the_last_order() {
+        // 1970-01-05, 1970-01-25, 1970-02-04 and 1970-04-05.
+        let months = |features: &Features| active_months(features, &TimeZone::UTC);
+        let january = 1970 * 12;
+        assert_eq!(months(&bought(4, 94, vec![20, 10, 60])), [january, january + 1, january + 3]);
+        assert_eq!(months(&bought(4, 4, Vec::new())), [january]);
+        assert_eq!(months(&Features::default()), Vec::<i32>::new());
+        // Of many gaps the earliest are not kept.
+        assert_eq!(months(&bought(4, 94, vec![60])), [january, january + 1, january + 3]);
+        assert_eq!(first_day(january + 13), Date { year: 1971, month: 2, day: 1 });
     }
 }

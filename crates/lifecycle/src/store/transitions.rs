@@ -75,8 +75,8 @@ pub async fn append(
     if transitions.is_empty() {
         return Ok(());
     }
-    // Of one customer's in one commit the places are in the order of time.
-    transitions.sort_by_key(|transition| transition.valid_at);
+    // By key, so that they are written fast. Of one customer's the places stay in the order in which one led to the next.
+    transitions.sort_by_key(|transition| transition.customer);
     let all = || transitions.iter();
     let columns = vec![
         Column::Int(vec![tenant.0; transitions.len()]),

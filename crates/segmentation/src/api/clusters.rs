@@ -4,8 +4,8 @@ use super::cluster_texts::{clustering, titled, told, told_drift, told_factors};
 use super::definitions::{Edit, Turn, check_etag};
 use super::labels::{bound, label_set_key, refuse_another, refuse_the_one_that_ships, usable};
 use super::previews;
-use super::segments::parse;
-use super::{apart, check_fields, check_rights, population};
+use super::segments::{draft_fields, parse};
+use super::{apart, check_fields, check_rights, may_read, population};
 use crate::Service;
 use crate::cancellation::Cancellation;
 use crate::clusters::{
@@ -229,17 +229,20 @@ fn found(
 ) -> Result<Found, ApiError> {
     let (key, task) = (label_set_key("name", &request.name)?, Task::new(&request)?);
     let loaded = population(service, caller)?;
-    let (before, fitted_at, table) = {
+    let (before, reads_draft, fitted_at, table) = {
         let population = loaded.population.read();
         let before = present(caller, &population, &key, &request.etag)?.cloned();
+        let draft = before.as_ref().and_then(|before| draft_fields(&population, before));
+        let reads_draft = draft.is_some_and(|fields| may_read(caller, &population, &fields));
         let counts = 1..=MAX_FEATURES;
         let compared = Compared::new(caller, &population, &request.features, &request.within, counts)?;
-        (before, population.as_of(), compared.table(&population, task.customers(), task.seed)?)
+        (before, reads_draft, population.as_of(), compared.table(&population, task.customers(), task.seed)?)
     };
     let customers = table.rows() as u64;
     // What never was in force has no numbers that anybody would know.
     let previous = before.as_ref().and_then(|before| clustering(before.live.as_ref()));
-    let draft = before.as_ref().and_then(|before| clustering(before.draft.as_ref())).filter(|_| previous.is_some());
+    let draft = before.as_ref().and_then(|before| clustering(before.draft.as_ref()));
+    let draft = draft.filter(|_| previous.is_some() && reads_draft);
     let found = task.find(table, previous.map(|previous| previous.model.partition()), cancellation);
     let (model, choice) = found.map_err(|error| refused(&error))?;
     let titled_before: Vec<&Clustering> = previous.into_iter().chain(draft).map(Arc::as_ref).collect();

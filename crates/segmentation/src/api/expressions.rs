@@ -108,12 +108,17 @@ impl ExpressionService for Expressions {
         let caller = Caller::of(&request)?;
         let loaded = population(&self.service, &caller)?;
         let population = loaded.population.read();
-        let fields = population.schema().fields().iter().map(|field| Field {
-            name: field.name.to_string(),
-            value_type: type_of(field.ty).into(),
-            description: field.description.to_string(),
-            usable: caller.reads_in_clear(population.sensitivity(field.id)),
-            memory_bytes: of_everybody(&caller, population.engine().memory_bytes_of(field.id)),
+        let fields = population.schema().fields().iter().map(|field| {
+            let usable = caller.reads_in_clear(population.sensitivity(field.id));
+            // It tells how long the texts are that there are.
+            let bytes = if usable { population.engine().memory_bytes_of(field.id) } else { 0 };
+            Field {
+                name: field.name.to_string(),
+                value_type: type_of(field.ty).into(),
+                description: field.description.to_string(),
+                usable,
+                memory_bytes: of_everybody(&caller, bytes),
+            }
         });
         Ok(caller.respond(ListFieldsResponse { fields: fields.collect() }))
     }

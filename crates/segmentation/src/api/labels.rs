@@ -309,6 +309,7 @@ fn draft(
         return Ok(None);
     };
     if let Some(Body::Clusters(clustering)) = of.draft.as_ref().or(of.live.as_ref()) {
+        bound(caller, population, &Body::Clusters(clustering.clone()))?;
         if *overlaps_allowed {
             return Err(ApiError::invalid_field("label_set.draft.overlaps_allowed", "must be false of clusters"));
         }

@@ -167,6 +167,8 @@ pub struct Catalogue {
     part_of: HashMap<String, (usize, usize)>,
     part_named: HashMap<String, (usize, usize)>,
     triggers: Triggers,
+    /// The places of those that are clusters.
+    clusters: Vec<usize>,
 }
 
 impl Catalogue {
@@ -242,6 +244,7 @@ impl Catalogue {
         definition.rules().iter().for_each(|rule| self.triggers.add(rule.root(), place));
         if let Membership::Clusters(clusters) = &definition.membership {
             clusters.fields().for_each(|field| self.triggers.any(field, place));
+            self.clusters.push(place);
         }
         for (part, Part { name, reference }) in definition.parts.iter().enumerate() {
             self.part_of.insert(reference.clone(), (place, part));
@@ -364,7 +367,7 @@ impl Catalogue {
 
     /// The clusters that are live.
     pub fn clusters(&self) -> impl Iterator<Item = &Clusters> {
-        self.live.iter().filter_map(|live| match &live.membership {
+        self.clusters.iter().filter_map(|place| match &self.live.get(*place)?.membership {
             Membership::Clusters(clusters) => Some(&**clusters),
             Membership::Rules(_) | Membership::List { .. } => None,
         })

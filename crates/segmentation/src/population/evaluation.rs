@@ -1,4 +1,5 @@
-//! Who belongs to what at one instant: of everybody, by columns, and of one customer. Nothing is kept: it follows from records and definitions.
+//! Who belongs to what at one instant: of everybody, by columns, and of one customer. It follows from records and definitions; but for who is
+//! nearest to which cluster, nothing is kept.
 
 use super::catalogue::Catalogue;
 use super::clustering::Clusters;
