@@ -207,15 +207,18 @@ def an_order_behind_a_silence_that_nobody_had_looked_at_is_told_behind_it(noon):
 def a_history_that_comes_in_later_is_no_change(noon):
     client = noon.client("admin")
     names = {who: lead(client, who) for who in ("old", "older", "fresh")}
-    buy(client, "old", "e", 0, ago=25 * HOUR)
+    buy(client, "old", "e", 0, ago=91 * DAY)
     buy(client, "older", "e", 0, orders=6, ago=700 * DAY)
-    buy(client, "fresh", "e", 0, ago=23 * HOUR)
-    assert {who: questions.stage(client, name) for who, name in names.items()} == {"old": "NEW", "older": "CHURNED", "fresh": "NEW"}
+    buy(client, "fresh", "e", 0, ago=89 * DAY)
+    assert {who: questions.stage(client, name) for who, name in names.items()} == {"old": "ACTIVE", "older": "CHURNED", "fresh": "NEW"}
     assert {who: list(map(plain, transitions(client, name))) for who, name in names.items()} == {
         "old": [], "older": [], "fresh": [(START, "EVENT", "LEAD", "NEW")]}
     move(client, 90)
     # What comes later goes on from where the customer is.
-    assert list(map(plain, transitions(client, names["old"]))) == [(midnight(89), "TIME", "NEW", "ACTIVE")]
+    assert list(map(plain, transitions(client, names["old"]))) == [(midnight(29), "TIME", "ACTIVE", "AT_RISK")]
+    # Neither is what else comes in of long ago.
+    buy(client, "old", "between", 90, ago=100 * DAY)
+    assert questions.stage(client, names["old"]) == "ACTIVE" and len(transitions(client, names["old"])) == 1
     buy(client, "older", "back", 90)
     assert list(map(plain, transitions(client, names["older"]))) == [(START + 90 * DAY, "EVENT", "CHURNED", "REACTIVATED")]
 

@@ -13,4 +13,6 @@ pub mod money;
 pub mod names;
 pub mod phone;
 pub mod revenue;
+pub mod seeded;
+pub mod stability;
 pub mod time;

@@ -6,8 +6,11 @@ use crate::reject::Problem;
 use prost::Message;
 use quintile_proto::ingestion::Row;
 
-/// The most rows of a batch: few enough that an interruption costs little, enough that the server has no need to hurry.
+/// The rows of a batch: few enough that an interruption costs little, enough that the server has no need to hurry. A batch goes on to the end of a
+/// customer, so that nobody is seen with half of a history.
 pub const ROWS_PER_BATCH: usize = 2_000;
+/// The most rows of a batch: whoever has more is in several.
+pub const MAX_ROWS_PER_BATCH: usize = 5 * ROWS_PER_BATCH;
 /// The most encoded bytes of a batch's rows; half of what the contract allows.
 pub const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// What a row costs in a batch besides itself.
@@ -61,7 +64,11 @@ impl Batches {
                 },
             };
             let row_bytes = row.encoded_len() + FRAMING_BYTES;
-            if batch.rows.len() == ROWS_PER_BATCH || (bytes + row_bytes > MAX_BATCH_BYTES && !batch.rows.is_empty()) {
+            let is_full = batch.rows.len() >= ROWS_PER_BATCH && self.rows.begins_customer();
+            if is_full
+                || batch.rows.len() == MAX_ROWS_PER_BATCH
+                || (bytes + row_bytes > MAX_BATCH_BYTES && !batch.rows.is_empty())
+            {
                 self.held = Some((place, row));
                 break;
             }

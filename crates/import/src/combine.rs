@@ -62,6 +62,8 @@ pub struct FactKey<'a> {
     pub fact: u16,
 }
 
+/// Whom a fact is about that is about no customer.
+const NOBODY: &[u8] = &[0, 0];
 /// Bytes at the end of a key that tell lines apart.
 const PLACE_BYTES: usize = 12;
 
@@ -90,6 +92,13 @@ fn split(key: &[u8]) -> Option<(&[u8], Place)> {
     Some((shared, Place::from_bytes(*place.first_chunk()?)))
 }
 
+/// The part of a key that says whom it is about.
+fn customer(key: &[u8]) -> Option<&[u8]> {
+    let source = key.iter().position(|byte| *byte == 0)? + 1;
+    let id = key.get(source..)?.iter().position(|byte| *byte == 0)? + 1;
+    key.get(..source + id)
+}
+
 /// What comes of sorted facts: a row, or why their lines are none together.
 pub type Combined = Result<Row, Problem>;
 
@@ -98,6 +107,8 @@ pub struct Rows {
     sorted: Sorted,
     next: Option<Entry>,
     last_customer: Option<Vec<u8>>,
+    about: Vec<u8>,
+    begins_customer: bool,
     facts: Facts,
     done: u64,
 }
@@ -105,7 +116,20 @@ pub struct Rows {
 impl Rows {
     /// Rows of sorted facts.
     pub fn new(sorted: Sorted) -> Self {
-        Self { sorted, next: None, last_customer: None, facts: Facts::default(), done: 0 }
+        Self {
+            sorted,
+            next: None,
+            last_customer: None,
+            about: Vec::new(),
+            begins_customer: true,
+            facts: Facts::default(),
+            done: 0,
+        }
+    }
+
+    /// Whether the row that was given last is about another customer than the one before it, or about none.
+    pub const fn begins_customer(&self) -> bool {
+        self.begins_customer
     }
 
     /// What the rows that have gone by amount to.
@@ -131,6 +155,11 @@ impl Rows {
             self.done += 1;
             let (shared, place) = split(&first.key).ok_or(ImportError::Damaged)?;
             let row = decode(&first.value)?;
+            let about = customer(shared).ok_or(ImportError::Damaged)?;
+            self.begins_customer = about != self.about || about == NOBODY;
+            if self.begins_customer {
+                about.clone_into(&mut self.about);
+            }
             match row.fact {
                 Some(row::Fact::Customer(_)) => {
                     if self.last_customer.as_ref() == Some(&first.value) {

@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 /// Changes with the order of facts and the bounds of batches: an offset means nothing in a stream that was cut otherwise.
-const CUT: &[u8] = b"quintile import 1";
+const CUT: &[u8] = b"quintile import 2";
 
 /// The name of the stream of files under a mapping: the same content is the same stream.
 pub fn stream_id(input: &Input, mapping: &Mapping) -> Result<String, ImportError> {

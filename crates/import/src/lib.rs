@@ -22,7 +22,7 @@ mod sort;
 mod source;
 mod values;
 
-pub use batch::{Batch, Batches, MAX_BATCH_BYTES, ROWS_PER_BATCH};
+pub use batch::{Batch, Batches, MAX_BATCH_BYTES, MAX_ROWS_PER_BATCH, ROWS_PER_BATCH};
 pub use combine::{Combined, Place, Rows};
 pub use content::stream_id;
 pub use error::ImportError;

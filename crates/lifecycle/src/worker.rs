@@ -21,8 +21,9 @@ use tonic::{Status, Streaming};
 
 /// The largest message of the feed.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
-/// Orders that came in later than this are a history that was taken in, and nothing that the customer has just done.
-const HISTORY_MICROS: i64 = 86_400_000_000;
+/// Orders that are older when they come in are a history that is taken in, and nothing that the customer has just done: nightly and monthly files are no
+/// history.
+const HISTORY_MICROS: i64 = 90 * 86_400_000_000;
 /// The window in which a decline of orders shows, in days.
 const DECLINE_DAYS: i32 = 90;
 
@@ -61,12 +62,13 @@ pub fn stage_input(features: &Features) -> StageInput<'_> {
     }
 }
 
-/// Whether a lead turns out to have bought long ago: its history has come in, and it was no lead until then.
-fn is_history(from: i32, after: &CustomerRecord, valid_at: Instant) -> bool {
-    let features = after.features.as_ref();
-    let first_order = features.and_then(|features| convert::sent_instant(features.first_order_time.as_ref()));
-    let is_old = |first: Instant| first < valid_at.plus_micros(-HISTORY_MICROS);
-    from == Stage::Lead as i32 && first_order.is_some_and(is_old)
+/// Whether orders of long ago have come in: the customer has done nothing now, but was something else than was known. Of a lead the first order says
+/// so, since it has been none from then on; of others the last.
+fn is_history(before: &CustomerRecord, after: &CustomerRecord, from: i32, valid_at: Instant) -> bool {
+    let (Some(before), Some(after)) = (&before.features, &after.features) else { return false };
+    let first = if from == Stage::Lead as i32 { &after.first_order_time } else { &after.last_order_time };
+    let is_old = |at: Instant| at < valid_at.plus_micros(-HISTORY_MICROS);
+    before.orders != after.orders && convert::sent_instant(first.as_ref()).is_some_and(is_old)
 }
 
 impl Link for StageLink {
@@ -99,7 +101,7 @@ impl Link for StageLink {
     ) -> Option<Transition> {
         let customer = CustomerId::try_from(after.customer_id).ok()?;
         let (from, to) = (before.stage.as_ref()?.stage, after.stage.as_ref()?);
-        if from == to.stage || is_history(from, after, valid_at) {
+        if from == to.stage || is_history(before, after, from, valid_at) {
             return None;
         }
         // A window that ends upstream arrives like an event.

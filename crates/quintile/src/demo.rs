@@ -91,9 +91,9 @@ async fn show(config: &Config, batches: Vec<Batch>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The purchases of the log in batches, each customer's behind a customer who is made up.
+/// The purchases of the log in batches, each customer's behind a customer who is made up, and in one batch.
 fn batches(file: &Path) -> anyhow::Result<Vec<Batch>> {
-    let (mut rows, mut last_customer) = (Vec::new(), None);
+    let (mut batches, mut batch, mut last_customer) = (Vec::new(), Batch::default(), None);
     for row in import::cdnow(file)?.rows {
         let (place, Ok(row)) = row? else { bail!("{} is not the CDNOW purchase log", file.display()) };
         let customer = match &row.fact {
@@ -101,20 +101,24 @@ fn batches(file: &Path) -> anyhow::Result<Vec<Batch>> {
             _ => None,
         };
         if let (Some(id), true) = (&customer, customer != last_customer) {
+            if batch.rows.len() >= ROWS_PER_BATCH {
+                let next = Batch { offset: batch.offset + 1, done: batch.done, ..Batch::default() };
+                batches.push(std::mem::replace(&mut batch, next));
+            }
             let customer = fictitious::customer("cdnow", id);
-            rows.push((place, Row { fact: Some(row::Fact::Customer(customer)) }));
+            add(&mut batch, place, Row { fact: Some(row::Fact::Customer(customer)) });
         }
         last_customer = customer;
-        rows.push((place, row));
+        add(&mut batch, place, row);
     }
-    let batch = |(offset, rows): (usize, &[(Place, Row)])| Batch {
-        offset: offset as i64,
-        rows: rows.iter().map(|(_, row)| row.clone()).collect(),
-        places: rows.iter().map(|(place, _)| *place).collect(),
-        rejected: Vec::new(),
-        done: (offset * ROWS_PER_BATCH + rows.len()) as u64,
-    };
-    Ok(rows.chunks(ROWS_PER_BATCH).enumerate().map(batch).collect())
+    batches.push(batch);
+    Ok(batches)
+}
+
+fn add(batch: &mut Batch, place: Place, row: Row) {
+    batch.rows.push(row);
+    batch.places.push(place);
+    batch.done += 1;
 }
 
 fn print_import(imported: &Sent) {

@@ -12,6 +12,7 @@ pub mod database;
 pub mod failpoint;
 pub mod feed;
 pub mod follower;
+pub mod history;
 pub mod idempotency;
 pub mod keys;
 pub mod lease;

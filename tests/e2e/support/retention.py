@@ -107,7 +107,9 @@ def rhythm_of(days):
 
 def history(person, until=LAST_DAY):
     """Every change of a customer's stage up to the noon of a day, the earliest first, and the stage then; None: nobody has heard of it."""
-    known, stage, steps, day = [], "LEAD" if person.is_lead else None, [], FIRST_DAY
+    # Whoever comes with orders has never been seen as a lead.
+    begins_as_lead = person.is_lead and all(told != FIRST_DAY for _, told in person.orders)
+    known, stage, steps, day = [], "LEAD" if begins_as_lead else None, [], FIRST_DAY
     while day <= until:
         news = [of for of, told in person.orders if told == day]
         if stage and (now := stage_on(known, day)) != stage:
@@ -115,8 +117,8 @@ def history(person, until=LAST_DAY):
             stage = now
         if news:
             known += news
-            now, first = stage_on(known, day), begin(min(known)) + 9 * HOUR
-            is_told = stage and now != stage and not (stage == "LEAD" and first < noon(day) - DAY)
+            now, counts = stage_on(known, day), begin(min(known) if stage == "LEAD" else max(known)) + 9 * HOUR
+            is_told = stage and now != stage and counts >= noon(day) - 90 * DAY
             if is_told:
                 steps.append(step(noon(day), "EVENT", stage, now, known, day))
             stage = now

@@ -2,13 +2,23 @@
 
 use crate::read;
 use prost::Message;
-use quintile_import::{Batches, Input, MAX_BATCH_BYTES, Mapping, ROWS_PER_BATCH, bundled, stream_id};
+use quintile_import::{
+    Batches, Input, MAX_BATCH_BYTES, MAX_ROWS_PER_BATCH, Mapping, ROWS_PER_BATCH, bundled, stream_id,
+};
+use quintile_proto::ingestion::Row;
 use quintile_proto::ingestion::row::Fact;
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 /// The CDNOW log of the repository.
 fn cdnow() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/cdnow/CDNOW_master.txt")
+}
+
+/// The id of an order's customer.
+fn customer(row: &Row) -> String {
+    let Some(Fact::Order(order)) = &row.fact else { panic!("{row:?}") };
+    order.customer.as_ref().unwrap().id.clone().unwrap()
 }
 
 #[test]
@@ -23,8 +33,12 @@ fn batches_are_the_same_whatever_fits_into_memory() {
     assert!(in_memory.iter().zip(0..).all(|((offset, _), expected)| *offset == expected));
     for (_, rows) in &in_memory {
         let bytes: usize = rows.iter().map(Message::encoded_len).sum();
-        assert!(rows.len() <= ROWS_PER_BATCH && bytes <= MAX_BATCH_BYTES);
+        assert!(rows.len() <= MAX_ROWS_PER_BATCH && bytes <= MAX_BATCH_BYTES);
     }
+    let customers = in_memory.iter().map(|(_, rows)| rows.iter().map(customer).collect::<HashSet<_>>());
+    let customers: Vec<_> = customers.collect();
+    assert!(customers.is_sorted_by(HashSet::is_disjoint), "a history is cut in two");
+    assert!(in_memory.len() > 20 && in_memory.iter().rev().skip(1).all(|(_, rows)| rows.len() >= ROWS_PER_BATCH));
     assert!(in_memory == batches(100_000), "sorted runs come to another order");
 }
 

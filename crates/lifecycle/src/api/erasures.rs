@@ -29,7 +29,7 @@ impl ErasureService for Erasures {
         // The record, and the history of its stages.
         let records = erasure::records_left(&self.runtime, tenant, StageLink::FEED, customer, position).await?;
         let transitions = transitions::count(self.runtime.database.reader(), tenant, customer).await;
-        let left = records + transitions.map_err(|error| store_error(&error))? as i64;
+        let left = records + transitions.map_err(|error| store_error(&error))?;
         let receipt = erasure::receipt(SERVICE, &self.runtime.database, &self.clock, left).await?;
         Ok(caller.respond(receipt))
     }

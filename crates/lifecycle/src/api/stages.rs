@@ -2,7 +2,7 @@
 
 use super::everybody::Everybody;
 use crate::stages::Stage;
-use crate::store::transitions::{self, Position, Transition};
+use crate::store::transitions::{self, Transition};
 use crate::worker::StageLink;
 use quintile_chain::context::Runtime;
 use quintile_chain::derive::{self, Current, Link};
@@ -14,6 +14,7 @@ use quintile_proto::lifecycle::{
 };
 use quintile_proto::types::WatchRecordsResponse;
 use quintile_rpc::{Answer, AnswerStream, ApiError, Caller, convert};
+use quintile_store::history::Position;
 use quintile_store::records;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
@@ -27,13 +28,6 @@ const LIST_RECORDS: &str = "ListRecords";
 pub struct Stages {
     pub runtime: Runtime,
     pub link: Arc<StageLink>,
-}
-
-/// The position that a page token is of.
-fn position(bytes: &[u8]) -> Option<Position> {
-    let (seq, place) = bytes.split_at_checked(8)?;
-    let number = |bytes: &[u8]| bytes.try_into().map(i64::from_be_bytes).ok();
-    Some((number(seq)?, number(place)?))
 }
 
 #[tonic::async_trait]
@@ -78,16 +72,14 @@ impl StageService for Stages {
         let size = convert::page_size(page_size, 100, 1_000)?;
         let query = format!("ListStageTransitions {customer}");
         let sealer = &self.runtime.sealer;
-        let newest: Position = (i64::MAX, i64::MAX);
-        let before = page::begin(sealer, tenant, &query, &page_token, newest, |bytes| position(&bytes))?;
+        let decode = |bytes: Vec<u8>| Position::from_bytes(&bytes);
+        let before = page::begin(sealer, tenant, &query, &page_token, Position::END, decode)?;
         // Whom the caller does not reach is not there.
         let Current { view, .. } = derive::current(&self.runtime, self.link.as_ref(), &caller, customer).await?;
         let read = transitions::page(self.runtime.database.reader(), tenant, customer, before, size).await;
         let read = read.map_err(|error| store_error(&error))?;
         let next_page_token = match read.last() {
-            Some(((seq, place), _)) if read.len() as u64 == size => {
-                sealer.seal(tenant, query.as_bytes(), &[seq.to_be_bytes(), place.to_be_bytes()].concat())
-            }
+            Some((last, _)) if read.len() as u64 == size => sealer.seal(tenant, query.as_bytes(), &last.to_bytes()),
             _ => String::new(),
         };
         let message = |(_, transition): (Position, Transition)| StageTransition {

@@ -10,11 +10,11 @@ use super::explanation::Explanation;
 use super::growth::{Grown, Limits, Soil};
 use super::histogram::Slope;
 use super::logistic::{sigmoid, softplus};
-use super::seeded::Seeded;
 use super::shapley;
 use super::table::Table;
 use super::tree::Tree;
 use super::{MAX_DEPTH, MAX_TREES, parallel};
+use quintile_domain::seeded::Seeded;
 use std::num::NonZeroUsize;
 
 /// The most threads. More would wait for memory.
@@ -173,7 +173,8 @@ fn boost(bins: &[Bins], labels: &[bool], base: f64, boosting: &Boosting) -> Vec<
             *slope = Slope::of(sigmoid(*log_odds), labels.get(row).copied().unwrap_or_default());
         });
         let slopes: Vec<Slope> = states.iter().map(|(_, slope)| *slope).collect();
-        let (mut rows, chosen) = (random.sample(&seen, row_count), random.sample(&features, feature_count));
+        let mut rows = drawn(&mut random, &seen, row_count);
+        let chosen = drawn(&mut random, &features, feature_count);
         let soil = Soil { bins, chosen: &chosen, slopes: &slopes, limits: boosting.limits() };
         let grown = Grown::grow(&soil, &mut rows);
         parallel::change(boosting.threads, &mut states, |row, (log_odds, _)| {
@@ -190,12 +191,17 @@ fn boost(bins: &[Bins], labels: &[bool], base: f64, boosting: &Boosting) -> Vec<
     trees
 }
 
+/// So many of some places, in their order.
+fn drawn(random: &mut Seeded, of: &[u32], size: usize) -> Vec<u32> {
+    random.sample(of.len(), size).into_iter().filter_map(|place| of.get(place).copied()).collect()
+}
+
 /// Rows that trees are grown from, and those that say when it is enough.
 fn hold_out(all: &[u32], stopping: Option<Stopping>, random: &mut Seeded) -> (Vec<u32>, Option<Watch>) {
     let Some(stopping) = stopping else {
         return (all.to_vec(), None);
     };
-    let held_out = random.sample(all, (all.len() as f64 * stopping.held_out).ceil() as usize);
+    let held_out = drawn(random, all, (all.len() as f64 * stopping.held_out).ceil() as usize);
     let seen = all.iter().copied().filter(|row| held_out.binary_search(row).is_err()).collect();
     (seen, Some(Watch { held_out, patience: stopping.patience, best: 0, lowest: f64::INFINITY }))
 }

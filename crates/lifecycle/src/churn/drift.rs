@@ -1,12 +1,8 @@
 //! Whether customers' risks are still spread as they were when the model was made.
 
 use super::error::ChurnError;
+use quintile_domain::stability::{self, Verdict};
 
-/// Population stability index from which risks are shifting, and from which they have shifted: a convention (Siddiqi
-/// 2006, "Credit risk scorecards").
-const INDEX: [f64; 2] = [0.1, 0.25];
-/// The share of a band that has nobody, as its logarithm has to be a number.
-const LEAST_SHARE: f64 = 1e-4;
 /// Risks are told apart in this many bands, of as many customers each where these differ.
 const BANDS: usize = 10;
 
@@ -26,17 +22,6 @@ pub struct Band {
     pub up_to: f64,
     /// How many customers there were.
     pub customers: u64,
-}
-
-/// Whether a model should be made again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verdict {
-    /// It need not.
-    Stable,
-    /// Soon.
-    Shifting,
-    /// It should.
-    Shifted,
 }
 
 /// How risks now differ from those of a profile.
@@ -74,14 +59,13 @@ impl RiskProfile {
     pub fn drift(&self, now: &[f64]) -> Result<Drift, ChurnError> {
         check(now)?;
         let then: Vec<u64> = self.bands.iter().map(|band| band.customers).collect();
-        let stability_index = stability_index(&then, &counts(&self.bands, now));
-        let before = then.iter().sum::<u64>().max(1) as f64;
-        let others = self.bands.len().saturating_sub(1) as f64;
+        let stability_index = stability::index(&then, &counts(&self.bands, now));
+        let before = then.iter().sum::<u64>();
         Ok(Drift {
             stability_index,
-            index_by_chance: others * (1.0 / before + 1.0 / now.len() as f64),
+            index_by_chance: stability::index_by_chance(self.bands.len(), before, now.len() as u64),
             mean_risk_change: mean(now) - self.mean_risk,
-            verdict: verdict(stability_index),
+            verdict: Verdict::of_index(stability_index),
         })
     }
 }
@@ -107,25 +91,4 @@ fn counts(bands: &[Band], risks: &[f64]) -> Vec<u64> {
         }
     }
     counts
-}
-
-/// Of as many counts then and now.
-pub(super) fn stability_index(then: &[u64], now: &[u64]) -> f64 {
-    let share = |count: u64, of: &[u64]| (count as f64 / of.iter().sum::<u64>().max(1) as f64).max(LEAST_SHARE);
-    let parts = then.iter().zip(now).map(|(before, after)| {
-        let (before, after) = (share(*before, then), share(*after, now));
-        (after - before) * (after / before).ln()
-    });
-    parts.sum()
-}
-
-fn verdict(index: f64) -> Verdict {
-    let [shifting, shifted] = INDEX;
-    if index >= shifted {
-        Verdict::Shifted
-    } else if index >= shifting {
-        Verdict::Shifting
-    } else {
-        Verdict::Stable
-    }
 }

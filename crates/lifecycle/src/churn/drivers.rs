@@ -3,8 +3,8 @@
 use super::encoding::{Cell, Encoded, Learnt};
 use super::error::ChurnError;
 use super::model::ChurnModel;
-use super::seeded::Seeded;
 use super::table::Table;
+use quintile_domain::seeded::Seeded;
 use std::collections::BTreeMap;
 
 /// The rows that are explained: so many tell means to a hundredth of a deviation.
@@ -61,12 +61,11 @@ struct Sums {
 pub fn drivers(model: &ChurnModel, table: &Table, seed: u64) -> Result<Vec<Driver>, ChurnError> {
     let encoding = model.model.encoding();
     let reader = encoding.reader(table)?;
-    let all: Vec<u32> = (0..table.rows() as u32).collect();
-    let rows = Seeded::new(seed).sample(&all, ROWS);
+    let rows = Seeded::new(seed).sample(table.rows(), ROWS);
     let mut sums: Vec<Sums> = encoding.features.iter().map(|_| Sums::default()).collect();
     let mut cells = Vec::new();
     for row in &rows {
-        reader.read(*row as usize, &mut cells);
+        reader.read(*row, &mut cells);
         let explanation = model.model.explain(&cells);
         let each = sums.iter_mut().zip(&cells).zip(&explanation.factors).zip(&encoding.features);
         for (((sums, cell), factor), encoded) in each {

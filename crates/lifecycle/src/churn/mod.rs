@@ -35,7 +35,6 @@ mod logistic;
 mod model;
 mod parallel;
 mod ranking;
-mod seeded;
 mod shapley;
 mod table;
 #[cfg(test)]
@@ -47,7 +46,7 @@ pub use boosting::{Boosted, Boosting, Stopping};
 pub use calibration::{Calibration, Knot, Method};
 pub use card::{Against, ModelCard, Rows};
 pub use comparison::{Comparison, Difference, compare};
-pub use drift::{Band, Drift, RiskProfile, Verdict};
+pub use drift::{Band, Drift, RiskProfile};
 pub use drivers::{Driver, Group, LevelEffect, drivers};
 pub use encoding::{Encoded, Encoding, Learnt, Level, Part, Term};
 pub use error::ChurnError;

@@ -12,11 +12,15 @@ pub fn spells(steps: impl IntoIterator<Item = Step>, now: u8, as_of: i64) -> Vec
     let mut steps = steps.into_iter().peekable();
     let first = steps.peek().map_or(now, |(_, from, _)| *from);
     spells.push(Spell { stage: first, from_micros: i64::MIN, until_micros: None });
-    for (at, _, to) in steps.chain([(as_of, now, now)]) {
+    for (at, from, to) in steps.map(|(at, from, to)| (at, Some(from), to)).chain([(as_of, None, now)]) {
         // What is corrected may be told with an earlier instant than what was told before it.
         let Some(last) = spells.last_mut().filter(|last| last.stage != to) else { continue };
         let at = at.max(last.from_micros);
         last.until_micros = Some(at);
+        // Between the two was something that nothing was kept of. When it began is not known.
+        if let Some(unseen) = from.filter(|from| *from != last.stage && *from != to) {
+            spells.push(Spell { stage: unseen, from_micros: at, until_micros: Some(at) });
+        }
         spells.push(Spell { stage: to, from_micros: at, until_micros: None });
     }
     spells
@@ -36,7 +40,10 @@ mod tests {
         assert_eq!(spells([], 7, 90), [spell(7, i64::MIN, None)]);
         // A gap, an instant before the one told last, and a step to where the customer is.
         let found = spells([(10, 1, 2), (5, 3, 4), (6, 4, 4)], 4, 90);
-        assert_eq!(found, [spell(1, i64::MIN, Some(10)), spell(2, 10, Some(10)), spell(4, 10, None)]);
+        assert_eq!(
+            found,
+            [spell(1, i64::MIN, Some(10)), spell(2, 10, Some(10)), spell(3, 10, Some(10)), spell(4, 10, None)]
+        );
         // What nothing has told of.
         let found = spells([(10, 1, 2)], 6, 90);
         assert_eq!(found, [spell(1, i64::MIN, Some(10)), spell(2, 10, Some(90)), spell(6, 90, None)]);

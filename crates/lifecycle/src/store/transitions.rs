@@ -8,10 +8,9 @@ use quintile_domain::time::Instant;
 use quintile_proto::lifecycle::StageTransitionCause;
 use quintile_proto::types::StageValues;
 use quintile_store::bulk::{Column, OnConflict, Target};
-use quintile_store::numbers::Numbers;
+use quintile_store::history::{self, History, Position};
 use quintile_store::{StoreError, Transaction};
-use sea_orm::sea_query::Condition;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 mod entity {
     use sea_orm::entity::prelude::*;
@@ -40,6 +39,13 @@ mod entity {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
+impl History for entity::Entity {
+    const TENANT: entity::Column = entity::Column::TenantId;
+    const CUSTOMER: entity::Column = entity::Column::CustomerId;
+    const SEQ: entity::Column = entity::Column::Seq;
+    const PLACE: entity::Column = entity::Column::Place;
+}
+
 const LOG: Target = Target {
     table: "stage_transition",
     columns: &["tenant_id", "customer_id", "seq", "place", "valid_at", "cause", "from_stage", "to_stage", "body"],
@@ -61,9 +67,6 @@ pub struct Transition {
     /// The stage after, with the evidence.
     pub to: StageValues,
 }
-
-/// Where a transition stands in the history of its customer: the commit, and the place in it.
-pub type Position = (i64, i64);
 
 /// Appends the transitions of a commit that publishes at `seq`.
 pub async fn append(
@@ -96,15 +99,7 @@ pub async fn append(
 /// Forgets all transitions of those who were erased.
 pub async fn erase(transaction: &Transaction, tenant: TenantId, removed: &[Removed]) -> Result<(), StoreError> {
     let erased = removed.iter().filter(|removed| removed.erased).map(|removed| removed.customer.as_i64());
-    let erased: Vec<_> = erased.collect();
-    for numbers in Numbers::queries(&erased) {
-        entity::Entity::delete_many()
-            .filter(entity::Column::TenantId.eq(tenant.0))
-            .filter(numbers.contain(entity::Column::CustomerId))
-            .exec(transaction)
-            .await?;
-    }
-    Ok(())
+    history::forget::<entity::Entity>(transaction, tenant, &erased.collect::<Vec<_>>()).await
 }
 
 /// How many transitions of a customer are kept.
@@ -112,11 +107,8 @@ pub async fn count(
     connection: &impl ConnectionTrait,
     tenant: TenantId,
     customer: CustomerId,
-) -> Result<u64, StoreError> {
-    let of_customer = entity::Entity::find()
-        .filter(entity::Column::TenantId.eq(tenant.0))
-        .filter(entity::Column::CustomerId.eq(customer.as_i64()));
-    Ok(of_customer.count(connection).await?)
+) -> Result<i64, StoreError> {
+    history::count::<entity::Entity>(connection, tenant, customer).await
 }
 
 /// Up to `limit` transitions of a customer before a position, the newest first.
@@ -127,18 +119,7 @@ pub async fn page(
     before: Position,
     limit: u64,
 ) -> Result<Vec<(Position, Transition)>, StoreError> {
-    let earlier = Condition::any()
-        .add(entity::Column::Seq.lt(before.0))
-        .add(Condition::all().add(entity::Column::Seq.eq(before.0)).add(entity::Column::Place.lt(before.1)));
-    let rows = entity::Entity::find()
-        .filter(entity::Column::TenantId.eq(tenant.0))
-        .filter(entity::Column::CustomerId.eq(customer.as_i64()))
-        .filter(earlier)
-        .order_by_desc(entity::Column::Seq)
-        .order_by_desc(entity::Column::Place)
-        .limit(limit)
-        .all(connection)
-        .await?;
+    let rows = history::before::<entity::Entity>(connection, tenant, customer, before, limit).await?;
     rows.iter().map(|row| from_row(row, customer)).collect()
 }
 
@@ -151,7 +132,7 @@ fn from_row(row: &entity::Model, customer: CustomerId) -> Result<(Position, Tran
         from: row.from_stage,
         to: StageValues::decode(&*row.body).map_err(|_| malformed())?,
     };
-    Ok(((row.seq, row.place), transition))
+    Ok((Position { seq: row.seq, place: row.place }, transition))
 }
 
 /// A transition as reports need it.

@@ -26,7 +26,7 @@ impl ErasureService for Erasures {
         // The record, and the history of its scores.
         let records = erasure::records_left(runtime, tenant, ScoreLink::FEED, customer, request.facts_position).await?;
         let changes = changes::count(runtime.database.reader(), tenant, customer).await;
-        let left = records + changes.map_err(|error| store_error(&error))? as i64;
+        let left = records + changes.map_err(|error| store_error(&error))?;
         let receipt = erasure::receipt(SERVICE, &runtime.database, &self.service.clock, left).await?;
         Ok(caller.respond(receipt))
     }

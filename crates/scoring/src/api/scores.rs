@@ -3,7 +3,7 @@
 use super::explanations;
 use super::score_models::hides_changes;
 use crate::Service;
-use crate::store::changes::{self, Change, Position};
+use crate::store::changes::{self, Change};
 use crate::worker::ScoreLink;
 use quintile_chain::derive::{self, Current, Link};
 use quintile_chain::{feed, page, store_error};
@@ -14,6 +14,7 @@ use quintile_proto::scoring::{
 };
 use quintile_proto::types::WatchRecordsResponse;
 use quintile_rpc::{Answer, AnswerStream, ApiError, Caller, convert};
+use quintile_store::history::Position;
 use tonic::{Code, Request, Response, Status};
 
 /// The part of a customer that is scored.
@@ -95,21 +96,15 @@ impl ScoreService for Scores {
         let tenant = caller.tenant().id;
         let size = convert::page_size(request.page_size, 100, 1_000)?;
         let query = format!("ListScoreChanges {customer}");
-        let decode = |bytes: Vec<u8>| {
-            let (seq, place) = bytes.split_at_checked(8)?;
-            let number = |bytes: &[u8]| bytes.try_into().map(i64::from_be_bytes).ok();
-            Some((number(seq)?, number(place)?))
-        };
-        let newest: Position = (i64::MAX, i64::MAX);
-        let before = page::begin(&runtime.sealer, tenant, &query, &request.page_token, newest, decode)?;
+        let decode = |bytes: Vec<u8>| Position::from_bytes(&bytes);
+        let before = page::begin(&runtime.sealer, tenant, &query, &request.page_token, Position::END, decode)?;
         // Whom the caller does not reach is not there.
         let Current { view, .. } = derive::current(runtime, link.as_ref(), &caller, customer).await?;
         let read = changes::page(runtime.database.reader(), tenant, customer, before, size).await;
         let read = read.map_err(|error| store_error(&error))?;
         let next_page_token = match read.last() {
-            Some(((seq, place), _)) if read.len() as u64 == size => {
-                let place = [seq.to_be_bytes(), place.to_be_bytes()].concat();
-                runtime.sealer.seal(tenant, query.as_bytes(), &place)
+            Some((last, _)) if read.len() as u64 == size => {
+                runtime.sealer.seal(tenant, query.as_bytes(), &last.to_bytes())
             }
             _ => String::new(),
         };

@@ -6,13 +6,12 @@ use super::{Population, REVENUE};
 use crate::models::cut_offs::{CutOffs, Direction, Method, TieRule};
 use crate::models::feature::{Feature, LIFETIME_VALUE};
 use crate::models::{At, Definition, Dimension, Scale};
+use quintile_domain::stability;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
 /// The most cells that are counted.
 pub const MAX_CELLS: u64 = 1_000;
-/// The least share of a bin in the stability index, so that an empty one does not make it infinite.
-const LEAST_SHARE: f64 = 1e-4;
 /// The most scores of a dimension, none included.
 const SCORES: usize = 11;
 
@@ -334,10 +333,6 @@ pub fn stability_index(baseline: &[i64], counts: &[i64]) -> Option<f64> {
     if expected.len() != actual.len() || of_expected == 0 || of_actual == 0 {
         return None;
     }
-    let share = |count: i64, of: i64| (count as f64 / of as f64).max(LEAST_SHARE);
-    let parts = expected.iter().zip(actual).map(|(expected, actual)| {
-        let (expected, actual) = (share(*expected, of_expected), share(*actual, of_actual));
-        (actual - expected) * (actual / expected).ln()
-    });
-    Some(parts.sum())
+    let counted = |counts: &[i64]| counts.iter().map(|count| count.unsigned_abs()).collect::<Vec<_>>();
+    Some(stability::index(&counted(expected), &counted(actual)))
 }

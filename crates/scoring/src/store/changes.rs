@@ -8,10 +8,9 @@ use quintile_domain::time::Instant;
 use quintile_proto::scoring::ScoreChangeCause;
 use quintile_proto::types::ScoreValues;
 use quintile_store::bulk::{Column, OnConflict, Target};
-use quintile_store::numbers::Numbers;
+use quintile_store::history::{self, History, Position};
 use quintile_store::{StoreError, Transaction};
-use sea_orm::sea_query::Condition;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::ConnectionTrait;
 
 mod entity {
     use sea_orm::entity::prelude::*;
@@ -39,6 +38,13 @@ mod entity {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
+impl History for entity::Entity {
+    const TENANT: entity::Column = entity::Column::TenantId;
+    const CUSTOMER: entity::Column = entity::Column::CustomerId;
+    const SEQ: entity::Column = entity::Column::Seq;
+    const PLACE: entity::Column = entity::Column::Place;
+}
+
 const LOG: Target = Target {
     table: "score_change",
     columns: &["tenant_id", "customer_id", "seq", "place", "valid_at", "cause", "body_before", "body_after"],
@@ -60,9 +66,6 @@ pub struct Change {
     /// And after.
     pub after: ScoreValues,
 }
-
-/// Where a change stands in the history of its customer: the commit, and the place in it.
-pub type Position = (i64, i64);
 
 /// The cause as it is told.
 pub const fn cause(cause: Cause) -> ScoreChangeCause {
@@ -102,15 +105,7 @@ pub async fn append(
 /// Forgets all changes of those who were erased.
 pub async fn erase(transaction: &Transaction, tenant: TenantId, removed: &[Removed]) -> Result<(), StoreError> {
     let erased = removed.iter().filter(|removed| removed.erased).map(|removed| removed.customer.as_i64());
-    let erased: Vec<_> = erased.collect();
-    for numbers in Numbers::queries(&erased) {
-        entity::Entity::delete_many()
-            .filter(entity::Column::TenantId.eq(tenant.0))
-            .filter(numbers.contain(entity::Column::CustomerId))
-            .exec(transaction)
-            .await?;
-    }
-    Ok(())
+    history::forget::<entity::Entity>(transaction, tenant, &erased.collect::<Vec<_>>()).await
 }
 
 /// How many changes of a customer are kept.
@@ -118,11 +113,8 @@ pub async fn count(
     connection: &impl ConnectionTrait,
     tenant: TenantId,
     customer: CustomerId,
-) -> Result<u64, StoreError> {
-    let of_customer = entity::Entity::find()
-        .filter(entity::Column::TenantId.eq(tenant.0))
-        .filter(entity::Column::CustomerId.eq(customer.as_i64()));
-    Ok(of_customer.count(connection).await?)
+) -> Result<i64, StoreError> {
+    history::count::<entity::Entity>(connection, tenant, customer).await
 }
 
 /// Up to `limit` changes of a customer before a position, the newest first.
@@ -133,18 +125,7 @@ pub async fn page(
     before: Position,
     limit: u64,
 ) -> Result<Vec<(Position, Change)>, StoreError> {
-    let earlier = Condition::any()
-        .add(entity::Column::Seq.lt(before.0))
-        .add(Condition::all().add(entity::Column::Seq.eq(before.0)).add(entity::Column::Place.lt(before.1)));
-    let rows = entity::Entity::find()
-        .filter(entity::Column::TenantId.eq(tenant.0))
-        .filter(entity::Column::CustomerId.eq(customer.as_i64()))
-        .filter(earlier)
-        .order_by_desc(entity::Column::Seq)
-        .order_by_desc(entity::Column::Place)
-        .limit(limit)
-        .all(connection)
-        .await?;
+    let rows = history::before::<entity::Entity>(connection, tenant, customer, before, limit).await?;
     rows.iter().map(|row| from_row(row, customer)).collect()
 }
 
@@ -158,5 +139,5 @@ fn from_row(row: &entity::Model, customer: CustomerId) -> Result<(Position, Chan
         before: scores(&row.body_before)?,
         after: scores(&row.body_after)?,
     };
-    Ok(((row.seq, row.place), change))
+    Ok((Position { seq: row.seq, place: row.place }, change))
 }

@@ -2,13 +2,13 @@
 
 use super::label_texts::MAX_TITLE_BYTES;
 use crate::clusters::{
-    Candidate, Column, DISTINCT, Drift, Factors, Feature, MIN_CUSTOMERS, Model, Partition, Pca, Tally, Verdict,
-    describe,
+    Candidate, Column, DISTINCT, Drift, Factors, Feature, MIN_CUSTOMERS, Model, Partition, Pca, Tally, describe,
 };
 use crate::labels::LabelSet;
 use crate::population::catalogue::Key;
 use crate::population::clustering::{Clustering, labels};
 use crate::population::definition::{Body, Definition};
+use quintile_domain::stability::Verdict;
 use quintile_proto::segmentation::{
     self as message, ClusterDrift, ClusterFeature, ClusterMethod, DriftVerdict, FactorAnalysis, FactorLoading,
 };

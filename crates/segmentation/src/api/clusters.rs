@@ -9,8 +9,8 @@ use super::{apart, check_fields, check_rights, may_read, population};
 use crate::Service;
 use crate::cancellation::Cancellation;
 use crate::clusters::{
-    self, CLUSTERS, Choice, ClusterError, Drift, Factors, Feature, KMeans, MAX_FEATURES, Mixture, Model, Partition,
-    Pca, Prepared, Search, Table, Tally, choose, most_factors,
+    CLUSTERS, Choice, ClusterError, Drift, Factors, Feature, KMeans, MAX_FEATURES, Mixture, Model, Partition, Pca,
+    Prepared, Search, Table, Tally, choose, most_factors,
 };
 use crate::engine::Bitmap;
 use crate::fields;
@@ -19,6 +19,7 @@ use crate::population::catalogue::Key;
 use crate::population::clustering::{Clustering, Measure};
 use crate::population::definition::{Body, Definition};
 use crate::population::membership::Membership;
+use quintile_domain::seeded::Seeded;
 use quintile_expr::{Rule, Type};
 use quintile_proto::segmentation::cluster_service_server::ClusterService;
 use quintile_proto::segmentation::{
@@ -109,7 +110,7 @@ fn members(caller: &Caller, population: &Population, within: &str) -> Result<Bit
 /// Up to so many customers, each as likely as any other.
 fn chosen(members: &Bitmap, most: usize, seed: u64) -> impl Iterator<Item = u32> {
     let count = usize::try_from(members.count()).unwrap_or(usize::MAX);
-    let mut places = clusters::sample(count, most, seed).into_iter().peekable();
+    let mut places = Seeded::new(seed).sample(count, most).into_iter().peekable();
     members
         .iter()
         .enumerate()

@@ -3,7 +3,7 @@
 use super::{may_read_classes, population};
 use crate::Service;
 use crate::population::catalogue::Kind;
-use crate::store::memberships::{self, Position};
+use crate::store::memberships;
 use quintile_chain::{page, store_error};
 use quintile_domain::ids::CustomerId;
 use quintile_proto::ingestion::customer_service_client::CustomerServiceClient;
@@ -19,6 +19,7 @@ use quintile_proto::segmentation::{
 };
 use quintile_rpc::client::upstream_error;
 use quintile_rpc::{Answer, ApiError, Caller, convert};
+use quintile_store::history::Position;
 use tonic::{Code, Request, Response, Status};
 
 /// The part of a customer that this is.

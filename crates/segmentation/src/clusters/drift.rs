@@ -2,16 +2,12 @@
 //! moved away from the centres.
 
 use super::numbering::Partition;
+use quintile_domain::stability::{self, Verdict};
 use std::collections::BTreeMap;
 
-/// Population stability index from which shares are shifting, and from which they have shifted: a convention (Siddiqi
-/// 2006, "Credit risk scorecards").
-const INDEX: [f64; 2] = [0.1, 0.25];
 /// The same of the mean distance, as a multiple of that at the fit: ours, as there is no convention. A cluster can keep
 /// its share while its customers move on.
 const DISTANCE: [f64; 2] = [1.25, 1.5];
-/// The share of a cluster that has nobody, as its logarithm has to be a number.
-const LEAST_SHARE: f64 = 1e-4;
 
 /// Who has been assigned: filled in one pass.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -38,38 +34,6 @@ impl Tally {
     }
 }
 
-/// Whether clusters should be fitted again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verdict {
-    /// They fit.
-    Stable,
-    /// They are beginning not to.
-    Shifting,
-    /// They do not: fit again.
-    Shifted,
-}
-
-impl Verdict {
-    /// "stable", "shifting" or "shifted".
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Stable => "stable",
-            Self::Shifting => "shifting",
-            Self::Shifted => "shifted",
-        }
-    }
-
-    fn of(value: f64, [shifting, shifted]: [f64; 2]) -> Self {
-        if value >= shifted {
-            Self::Shifted
-        } else if value >= shifting {
-            Self::Shifting
-        } else {
-            Self::Stable
-        }
-    }
-}
-
 /// How those who are assigned now differ from those of the fit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Drift {
@@ -92,21 +56,18 @@ impl Drift {
         if before == 0 || total == 0 {
             return None;
         }
-        let share = |count: u64, of: u64| (count as f64 / of as f64).max(LEAST_SHARE);
-        let parts = partition.clusters.iter().map(|cluster| {
-            let (then, now) = (share(cluster.size, before), share(now.count(cluster.number), total));
-            (now - then) * (now / then).ln()
-        });
-        let stability_index = parts.sum();
+        let sizes = partition.clusters.iter();
+        let (then, counts): (Vec<u64>, Vec<u64>) =
+            sizes.map(|cluster| (cluster.size, now.count(cluster.number))).unzip();
+        let stability_index = stability::index(&then, &counts);
         let at_fit = partition.mean_distance;
         let distance_ratio = (at_fit > 0.0).then(|| now.distance / total as f64 / at_fit);
         let by_distance = distance_ratio.map_or(Verdict::Stable, |ratio| Verdict::of(ratio, DISTANCE));
-        let others = partition.clusters.len().saturating_sub(1) as f64;
         Some(Self {
             stability_index,
-            index_by_chance: others * (1.0 / before as f64 + 1.0 / total as f64),
+            index_by_chance: stability::index_by_chance(partition.clusters.len(), before, total),
             distance_ratio,
-            verdict: Verdict::of(stability_index, INDEX).max(by_distance),
+            verdict: Verdict::of_index(stability_index).max(by_distance),
         })
     }
 }

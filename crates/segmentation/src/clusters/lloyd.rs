@@ -4,8 +4,8 @@
 use super::CLUSTERS;
 use super::error::ClusterError;
 use super::points::{Points, squared_distance};
-use super::seeded::Seeded;
 use crate::cancellation::Cancellation;
+use quintile_domain::seeded::Seeded;
 
 /// Restarts where nobody says otherwise: twice the sheet's least, as each looks at few rows.
 const RESTARTS: usize = 20;
@@ -68,7 +68,7 @@ pub(super) fn solve(points: &Points, clusters: usize, search: &Search<'_>) -> Re
         return Err(ClusterError::TooFewRows { rows: points.rows(), clusters });
     }
     let mut random = Seeded::new(search.seed);
-    let sampled = points.sample(SEARCH_ROWS, random.next());
+    let sampled = points.sample(SEARCH_ROWS, random.bits());
     // The few rows that differ may all have been left out of the sample.
     let found = sampled.and_then(|sampled| best(&sampled, clusters, search, &mut random).ok());
     let found = match found {

@@ -9,7 +9,7 @@
 //! clusters, 10 restarts: 412,688.24). It takes 7.7 s for that and this 0.2, looking at 20,000 rows in each restart and
 //! sparing most distances. It adds 35 crates to the lock file and 45 s to a cold build with one job, this 4 s.
 //!
-//! It is no pipeline: whoever calls gathers a sample of rows ([`sample`]) into a [`Table`], fits [`KMeans`] or a
+//! It is no pipeline: whoever calls gathers a sample of rows into a [`Table`], fits [`KMeans`] or a
 //! [`Mixture`], and lets the model assign everybody in one pass. To add another model, end with a [`Partition`]:
 //! numbering, words and drift go by that alone.
 
@@ -27,7 +27,6 @@ mod numbering;
 mod pca;
 mod points;
 mod preparation;
-mod seeded;
 mod silhouette;
 mod table;
 #[cfg(test)]
@@ -35,7 +34,7 @@ mod tests;
 
 pub use choice::{Candidate, Choice, choose};
 pub use description::{DISTINCT, Description, MIN_CUSTOMERS, Trait, describe};
-pub use drift::{Drift, Tally, Verdict};
+pub use drift::{Drift, Tally};
 pub use error::ClusterError;
 pub use factors::{Factor, Factors, most_factors};
 pub use kmeans::{Assignment, KMeans};
@@ -44,7 +43,6 @@ pub use mixture::{Membership, Mixture, Shape};
 pub use model::Model;
 pub use numbering::{Cluster, Partition};
 pub use pca::{Component, Pca};
-pub use points::sample;
 pub use preparation::{Column, Preparation, Prepared};
 pub use table::{Feature, Table};
 

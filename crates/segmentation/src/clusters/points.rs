@@ -1,6 +1,6 @@
 //! Points in the space of standardised features, row by row, and samples of them.
 
-use super::seeded::Seeded;
+use quintile_domain::seeded::Seeded;
 
 /// Points of as many dimensions each, one after the other.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,7 +50,7 @@ impl Points {
             return None;
         }
         let mut taken = Self { dimensions: self.dimensions, values: Vec::with_capacity(size * self.dimensions) };
-        for row in sample(self.rows(), size, seed) {
+        for row in Seeded::new(seed).sample(self.rows(), size) {
             taken.push(self.row(row));
         }
         Some(taken)
@@ -74,17 +74,4 @@ pub(super) fn squared_distance(one: &[f64], other: &[f64]) -> f64 {
     }
     let rest: f64 = rest_of_one.iter().zip(rest_of_other).map(|(one, other)| (one - other) * (one - other)).sum();
     sums[0] + sums[1] + rest
-}
-
-/// Which of so many rows are in a sample of a size, ascending: each subset of that size is as likely as any other. All
-/// rows where there are no more. (Selection sampling, Knuth, The Art of Computer Programming 2, 3.4.2, algorithm S.)
-pub fn sample(rows: usize, size: usize, seed: u64) -> Vec<usize> {
-    let mut random = Seeded::new(seed);
-    let mut taken = Vec::with_capacity(size.min(rows));
-    for row in 0..rows {
-        if random.below(rows - row) < size.saturating_sub(taken.len()) {
-            taken.push(row);
-        }
-    }
-    taken
 }

@@ -1,9 +1,10 @@
 //! What the log of enters and exits has forgotten.
 
-use super::memberships::{Position, block, entity};
+use super::memberships::{block, entity};
 use crate::store::blocks;
 use quintile_domain::ids::TenantId;
 use quintile_domain::time::Instant;
+use quintile_store::history::Position;
 use quintile_store::{StoreError, Transaction};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};

@@ -11,6 +11,7 @@ use quintile_domain::time::Instant;
 use quintile_proto::segmentation::{MembershipCause, MembershipChange};
 use quintile_rpc::convert;
 use quintile_store::bulk::{Column, OnConflict, Target};
+use quintile_store::history::Position;
 use quintile_store::{StoreError, Transaction, feed};
 use sea_orm::sea_query::{Condition, Expr};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -104,29 +105,6 @@ pub struct Logged {
     pub classes: Classes,
     /// What is told of it.
     pub change: MembershipChange,
-}
-
-/// A place in the log: a commit, and a change in it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Position {
-    /// The commit.
-    pub seq: i64,
-    /// The change's place in it.
-    pub place: i64,
-}
-
-impl Position {
-    /// The position as the bytes of a cursor or page token.
-    pub fn to_bytes(self) -> Vec<u8> {
-        [self.seq.to_be_bytes(), self.place.to_be_bytes()].concat()
-    }
-
-    /// The position of a cursor or page token. `None`: it is none.
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (seq, place) = bytes.split_at_checked(8)?;
-        let number = |bytes: &[u8]| bytes.try_into().map(i64::from_be_bytes).ok();
-        Some(Self { seq: number(seq)?, place: number(place)? })
-    }
 }
 
 /// What a row of either table says beside who.

@@ -7,11 +7,12 @@ use crate::report::{Measurement, Report, Target};
 use crate::server::{Server, authorised};
 use crate::stage::{Stage, Store};
 use hdrhistogram::Histogram;
+use quintile_domain::seeded::Seeded;
 use quintile_expr::{Now, Row, Rule, ValueRef};
 use quintile_proto::segmentation::PreviewSegmentRequest;
 use quintile_proto::segmentation::segment_service_client::SegmentServiceClient;
 use quintile_segmentation::cancellation::Cancellation;
-use quintile_segmentation::clusters::{self, Feature, KMeans, Search, Table};
+use quintile_segmentation::clusters::{Feature, KMeans, Search, Table};
 use quintile_segmentation::engine::{Customer, Engine};
 use quintile_segmentation::fields::{self, FieldId};
 use serde::Deserialize;
@@ -226,7 +227,7 @@ fn cluster(stage: &Stage, engine: &Engine, report: &mut Report) -> anyhow::Resul
         low: String::new(),
     };
     let rows = stage.scale.customers as usize;
-    let chosen = clusters::sample(rows, CLUSTERED, 7).into_iter().filter_map(|place| row(place as u32 + 1));
+    let chosen = Seeded::new(7).sample(rows, CLUSTERED).into_iter().filter_map(|place| row(place as u32 + 1));
     let mut table = Table::new(fields.map(feature).to_vec())?;
     for row in chosen {
         table.push(&row)?;

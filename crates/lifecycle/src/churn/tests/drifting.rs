@@ -1,15 +1,15 @@
 //! Drift of risks.
 
-use super::super::drift::stability_index;
-use super::super::{ChurnError, RiskProfile, Verdict};
+use super::super::{ChurnError, RiskProfile};
 use super::vectors::STABILITY;
 use super::*;
 use proptest::prelude::*;
+use quintile_domain::stability::{self, Verdict};
 
 #[test]
 fn the_index_is_that_of_others() {
     for (then, now, expected) in STABILITY {
-        assert_close(stability_index(then, now), expected, 1e-14, "stability index");
+        assert_close(stability::index(then, now), expected, 1e-14, "stability index");
     }
 }
 

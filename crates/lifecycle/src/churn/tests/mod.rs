@@ -13,8 +13,8 @@ mod training;
 mod trees;
 mod vectors;
 
-use super::seeded::Seeded;
 use super::{Feature, Kind, Table, Value};
+use quintile_domain::seeded::Seeded;
 
 fn assert_close(found: f64, expected: f64, tolerance: f64, what: &str) {
     assert!((found - expected).abs() <= tolerance, "{what}: {found} is not {expected}");

@@ -1,7 +1,8 @@
 //! Shares that have moved, against indices of the science sheet's vectors.
 
-use super::super::{Cluster, Drift, Partition, Preparation, Tally, Verdict};
+use super::super::{Cluster, Drift, Partition, Preparation, Tally};
 use super::assert_close;
+use quintile_domain::stability::Verdict;
 
 fn partition(sizes: &[u64]) -> Partition {
     let cluster =
@@ -43,16 +44,20 @@ fn a_cluster_that_nobody_is_in_any_more_counts_as_one_in_ten_thousand() {
     let found = drift(&[50, 50], &[100, 0], 2.0).unwrap();
     let expected = 0.5 * 2.0_f64.ln() + (1e-4 - 0.5) * (1e-4 / 0.5_f64).ln();
     assert_close(found.stability_index, expected, 1e-12, "index");
-    assert_eq!(found.verdict.word(), "shifted");
+    assert_eq!(found.verdict, Verdict::Shifted);
 }
 
 #[test]
 fn customers_who_move_away_from_the_centres_count_though_shares_stay() {
-    for (distance, word) in
-        [(1.0, "stable"), (2.25, "stable"), (2.5, "shifting"), (2.875, "shifting"), (3.0, "shifted")]
-    {
+    for (distance, verdict) in [
+        (1.0, Verdict::Stable),
+        (2.25, Verdict::Stable),
+        (2.5, Verdict::Shifting),
+        (2.875, Verdict::Shifting),
+        (3.0, Verdict::Shifted),
+    ] {
         let found = drift(&[30, 70], &[30, 70], distance).unwrap();
-        assert_eq!((found.distance_ratio, found.verdict.word()), (Some(distance / 2.0), word));
+        assert_eq!((found.distance_ratio, found.verdict), (Some(distance / 2.0), verdict));
     }
 }
 
@@ -61,7 +66,7 @@ fn chance_alone_makes_an_index_of_few_customers() {
     let found = drift(&[50, 50], &[5, 15], 2.0).unwrap();
     assert_close(found.index_by_chance, 1.0 / 100.0 + 1.0 / 20.0, 1e-12, "by chance");
     // Twenty customers drawn from the shares of the fit themselves, many times: the mean index is about that.
-    let mut random = super::Seeded::new(11);
+    let mut random = quintile_domain::seeded::Seeded::new(11);
     let mut sum = 0.0;
     for _ in 0..4_000 {
         let first = (0..200).filter(|_| random.unit() < 0.5).count() as u64;

@@ -10,8 +10,8 @@ mod iris;
 mod mixing;
 mod preparing;
 
-use super::seeded::Seeded;
 use super::{Feature, Prepared, Table};
+use quintile_domain::seeded::Seeded;
 
 fn feature(name: &str, logarithmic: bool) -> Feature {
     Feature { name: name.to_owned(), logarithmic, high: format!("high {name}"), low: format!("low {name}") }
