@@ -33,7 +33,9 @@ RIGHTS = ("ExportPersonalData", "RestrictProcessing", "LiftRestriction", "EraseC
 OF_ONE_BY_EVERYTHING = [*OF_ONE, ("ProfileService/ListMembershipChanges", "parent", ""), ("PrivacyService/GetConsents", "name", ""),
                         ("ScoreService/ListScoreChanges", "parent", "/score"), ("StageService/ListStageTransitions", "parent", "/stage"),
                         ("ValueService/GetValue", "name", "/value"), ("FactService/ListCustomerFacts", "parent", ""),
-                        ("RecommendationService/GetRecommendations", "name", "/recommendations"), *((f"PrivacyService/{method}", "name", "") for method in RIGHTS)]
+                        ("RecommendationService/GetRecommendations", "name", "/recommendations"), ("WarningService/ListWarnings", "parent", ""),
+                        *((f"WarningService/{verb}Warning", "name", "/warnings/1-0") for verb in ("Get", "Acknowledge", "Assign")),
+                        *((f"PrivacyService/{method}", "name", "") for method in RIGHTS)]
 COUNTED = "orders >= 1"
 
 
@@ -426,7 +428,7 @@ def lists_of_another_tenant_hold_nothing_of_ours(town, other):
                   "ListSegmentSizes": {"parent": "segments/theirs"}, "ListStageTransitions": {"parent": f"{town.names['ann-1']}/stage"}}
         label = {"parent": next(iter(questions.labels(client).values()))}
         fields = absent | {"ListMembers": label, "ListMemberRecords": label, "ListCheckpoints": {"service": "scoring"},
-                           "ListWaitingFacts": {"reason": "WAITING_REASON_NO_PURCHASE"}}
+                           "ListWarnings": {"parent": "customers/-"}, "ListWaitingFacts": {"reason": "WAITING_REASON_NO_PURCHASE"}}
         asked.add(name)
         try:
             answer = client.call(path, fields.get(name, {}))
@@ -491,10 +493,7 @@ def every_rpc_that_names_a_customer_in_its_request_is_asked_above(town):
     asked = {method for method, _, _ in OF_ONE_BY_EVERYTHING} | {"CustomerService/UpdateCustomer", "PrivacyService/SetConsent"}
     # Of services of the suite alone: what is erased is nobody's customer any more.
     exempt = {"ErasureService/GetErasureReceipt",
-              # By the name of a reject: all_kinds_of_facts.py asks about one of a customer out of reach.
-              "IngestService/GetReject"}
-    found = set()
-    for path, method in town.suite.api().methods.items():
-        if field_forms.names_one_customer(method) and path.startswith("quintile."):
-            found.add(path.split(".")[-1])
-    assert found - exempt == asked
+              # Of a reject, and with a resolution: all_kinds_of_facts.py and warnings_for_roles.py ask about those of customers out of reach.
+              "IngestService/GetReject", "WarningService/ResolveWarning"}
+    methods = [(path, method) for path, method in town.suite.api().methods.items() if path.startswith("quintile.")]
+    assert {path.split(".")[-1] for path, method in methods if field_forms.names_one_customer(method)} - exempt == asked

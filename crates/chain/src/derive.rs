@@ -48,23 +48,22 @@ pub trait Link: Send + Sync + 'static {
         cursor: String,
     ) -> impl Future<Output = Result<Streaming<WatchRecordsResponse>, Status>> + Send;
 
-    /// What is remembered of a change of a record. `None`: nothing. `valid_at` is the business time from which it holds.
+    /// What is remembered of a change of a record. `None`: nothing. `before` is `None` where the customer was not there. `valid_at` is the business time
+    /// from which it holds.
     fn transition(
         &self,
-        before: &CustomerRecord,
+        before: Option<&CustomerRecord>,
         after: &CustomerRecord,
         valid_at: Instant,
         cause: Cause,
     ) -> Option<Self::Transition>;
 
-    /// Writes down what a commit is remembered by, in its transaction, which publishes at `seq` and takes out `removed`.
+    /// Writes down what a commit is remembered by, in its transaction.
     fn remember(
         &self,
         transaction: &Transaction,
         tenant: &Tenant,
-        seq: i64,
-        transitions: Vec<Self::Transition>,
-        removed: &[Removed],
+        remembered: Remembered<'_, Self::Transition>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// The next part of work that goes through all records, while nothing newer waits. Returns whether there may be more of it.
@@ -76,6 +75,18 @@ pub trait Link: Send + Sync + 'static {
     ) -> impl Future<Output = Result<bool, WorkError>> + Send {
         async { Ok(false) }
     }
+}
+
+/// What a commit is remembered by.
+pub struct Remembered<'a, T> {
+    /// Where it publishes.
+    pub seq: i64,
+    /// The business time that it reaches.
+    pub now: Instant,
+    /// What changed, of each customer in the order in which one led to the next.
+    pub transitions: Vec<T>,
+    /// Who is no more.
+    pub removed: &'a [Removed],
 }
 
 /// Why a record changed.
@@ -128,7 +139,7 @@ impl<L: Link> Worker for Deriver<L> {
         let removed = removed.into_iter();
         commit.changes.removed =
             removed.filter(|removed| removed.is_news(known.get(&removed.customer.as_i64()))).collect();
-        commit.write(&transaction, &self.tenant).await?;
+        commit.write(&transaction, &self.tenant, step.reached()).await?;
         failpoint::reach(L::FEED, "before_commit").await;
         step.commit(transaction).await?;
         failpoint::reach(L::FEED, "after_commit").await;
@@ -148,7 +159,7 @@ impl<L: Link> Worker for Deriver<L> {
             let next_change = self.link.derive(&self.tenant, &mut record, to);
             commit.changes.changed.push(Derived { record, next_change, is_new: false });
         }
-        commit.write(&transaction, &self.tenant).await?;
+        commit.write(&transaction, &self.tenant, to).await?;
         step.commit_part(transaction).await?;
         Ok(true)
     }
@@ -192,7 +203,9 @@ impl<'a, L: Link> Commit<'a, L> {
                 return Ok(());
             }
             before.scores = scores;
-            self.transitions.extend(self.link.transition(&before, &derived.record, valid_at, self.cause));
+            self.transitions.extend(self.link.transition(Some(&before), &derived.record, valid_at, self.cause));
+        } else {
+            self.transitions.extend(self.link.transition(None, &derived.record, valid_at, self.cause));
         }
         self.changes.changed.push(Derived { is_new: stored.is_none(), ..derived });
         Ok(())
@@ -211,7 +224,7 @@ impl<'a, L: Link> Commit<'a, L> {
         let Some(written) = written else { return next_change };
         let before = record.clone();
         let next_change = self.link.derive(tenant, record, written);
-        self.transitions.extend(self.link.transition(&before, record, valid_at, Cause::Definition));
+        self.transitions.extend(self.link.transition(Some(&before), record, valid_at, Cause::Definition));
         next_change
     }
 
@@ -221,7 +234,7 @@ impl<'a, L: Link> Commit<'a, L> {
         while let Some(at) = due {
             let before = record.clone();
             due = self.link.derive(tenant, record, at).filter(|next| at < *next && *next <= to);
-            self.transitions.extend(self.link.transition(&before, record, at, Cause::Time));
+            self.transitions.extend(self.link.transition(Some(&before), record, at, Cause::Time));
         }
     }
 
@@ -230,10 +243,12 @@ impl<'a, L: Link> Commit<'a, L> {
         self.transitions.len()
     }
 
-    /// Writes and publishes the records, and has the link remember them.
-    pub async fn write(self, transaction: &Transaction, tenant: &Tenant) -> Result<(), StoreError> {
+    /// Writes and publishes the records, and has the link remember them. `now`: the business time that this reaches.
+    pub async fn write(self, transaction: &Transaction, tenant: &Tenant, now: Instant) -> Result<(), StoreError> {
         if let Some(seq) = feed::publish(transaction, tenant.id, L::FEED, &self.changes).await? {
-            self.link.remember(transaction, tenant, seq, self.transitions, &self.changes.removed).await?;
+            let removed = &self.changes.removed;
+            let remembered = Remembered { seq, now, transitions: self.transitions, removed };
+            self.link.remember(transaction, tenant, remembered).await?;
         }
         Ok(())
     }

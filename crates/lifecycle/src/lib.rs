@@ -9,6 +9,7 @@ pub mod outcome;
 pub mod retention;
 pub mod stages;
 mod store;
+pub mod warnings;
 mod worker;
 
 use quintile_chain::context::{Runtime, ServiceContext, ServiceError};

@@ -3,15 +3,17 @@
 
 use crate::stages::{Rational, Stage, StageInput, StagePolicy};
 use crate::store::transitions::{self, Transition};
-use quintile_chain::context::ServiceContext;
-use quintile_chain::derive::{self, Cause, Link};
-use quintile_chain::feed::Removed;
+use crate::store::{warning_policies, warnings};
+use crate::warnings::showing;
+use quintile_chain::context::{Runtime, ServiceContext, WorkError};
+use quintile_chain::derive::{self, Cause, Link, Remembered};
+use quintile_chain::follow::Step;
 use quintile_domain::ids::CustomerId;
 use quintile_domain::time::Instant;
-use quintile_proto::lifecycle::StageTransitionCause;
+use quintile_proto::lifecycle::{StageTransitionCause, WarningEvidence, WarningState};
 use quintile_proto::scoring::WatchScoresRequest;
 use quintile_proto::scoring::score_service_client::ScoreServiceClient;
-use quintile_proto::types::{CustomerRecord, Features, StageValues, WatchRecordsResponse};
+use quintile_proto::types::{CustomerRecord, Features, StageValues, WarningKind, WatchRecordsResponse};
 use quintile_rpc::client::Credentials;
 use quintile_rpc::convert;
 use quintile_rpc::policy::Tenant;
@@ -24,6 +26,10 @@ const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 /// Orders that are older when they come in are a history that is taken in, and nothing that the customer has just done: nightly and monthly files are no
 /// history.
 const HISTORY_MICROS: i64 = 90 * 86_400_000_000;
+/// The window whose revenue is that of a year, in days.
+const YEAR_DAYS: i32 = 365;
+/// Warnings that expire at once.
+const WARNINGS_PER_PART: u64 = 1_000;
 /// The window in which a decline of orders shows, in days.
 const DECLINE_DAYS: i32 = 90;
 
@@ -58,6 +64,7 @@ pub fn stage_input(features: &Features) -> StageInput<'_> {
         previous_orders_90: decline.map_or(0, |window| window.previous_orders),
         interactions_90: decline.map_or(0, |window| window.interactions),
         previous_interactions_90: decline.map_or(0, |window| window.previous_interactions),
+        last_interaction: convert::sent_instant(features.last_interaction_time.as_ref()),
         open_complaints: features.open_complaints,
     }
 }
@@ -71,14 +78,74 @@ fn is_history(before: &CustomerRecord, after: &CustomerRecord, from: i32, valid_
     before.orders != after.orders && convert::sent_instant(first.as_ref()).is_some_and(is_old)
 }
 
+/// A customer's way from one stage to another. `None`: it stays, or its history has come in.
+fn stage_transition(
+    customer: CustomerId,
+    before: &CustomerRecord,
+    after: &CustomerRecord,
+    valid_at: Instant,
+    cause: StageTransitionCause,
+) -> Option<Transition> {
+    let (from, to) = (before.stage.as_ref()?.stage, after.stage.as_ref()?);
+    if from == to.stage || is_history(before, after, from, valid_at) {
+        return None;
+    }
+    Some(Transition { customer, valid_at, cause, from, to: to.clone() })
+}
+
+/// The signs that a customer begins to show, and those that it shows no more. `None`: they are the same.
+fn warning_change(
+    customer: CustomerId,
+    before: Option<&CustomerRecord>,
+    after: &CustomerRecord,
+    valid_at: Instant,
+) -> Option<warnings::Change> {
+    let (earlier, stage) = (shown_by(before), after.stage.as_ref()?);
+    let shown = shown_by(Some(after));
+    let without = |kinds: &[WarningKind], others: &[WarningKind]| -> Vec<WarningKind> {
+        kinds.iter().filter(|kind| !others.contains(kind)).copied().collect()
+    };
+    let (begun, ended) = (without(&shown, &earlier), without(&earlier, &shown));
+    if begun.is_empty() && ended.is_empty() {
+        return None;
+    }
+    let is_churned = stage.stage == Stage::Churned as i32;
+    let ended_as = if is_churned { WarningState::Expired } else { WarningState::Cleared };
+    let nothing = Features::default();
+    let features = after.features.as_ref().unwrap_or(&nothing);
+    let year = features.windows.iter().find(|window| window.days == YEAR_DAYS).cloned();
+    let input = stage_input(features);
+    let evidence = WarningEvidence {
+        stage: Some(stage.clone()),
+        orders: input.orders_90,
+        previous_orders: input.previous_orders_90,
+        interactions: input.interactions_90,
+        previous_interactions: input.previous_interactions_90,
+        open_complaints: input.open_complaints,
+    };
+    Some(warnings::Change { customer, valid_at, begun, ended, ended_as, evidence, year })
+}
+
+fn shown_by(record: Option<&CustomerRecord>) -> Vec<WarningKind> {
+    let stage = record.and_then(|record| record.stage.as_ref());
+    stage.map(|stage| stage.warnings().collect()).unwrap_or_default()
+}
+
+/// What is remembered of a change.
+pub struct Turn {
+    stage: Option<Transition>,
+    warnings: Option<warnings::Change>,
+}
+
 impl Link for StageLink {
     const FEED: &'static str = "stages";
-    type Transition = Transition;
+    type Transition = Turn;
 
     fn derive(&self, tenant: &Tenant, record: &mut CustomerRecord, as_of: Instant) -> Option<Instant> {
         let nothing = Features::default();
         let input = stage_input(record.features.as_ref().unwrap_or(&nothing));
         let decision = self.policy.evaluate(&input, as_of, &tenant.zone);
+        let showing = showing(&self.policy, &input, &decision, as_of, &tenant.zone);
         record.stage = Some(StageValues {
             policy_version: format!("stagePolicies/default/versions/{}", self.policy.version),
             as_of: Some(convert::timestamp(as_of)),
@@ -88,24 +155,21 @@ impl Link for StageLink {
             rhythm_p80_days: decision.rhythm_p80.map(Rational::to_f64),
             reason: decision.reason,
             next_change_time: decision.next_change.map(convert::timestamp),
+            warnings: showing.kinds.into_iter().map(i32::from).collect(),
         });
-        decision.next_change
+        [decision.next_change, showing.next_change].into_iter().flatten().min()
     }
 
     fn transition(
         &self,
-        before: &CustomerRecord,
+        before: Option<&CustomerRecord>,
         after: &CustomerRecord,
         valid_at: Instant,
         cause: Cause,
-    ) -> Option<Transition> {
+    ) -> Option<Turn> {
         let customer = CustomerId::try_from(after.customer_id).ok()?;
-        let (from, to) = (before.stage.as_ref()?.stage, after.stage.as_ref()?);
-        if from == to.stage || is_history(before, after, from, valid_at) {
-            return None;
-        }
         // A window that ends upstream arrives like an event.
-        let due = match (cause, &before.features, &after.features) {
+        let due = match (cause, before.and_then(|before| before.features.as_ref()), &after.features) {
             (Cause::Upstream, Some(before), Some(after)) => derive::by_time(before, after),
             _ => None,
         };
@@ -113,19 +177,41 @@ impl Link for StageLink {
             Cause::Upstream | Cause::Definition if due.is_none() => StageTransitionCause::Event,
             _ => StageTransitionCause::Time,
         };
-        Some(Transition { customer, valid_at: due.unwrap_or(valid_at), cause, from, to: to.clone() })
+        let turn = Turn {
+            stage: before.and_then(|before| stage_transition(customer, before, after, due.unwrap_or(valid_at), cause)),
+            warnings: warning_change(customer, before, after, due.unwrap_or(valid_at)),
+        };
+        (turn.stage.is_some() || turn.warnings.is_some()).then_some(turn)
     }
 
     async fn remember(
         &self,
         transaction: &Transaction,
         tenant: &Tenant,
-        seq: i64,
-        transitions: Vec<Transition>,
-        removed: &[Removed],
+        remembered: Remembered<'_, Turn>,
     ) -> Result<(), StoreError> {
-        transitions::append(transaction, tenant.id, seq, transitions).await?;
-        transitions::erase(transaction, tenant.id, removed).await
+        let Remembered { seq, now, transitions, removed } = remembered;
+        let (stages, warnings): (Vec<_>, Vec<_>) =
+            transitions.into_iter().map(|turn| (turn.stage, turn.warnings)).unzip();
+        transitions::append(transaction, tenant.id, seq, stages.into_iter().flatten().collect()).await?;
+        transitions::erase(transaction, tenant.id, removed).await?;
+        let changes: Vec<_> = warnings.into_iter().flatten().collect();
+        if changes.is_empty() && removed.is_empty() {
+            return Ok(());
+        }
+        let policy = warning_policies::get(transaction, tenant.id, tenant.currency).await?;
+        warnings::apply(transaction, tenant, policy.thresholds, changes, removed, now).await
+    }
+
+    async fn go_through(&self, runtime: &Runtime, tenant: &Tenant, step: &mut Step<'_>) -> Result<bool, WorkError> {
+        let now = step.reached();
+        if !warnings::is_any_expired(runtime.database.reader(), tenant.id, now).await? {
+            return Ok(false);
+        }
+        let transaction = step.begin().await?;
+        let expired = warnings::expire(&transaction, tenant.id, now, WARNINGS_PER_PART).await?;
+        step.commit_part(transaction).await?;
+        Ok(expired as u64 == WARNINGS_PER_PART)
     }
 
     async fn upstream(&self, tenant: &Tenant, cursor: String) -> Result<Streaming<WatchRecordsResponse>, Status> {

@@ -31,6 +31,7 @@ mod retention;
 mod scores;
 mod segments;
 mod suite;
+mod warnings;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -71,7 +71,7 @@ pub async fn step(
     let last = rows.last().map_or(operation.done, |row| row.customer.as_i64());
     let done = if ends { last.max(operation.total) } else { last };
     let changed = commit.transitions() as i64;
-    commit.write(&transaction, tenant).await?;
+    commit.write(&transaction, tenant, reached).await?;
     let machine_now = link.clock.now();
     if !operations::advance(&transaction, tenant.id, &operation, done, machine_now).await? {
         // Another replica has gone on.

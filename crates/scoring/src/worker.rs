@@ -10,8 +10,8 @@ use crate::population::Populations;
 use crate::rescoring;
 use crate::store::changes::{self, Change};
 use quintile_chain::context::{Runtime, ServiceContext, WorkError};
-use quintile_chain::derive::{self, Cause, Link};
-use quintile_chain::feed::{Removed, same_model};
+use quintile_chain::derive::{self, Cause, Link, Remembered};
+use quintile_chain::feed::same_model;
 use quintile_chain::follow::Step;
 use quintile_domain::clock::MachineClock;
 use quintile_domain::ids::CustomerId;
@@ -136,11 +136,12 @@ impl Link for ScoreLink {
 
     fn transition(
         &self,
-        before: &CustomerRecord,
+        before: Option<&CustomerRecord>,
         after: &CustomerRecord,
         valid_at: Instant,
         cause: Cause,
     ) -> Option<Change> {
+        let before = before?;
         let customer = CustomerId::try_from(after.customer_id).ok()?;
         let (scores, after_scores) = (before.scores.as_ref()?, after.scores.as_ref()?);
         if cause == Cause::Upstream && is_unscored(scores) {
@@ -160,10 +161,9 @@ impl Link for ScoreLink {
         &self,
         transaction: &Transaction,
         tenant: &Tenant,
-        seq: i64,
-        transitions: Vec<Change>,
-        removed: &[Removed],
+        remembered: Remembered<'_, Change>,
     ) -> Result<(), StoreError> {
+        let Remembered { seq, transitions, removed, .. } = remembered;
         if removed.iter().any(|removed| removed.erased) {
             // A text that only the erased had would stay in its column.
             self.populations.forget(tenant.id);

@@ -61,6 +61,10 @@ pub enum FieldId {
     GradeBand = 48,
     GradeTier = 49,
     GradeVip = 50,
+    WarningSilence = 51,
+    WarningPurchases = 52,
+    WarningInteractions = 53,
+    WarningComplaint = 54,
 }
 
 /// What rules, access control and authors know of a field.
@@ -85,7 +89,7 @@ const fn define(field: FieldId, name: &'static str, ty: Type, description: &'sta
 const CONSENT: &str = "\"given\" or \"objected\"; missing: the customer has said neither";
 
 /// In the order of their ids, which start at 1 and leave no gap.
-const DEFINITIONS: [Definition; 50] = [
+const DEFINITIONS: [Definition; 54] = [
     define(FieldId::Recency, "rfm.r", Type::Int, "recency score, 1-5, 5 best; missing without orders"),
     define(FieldId::Frequency, "rfm.f", Type::Int, "frequency score, 1-5, 5 best; missing without orders"),
     define(FieldId::Monetary, "rfm.m", Type::Int, "monetary score, 1-5, 5 best; missing without orders"),
@@ -166,6 +170,25 @@ const DEFINITIONS: [Definition; 50] = [
     define(FieldId::GradeBand, "grade.band", Type::Text, "band of the grade, such as \"A\""),
     define(FieldId::GradeTier, "grade.tier", Type::Text, "\"low\", \"middle\" or \"high\" value by the grade"),
     define(FieldId::GradeVip, "grade.vip", Type::Text, "\"yes\" or \"no\": a VIP by the grade"),
+    define(FieldId::WarningSilence, "warning.silence", Type::Text, "\"yes\" or \"no\": silent beyond its rhythm"),
+    define(
+        FieldId::WarningPurchases,
+        "warning.purchases",
+        Type::Text,
+        "\"yes\" or \"no\": buys half as often as before",
+    ),
+    define(
+        FieldId::WarningInteractions,
+        "warning.interactions",
+        Type::Text,
+        "\"yes\" or \"no\": gets in touch half as often as before",
+    ),
+    define(
+        FieldId::WarningComplaint,
+        "warning.complaint",
+        Type::Text,
+        "\"yes\" or \"no\": a complaint is not resolved",
+    ),
 ];
 
 impl FieldId {

@@ -1,7 +1,7 @@
-"""Requests about segments, label sets and stages, for those who call every RPC."""
+"""Requests about segments, label sets and warnings, for those who call every RPC."""
 import uuid
 
-from support import canaries, facts, questions
+from support import facts
 
 
 def create_segment(_world):
@@ -88,11 +88,20 @@ CLUSTERINGS = {
 }
 
 
-def stage_transitions(world):
-    """Of somebody who came to be at risk by a complaint."""
-    admin, request = world.client("admin"), {"parent": f"{world.customer}/stage"}
-    if not admin.call("StageService/ListStageTransitions", request).transitions:
-        complaint = facts.interaction(canaries.SOURCE_ID, "complaint", kind="INTERACTION_KIND_COMPLAINT", about="parcel",
-                                      case_state="CASE_STATE_OPENED")
-        questions.wait_for(admin, questions.take_in(admin, complaint).facts_position)
-    return request
+def warning(world, state="OPEN", **fields):
+    """Of the canary's warnings for its complaints, one of which was resolved, that in a state."""
+    states = [f"WARNING_STATE_{each}" for each in (("OPEN", "ACKNOWLEDGED") if state == "OPEN" else (state,))]
+    found = world.client("admin").call("WarningService/ListWarnings", {"parent": world.customer, "states": states}).warnings
+    return {"name": found[0].name} | fields
+
+
+def given_warning(world):
+    return warning(world, assignee=uuid.uuid4().hex)
+
+
+def resolved_warning(world):
+    return warning(world, "RESOLVED", resolution="WARNING_RESOLUTION_RETAINED")
+
+
+def warning_policy(_world):
+    return {"policy": {"medium_from": facts.dollars(100_00), "high_from": facts.dollars(1_000_00)}}

@@ -8,7 +8,8 @@ BESIDES = {"SegmentService/ListMembers": {"parent": "segments/planted"}, "Segmen
            "CheckpointService/ListCheckpoints": {"service": "scoring"},
            "ExportService/ExportRows": {"kind": "EXPORT_KIND_CUSTOMER"},
            "FactService/ListWaitingFacts": {"reason": "WAITING_REASON_NO_PURCHASE"},
-           "ScoreModelService/ListScoreModelVersions": {"parent": "scoreModels/rfm"}}
+           "ScoreModelService/ListScoreModelVersions": {"parent": "scoreModels/rfm"},
+           "WarningService/ListWarnings": {"parent": "customers/-"}}
 PAGE_TOKEN, CURSOR = "page_token", "cursor"
 
 

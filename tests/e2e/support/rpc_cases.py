@@ -24,6 +24,7 @@ PIPELINES = FEEDS | {"data-engineer"}
 DEFINERS = PIPELINES | {"analyst"}
 CARE = frozenset({"admin", "service", "support"})
 SELLING = CARE | {"sales"}
+ANSWERING = SELLING | {"marketer"}
 PERSONS_RIGHTS = frozenset({"admin", "support"})
 ANALYSIS = frozenset({"admin", "service", "marketer", "analyst", "data-engineer"})
 EVERY_ROLE = SELLING | ANALYSIS
@@ -66,15 +67,17 @@ def watch(roles, enough, build=lambda _world: {}):
         client.start(method, [build(world)], seconds=waiting.SECONDS), enough))
 
 
-def watch_memberships(world, client, method):
-    """Follows memberships from now on, and has an administrator's definition make some, that of the canary among them."""
-    call = client.start(method, [{}], seconds=waiting.SECONDS)
-    try:
-        answers = [next(call)]
-    except grpc.RpcError as error:
-        raise Refusal(error) from None
-    world.client("admin").call("SegmentService/CreateSegment", definitions.create_segment(world))
-    return [(answers[0], ()), *read_stream(call, lambda answer: answer.changes)]
+def watch_from_now_on(roles, news, enough):
+    """A case that follows a stream from now on, on which `news(world, administrator)` make something of the canary told."""
+    def follow(world, client, method):
+        call = client.start(method, [{}], seconds=waiting.SECONDS)
+        try:
+            answers = [next(call)]
+        except grpc.RpcError as error:
+            raise Refusal(error) from None
+        news(world, world.client("admin"))
+        return [(answers[0], ()), *read_stream(call, enough)]
+    return Case(roles, follow)
 
 
 def ingest(_world, client, method):
@@ -300,14 +303,12 @@ CASES = {
     f"{INGESTION}.CustomerService/GetCustomer": unary(EVERY_ROLE, of_customer("")),
     f"{INGESTION}.CustomerService/UpdateCustomer": unary(SELLING, update_customer),
     f"{INGESTION}.CustomerService/ListCustomers": unary(EVERY_ROLE),
-    f"{INGESTION}.CustomerService/LookupCustomer": unary(
-        CARE, lambda _world: {"identity": facts.identity(canaries.SOURCE_ID)}),
+    f"{INGESTION}.CustomerService/LookupCustomer": unary(CARE, lambda _world: {"identity": facts.identity(canaries.SOURCE_ID)}),
     f"{INGESTION}.ExportService/ExportRows": Case(ANALYSIS, export_rows),
     f"{INGESTION}.FeatureService/GetFeatures": unary(EVERY_ROLE, of_customer("/features")),
     f"{INGESTION}.FeatureService/WatchFeatures": watch(PIPELINES, lambda answer: answer.records),
     f"{INGESTION}.IngestService/Ingest": Case(PIPELINES, ingest),
-    f"{INGESTION}.IngestService/IngestBatch": unary(
-        PIPELINES, lambda _world: facts.batch(facts.order(uuid.uuid4().hex, "event"))),
+    f"{INGESTION}.IngestService/IngestBatch": unary(PIPELINES, lambda _world: facts.batch(facts.order(uuid.uuid4().hex, "event"))),
     f"{INGESTION}.IngestService/GetIngestStream": unary(PIPELINES, lambda _world: {"name": "ingestStreams/planted-stream"}),
     f"{INGESTION}.IngestService/ListRejects": unary(PIPELINES),
     f"{INGESTION}.IngestService/GetReject": unary(PIPELINES, lambda world: {"name": world.reject}),
@@ -352,8 +353,7 @@ CASES = {
     f"{SCORING}.ErasureService/GetErasureReceipt": unary(FEEDS, erased_and_through),
     f"{LIFECYCLE}.ErasureService/GetErasureReceipt": unary(FEEDS, erased_and_through),
     f"{SEGMENTATION}.ErasureService/GetErasureReceipt": unary(FEEDS, erased_and_through),
-    f"{SEGMENTATION}.ProfileService/ListMembershipChanges": unary(
-        EVERY_ROLE, lambda world: {"parent": world.customer}),
+    f"{SEGMENTATION}.ProfileService/ListMembershipChanges": unary(EVERY_ROLE, lambda world: {"parent": world.customer}),
     f"{SCORING}.ScoreModelService/GetScoreModel": unary(EVERY_ROLE, lambda _world: {"name": "scoreModels/rfm"}),
     f"{SCORING}.ScoreModelService/ListScoreModels": unary(EVERY_ROLE),
     f"{SCORING}.ScoreModelService/ListScoreModelPresets": unary(EVERY_ROLE),
@@ -368,8 +368,7 @@ CASES = {
     f"{SCORING}.ScoreModelService/RetireScoreModel": unary(DEFINERS, model_in_force),
     f"{SCORING}.ScoreService/GetScore": unary(EVERY_ROLE, of_customer("/score")),
     f"{SCORING}.ScoreService/BatchGetScores": unary(EVERY_ROLE, lambda world: {"names": [f"{world.customer}/score"]}),
-    f"{SCORING}.ScoreService/ExplainScore": unary(
-        EVERY_ROLE, lambda world: {"name": f"{world.customer}/score", "model": "scoreModels/planted"}),
+    f"{SCORING}.ScoreService/ExplainScore": unary(EVERY_ROLE, lambda world: {"name": f"{world.customer}/score", "model": "scoreModels/planted"}),
     f"{SCORING}.ScoreService/ListScoreChanges": unary(EVERY_ROLE, lambda world: {"parent": f"{world.customer}/score"}),
     f"{SCORING}.ValueModelService/FitValueModel": watch(
         DEFINERS, lambda answer: answer.HasField("model"), lambda _world: {"holdout_days": 0}),
@@ -384,21 +383,27 @@ CASES = {
     f"{SCORING}.RecommendationService/GetRecommendations": unary(EVERY_ROLE, of_customer("/recommendations")),
     f"{SCORING}.RecommendationService/GetRelatedProducts": unary(EVERY_ROLE, lambda _world: {"product": "teapot"}),
     f"{SCORING}.RefitService/GetRefitSchedule": unary(EVERY_ROLE, lambda _world: {"name": "refitSchedules/valueModels"}),
-    f"{SCORING}.RefitService/UpdateRefitSchedule": unary(
-        DEFINERS, lambda _world: {"schedule": {"name": "refitSchedules/recommendationModels"}}),
+    f"{SCORING}.RefitService/UpdateRefitSchedule": unary(DEFINERS, lambda _world: {"schedule": {"name": "refitSchedules/recommendationModels"}}),
     f"{SCORING}.EconomicsService/GetUnitEconomics": watch(
         DEFINERS, lambda answer: answer.HasField("economics"),
         lambda _world: {"start_date": {"year": 1990, "month": 1, "day": 1}, "end_date": {"year": 1999, "month": 12, "day": 31}}),
     f"{SCORING}.ValueService/GetValue": unary(EVERY_ROLE, of_customer("/value")),
-    f"{SCORING}.ValueService/BatchGetValues": unary(
-        EVERY_ROLE, lambda world: {"names": [f"{world.customer}/value", f"{world.lead}/value"]}),
+    f"{SCORING}.ValueService/BatchGetValues": unary(EVERY_ROLE, lambda world: {"names": [f"{world.customer}/value", f"{world.lead}/value"]}),
     f"{SCORING}.ScoreService/WatchScores": watch(PIPELINES, lambda answer: answer.records),
     f"{LIFECYCLE}.StageService/GetStage": unary(EVERY_ROLE, of_customer("/stage")),
     f"{LIFECYCLE}.StageService/GetFunnel": unary(EVERY_ROLE),
-    f"{LIFECYCLE}.StageService/ListStageTransitions": unary(EVERY_ROLE, definitions.stage_transitions),
+    f"{LIFECYCLE}.StageService/ListStageTransitions": unary(EVERY_ROLE, lambda world: {"parent": f"{world.customer}/stage"}),
     **{f"{LIFECYCLE}.RetentionService/{method}": unary(ANALYSIS) for method in ("GetCohortRetention", "GetSurvival", "GetStageTimes")},
     f"{LIFECYCLE}.RetentionService/GetStageFlow": unary(ANALYSIS, lambda _world: {"start_time": "1998-01-01T00:00:00Z"}),
     f"{LIFECYCLE}.StageService/ListRecords": unary(ANALYSIS),
+    f"{LIFECYCLE}.WarningService/ListWarnings": unary(EVERY_ROLE, lambda _world: {"parent": "customers/-"}),
+    f"{LIFECYCLE}.WarningService/GetWarning": unary(EVERY_ROLE, definitions.warning),
+    f"{LIFECYCLE}.WarningService/GetWarningPolicy": unary(EVERY_ROLE),
+    **{f"{LIFECYCLE}.WarningService/{method}": unary(ANSWERING, build) for method, build in (
+        ("AcknowledgeWarning", definitions.warning), ("AssignWarning", definitions.given_warning), ("ResolveWarning", definitions.resolved_warning))},
+    f"{LIFECYCLE}.WarningService/UpdateWarningPolicy": unary(FEEDS | {"marketer"}, definitions.warning_policy),
+    f"{LIFECYCLE}.WarningService/WatchWarnings": watch_from_now_on(
+        ANSWERING, lambda world, admin: admin.call("WarningService/AssignWarning", definitions.given_warning(world)), lambda answer: answer.warnings),
     f"{LIFECYCLE}.StageService/WatchStages": watch(PIPELINES, lambda answer: answer.records),
     f"{SEGMENTATION}.LabelService/GetLabelSet": unary(EVERY_ROLE, lambda _world: {"name": "labelSets/rfm-11"}),
     **{f"{SEGMENTATION}.AnalysisService/{method}": unary(ANALYSIS, build) for method, build in definitions.ANALYSES.items()},
@@ -419,8 +424,7 @@ CASES = {
     f"{SEGMENTATION}.SegmentService/ListSegments": unary(EVERY_ROLE),
     f"{SEGMENTATION}.SegmentService/DeleteSegment": unary(ANALYSIS, definitions.delete_segment),
     f"{SEGMENTATION}.SegmentService/UpdateSegment": unary(ANALYSIS, definitions.update_segment),
-    f"{SEGMENTATION}.SegmentService/PreviewSegmentDraft": unary(
-        ANALYSIS, lambda world: definitions.segment_with_draft(world, sample_size=10)),
+    f"{SEGMENTATION}.SegmentService/PreviewSegmentDraft": unary(ANALYSIS, lambda world: definitions.segment_with_draft(world, sample_size=10)),
     f"{SEGMENTATION}.SegmentService/PublishSegment": unary(ANALYSIS, lambda world: definitions.segment_with_draft(world, etag=True)),
     f"{SEGMENTATION}.SegmentService/ListSegmentVersions": unary(EVERY_ROLE, lambda world: {"parent": world.segment}),
     f"{SEGMENTATION}.SegmentService/AddMembers": unary(ANALYSIS, definitions.static_list),
@@ -432,9 +436,9 @@ CASES = {
                                  "overlap_parents": [world.segment]}),
     f"{SEGMENTATION}.SegmentService/ListMembers": unary(EVERY_ROLE, lambda world: {"parent": world.segment}),
     f"{SEGMENTATION}.SegmentService/ListMemberRecords": unary(ANALYSIS, lambda world: {"parent": world.segment}),
-    f"{SEGMENTATION}.SegmentService/CheckMembers": unary(
-        EVERY_ROLE, lambda world: {"parent": world.label, "customers": [world.customer]}),
-    f"{SEGMENTATION}.SegmentService/WatchMemberships": Case(ANALYSIS, watch_memberships),
+    f"{SEGMENTATION}.SegmentService/CheckMembers": unary(EVERY_ROLE, lambda world: {"parent": world.label, "customers": [world.customer]}),
+    f"{SEGMENTATION}.SegmentService/WatchMemberships": watch_from_now_on(
+        ANALYSIS, lambda world, admin: admin.call("SegmentService/CreateSegment", definitions.create_segment(world)), lambda answer: answer.changes),
     f"{ACCESS}.PolicyService/GetPolicy": unary(FEEDS),
     f"{ACCESS}.PolicyService/WatchPolicy": watch(FEEDS, lambda answer: answer.roles),
     f"{ACCESS}.PolicyService/PreviewPolicy": unary(ADMIN, new_roles),

@@ -94,6 +94,18 @@ def plant_recommendations(admin):
     recommendations.publish(admin, recommendations.fit(admin, holdout_days=0))
 
 
+def plant_warnings(admin, name):
+    """Two of the canary, for complaints: the first was resolved, and is settled."""
+    for minutes, state in enumerate(("OPENED", "RESOLVED", "OPENED")):
+        complaint = facts.interaction(
+            canaries.SOURCE_ID, f"complaint-{minutes}", kind="INTERACTION_KIND_COMPLAINT", about="parcel",
+            case_state=f"CASE_STATE_{state}", interaction_time=facts.text_of(facts.AS_OF - timedelta(minutes=30 - minutes)))
+        questions.wait_for(admin, questions.take_in(admin, complaint).facts_position)
+        if minutes == 0:
+            warning = admin.call("WarningService/ListWarnings", {"parent": name}).warnings[0]
+            admin.call("WarningService/ResolveWarning", {"name": warning.name, "resolution": "WARNING_RESOLUTION_RETAINED"})
+
+
 def drop_what_is_old(admin):
     """Of the canary too there are facts that are kept no longer, and an opening balance in their place."""
     line = {"product": "teapot", "category": "kitchen", "quantity": 1, "amount": facts.dollars(700), "cost": facts.dollars(300)}
@@ -127,6 +139,7 @@ def populate(suite):
     plant_models(admin)
     plant_recommendations(admin)
     plant_value_models(admin)
+    plant_warnings(admin, name)
     segment = admin.call("SegmentService/CreateSegment",
                          {"segment_id": SEGMENT_ID, "segment": {"expression": facts.TARGET}})
     questions.wait_for(admin, answer.facts_position)

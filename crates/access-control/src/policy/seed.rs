@@ -122,6 +122,12 @@ const SCHEDULE_REFITS: Methods = ("quintile.scoring.v1.RefitService", &["UpdateR
 const SCORES: Methods =
     ("quintile.scoring.v1.ScoreService", &["GetScore", "BatchGetScores", "ExplainScore", "ListScoreChanges"]);
 const STAGES: Methods = ("quintile.lifecycle.v1.StageService", &["GetStage", "GetFunnel", "ListStageTransitions"]);
+const WARNINGS: Methods = ("quintile.lifecycle.v1.WarningService", &["ListWarnings", "GetWarning", "GetWarningPolicy"]);
+const ANSWER_WARNINGS: Methods = (
+    "quintile.lifecycle.v1.WarningService",
+    &["AcknowledgeWarning", "AssignWarning", "ResolveWarning", "WatchWarnings"],
+);
+const SET_WARNING_POLICY: Methods = ("quintile.lifecycle.v1.WarningService", &["UpdateWarningPolicy"]);
 const RETENTION: Methods =
     ("quintile.lifecycle.v1.RetentionService", &["GetCohortRetention", "GetSurvival", "GetStageFlow", "GetStageTimes"]);
 const LABELS: Methods = (
@@ -212,6 +218,7 @@ const READING: &[Methods] = &[
     RECOMMENDATIONS,
     REFITS,
     STAGES,
+    WARNINGS,
     LABELS,
     PROFILES,
     USE_SEGMENTS,
@@ -246,6 +253,8 @@ const SERVING: &[Methods] = &[
     MAKE_LABELS,
     ANALYSES,
     RETENTION,
+    ANSWER_WARNINGS,
+    SET_WARNING_POLICY,
     SIZES,
     CLUSTERS,
     READ_POLICY,
@@ -304,7 +313,7 @@ const SERVICE: SeededRole = SeededRole {
 /// Talks to customers: sees who it is and what there is to know, and of numbers and addresses enough to compare them.
 const SUPPORT: SeededRole = SeededRole {
     name: "support",
-    methods: &[READING, &[UPDATE_CUSTOMERS, LOOK_UP_CUSTOMERS, MERGES, CONSENTS, PERSONS_RIGHTS]],
+    methods: &[READING, &[UPDATE_CUSTOMERS, LOOK_UP_CUSTOMERS, MERGES, CONSENTS, PERSONS_RIGHTS, ANSWER_WARNINGS]],
     forms: &[
         shown(&[Name, FreeText, Pseudonym], Clear),
         shown(&[Phone, Email], Partial),
@@ -319,7 +328,7 @@ const SUPPORT: SeededRole = SeededRole {
 /// Looks after customers of its own, and reaches no others.
 const SALES: SeededRole = SeededRole {
     name: "sales",
-    methods: &[READING, &[UPDATE_CUSTOMERS]],
+    methods: &[READING, &[UPDATE_CUSTOMERS, ANSWER_WARNINGS]],
     forms: &[
         shown_of_own(&[Name, Phone, Email, FreeText, Pseudonym], Clear),
         shown(NUMBERS, Partial),
@@ -335,7 +344,18 @@ const MARKETER: SeededRole = SeededRole {
     name: "marketer",
     methods: &[
         READING,
-        &[COMPANY_FACTS, EXPORT, RECORDS, MEMBER_RECORDS, MAKE_SEGMENTS, MAKE_LABELS, ANALYSES, RETENTION],
+        &[
+            COMPANY_FACTS,
+            EXPORT,
+            RECORDS,
+            MEMBER_RECORDS,
+            MAKE_SEGMENTS,
+            MAKE_LABELS,
+            ANALYSES,
+            RETENTION,
+            ANSWER_WARNINGS,
+            SET_WARNING_POLICY,
+        ],
     ],
     forms: NOBODY_IDENTIFIED,
     row_scope: CONSENTING,

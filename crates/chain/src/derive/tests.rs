@@ -34,19 +34,18 @@ impl Link for Times {
         convert::sent_instant(scores.as_of.as_ref())
     }
 
-    fn transition(&self, before: &CustomerRecord, after: &CustomerRecord, at: Instant, cause: Cause) -> Option<Told> {
-        let (before, after) = (before.scores.as_ref()?.recency, after.scores.as_ref()?.recency);
+    fn transition(
+        &self,
+        before: Option<&CustomerRecord>,
+        after: &CustomerRecord,
+        at: Instant,
+        cause: Cause,
+    ) -> Option<Told> {
+        let (before, after) = (before?.scores.as_ref()?.recency, after.scores.as_ref()?.recency);
         (before != after).then_some((before, after, at.micros(), cause))
     }
 
-    async fn remember(
-        &self,
-        _: &Transaction,
-        _: &Tenant,
-        _: i64,
-        _: Vec<Told>,
-        _: &[Removed],
-    ) -> Result<(), StoreError> {
+    async fn remember(&self, _: &Transaction, _: &Tenant, _: Remembered<'_, Told>) -> Result<(), StoreError> {
         Ok(())
     }
 

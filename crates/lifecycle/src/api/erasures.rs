@@ -1,7 +1,7 @@
 //! Receipts for customers who were erased.
 
 use crate::SERVICE;
-use crate::store::transitions;
+use crate::store::{transitions, warnings};
 use crate::worker::StageLink;
 use quintile_chain::context::Runtime;
 use quintile_chain::derive::Link;
@@ -26,10 +26,12 @@ impl ErasureService for Erasures {
         let request = request.into_inner();
         let customer = erasure::check_request(&request.name, request.facts_position)?;
         let (tenant, position) = (caller.tenant().id, request.facts_position);
-        // The record, and the history of its stages.
+        // The record, the history of its stages, and warnings.
         let records = erasure::records_left(&self.runtime, tenant, StageLink::FEED, customer, position).await?;
-        let transitions = transitions::count(self.runtime.database.reader(), tenant, customer).await;
-        let left = records + transitions.map_err(|error| store_error(&error))?;
+        let database = self.runtime.database.reader();
+        let transitions = transitions::count(database, tenant, customer).await.map_err(|error| store_error(&error))?;
+        let warnings = warnings::count(database, tenant, customer).await.map_err(|error| store_error(&error))?;
+        let left = records + transitions + warnings;
         let receipt = erasure::receipt(SERVICE, &self.runtime.database, &self.clock, left).await?;
         Ok(caller.respond(receipt))
     }

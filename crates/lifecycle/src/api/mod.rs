@@ -4,6 +4,8 @@ mod erasures;
 mod everybody;
 mod retention;
 mod stages;
+mod warning_watch;
+mod warnings;
 
 use crate::worker::StageLink;
 use quintile_chain::context::Runtime;
@@ -11,6 +13,7 @@ use quintile_domain::clock::MachineClock;
 use quintile_proto::lifecycle::erasure_service_server::{self, ErasureServiceServer};
 use quintile_proto::lifecycle::retention_service_server::{self, RetentionServiceServer};
 use quintile_proto::lifecycle::stage_service_server::{self, StageServiceServer};
+use quintile_proto::lifecycle::warning_service_server::{self, WarningServiceServer};
 use std::sync::Arc;
 use tonic::service::Routes;
 
@@ -21,6 +24,7 @@ pub fn routes(runtime: &Runtime, link: &Arc<StageLink>, clock: &MachineClock) ->
         .add_service(ErasureServiceServer::new(erasures))
         .add_service(RetentionServiceServer::new(retention::Retention { runtime: runtime.clone(), link: link.clone() }))
         .add_service(StageServiceServer::new(stages::Stages { runtime: runtime.clone(), link: link.clone() }))
+        .add_service(WarningServiceServer::new(warnings::Warnings { runtime: runtime.clone(), link: link.clone() }))
 }
 
 /// Their names, for health.
@@ -29,5 +33,6 @@ pub fn names() -> Vec<&'static str> {
         stage_service_server::SERVICE_NAME,
         retention_service_server::SERVICE_NAME,
         erasure_service_server::SERVICE_NAME,
+        warning_service_server::SERVICE_NAME,
     ]
 }

@@ -13,7 +13,7 @@ use quintile_domain::time::{Instant, TimeZone};
 
 pub use self::policy::{StagePolicy, StagePolicyError};
 pub use self::rational::Rational;
-use self::rhythm::Rhythm;
+pub(crate) use self::rhythm::Rhythm;
 use self::rule::Rule;
 use quintile_domain::midnight::begin_of_later_day;
 
@@ -86,6 +86,8 @@ pub struct StageInput<'a> {
     pub interactions_90: i64,
     /// Interactions in the 90 days before those.
     pub previous_interactions_90: i64,
+    /// The last interaction. `None`: none.
+    pub last_interaction: Option<Instant>,
     /// Complaints that are not resolved.
     pub open_complaints: i64,
 }
@@ -144,6 +146,13 @@ impl StagePolicy {
     }
 }
 
+impl StagePolicy {
+    /// Whether there are at most half as many of something as before, when there were enough to tell.
+    pub(crate) fn declined(&self, now: i64, before: i64) -> bool {
+        before >= self.decline_min_count && now.saturating_mul(2) <= before
+    }
+}
+
 /// From the first order until the silence that makes a customer churned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stay {
@@ -166,10 +175,9 @@ impl StagePolicy {
 
 /// Why a customer is at risk, whatever its silence. `None`: it is not.
 fn risk(policy: &StagePolicy, input: &StageInput<'_>) -> Option<Rule> {
-    let declined = |now: i64, before: i64| before >= policy.decline_min_count && now.saturating_mul(2) <= before;
-    if declined(input.orders_90, input.previous_orders_90) {
+    if policy.declined(input.orders_90, input.previous_orders_90) {
         Some(Rule::AtRiskByFewerOrders)
-    } else if declined(input.interactions_90, input.previous_interactions_90) {
+    } else if policy.declined(input.interactions_90, input.previous_interactions_90) {
         Some(Rule::AtRiskByFewerInteractions)
     } else {
         (input.open_complaints > 0).then_some(Rule::AtRiskByComplaint)

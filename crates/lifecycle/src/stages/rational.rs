@@ -36,7 +36,7 @@ impl Rational {
     }
 
     /// The least whole number of days that is strictly more than `factor` times this.
-    pub(super) fn first_beyond(self, factor: i32) -> i64 {
+    pub(crate) fn first_beyond(self, factor: i32) -> i64 {
         let multiple = i128::from(factor) * i128::from(self.numerator);
         let beyond = multiple.div_euclid(i128::from(self.denominator)) + 1;
         // The clamp keeps its meaning: no silence is as long as either bound.

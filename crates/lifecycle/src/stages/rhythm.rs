@@ -9,16 +9,16 @@ const POPULATION_WEIGHT: i64 = 3;
 
 /// The rhythm of a customer, now and as it was known before the last gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Rhythm {
+pub(crate) struct Rhythm {
     /// The p80 of all gaps.
-    pub(super) p80: Rational,
+    pub(crate) p80: Rational,
     /// The last gap in days, and the p80 of all gaps before it. `None`: no gap yet.
-    pub(super) last_gap: Option<(i32, Rational)>,
+    pub(crate) last_gap: Option<(i32, Rational)>,
 }
 
 impl Rhythm {
     /// The rhythm of gaps in days, oldest first, under a population's p80. It sorts once, whatever the number of gaps.
-    pub(super) fn of(gap_days: &[i32], population_p80_days: i32) -> Self {
+    pub(crate) fn of(gap_days: &[i32], population_p80_days: i32) -> Self {
         let Some((&last, earlier)) = gap_days.split_last() else {
             return Self { p80: blended(0, |_| 0, population_p80_days), last_gap: None };
         };

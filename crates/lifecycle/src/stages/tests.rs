@@ -210,6 +210,7 @@ proptest! {
             previous_orders_90: windows.1,
             interactions_90: windows.2,
             previous_interactions_90: windows.3,
+            last_interaction: None,
             open_complaints: windows.4,
         };
         prop_assert_eq!(policy.validate(), Ok(()));

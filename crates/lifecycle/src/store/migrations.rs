@@ -8,7 +8,7 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(M0001Chain), Box::new(M0002Bulk), Box::new(M0003Transitions)]
+        vec![Box::new(M0001Chain), Box::new(M0002Bulk), Box::new(M0003Transitions), Box::new(M0004Warnings)]
     }
 }
 
@@ -87,5 +87,89 @@ impl MigrationTrait for M0003Transitions {
             )
             .to_owned();
         manager.create_table(transitions).await
+    }
+}
+
+struct M0004Warnings;
+
+impl MigrationName for M0004Warnings {
+    fn name(&self) -> &'static str {
+        "m0004_warnings"
+    }
+}
+
+#[derive(DeriveIden)]
+enum Warning {
+    Table,
+    TenantId,
+    CustomerId,
+    Seq,
+    Place,
+    Kind,
+    State,
+    GoesOn,
+    Severity,
+    RaisedAt,
+    ValueAtStake,
+    Assignee,
+    ChangedSeq,
+    Body,
+}
+
+#[derive(DeriveIden)]
+enum WarningPolicy {
+    Table,
+    TenantId,
+    MediumFrom,
+    HighFrom,
+    Revision,
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for M0004Warnings {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let warnings = Table::create()
+            .table(Warning::Table)
+            .col(ColumnDef::new(Warning::TenantId).integer().not_null())
+            .col(ColumnDef::new(Warning::CustomerId).big_integer().not_null())
+            .col(ColumnDef::new(Warning::Seq).big_integer().not_null())
+            .col(ColumnDef::new(Warning::Place).big_integer().not_null())
+            .col(ColumnDef::new(Warning::Kind).integer().not_null())
+            .col(ColumnDef::new(Warning::State).integer().not_null())
+            .col(ColumnDef::new(Warning::GoesOn).integer().not_null())
+            .col(ColumnDef::new(Warning::Severity).integer().not_null())
+            .col(ColumnDef::new(Warning::RaisedAt).big_integer().not_null())
+            .col(ColumnDef::new(Warning::ValueAtStake).big_integer().not_null())
+            .col(ColumnDef::new(Warning::Assignee).text().not_null())
+            .col(ColumnDef::new(Warning::ChangedSeq).big_integer().not_null())
+            .col(ColumnDef::new(Warning::Body).binary().not_null())
+            .primary_key(
+                Index::create().col(Warning::TenantId).col(Warning::CustomerId).col(Warning::Seq).col(Warning::Place),
+            )
+            .to_owned();
+        manager.create_table(warnings).await?;
+        let index = |name: &str, columns: [Warning; 3]| {
+            let mut index = Index::create().name(name).table(Warning::Table).to_owned();
+            for column in columns {
+                index.col(column);
+            }
+            index
+        };
+        let indices = [
+            index("warning_raised", [Warning::TenantId, Warning::GoesOn, Warning::RaisedAt]),
+            index("warning_value", [Warning::TenantId, Warning::GoesOn, Warning::ValueAtStake]),
+            index("warning_changed", [Warning::TenantId, Warning::ChangedSeq, Warning::Seq]),
+        ];
+        for index in indices {
+            manager.create_index(index).await?;
+        }
+        let policies = Table::create()
+            .table(WarningPolicy::Table)
+            .col(ColumnDef::new(WarningPolicy::TenantId).integer().not_null().primary_key())
+            .col(ColumnDef::new(WarningPolicy::MediumFrom).big_integer().not_null())
+            .col(ColumnDef::new(WarningPolicy::HighFrom).big_integer().not_null())
+            .col(ColumnDef::new(WarningPolicy::Revision).big_integer().not_null())
+            .to_owned();
+        manager.create_table(policies).await
     }
 }

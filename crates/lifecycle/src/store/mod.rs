@@ -2,3 +2,6 @@
 
 pub mod migrations;
 pub mod transitions;
+pub mod warning_lists;
+pub mod warning_policies;
+pub mod warnings;

@@ -57,6 +57,8 @@ pub struct Customer<'a> {
     pub grade_band: &'a str,
     pub grade_tier: &'a str,
     pub grade_vip: &'a str,
+    /// Of each kind of warning, in the order of the fields.
+    pub warnings: [&'a str; 4],
     /// Of the tenant's own fields, in the order in which they became known; those beyond the last are missing.
     pub own: &'a [Option<ValueRef<'a>>],
 }
@@ -118,6 +120,10 @@ impl Customer<'_> {
             FieldId::GradeBand => text(self.grade_band),
             FieldId::GradeTier => text(self.grade_tier),
             FieldId::GradeVip => text(self.grade_vip),
+            FieldId::WarningSilence => text(self.warnings[0]),
+            FieldId::WarningPurchases => text(self.warnings[1]),
+            FieldId::WarningInteractions => text(self.warnings[2]),
+            FieldId::WarningComplaint => text(self.warnings[3]),
         }
     }
 

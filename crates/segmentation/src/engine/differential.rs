@@ -172,6 +172,7 @@ impl Owned {
             grade_band: gender,
             grade_tier: label,
             grade_vip: ["", "yes", "no"][seeded.below(3)],
+            warnings: std::array::from_fn(|_| ["", "yes", "no"][seeded.below(3)]),
             own: &self.own,
         }
     }

@@ -158,7 +158,11 @@ fn values(field: FieldId) -> Option<Vec<Value>> {
         FieldId::Stage => texts(&["lead", "new", "active", "loyal", "at_risk", "dormant", "churned", "reactivated"]),
         FieldId::GradeBand => texts(&BANDS),
         FieldId::GradeTier => texts(&["low", "middle", "high"]),
-        FieldId::GradeVip => texts(&["yes", "no"]),
+        FieldId::GradeVip
+        | FieldId::WarningSilence
+        | FieldId::WarningPurchases
+        | FieldId::WarningInteractions
+        | FieldId::WarningComplaint => texts(&["yes", "no"]),
         FieldId::Kind => texts(&["customer", "contact", "lead"]),
         _ => None,
     }

@@ -5,7 +5,7 @@ use crate::fields::FieldId;
 use quintile_domain::money::Currency;
 use quintile_domain::time::{Instant, TimeZone, days_since_1970};
 use quintile_proto::google_type::Date;
-use quintile_proto::types::{CustomerRecord, ScoreValues, Stage};
+use quintile_proto::types::{CustomerRecord, ScoreValues, Stage, WarningKind};
 use quintile_rpc::convert;
 use quintile_rpc::scope;
 
@@ -47,6 +47,8 @@ impl Entry {
         }
         if let Some(stage) = &self.record.stage {
             customer.stage = stage_text(stage.stage());
+            customer.warnings =
+                WARNING_KINDS.map(|kind| if stage.warnings().any(|shown| shown == kind) { "yes" } else { "no" });
         }
         if let Some(attributes) = &self.record.attributes {
             let text = |field: FieldId| scope::attribute(attributes, field.id()).unwrap_or_default();
@@ -123,6 +125,10 @@ fn begin_of(date: Date, zone: &TimeZone) -> Option<Instant> {
     let day = days_since_1970(year, i8::try_from(date.month).ok()?, i8::try_from(date.day).ok()?)?;
     Some(zone.start_of_day(day))
 }
+
+/// The kinds of warnings, in the order of their fields.
+const WARNING_KINDS: [WarningKind; 4] =
+    [WarningKind::Silence, WarningKind::FewerPurchases, WarningKind::FewerInteractions, WarningKind::Complaint];
 
 fn stage_text(stage: Stage) -> &'static str {
     match stage {

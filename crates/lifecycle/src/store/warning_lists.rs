@@ -1,0 +1,160 @@
+//! Warnings as they are listed and watched.
+
+use super::warnings::entity::{Column, Entity};
+use super::warnings::{Stored, WARNINGS, from_row};
+use quintile_domain::ids::{CustomerId, TenantId};
+use quintile_store::history::Position;
+use quintile_store::{StoreError, feed};
+use sea_orm::sea_query::{Condition, ExprTrait, SimpleExpr};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+
+/// Which warnings are listed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Of one customer. `None`: everybody's.
+    pub customer: Option<CustomerId>,
+    /// Of these states.
+    pub states: Vec<i32>,
+    /// Whether all of these go on, or none does. `None`: some do.
+    pub goes_on: Option<bool>,
+    /// Of these kinds. Empty: all.
+    pub kinds: Vec<i32>,
+    /// At least so severe.
+    pub min_severity: i32,
+    /// Of this assignee. Empty: all.
+    pub assignee: String,
+    /// The most valuable first; otherwise the last raised.
+    pub by_value: bool,
+}
+
+impl Wanted {
+    /// What they are ordered by before where they were raised.
+    const fn order(&self) -> Column {
+        if self.by_value { Column::ValueAtStake } else { Column::RaisedAt }
+    }
+
+    fn condition(&self, tenant: TenantId) -> Condition {
+        let among = |column: Column, numbers: &[i32]| (!numbers.is_empty()).then(|| column.is_in(numbers.to_vec()));
+        Condition::all()
+            .add(Column::TenantId.eq(tenant.0))
+            .add_option(self.goes_on.map(|goes_on| Column::GoesOn.eq(i32::from(goes_on))))
+            .add_option(self.customer.map(|customer| Column::CustomerId.eq(customer.as_i64())))
+            .add_option(among(Column::State, &self.states))
+            .add_option(among(Column::Kind, &self.kinds))
+            .add_option((self.min_severity > 0).then(|| Column::Severity.gte(self.min_severity)))
+            .add_option((!self.assignee.is_empty()).then(|| Column::Assignee.eq(self.assignee.as_str())))
+    }
+}
+
+/// Where a page of a list ends: what it is ordered by, and where the warning was raised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageEnd {
+    /// The instant in microseconds, or the value in minor units.
+    pub by: i64,
+    /// Where it was raised.
+    pub raised: Position,
+}
+
+impl PageEnd {
+    /// Before everything.
+    pub const NONE: Self = Self { by: i64::MAX, raised: Position::END };
+
+    /// As the bytes of a page token.
+    pub fn to_bytes(self) -> Vec<u8> {
+        [self.by.to_be_bytes().to_vec(), self.raised.to_bytes()].concat()
+    }
+
+    /// Of such bytes. `None`: they are none.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (by, raised) = bytes.split_at_checked(8)?;
+        Some(Self { by: by.try_into().ok().map(i64::from_be_bytes)?, raised: Position::from_bytes(raised)? })
+    }
+}
+
+/// Up to `limit` warnings behind the end of a page, and where they end.
+pub async fn page(
+    connection: &impl ConnectionTrait,
+    tenant: TenantId,
+    wanted: &Wanted,
+    end: PageEnd,
+    limit: u64,
+) -> Result<(Vec<Stored>, Option<PageEnd>), StoreError> {
+    let order = wanted.order();
+    let raised_before = raised_before(end.raised);
+    let behind = Condition::any().add(order.lt(end.by)).add(Condition::all().add(order.eq(end.by)).add(raised_before));
+    let rows = Entity::find()
+        .filter(wanted.condition(tenant))
+        // An index can only begin at one bound.
+        .filter(order.lte(end.by))
+        .filter(behind)
+        .order_by_desc(order)
+        .order_by_desc(Column::Seq)
+        .order_by_desc(Column::Place)
+        .limit(limit)
+        .all(connection)
+        .await?;
+    let by = |value_at_stake: i64, raised_at: i64| if wanted.by_value { value_at_stake } else { raised_at };
+    let last = rows.last().filter(|_| rows.len() as u64 == limit).map(|row| PageEnd {
+        by: by(row.value_at_stake, row.raised_at),
+        raised: Position { seq: row.seq, place: row.place },
+    });
+    Ok((rows.iter().map(from_row).collect::<Result<_, _>>()?, last))
+}
+
+fn raised_before(position: Position) -> SimpleExpr {
+    let within = Column::Seq.eq(position.seq).and(Column::Place.lt(position.place));
+    Column::Seq.lt(position.seq).or(within)
+}
+
+/// Where a watcher has read to: a number of the feed, and the warning that was read last of those that changed under it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReadTo {
+    /// The number.
+    pub changed: i64,
+    /// Where that warning was raised.
+    pub raised: Position,
+}
+
+impl ReadTo {
+    /// Behind everything that has changed.
+    pub async fn now(connection: &impl ConnectionTrait, tenant: TenantId) -> Result<Self, StoreError> {
+        Ok(Self { changed: feed::head(connection, tenant, WARNINGS).await?, raised: Position::END })
+    }
+
+    /// As the bytes of a cursor.
+    pub fn to_bytes(self) -> Vec<u8> {
+        [self.changed.to_be_bytes().to_vec(), self.raised.to_bytes()].concat()
+    }
+
+    /// Of such bytes. `None`: they are none.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (changed, raised) = bytes.split_at_checked(8)?;
+        Some(Self { changed: changed.try_into().ok().map(i64::from_be_bytes)?, raised: Position::from_bytes(raised)? })
+    }
+}
+
+/// Up to `limit` warnings that changed behind `read_to`, and where they end. `None`: there is nothing.
+pub async fn changed(
+    connection: &impl ConnectionTrait,
+    tenant: TenantId,
+    read_to: ReadTo,
+    limit: u64,
+) -> Result<(Vec<Stored>, Option<ReadTo>), StoreError> {
+    // Whatever is committed under a number that the head has passed is there to be read.
+    let head = feed::head(connection, tenant, WARNINGS).await?;
+    let ReadTo { changed, raised } = read_to;
+    let raised_later = Column::Seq.gt(raised.seq).or(Column::Seq.eq(raised.seq).and(Column::Place.gt(raised.place)));
+    let rows = Entity::find()
+        .filter(Column::TenantId.eq(tenant.0))
+        .filter(Column::ChangedSeq.between(changed, head))
+        .filter(Column::ChangedSeq.gt(changed).or(raised_later))
+        .order_by_asc(Column::ChangedSeq)
+        .order_by_asc(Column::Seq)
+        .order_by_asc(Column::Place)
+        .limit(limit)
+        .all(connection)
+        .await?;
+    let last =
+        rows.last().map(|row| ReadTo { changed: row.changed_seq, raised: Position { seq: row.seq, place: row.place } });
+    Ok((rows.iter().map(from_row).collect::<Result<_, _>>()?, last))
+}

@@ -1,0 +1,372 @@
+//! Warnings: each a row from its raising on, which tells all that has become of it.
+//!
+//! A row's key is where it was raised; `changed_seq` is where it last changed, by which watchers read. Both number the feed of warnings, which has no
+//! records: its head is the lock that orders changes.
+
+use crate::warnings::{Stake, Thresholds};
+use prost::Message;
+use quintile_chain::feed::Removed;
+use quintile_domain::ids::{CustomerId, TenantId};
+use quintile_domain::money::Currency;
+use quintile_domain::time::Instant;
+use quintile_proto::lifecycle::{Warning, WarningEvidence, WarningState};
+use quintile_proto::types::{StageValues, WarningKind, WindowActivity};
+use quintile_rpc::convert;
+use quintile_rpc::policy::Tenant;
+use quintile_store::bulk::{Column, OnConflict, Target};
+use quintile_store::history::{self, History, Position};
+use quintile_store::numbers::Numbers;
+use quintile_store::{StoreError, Transaction, feed};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect};
+use std::collections::{BTreeSet, HashMap};
+
+/// The feed that numbers them.
+pub const WARNINGS: &str = "warnings";
+/// How long a warning goes on at most.
+pub const EXPIRES_AFTER_MICROS: i64 = 90 * 86_400_000_000;
+
+pub(super) mod entity {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "warning")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub tenant_id: i32,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub customer_id: i64,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub seq: i64,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub place: i64,
+        pub kind: i32,
+        pub state: i32,
+        /// Whether it is in a state that goes on: what most who list them ask for.
+        pub goes_on: i32,
+        pub severity: i32,
+        pub raised_at: i64,
+        pub value_at_stake: i64,
+        pub assignee: String,
+        pub changed_seq: i64,
+        pub body: Vec<u8>,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+impl History for entity::Entity {
+    const TENANT: entity::Column = entity::Column::TenantId;
+    const CUSTOMER: entity::Column = entity::Column::CustomerId;
+    const SEQ: entity::Column = entity::Column::Seq;
+    const PLACE: entity::Column = entity::Column::Place;
+}
+
+const TABLE: Target = Target {
+    table: "warning",
+    columns: &[
+        "tenant_id",
+        "customer_id",
+        "seq",
+        "place",
+        "kind",
+        "state",
+        "goes_on",
+        "severity",
+        "raised_at",
+        "value_at_stake",
+        "assignee",
+        "changed_seq",
+        "body",
+    ],
+    key: &["tenant_id", "customer_id", "seq", "place"],
+    on_conflict: OnConflict::Replace(&["state", "goes_on", "assignee", "changed_seq", "body"]),
+};
+
+/// A warning, and where it was raised.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored {
+    /// The customer.
+    pub customer: CustomerId,
+    /// Where it was raised.
+    pub raised: Position,
+    /// What there is to know, aside from the name.
+    pub warning: Warning,
+    /// What is at stake, in minor units.
+    pub value_at_stake: i64,
+}
+
+impl Stored {
+    /// The warning with its name.
+    pub fn named(self) -> Warning {
+        let Position { seq, place } = self.raised;
+        Warning { name: self.customer.part_name(&format!("warnings/{seq}-{place}")), ..self.warning }
+    }
+
+    fn end(&mut self, at: Instant, state: WarningState) {
+        self.warning.state = state.into();
+        // What was raised by what was known later ends no earlier.
+        let raised = convert::sent_instant(self.warning.raise_time.as_ref()).unwrap_or(at);
+        self.warning.end_time = Some(convert::timestamp(at.max(raised)));
+    }
+}
+
+/// Whether a warning of a state goes on.
+pub fn goes_on(state: i32) -> bool {
+    [WarningState::Open, WarningState::Acknowledged].map(i32::from).contains(&state)
+}
+
+/// What changes about the warnings of a customer at an instant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// The customer.
+    pub customer: CustomerId,
+    /// When. Business time.
+    pub valid_at: Instant,
+    /// What it begins to show.
+    pub begun: Vec<WarningKind>,
+    /// What it shows no more.
+    pub ended: Vec<WarningKind>,
+    /// What becomes of the warnings of that.
+    pub ended_as: WarningState,
+    /// The customer as it is then.
+    pub evidence: WarningEvidence,
+    /// Its activity in the last year.
+    pub year: Option<WindowActivity>,
+}
+
+impl Change {
+    /// A warning of a kind that it begins to show.
+    fn warning(&self, kind: WarningKind, thresholds: Thresholds, currency: Currency) -> Stored {
+        let stage = self.evidence.stage.as_ref().map(StageValues::stage).unwrap_or_default();
+        let at_stake = Stake::of(self.year.as_ref(), stage, currency);
+        let value_at_stake = at_stake.value();
+        let warning = Warning {
+            kind: kind.into(),
+            state: WarningState::Open.into(),
+            severity: thresholds.severity(value_at_stake).into(),
+            raise_time: Some(convert::timestamp(self.valid_at)),
+            value_at_stake: Some(convert::money(currency, value_at_stake)),
+            customer_value: Some(convert::money(currency, at_stake.customer_value)),
+            risk: at_stake.risk_percent as f64 / 100.0,
+            evidence: Some(self.evidence.clone()),
+            ..Warning::default()
+        };
+        Stored { customer: self.customer, raised: Position::default(), warning, value_at_stake }
+    }
+}
+
+/// Raises and ends warnings, and ends or forgets those of customers who are no more, as part of a transaction that reaches a business time.
+pub async fn apply(
+    transaction: &Transaction,
+    tenant: &Tenant,
+    thresholds: Thresholds,
+    changes: Vec<Change>,
+    removed: &[Removed],
+    now: Instant,
+) -> Result<(), StoreError> {
+    let (erased, gone): (Vec<Removed>, Vec<Removed>) = removed.iter().partition(|removed| removed.erased);
+    let erased: Vec<i64> = erased.iter().map(|removed| removed.customer.as_i64()).collect();
+    history::forget::<entity::Entity>(transaction, tenant.id, &erased).await?;
+    let ending = changes.iter().filter(|change| !change.ended.is_empty()).map(|change| change.customer);
+    let ending = ending.chain(gone.iter().map(|removed| removed.customer)).map(CustomerId::as_i64);
+    let ending: BTreeSet<i64> = ending.collect();
+    let mut book = Book::open(transaction, tenant.id, &ending.into_iter().collect::<Vec<_>>()).await?;
+    for change in changes {
+        for kind in &change.ended {
+            book.end(change.customer, (*kind).into(), change.valid_at, change.ended_as);
+        }
+        for kind in &change.begun {
+            book.raise(change.warning(*kind, thresholds, tenant.currency));
+        }
+    }
+    for removed in gone {
+        book.end_all(removed.customer, now);
+    }
+    book.write(transaction, tenant.id).await
+}
+
+/// The warnings that go on of some customers, and what is done with them.
+#[derive(Default)]
+struct Book {
+    going_on: HashMap<(CustomerId, i32), Stored>,
+    ended: Vec<Stored>,
+}
+
+impl Book {
+    async fn open(transaction: &Transaction, tenant: TenantId, customers: &[i64]) -> Result<Self, StoreError> {
+        let mut book = Self::default();
+        for numbers in Numbers::queries(customers) {
+            let rows = entity::Entity::find()
+                .filter(entity::Column::TenantId.eq(tenant.0))
+                .filter(numbers.contain(entity::Column::CustomerId))
+                .filter(entity::Column::GoesOn.eq(1))
+                .lock_exclusive()
+                .all(transaction)
+                .await?;
+            for row in rows {
+                let stored = from_row(&row)?;
+                book.going_on.insert((stored.customer, stored.warning.kind), stored);
+            }
+        }
+        Ok(book)
+    }
+
+    fn raise(&mut self, stored: Stored) {
+        self.going_on.insert((stored.customer, stored.warning.kind), stored);
+    }
+
+    fn end(&mut self, customer: CustomerId, kind: i32, at: Instant, state: WarningState) {
+        if let Some(mut stored) = self.going_on.remove(&(customer, kind)) {
+            stored.end(at, state);
+            self.ended.push(stored);
+        }
+    }
+
+    fn end_all(&mut self, customer: CustomerId, at: Instant) {
+        let kinds: Vec<i32> = self.going_on.keys().filter(|(of, _)| *of == customer).map(|(_, kind)| *kind).collect();
+        for kind in kinds {
+            self.end(customer, kind, at, WarningState::Expired);
+        }
+    }
+
+    /// Writes what was raised, and what has ended.
+    async fn write(self, transaction: &Transaction, tenant: TenantId) -> Result<(), StoreError> {
+        let is_new = |stored: &Stored| stored.raised == Position::default();
+        let mut changed = self.ended;
+        changed.extend(self.going_on.into_values().filter(is_new));
+        write(transaction, tenant, changed).await
+    }
+}
+
+/// Writes warnings that are new or have changed, under the next number.
+async fn write(transaction: &Transaction, tenant: TenantId, mut changed: Vec<Stored>) -> Result<(), StoreError> {
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let seq = feed::next_seq(transaction, tenant, WARNINGS).await?;
+    changed.sort_by_key(|stored| (stored.customer, stored.warning.kind, end_micros(stored)));
+    for (stored, place) in changed.iter_mut().zip(0..) {
+        if stored.raised == Position::default() {
+            stored.raised = Position { seq, place };
+        }
+    }
+    changed.sort_by_key(|stored| (stored.customer, stored.raised));
+    let all = || changed.iter();
+    let raised_at = |stored: &Stored| convert::sent_instant(stored.warning.raise_time.as_ref()).map(Instant::micros);
+    let columns = vec![
+        Column::Int(vec![tenant.0; changed.len()]),
+        Column::BigInt(all().map(|stored| stored.customer.as_i64()).collect()),
+        Column::BigInt(all().map(|stored| stored.raised.seq).collect()),
+        Column::BigInt(all().map(|stored| stored.raised.place).collect()),
+        Column::Int(all().map(|stored| stored.warning.kind).collect()),
+        Column::Int(all().map(|stored| stored.warning.state).collect()),
+        Column::Int(all().map(|stored| goes_on(stored.warning.state).into()).collect()),
+        Column::Int(all().map(|stored| stored.warning.severity).collect()),
+        Column::BigInt(all().map(|stored| raised_at(stored).unwrap_or_default()).collect()),
+        Column::BigInt(all().map(|stored| stored.value_at_stake).collect()),
+        Column::Text(all().map(|stored| stored.warning.assignee.clone()).collect()),
+        Column::BigInt(vec![seq; changed.len()]),
+        Column::Bytes(all().map(|stored| stored.warning.encode_to_vec()).collect()),
+    ];
+    TABLE.write(transaction, columns).await?;
+    Ok(())
+}
+
+/// When it ended; what goes on is behind what has.
+fn end_micros(stored: &Stored) -> i64 {
+    convert::sent_instant(stored.warning.end_time.as_ref()).map_or(i64::MAX, Instant::micros)
+}
+
+/// The warning that was raised at a position, for somebody who may change it: it stays as it is until the transaction ends.
+pub async fn hold(
+    transaction: &Transaction,
+    tenant: TenantId,
+    customer: CustomerId,
+    raised: Position,
+) -> Result<Option<Stored>, StoreError> {
+    let key = (tenant.0, customer.as_i64(), raised.seq, raised.place);
+    let row = entity::Entity::find_by_id(key).lock_exclusive().one(transaction).await?;
+    row.as_ref().map(from_row).transpose()
+}
+
+/// Writes a warning that somebody has changed.
+pub async fn replace(transaction: &Transaction, tenant: TenantId, stored: Stored) -> Result<(), StoreError> {
+    write(transaction, tenant, vec![stored]).await
+}
+
+/// Ends up to `limit` of the warnings that have gone on for too long, and tells how many they were.
+pub async fn expire(
+    transaction: &Transaction,
+    tenant: TenantId,
+    now: Instant,
+    limit: u64,
+) -> Result<usize, StoreError> {
+    let rows = entity::Entity::find()
+        .filter(entity::Column::TenantId.eq(tenant.0))
+        .filter(entity::Column::GoesOn.eq(1))
+        .filter(entity::Column::RaisedAt.lte(now.micros() - EXPIRES_AFTER_MICROS))
+        .limit(limit)
+        .lock_exclusive()
+        .all(transaction)
+        .await?;
+    let mut expired = rows.iter().map(from_row).collect::<Result<Vec<_>, _>>()?;
+    for stored in &mut expired {
+        let raised = convert::sent_instant(stored.warning.raise_time.as_ref()).unwrap_or(now);
+        stored.end(raised.plus_micros(EXPIRES_AFTER_MICROS), WarningState::Expired);
+    }
+    let count = expired.len();
+    write(transaction, tenant, expired).await?;
+    Ok(count)
+}
+
+/// Whether a warning has gone on for too long.
+pub async fn is_any_expired(
+    connection: &impl ConnectionTrait,
+    tenant: TenantId,
+    now: Instant,
+) -> Result<bool, StoreError> {
+    let found: Option<i64> = entity::Entity::find()
+        .select_only()
+        .column(entity::Column::Seq)
+        .filter(entity::Column::TenantId.eq(tenant.0))
+        .filter(entity::Column::GoesOn.eq(1))
+        .filter(entity::Column::RaisedAt.lte(now.micros() - EXPIRES_AFTER_MICROS))
+        .limit(1)
+        .into_tuple()
+        .one(connection)
+        .await?;
+    Ok(found.is_some())
+}
+
+/// The warning that was raised at a position.
+pub async fn get(
+    connection: &impl ConnectionTrait,
+    tenant: TenantId,
+    customer: CustomerId,
+    raised: Position,
+) -> Result<Option<Stored>, StoreError> {
+    let key = (tenant.0, customer.as_i64(), raised.seq, raised.place);
+    entity::Entity::find_by_id(key).one(connection).await?.as_ref().map(from_row).transpose()
+}
+
+/// How many warnings of a customer are kept.
+pub async fn count(
+    connection: &impl ConnectionTrait,
+    tenant: TenantId,
+    customer: CustomerId,
+) -> Result<i64, StoreError> {
+    history::count::<entity::Entity>(connection, tenant, customer).await
+}
+
+pub(super) fn from_row(row: &entity::Model) -> Result<Stored, StoreError> {
+    let malformed = || StoreError::Sealed("a stored warning is malformed");
+    Ok(Stored {
+        customer: CustomerId::try_from(row.customer_id).map_err(|_| malformed())?,
+        raised: Position { seq: row.seq, place: row.place },
+        warning: Warning::decode(&*row.body).map_err(|_| malformed())?,
+        value_at_stake: row.value_at_stake,
+    })
+}

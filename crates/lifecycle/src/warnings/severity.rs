@@ -1,0 +1,63 @@
+//! How much a warning is about.
+
+use quintile_domain::money::Currency;
+use quintile_proto::lifecycle::WarningSeverity;
+use quintile_proto::types::{Stage, WindowActivity};
+use quintile_rpc::convert;
+
+/// What may be lost with a customer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stake {
+    /// What the customer is taken to be worth in a year, in minor units.
+    pub customer_value: i64,
+    /// How likely it is taken to be lost, in percent.
+    pub risk_percent: i64,
+}
+
+impl Stake {
+    /// Of a customer in a stage, with the activity of its last year. Its value is the revenue of the better one of the last two years: whoever is silent
+    /// has already brought in less.
+    pub fn of(year: Option<&WindowActivity>, stage: Stage, currency: Currency) -> Self {
+        let revenues = year.map(|year| [&year.revenue, &year.previous_revenue]).into_iter().flatten();
+        let revenue = revenues.filter_map(|revenue| convert::sent_minor(revenue.as_ref(), currency)).max();
+        // The bounds on the probability of being alive that the stages stand for.
+        let risk_percent = if stage == Stage::Dormant { 80 } else { 50 };
+        Self { customer_value: revenue.unwrap_or(0).max(0), risk_percent }
+    }
+
+    /// One times the other, in minor units, rounded half to even.
+    pub fn value(self) -> i64 {
+        let hundredfold = i128::from(self.customer_value) * i128::from(self.risk_percent);
+        let (whole, rest) = (hundredfold / 100, hundredfold % 100);
+        let rounded = whole + i128::from(rest > 50 || (rest == 50 && whole % 2 == 1));
+        i64::try_from(rounded).unwrap_or(i64::MAX)
+    }
+}
+
+/// From how much on a warning is severe, in minor units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Thresholds {
+    /// For medium severity.
+    pub medium_from: i64,
+    /// For high severity.
+    pub high_from: i64,
+}
+
+impl Thresholds {
+    /// Where nobody has said anything: 100 and 1,000 of a currency.
+    pub fn unsaid(currency: Currency) -> Self {
+        let unit = 10_i64.pow(currency.minor_digits());
+        Self { medium_from: 100 * unit, high_from: 1_000 * unit }
+    }
+
+    /// How severe it is if so much is at stake.
+    pub fn severity(self, value: i64) -> WarningSeverity {
+        if value >= self.high_from {
+            WarningSeverity::High
+        } else if value >= self.medium_from {
+            WarningSeverity::Medium
+        } else {
+            WarningSeverity::Low
+        }
+    }
+}
