@@ -364,7 +364,7 @@ mod tests {
             assert_eq!(FieldId::from_id(field.id()), Some(field));
         }
         assert_eq!(FieldId::from_id(0), None);
-        assert_eq!(FieldId::from_id(51), None);
+        assert_eq!(FieldId::from_id(DEFINITIONS.len() as u16 + 1), None);
     }
 
     #[test]
