@@ -36,7 +36,10 @@ pub trait Link: Send + Sync + 'static {
     /// changes it.
     fn derive(&self, tenant: &Tenant, record: &mut CustomerRecord, as_of: Instant) -> Option<Instant>;
 
-    /// The instant that the service's part of a record was written for, where other definitions wrote it than are in force. `None`: those did.
+    /// The instant that the service's part of a record was written for.
+    fn derived_at(&self, record: &CustomerRecord) -> Option<Instant>;
+
+    /// The same, where other definitions wrote it than are in force. `None`: those did.
     fn outdated(&self, _tenant: &Tenant, _record: &CustomerRecord) -> Option<Instant> {
         None
     }
@@ -48,11 +51,11 @@ pub trait Link: Send + Sync + 'static {
         cursor: String,
     ) -> impl Future<Output = Result<Streaming<WatchRecordsResponse>, Status>> + Send;
 
-    /// What is remembered of a change of a record. `None`: nothing. `before` is `None` where the customer was not there. `valid_at` is the business time
-    /// from which it holds.
+    /// What is remembered of a change of a record. `None`: nothing. `valid_at` is the business time from which it holds.
     fn transition(
         &self,
-        before: Option<&CustomerRecord>,
+        tenant: &Tenant,
+        before: Before<'_>,
         after: &CustomerRecord,
         valid_at: Instant,
         cause: Cause,
@@ -77,12 +80,31 @@ pub trait Link: Send + Sync + 'static {
     }
 }
 
+/// What a customer was before a change.
+#[derive(Clone, Copy, Debug)]
+pub enum Before<'a> {
+    /// Nothing was known of it.
+    Unknown,
+    /// It had been removed, and comes back.
+    Removed,
+    /// Its record.
+    Was(&'a CustomerRecord),
+}
+
+impl<'a> Before<'a> {
+    /// The record, if there was one.
+    pub const fn record(self) -> Option<&'a CustomerRecord> {
+        match self {
+            Self::Was(record) => Some(record),
+            Self::Unknown | Self::Removed => None,
+        }
+    }
+}
+
 /// What a commit is remembered by.
 pub struct Remembered<'a, T> {
     /// Where it publishes.
     pub seq: i64,
-    /// The business time that it reaches.
-    pub now: Instant,
     /// What changed, of each customer in the order in which one led to the next.
     pub transitions: Vec<T>,
     /// Who is no more.
@@ -139,7 +161,7 @@ impl<L: Link> Worker for Deriver<L> {
         let removed = removed.into_iter();
         commit.changes.removed =
             removed.filter(|removed| removed.is_news(known.get(&removed.customer.as_i64()))).collect();
-        commit.write(&transaction, &self.tenant, step.reached()).await?;
+        commit.write(&transaction, &self.tenant).await?;
         failpoint::reach(L::FEED, "before_commit").await;
         step.commit(transaction).await?;
         failpoint::reach(L::FEED, "after_commit").await;
@@ -159,13 +181,30 @@ impl<L: Link> Worker for Deriver<L> {
             let next_change = self.link.derive(&self.tenant, &mut record, to);
             commit.changes.changed.push(Derived { record, next_change, is_new: false });
         }
-        commit.write(&transaction, &self.tenant, to).await?;
+        commit.write(&transaction, &self.tenant).await?;
         step.commit_part(transaction).await?;
         Ok(true)
     }
 
     async fn go_through(&mut self, runtime: &Runtime, step: &mut Step<'_>) -> Result<bool, WorkError> {
         self.link.go_through(runtime, &self.tenant, step).await
+    }
+}
+
+/// Where a part of everybody ends.
+pub struct PartEnd {
+    /// The last customer's number. `None`: the part is empty.
+    pub last: Option<i64>,
+    /// Whether nobody is behind it.
+    pub is_end: bool,
+}
+
+impl PartEnd {
+    /// How far work of `total` customers is behind this part, that was `done` before it. It goes to the last record that there is, not to the last there
+    /// was: one of a newcomer may have been on its way, derived by what was in force.
+    pub fn done(&self, done: i64, total: i64) -> i64 {
+        let last = self.last.unwrap_or(done);
+        if self.is_end { last.max(total) } else { last }
     }
 }
 
@@ -203,9 +242,16 @@ impl<'a, L: Link> Commit<'a, L> {
                 return Ok(());
             }
             before.scores = scores;
-            self.transitions.extend(self.link.transition(Some(&before), &derived.record, valid_at, self.cause));
+            self.transitions.extend(self.link.transition(
+                tenant,
+                Before::Was(&before),
+                &derived.record,
+                valid_at,
+                self.cause,
+            ));
         } else {
-            self.transitions.extend(self.link.transition(None, &derived.record, valid_at, self.cause));
+            let before = if stored.is_some() { Before::Removed } else { Before::Unknown };
+            self.transitions.extend(self.link.transition(tenant, before, &derived.record, valid_at, self.cause));
         }
         self.changes.changed.push(Derived { is_new: stored.is_none(), ..derived });
         Ok(())
@@ -224,7 +270,13 @@ impl<'a, L: Link> Commit<'a, L> {
         let Some(written) = written else { return next_change };
         let before = record.clone();
         let next_change = self.link.derive(tenant, record, written);
-        self.transitions.extend(self.link.transition(Some(&before), record, valid_at, Cause::Definition));
+        self.transitions.extend(self.link.transition(
+            tenant,
+            Before::Was(&before),
+            record,
+            valid_at,
+            Cause::Definition,
+        ));
         next_change
     }
 
@@ -234,8 +286,30 @@ impl<'a, L: Link> Commit<'a, L> {
         while let Some(at) = due {
             let before = record.clone();
             due = self.link.derive(tenant, record, at).filter(|next| at < *next && *next <= to);
-            self.transitions.extend(self.link.transition(Some(&before), record, at, Cause::Time));
+            self.transitions.extend(self.link.transition(tenant, Before::Was(&before), record, at, Cause::Time));
         }
+    }
+
+    /// Derives the records of up to `limit` customers behind `after` anew, by the definitions in force, as of a business time or later where they were
+    /// derived so: and where they end.
+    pub async fn derive_again(
+        &mut self,
+        transaction: &Transaction,
+        tenant: &Tenant,
+        after: u32,
+        limit: u64,
+        reached: Instant,
+    ) -> Result<PartEnd, StoreError> {
+        let rows = records::scan(transaction, tenant.id, after, limit).await?;
+        for row in rows.iter().filter(|row| !row.is_tombstone()) {
+            let mut record = feed::decode(row)?;
+            // Part of a midnight may be behind it already.
+            let as_of = reached.max(self.link.derived_at(&record).unwrap_or_default());
+            let next_change = self.link.derive(tenant, &mut record, as_of);
+            self.replace(tenant, Some(row), Derived { record, next_change, is_new: false }, as_of)?;
+        }
+        let last = rows.last().map(|row| row.customer.as_i64());
+        Ok(PartEnd { last, is_end: (rows.len() as u64) < limit })
     }
 
     /// How many changes there are to remember.
@@ -243,11 +317,11 @@ impl<'a, L: Link> Commit<'a, L> {
         self.transitions.len()
     }
 
-    /// Writes and publishes the records, and has the link remember them. `now`: the business time that this reaches.
-    pub async fn write(self, transaction: &Transaction, tenant: &Tenant, now: Instant) -> Result<(), StoreError> {
+    /// Writes and publishes the records, have the link remember them. `now`: the business time that this reaches.
+    pub async fn write(self, transaction: &Transaction, tenant: &Tenant) -> Result<(), StoreError> {
         if let Some(seq) = feed::publish(transaction, tenant.id, L::FEED, &self.changes).await? {
             let removed = &self.changes.removed;
-            let remembered = Remembered { seq, now, transitions: self.transitions, removed };
+            let remembered = Remembered { seq, transitions: self.transitions, removed };
             self.link.remember(transaction, tenant, remembered).await?;
         }
         Ok(())

@@ -9,6 +9,7 @@ pub mod derive;
 pub mod erasure;
 pub mod feed;
 pub mod follow;
+pub mod listening;
 pub mod operations;
 pub mod progress;
 pub mod rewrapping;

@@ -5,13 +5,16 @@
 
 mod api;
 pub mod churn;
+mod in_force;
 pub mod outcome;
+mod restaging;
 pub mod retention;
 pub mod stages;
 mod store;
 pub mod warnings;
 mod worker;
 
+use self::in_force::PoliciesInForce;
 use quintile_chain::context::{Runtime, ServiceContext, ServiceError};
 use quintile_chain::derive;
 use quintile_store::{Database, DatabaseUrl, StoreError};
@@ -32,12 +35,18 @@ pub async fn migrate(url: &DatabaseUrl) -> Result<Database, StoreError> {
 pub async fn serve(context: ServiceContext) -> Result<(), ServiceError> {
     let database = migrate(&context.database).await?;
     let runtime = Runtime::new(&context, database).await?;
-    let link = Arc::new(worker::StageLink::new(&context));
+    let policies = PoliciesInForce::new(runtime.database.clone());
+    let link = Arc::new(worker::StageLink::new(policies, &context));
     let routes = api::routes(&runtime, &link, &context.shared.clock);
     let (following, worked) = (runtime.clone(), link.clone());
-    tokio::spawn(
-        runtime.clone().for_each_tenant("stages", move |tenant| derive::run(following.clone(), worked.clone(), tenant)),
-    );
+    tokio::spawn(runtime.clone().for_each_tenant("stages", move |tenant| {
+        let (runtime, link) = (following.clone(), worked.clone());
+        async move {
+            // Before anybody is put into a stage, the policy in force is known.
+            link.policies.of(tenant.id).await?;
+            derive::run(runtime, link, tenant).await
+        }
+    }));
     // It computes what it reads, so it can answer as soon as it has its rows and a policy.
     let (_caught_up, ready) = watch::channel(true);
     context.serve(&runtime, routes, api::names(), ready).await

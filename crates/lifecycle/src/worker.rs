@@ -1,13 +1,17 @@
 //! The link of the chain that adds stages: it follows scoring, and decides for every customer that changes, and for every
 //! customer that time alone changes.
 
+use crate::in_force::PoliciesInForce;
+use crate::restaging;
 use crate::stages::{Rational, Stage, StageInput, StagePolicy};
+use crate::store::stage_policies::version_name;
 use crate::store::transitions::{self, Transition};
 use crate::store::{warning_policies, warnings};
-use crate::warnings::showing;
+use crate::warnings::{purchase_days, showing};
 use quintile_chain::context::{Runtime, ServiceContext, WorkError};
-use quintile_chain::derive::{self, Cause, Link, Remembered};
+use quintile_chain::derive::{self, Before, Cause, Link, Remembered};
 use quintile_chain::follow::Step;
+use quintile_domain::clock::MachineClock;
 use quintile_domain::ids::CustomerId;
 use quintile_domain::time::Instant;
 use quintile_proto::lifecycle::{StageTransitionCause, WarningEvidence, WarningState};
@@ -36,20 +40,48 @@ const DECLINE_DAYS: i32 = 90;
 /// Puts customers into stages.
 pub struct StageLink {
     /// What decides.
-    pub policy: StagePolicy,
+    pub policies: PoliciesInForce,
+    /// For when operations went on.
+    pub clock: MachineClock,
     credentials: Credentials,
     scoring: Channel,
 }
 
 impl StageLink {
-    /// A link that decides by the default policy and follows scoring.
-    pub fn new(context: &ServiceContext) -> Self {
+    /// A link that decides by the policies in force and follows scoring.
+    pub fn new(policies: PoliciesInForce, context: &ServiceContext) -> Self {
         Self {
-            policy: StagePolicy::default(),
+            policies,
+            clock: context.shared.clock.clone(),
             credentials: context.credentials.clone(),
             scoring: context.peers.scoring.clone(),
         }
     }
+}
+
+/// Where a customer stands by a policy, and when time alone changes that or what it shows.
+pub fn stage_values(
+    policy: &StagePolicy,
+    tenant: &Tenant,
+    record: &CustomerRecord,
+    as_of: Instant,
+) -> (StageValues, Option<Instant>) {
+    let nothing = Features::default();
+    let input = stage_input(record.features.as_ref().unwrap_or(&nothing));
+    let decision = policy.evaluate(&input, as_of, &tenant.zone);
+    let showing = showing(policy, &input, &decision, as_of, &tenant.zone);
+    let values = StageValues {
+        policy_version: version_name(policy.version),
+        as_of: Some(convert::timestamp(as_of)),
+        // The numbers are those of the contract.
+        stage: decision.stage as i32,
+        silent_days: decision.silent_days,
+        rhythm_p80_days: decision.rhythm_p80.map(Rational::to_f64),
+        reason: decision.reason,
+        next_change_time: decision.next_change.map(convert::timestamp),
+        warnings: showing.kinds.into_iter().map(i32::from).collect(),
+    };
+    (values, [decision.next_change, showing.next_change].into_iter().flatten().min())
 }
 
 /// What is decided upon, of the features of a customer.
@@ -95,18 +127,21 @@ fn stage_transition(
 
 /// The signs that a customer begins to show, and those that it shows no more. `None`: they are the same.
 fn warning_change(
+    policy: &StagePolicy,
+    tenant: &Tenant,
     customer: CustomerId,
-    before: Option<&CustomerRecord>,
+    before: Before<'_>,
     after: &CustomerRecord,
     valid_at: Instant,
 ) -> Option<warnings::Change> {
-    let (earlier, stage) = (shown_by(before), after.stage.as_ref()?);
-    let shown = shown_by(Some(after));
+    let stage = after.stage.as_ref()?;
+    let (earlier, shown) = (shown_by(before.record()), shown_by(Some(after)));
     let without = |kinds: &[WarningKind], others: &[WarningKind]| -> Vec<WarningKind> {
         kinds.iter().filter(|kind| !others.contains(kind)).copied().collect()
     };
+    let returns = matches!(before, Before::Removed);
     let (begun, ended) = (without(&shown, &earlier), without(&earlier, &shown));
-    if begun.is_empty() && ended.is_empty() {
+    if begun.is_empty() && ended.is_empty() && !returns {
         return None;
     }
     let is_churned = stage.stage == Stage::Churned as i32;
@@ -115,15 +150,16 @@ fn warning_change(
     let features = after.features.as_ref().unwrap_or(&nothing);
     let year = features.windows.iter().find(|window| window.days == YEAR_DAYS).cloned();
     let input = stage_input(features);
+    let purchases = purchase_days(policy, &input, valid_at, &tenant.zone);
     let evidence = WarningEvidence {
         stage: Some(stage.clone()),
-        orders: input.orders_90,
-        previous_orders: input.previous_orders_90,
+        purchase_days: purchases.now,
+        previous_purchase_days: purchases.before,
         interactions: input.interactions_90,
         previous_interactions: input.previous_interactions_90,
         open_complaints: input.open_complaints,
     };
-    Some(warnings::Change { customer, valid_at, begun, ended, ended_as, evidence, year })
+    Some(warnings::Change { customer, valid_at, returns, begun, ended, ended_as, evidence, year })
 }
 
 fn shown_by(record: Option<&CustomerRecord>) -> Vec<WarningKind> {
@@ -142,44 +178,52 @@ impl Link for StageLink {
     type Transition = Turn;
 
     fn derive(&self, tenant: &Tenant, record: &mut CustomerRecord, as_of: Instant) -> Option<Instant> {
-        let nothing = Features::default();
-        let input = stage_input(record.features.as_ref().unwrap_or(&nothing));
-        let decision = self.policy.evaluate(&input, as_of, &tenant.zone);
-        let showing = showing(&self.policy, &input, &decision, as_of, &tenant.zone);
-        record.stage = Some(StageValues {
-            policy_version: format!("stagePolicies/default/versions/{}", self.policy.version),
-            as_of: Some(convert::timestamp(as_of)),
-            // The numbers are those of the contract.
-            stage: decision.stage as i32,
-            silent_days: decision.silent_days,
-            rhythm_p80_days: decision.rhythm_p80.map(Rational::to_f64),
-            reason: decision.reason,
-            next_change_time: decision.next_change.map(convert::timestamp),
-            warnings: showing.kinds.into_iter().map(i32::from).collect(),
-        });
-        [decision.next_change, showing.next_change].into_iter().flatten().min()
+        let (values, next_change) = stage_values(&self.policies.last_read(tenant.id), tenant, record, as_of);
+        record.stage = Some(values);
+        next_change
+    }
+
+    fn derived_at(&self, record: &CustomerRecord) -> Option<Instant> {
+        convert::sent_instant(record.stage.as_ref()?.as_of.as_ref())
+    }
+
+    fn outdated(&self, tenant: &Tenant, record: &CustomerRecord) -> Option<Instant> {
+        let version = version_name(self.policies.last_read(tenant.id).version);
+        record.stage.as_ref().filter(|stage| stage.policy_version != version)?;
+        self.derived_at(record)
     }
 
     fn transition(
         &self,
-        before: Option<&CustomerRecord>,
+        tenant: &Tenant,
+        before: Before<'_>,
         after: &CustomerRecord,
         valid_at: Instant,
         cause: Cause,
     ) -> Option<Turn> {
         let customer = CustomerId::try_from(after.customer_id).ok()?;
         // A window that ends upstream arrives like an event.
-        let due = match (cause, before.and_then(|before| before.features.as_ref()), &after.features) {
+        let due = match (cause, before.record().and_then(|before| before.features.as_ref()), &after.features) {
             (Cause::Upstream, Some(before), Some(after)) => derive::by_time(before, after),
             _ => None,
         };
         let cause = match cause {
-            Cause::Upstream | Cause::Definition if due.is_none() => StageTransitionCause::Event,
-            _ => StageTransitionCause::Time,
+            Cause::Definition => StageTransitionCause::Policy,
+            Cause::Upstream if due.is_none() => StageTransitionCause::Event,
+            Cause::Upstream | Cause::Time => StageTransitionCause::Time,
         };
         let turn = Turn {
-            stage: before.and_then(|before| stage_transition(customer, before, after, due.unwrap_or(valid_at), cause)),
-            warnings: warning_change(customer, before, after, due.unwrap_or(valid_at)),
+            stage: before
+                .record()
+                .and_then(|before| stage_transition(customer, before, after, due.unwrap_or(valid_at), cause)),
+            warnings: warning_change(
+                &self.policies.last_read(tenant.id),
+                tenant,
+                customer,
+                before,
+                after,
+                due.unwrap_or(valid_at),
+            ),
         };
         (turn.stage.is_some() || turn.warnings.is_some()).then_some(turn)
     }
@@ -190,7 +234,7 @@ impl Link for StageLink {
         tenant: &Tenant,
         remembered: Remembered<'_, Turn>,
     ) -> Result<(), StoreError> {
-        let Remembered { seq, now, transitions, removed } = remembered;
+        let Remembered { seq, transitions, removed } = remembered;
         let (stages, warnings): (Vec<_>, Vec<_>) =
             transitions.into_iter().map(|turn| (turn.stage, turn.warnings)).unzip();
         transitions::append(transaction, tenant.id, seq, stages.into_iter().flatten().collect()).await?;
@@ -200,18 +244,12 @@ impl Link for StageLink {
             return Ok(());
         }
         let policy = warning_policies::get(transaction, tenant.id, tenant.currency).await?;
-        warnings::apply(transaction, tenant, policy.thresholds, changes, removed, now).await
+        warnings::apply(transaction, tenant, policy.thresholds, changes, removed).await
     }
 
     async fn go_through(&self, runtime: &Runtime, tenant: &Tenant, step: &mut Step<'_>) -> Result<bool, WorkError> {
-        let now = step.reached();
-        if !warnings::is_any_expired(runtime.database.reader(), tenant.id, now).await? {
-            return Ok(false);
-        }
-        let transaction = step.begin().await?;
-        let expired = warnings::expire(&transaction, tenant.id, now, WARNINGS_PER_PART).await?;
-        step.commit_part(transaction).await?;
-        Ok(expired as u64 == WARNINGS_PER_PART)
+        let restaged = restaging::step(self, runtime, tenant, step).await?;
+        Ok(restaged || expire_warnings(runtime, tenant, step).await?)
     }
 
     async fn upstream(&self, tenant: &Tenant, cursor: String) -> Result<Streaming<WatchRecordsResponse>, Status> {
@@ -219,4 +257,16 @@ impl Link for StageLink {
         let mut client = ScoreServiceClient::new(self.scoring.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
         Ok(client.watch_scores(request).await?.into_inner())
     }
+}
+
+/// Ends a part of the warnings that have gone on for too long. Returns whether there may be more.
+async fn expire_warnings(runtime: &Runtime, tenant: &Tenant, step: &Step<'_>) -> Result<bool, WorkError> {
+    let now = step.reached();
+    if !warnings::is_any_expired(runtime.database.reader(), tenant.id, now).await? {
+        return Ok(false);
+    }
+    let transaction = step.begin().await?;
+    let expired = warnings::expire(&transaction, tenant.id, now, WARNINGS_PER_PART).await?;
+    step.commit_part(transaction).await?;
+    Ok(expired as u64 == WARNINGS_PER_PART)
 }

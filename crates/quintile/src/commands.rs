@@ -7,7 +7,7 @@ use crate::remote::{Identity, Session, token};
 use crate::suite::{self, Suite};
 use crate::{
     access, clusters, demo, export, generate, import, keys, labels, privacy, profile, rejects, remote, retention,
-    scores, segments, warnings,
+    scores, segments, stages, warnings,
 };
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -72,6 +72,9 @@ enum Command {
     /// How long customers stay, and how they move between stages
     #[command(subcommand)]
     Retention(retention::RetentionCommand),
+    /// What customers are put into stages by
+    #[command(subcommand)]
+    Stages(stages::StagesCommand),
     /// Early warnings: customers who are about to leave
     #[command(subcommand)]
     Warnings(warnings::WarningsCommand),
@@ -259,6 +262,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Segments(command) => segments::run(command).await,
         Command::Labels(command) => labels::run(command).await,
         Command::Retention(command) => retention::run(command).await,
+        Command::Stages(command) => stages::run(command).await,
         Command::Warnings(command) => warnings::run(command).await,
         Command::Clusters(command) => clusters::run(command).await,
         Command::Keys(command) => keys::run(command).await,

@@ -30,6 +30,7 @@ mod remote;
 mod retention;
 mod scores;
 mod segments;
+mod stages;
 mod suite;
 mod warnings;
 

@@ -5,6 +5,8 @@ use crate::data_dir::{endpoint, existing_bootstrap_secret};
 use anyhow::Context;
 use quintile_proto::access::IssueTokenRequest;
 use quintile_proto::access::token_service_client::TokenServiceClient;
+use quintile_proto::longrunning::operations_client::OperationsClient;
+use quintile_proto::longrunning::{Operation, WaitOperationRequest};
 use quintile_rpc::client::{AUTHORIZATION, channel};
 use quintile_rpc::convert;
 use std::time::Duration;
@@ -118,4 +120,15 @@ pub async fn wait_until_serving(channel: &Channel) {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// An operation of a service, once it has ended.
+pub async fn waited_for(service: Channel, session: &Session, begun: Operation) -> anyhow::Result<Operation> {
+    let mut operations = OperationsClient::new(service);
+    let mut operation = begun;
+    while !operation.done {
+        let request = WaitOperationRequest { name: operation.name, timeout: None };
+        operation = operations.wait_operation(session.request(request)).await?.into_inner();
+    }
+    Ok(operation)
 }

@@ -1,17 +1,15 @@
 //! Scores and the models that give them, for people: explained, listed, tried and put in force.
 
 use crate::commands::CallerArgs;
-use crate::config::{Config, Role};
+use crate::config::Role;
 use crate::output::{self, Format};
 use crate::progress::Progress;
-use crate::remote::{Session, connect};
+use crate::remote::{connect, waited_for};
 use anyhow::Context;
 use clap::Subcommand;
 use prost::Message;
 use quintile_domain::time::Instant;
 use quintile_proto::longrunning::operation::Result as Outcome;
-use quintile_proto::longrunning::operations_client::OperationsClient;
-use quintile_proto::longrunning::{Operation, WaitOperationRequest};
 use quintile_proto::scoring::score_model_service_client::ScoreModelServiceClient;
 use quintile_proto::scoring::score_service_client::ScoreServiceClient;
 use quintile_proto::scoring::{
@@ -176,7 +174,7 @@ async fn publish(version: String, etag: String, caller: &CallerArgs) -> anyhow::
     let mut client = ScoreModelServiceClient::new(connect(&config, Role::Scoring)?);
     let request = PublishScoreModelVersionRequest { name: version, etag };
     let begun = client.publish_score_model_version(session.request(request)).await?.into_inner();
-    let ended = waited_for(&config, &session, begun).await?;
+    let ended = waited_for(connect(&config, Role::Scoring)?, &session, begun).await?;
     if caller.output == Format::Json {
         say!("{}", output::json(&ended, "google.longrunning.Operation")?);
         return Ok(());
@@ -186,15 +184,4 @@ async fn publish(version: String, etag: String, caller: &CallerArgs) -> anyhow::
     let changed = output::thousands(done.changed_customers.unsigned_abs());
     say!("{} is in force: {changed} customers changed", done.version);
     Ok(())
-}
-
-/// An operation of scoring, once it has ended.
-async fn waited_for(config: &Config, session: &Session, begun: Operation) -> anyhow::Result<Operation> {
-    let mut operations = OperationsClient::new(connect(config, Role::Scoring)?);
-    let mut operation = begun;
-    while !operation.done {
-        let request = WaitOperationRequest { name: operation.name, timeout: None };
-        operation = operations.wait_operation(session.request(request)).await?.into_inner();
-    }
-    Ok(operation)
 }

@@ -19,6 +19,9 @@ use quintile_proto::types::WarningKind;
 use quintile_rpc::convert;
 use tonic::transport::Channel;
 
+/// Warnings that are listed at most.
+const LISTED: usize = 100;
+
 #[derive(Debug, Subcommand)]
 pub enum WarningsCommand {
     /// Lists warnings that go on, the last raised first: the first 100
@@ -205,7 +208,7 @@ pub async fn run(command: WarningsCommand) -> anyhow::Result<()> {
         WarningsCommand::List { customer, kind, severity, assignee, all, by_value, caller } => {
             let ended = [WarningState::Resolved, WarningState::Cleared, WarningState::Expired];
             let every = [WarningState::Open, WarningState::Acknowledged].into_iter().chain(ended).map(i32::from);
-            let request = ListWarningsRequest {
+            let mut request = ListWarningsRequest {
                 parent: customer,
                 states: if all { every.collect() } else { Vec::new() },
                 kinds: kind.into_iter().map(i32::from).collect(),
@@ -215,8 +218,19 @@ pub async fn run(command: WarningsCommand) -> anyhow::Result<()> {
                 ..ListWarningsRequest::default()
             };
             let mut asker = Asker::begin(&caller).await?;
-            let answer = asker.client.list_warnings(asker.session.request(request)).await?.into_inner();
-            asker.show(&answer, "ListWarningsResponse", show_list)
+            let mut whole = ListWarningsResponse::default();
+            // Of who does not reach everybody, a page may be short and have more behind it.
+            loop {
+                request.page_size = (LISTED - whole.warnings.len()) as i32;
+                let page = asker.client.list_warnings(asker.session.request(request.clone())).await?.into_inner();
+                whole.warnings.extend(page.warnings);
+                (whole.next_page_token, whole.watermark) = (page.next_page_token.clone(), page.watermark);
+                if whole.next_page_token.is_empty() || whole.warnings.len() >= LISTED {
+                    break;
+                }
+                request.page_token = page.next_page_token;
+            }
+            asker.show(&whole, "ListWarningsResponse", show_list)
         }
         WarningsCommand::Show { name, caller } => {
             let mut asker = Asker::begin(&caller).await?;
@@ -258,6 +272,9 @@ async fn watch(caller: &CallerArgs, kinds: Vec<Kind>, severity: Option<Severity>
                 Format::Json => asker.show_warning(warning)?,
                 Format::Table => say!("{}", row(warning).join("  ")),
             }
+        }
+        for name in &response.gone {
+            say!("{name}  gone");
         }
     }
     Ok(())
@@ -321,9 +338,9 @@ fn show_warning(warning: &Warning) {
         say!("It was {name}: {}. Silent for {silent} days, with a rhythm of {rhythm:.0}.", stage.reason);
     }
     say!(
-        "Orders in 90 days: {}, before: {}. Interactions: {}, before: {}. Open complaints: {}.",
-        evidence.orders,
-        evidence.previous_orders,
+        "Days with a purchase in 90: {}, before: {}. Interactions: {}, before: {}. Open complaints: {}.",
+        evidence.purchase_days,
+        evidence.previous_purchase_days,
         evidence.interactions,
         evidence.previous_interactions,
         evidence.open_complaints

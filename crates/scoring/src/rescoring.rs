@@ -6,13 +6,11 @@ use crate::store::{fits, models};
 use crate::worker::ScoreLink;
 use prost::Message;
 use quintile_chain::context::{Runtime, WorkError};
-use quintile_chain::derive::{Cause, Commit, Link};
-use quintile_chain::feed::{self, Derived};
+use quintile_chain::derive::{Cause, Commit};
 use quintile_chain::follow::Step;
 use quintile_chain::operations::packed;
 use quintile_domain::time::Instant;
 use quintile_proto::scoring::{Rescoring, ValueModel};
-use quintile_rpc::convert;
 use quintile_rpc::policy::Tenant;
 use quintile_store::operations::{self, Operation, Work};
 use quintile_store::{StoreError, Transaction, failpoint, records};
@@ -56,22 +54,11 @@ pub async fn step(
     let reached = step.reached();
     let transaction = step.begin().await?;
     let after = u32::try_from(operation.done).map_err(|_| StoreError::Sealed("progress"))?;
-    let rows = records::scan(&transaction, tenant.id, after, per_part).await?;
     let mut commit = Commit::new(link, Cause::Definition);
-    for row in rows.iter().filter(|row| !row.is_tombstone()) {
-        let mut record = feed::decode(row)?;
-        // Part of a midnight may be behind it already.
-        let scored = record.scores.as_ref().and_then(|scores| convert::sent_instant(scores.as_of.as_ref()));
-        let as_of = reached.max(scored.unwrap_or_default());
-        let next_change = link.derive(tenant, &mut record, as_of);
-        commit.replace(tenant, Some(row), Derived { record, next_change, is_new: false }, as_of)?;
-    }
-    // To the last record that there is, not to the last there was: one of a newcomer may have been on its way, scored by what was in force.
-    let ends = (rows.len() as u64) < per_part;
-    let last = rows.last().map_or(operation.done, |row| row.customer.as_i64());
-    let done = if ends { last.max(operation.total) } else { last };
+    let end = commit.derive_again(&transaction, tenant, after, per_part, reached).await?;
+    let done = end.done(operation.done, operation.total);
     let changed = commit.transitions() as i64;
-    commit.write(&transaction, tenant, reached).await?;
+    commit.write(&transaction, tenant).await?;
     let machine_now = link.clock.now();
     if !operations::advance(&transaction, tenant.id, &operation, done, machine_now).await? {
         // Another replica has gone on.
@@ -86,7 +73,7 @@ pub async fn step(
         }
         None => {}
     }
-    if ends {
+    if end.is_end {
         let response = response(&transaction, tenant, &operation).await?;
         operations::end(&transaction, tenant.id, operation.id, Some(response), machine_now).await?;
     }

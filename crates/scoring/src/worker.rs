@@ -10,7 +10,7 @@ use crate::population::Populations;
 use crate::rescoring;
 use crate::store::changes::{self, Change};
 use quintile_chain::context::{Runtime, ServiceContext, WorkError};
-use quintile_chain::derive::{self, Cause, Link, Remembered};
+use quintile_chain::derive::{self, Before, Cause, Link, Remembered};
 use quintile_chain::feed::same_model;
 use quintile_chain::follow::Step;
 use quintile_domain::clock::MachineClock;
@@ -125,23 +125,28 @@ impl Link for ScoreLink {
         next_change
     }
 
+    fn derived_at(&self, record: &CustomerRecord) -> Option<Instant> {
+        convert::sent_instant(record.scores.as_ref()?.as_of.as_ref())
+    }
+
     fn outdated(&self, tenant: &Tenant, record: &CustomerRecord) -> Option<Instant> {
         let scores = record.scores.as_ref()?;
         let in_force = self.models.last_read(tenant.id);
         let rfm = in_force.rfm.as_ref().is_none_or(|rfm| rfm.name == scores.model_version);
         let others = in_force.others.iter().map(|live| &live.name);
         let is_current = rfm && others.eq(scores.models.iter().map(|score| &score.model_version));
-        if is_current { None } else { convert::sent_instant(scores.as_of.as_ref()) }
+        if is_current { None } else { self.derived_at(record) }
     }
 
     fn transition(
         &self,
-        before: Option<&CustomerRecord>,
+        _: &Tenant,
+        before: Before<'_>,
         after: &CustomerRecord,
         valid_at: Instant,
         cause: Cause,
     ) -> Option<Change> {
-        let before = before?;
+        let before = before.record()?;
         let customer = CustomerId::try_from(after.customer_id).ok()?;
         let (scores, after_scores) = (before.scores.as_ref()?, after.scores.as_ref()?);
         if cause == Cause::Upstream && is_unscored(scores) {
@@ -163,7 +168,7 @@ impl Link for ScoreLink {
         tenant: &Tenant,
         remembered: Remembered<'_, Change>,
     ) -> Result<(), StoreError> {
-        let Remembered { seq, transitions, removed, .. } = remembered;
+        let Remembered { seq, transitions, removed } = remembered;
         if removed.iter().any(|removed| removed.erased) {
             // A text that only the erased had would stay in its column.
             self.populations.forget(tenant.id);

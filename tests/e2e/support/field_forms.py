@@ -82,7 +82,7 @@ FIELDS = {
         "spend", "acquisition_cost", "mean_revenue", "mean_lifetime_value")},
     "quintile.scoring.v1.CustomerValue.expected_spend": AMOUNTS,
     "quintile.scoring.v1.CustomerValue.lifetime_value": AMOUNTS,
-    "quintile.ingestion.v1.ExportedWarning.value_at_stake": AMOUNTS,
+    **{f"quintile.ingestion.v1.ExportedWarning.{money}": AMOUNTS for money in ("value_at_stake", "customer_value")},
     "quintile.lifecycle.v1.Warning.value_at_stake": AMOUNTS,
     "quintile.lifecycle.v1.Warning.customer_value": AMOUNTS,
     "quintile.segmentation.v1.LabelCount.net_revenue": AMOUNTS,

@@ -16,7 +16,8 @@ TAKING_IN = ("IngestService/Ingest", "IngestService/IngestBatch", "IngestService
              "EconomicsService/GetUnitEconomics", "ScoreModelService/PublishScoreModelVersion", "ScoreModelService/RetireScoreModel",
              "ValueModelService/PublishValueModel", "RecommendationModelService/FitRecommendationModel",
              "RecommendationModelService/PublishRecommendationModel", "RefitService/UpdateRefitSchedule", "AnalysisService/ListSegmentSizes",
-             "ClusterService/FitClusters", "ClusterService/GetClustering", "ClusterService/GetClusterDrift", "ClusterService/FindFactors")
+             "ClusterService/FitClusters", "ClusterService/GetClustering", "ClusterService/GetClusterDrift", "ClusterService/FindFactors",
+             "StagePolicyService/PreviewStagePolicyVersion", "StagePolicyService/PublishStagePolicyVersion")
 
 
 def as_dict(message):

@@ -122,6 +122,14 @@ const SCHEDULE_REFITS: Methods = ("quintile.scoring.v1.RefitService", &["UpdateR
 const SCORES: Methods =
     ("quintile.scoring.v1.ScoreService", &["GetScore", "BatchGetScores", "ExplainScore", "ListScoreChanges"]);
 const STAGES: Methods = ("quintile.lifecycle.v1.StageService", &["GetStage", "GetFunnel", "ListStageTransitions"]);
+const STAGE_POLICIES: Methods = (
+    "quintile.lifecycle.v1.StagePolicyService",
+    &["GetStagePolicy", "GetStagePolicyVersion", "ListStagePolicyVersions"],
+);
+const MAKE_STAGE_POLICIES: Methods = (
+    "quintile.lifecycle.v1.StagePolicyService",
+    &["CreateStagePolicyVersion", "DeleteStagePolicyVersion", "PreviewStagePolicyVersion", "PublishStagePolicyVersion"],
+);
 const WARNINGS: Methods = ("quintile.lifecycle.v1.WarningService", &["ListWarnings", "GetWarning", "GetWarningPolicy"]);
 const ANSWER_WARNINGS: Methods = (
     "quintile.lifecycle.v1.WarningService",
@@ -218,6 +226,7 @@ const READING: &[Methods] = &[
     RECOMMENDATIONS,
     REFITS,
     STAGES,
+    STAGE_POLICIES,
     WARNINGS,
     LABELS,
     PROFILES,
@@ -242,6 +251,7 @@ const SERVING: &[Methods] = &[
     MERGES,
     DEFINE_TRAITS,
     MAKE_SCORE_MODELS,
+    MAKE_STAGE_POLICIES,
     MAKE_VALUE_MODELS,
     MAKE_RECOMMENDATION_MODELS,
     SCHEDULE_REFITS,
@@ -381,6 +391,7 @@ const ANALYST: SeededRole = SeededRole {
             CLUSTERS,
             DEFINE_TRAITS,
             MAKE_SCORE_MODELS,
+            MAKE_STAGE_POLICIES,
             MAKE_VALUE_MODELS,
             MAKE_RECOMMENDATION_MODELS,
             SCHEDULE_REFITS,
@@ -418,6 +429,7 @@ const DATA_ENGINEER: SeededRole = SeededRole {
             DECLARE_ATTRIBUTES,
             DEFINE_TRAITS,
             MAKE_SCORE_MODELS,
+            MAKE_STAGE_POLICIES,
             MAKE_VALUE_MODELS,
             MAKE_RECOMMENDATION_MODELS,
             SCHEDULE_REFITS,

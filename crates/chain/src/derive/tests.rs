@@ -29,19 +29,24 @@ impl Link for Times {
         is_morning.then(|| Instant::from_micros(NOON))
     }
 
+    fn derived_at(&self, record: &CustomerRecord) -> Option<Instant> {
+        convert::sent_instant(record.scores.as_ref()?.as_of.as_ref())
+    }
+
     fn outdated(&self, _: &Tenant, record: &CustomerRecord) -> Option<Instant> {
-        let scores = record.scores.as_ref().filter(|scores| scores.model_version != self.0.to_string())?;
-        convert::sent_instant(scores.as_of.as_ref())
+        record.scores.as_ref().filter(|scores| scores.model_version != self.0.to_string())?;
+        self.derived_at(record)
     }
 
     fn transition(
         &self,
-        before: Option<&CustomerRecord>,
+        _: &Tenant,
+        before: Before<'_>,
         after: &CustomerRecord,
         at: Instant,
         cause: Cause,
     ) -> Option<Told> {
-        let (before, after) = (before?.scores.as_ref()?.recency, after.scores.as_ref()?.recency);
+        let (before, after) = (before.record()?.scores.as_ref()?.recency, after.scores.as_ref()?.recency);
         (before != after).then_some((before, after, at.micros(), cause))
     }
 

@@ -19,7 +19,7 @@ use quintile_proto::ingestion::{
 };
 use quintile_proto::lifecycle::stage_service_client::StageServiceClient;
 use quintile_proto::lifecycle::warning_service_client::WarningServiceClient;
-use quintile_proto::lifecycle::{GetStageRequest, ListWarningsRequest, Warning, WarningState};
+use quintile_proto::lifecycle::{GetStageRequest, ListWarningsRequest, Warning, WarningResolution, WarningState};
 use quintile_proto::scoring::GetScoreRequest;
 use quintile_proto::scoring::score_service_client::ScoreServiceClient;
 use quintile_proto::segmentation::profile_service_client::ProfileServiceClient;
@@ -227,6 +227,11 @@ impl Export {
     }
 
     async fn send_warnings(&mut self) -> Result<(), Stopped> {
+        if self.customer.restricted_at.is_some() {
+            // They are kept, and not told of before the restriction is lifted.
+            self.part.missing_parts.push("warnings".to_owned());
+            return Ok(());
+        }
         // Every state but the first, which says nothing.
         let states = (1..).map_while(|number| WarningState::try_from(number).ok()).map(i32::from).collect();
         let parent = self.customer.id.to_string();
@@ -282,12 +287,21 @@ fn exported_change(change: MembershipChange) -> ExportedMembershipChange {
 }
 
 fn exported_warning(warning: Warning) -> ExportedWarning {
-    let state = warning.state().as_str_name().trim_start_matches("WARNING_STATE_").to_owned();
+    let plain = |name: &str, prefix: &str| name.trim_start_matches(prefix).to_owned();
+    let resolution = match warning.resolution() {
+        WarningResolution::Unspecified => String::new(),
+        said => plain(said.as_str_name(), "WARNING_RESOLUTION_"),
+    };
+    let evidence = warning.evidence.as_ref().and_then(|evidence| evidence.stage.as_ref());
     ExportedWarning {
         kind: warning.kind,
         raise_time: warning.raise_time,
         end_time: warning.end_time,
-        state,
+        state: plain(warning.state().as_str_name(), "WARNING_STATE_"),
+        severity: plain(warning.severity().as_str_name(), "WARNING_SEVERITY_"),
+        resolution,
+        stage: evidence.map_or(0, |stage| stage.stage),
         value_at_stake: warning.value_at_stake,
+        customer_value: warning.customer_value,
     }
 }

@@ -1,19 +1,24 @@
 //! The RPCs of lifecycle: one file per resource.
 
 mod erasures;
-mod everybody;
+mod policy_previews;
+mod records;
 mod retention;
+mod stage_policies;
 mod stages;
 mod warning_watch;
 mod warnings;
 
 use crate::worker::StageLink;
 use quintile_chain::context::Runtime;
+use quintile_chain::operations::LongWork;
 use quintile_domain::clock::MachineClock;
 use quintile_proto::lifecycle::erasure_service_server::{self, ErasureServiceServer};
 use quintile_proto::lifecycle::retention_service_server::{self, RetentionServiceServer};
+use quintile_proto::lifecycle::stage_policy_service_server::{self, StagePolicyServiceServer};
 use quintile_proto::lifecycle::stage_service_server::{self, StageServiceServer};
 use quintile_proto::lifecycle::warning_service_server::{self, WarningServiceServer};
+use quintile_proto::longrunning::operations_server::{self, OperationsServer};
 use std::sync::Arc;
 use tonic::service::Routes;
 
@@ -24,6 +29,11 @@ pub fn routes(runtime: &Runtime, link: &Arc<StageLink>, clock: &MachineClock) ->
         .add_service(ErasureServiceServer::new(erasures))
         .add_service(RetentionServiceServer::new(retention::Retention { runtime: runtime.clone(), link: link.clone() }))
         .add_service(StageServiceServer::new(stages::Stages { runtime: runtime.clone(), link: link.clone() }))
+        .add_service(StagePolicyServiceServer::new(stage_policies::StagePolicies {
+            runtime: runtime.clone(),
+            link: link.clone(),
+        }))
+        .add_service(OperationsServer::new(LongWork { runtime: runtime.clone() }))
         .add_service(WarningServiceServer::new(warnings::Warnings { runtime: runtime.clone(), link: link.clone() }))
 }
 
@@ -34,5 +44,7 @@ pub fn names() -> Vec<&'static str> {
         retention_service_server::SERVICE_NAME,
         erasure_service_server::SERVICE_NAME,
         warning_service_server::SERVICE_NAME,
+        stage_policy_service_server::SERVICE_NAME,
+        operations_server::SERVICE_NAME,
     ]
 }

@@ -1,6 +1,6 @@
 //! How long customers stay, and how they move between stages.
 
-use super::everybody::{Everybody, Part};
+use super::records::{Everybody, Part};
 use crate::retention::{
     Cell, Change, Cohorts, Durations, History, RetentionError, Spread, StageFlow as Flow, StageTimes as Times, spells,
 };
@@ -141,7 +141,7 @@ impl Retention {
 
     async fn cohorts(&self, caller: &Caller, request: GetCohortRetentionRequest) -> Result<CohortRetention, ApiError> {
         let zone = &caller.tenant().zone;
-        let mut everybody = Everybody::now(&self.runtime, &self.link, caller);
+        let mut everybody = Everybody::now(&self.runtime, &self.link, caller).await?;
         let this_month = month_of_day(zone.local_day(everybody.as_of()));
         let last = month("end_date", request.end_date)?.unwrap_or(this_month).min(this_month);
         let first = month("start_date", request.start_date)?.unwrap_or(last - COHORT_MONTHS + 1);
@@ -179,11 +179,12 @@ impl Retention {
         let step = if step == 0 { STEP_DAYS.unsigned_abs() } else { step };
         let zone = &caller.tenant().zone;
         let watermark = self.runtime.progress.of(caller.tenant().id).watermark();
-        let mut everybody = Everybody::now(&self.runtime, &self.link, caller);
+        let mut everybody = Everybody::now(&self.runtime, &self.link, caller).await?;
+        let policy = self.link.policies.last_read(caller.tenant().id);
         let (mut durations, mut churned) = (Durations::default(), 0);
         while let Some(part) = everybody.next().await? {
             for features in part.records.iter().filter_map(|record| record.features.as_ref()) {
-                let stay = self.link.policy.stay(&stage_input(features), everybody.as_of(), zone);
+                let stay = policy.stay(&stage_input(features), everybody.as_of(), zone);
                 if let Some(stay) = stay {
                     durations.add(u32::try_from(stay.days).unwrap_or(u32::MAX), stay.ended);
                     churned += i64::from(stay.ended);
@@ -213,7 +214,7 @@ impl Retention {
     }
 
     async fn flow(&self, caller: &Caller, request: GetStageFlowRequest) -> Result<StageFlow, ApiError> {
-        let mut everybody = Everybody::now(&self.runtime, &self.link, caller);
+        let mut everybody = Everybody::now(&self.runtime, &self.link, caller).await?;
         let instant = |field: &str, at: Option<prost_types::Timestamp>| {
             let read = at.map(|at| convert::instant(Some(&at))).transpose();
             read.map_err(|error| ApiError::invalid_time(field, error))
@@ -240,7 +241,7 @@ impl Retention {
     }
 
     async fn times(&self, caller: &Caller) -> Result<StageTimes, ApiError> {
-        let mut everybody = Everybody::now(&self.runtime, &self.link, caller);
+        let mut everybody = Everybody::now(&self.runtime, &self.link, caller).await?;
         let watermark = self.runtime.progress.of(caller.tenant().id).watermark();
         let mut times = Times::new(everybody.as_of().micros());
         let take = |history: &History<'_>, last_is_told: bool| {

@@ -1,11 +1,11 @@
 //! Stages.
 
-use super::everybody::Everybody;
+use super::records::{Everybody, current};
 use crate::stages::Stage;
 use crate::store::transitions::{self, Transition};
 use crate::worker::StageLink;
 use quintile_chain::context::Runtime;
-use quintile_chain::derive::{self, Current, Link};
+use quintile_chain::derive::{Current, Link};
 use quintile_chain::{feed, page, store_error};
 use quintile_proto::lifecycle::stage_service_server::StageService;
 use quintile_proto::lifecycle::{
@@ -38,8 +38,7 @@ impl StageService for Stages {
         let caller = Caller::of(&request)?;
         let name = request.get_ref().name.clone();
         let customer = convert::customer("name", &name, Some(PART))?;
-        let Current { record, watermark, view } =
-            derive::current(&self.runtime, self.link.as_ref(), &caller, customer).await?;
+        let Current { record, watermark, view } = current(&self.runtime, &self.link, &caller, customer).await?;
         Ok(view.respond(CustomerStage { name, values: record.stage, watermark: Some(watermark.to_message()) }))
     }
 
@@ -47,7 +46,7 @@ impl StageService for Stages {
         let caller = Caller::of(&request)?;
         let watermark = self.runtime.progress.of(caller.tenant().id).watermark();
         let mut counts = [0_i64; Stage::ALL.len() + 1];
-        let mut everybody = Everybody::now(&self.runtime, &self.link, &caller);
+        let mut everybody = Everybody::now(&self.runtime, &self.link, &caller).await?;
         while let Some(part) = everybody.next().await? {
             for record in part.records {
                 let stage = record.stage.map_or(0, |stage| stage.stage);
@@ -75,7 +74,7 @@ impl StageService for Stages {
         let decode = |bytes: Vec<u8>| Position::from_bytes(&bytes);
         let before = page::begin(sealer, tenant, &query, &page_token, Position::END, decode)?;
         // Whom the caller does not reach is not there.
-        let Current { view, .. } = derive::current(&self.runtime, self.link.as_ref(), &caller, customer).await?;
+        let Current { view, .. } = current(&self.runtime, &self.link, &caller, customer).await?;
         let read = transitions::page(self.runtime.database.reader(), tenant, customer, before, size).await;
         let read = read.map_err(|error| store_error(&error))?;
         let next_page_token = match read.last() {
@@ -100,6 +99,7 @@ impl StageService for Stages {
         let sealer = &self.runtime.sealer;
         let after = page::begin_behind(sealer, tenant.id, LIST_RECORDS, &request.get_ref().page_token)?;
         let after = u32::try_from(after).map_err(|_| ApiError::invalid_token("page_token"))?;
+        self.link.policies.recent(tenant.id).await.map_err(|error| store_error(&error))?;
         let watermark = self.runtime.progress.of(tenant.id).watermark();
         let rows = records::scan(self.runtime.database.reader(), tenant.id, after, size).await;
         let rows = rows.map_err(|error| store_error(&error))?;

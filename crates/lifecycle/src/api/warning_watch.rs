@@ -1,6 +1,6 @@
 //! The stream of warnings.
 
-use super::warnings::{check_kinds, reached};
+use super::warnings::{Reached, check_kinds};
 use crate::store::warning_lists::{self, ReadTo};
 use crate::store::warnings::Stored;
 use futures::SinkExt;
@@ -12,11 +12,14 @@ use quintile_domain::ids::TenantId;
 use quintile_domain::masking::Masked;
 use quintile_proto::lifecycle::{WatchWarningsRequest, WatchWarningsResponse};
 use quintile_rpc::{AnswerStream, ApiError, Caller};
+use roaring::RoaringBitmap;
 use std::time::Duration;
 use tonic::Status;
 
 /// Warnings of one response.
 const PAGE: u64 = 1_000;
+/// Pages without anything for the caller after which it is told the cursor alone.
+const SILENT_PAGES: usize = 20;
 /// How often a reader looks by itself, where nobody in this process would wake it.
 const SLOW_POLL: Duration = Duration::from_millis(250);
 /// What cursors are sealed for.
@@ -34,7 +37,8 @@ pub async fn watch(
     let (mut sender, receiver) = mpsc::channel(2);
     let WatchWarningsRequest { kinds, min_severity, .. } = request;
     tokio::spawn(async move {
-        let mut reader = Reader { runtime, caller, tenant, read_to, kinds, min_severity, told: None };
+        let mut reader =
+            Reader { runtime, caller, tenant, read_to, kinds, min_severity, told: None, sent: RoaringBitmap::new() };
         // A reader that went away is no failure; anything else is told and ends the stream.
         if let Err(Some(status)) = reader.send_news(&mut sender).await {
             let _ = sender.send(Err(status)).await;
@@ -65,6 +69,8 @@ struct Reader {
     kinds: Vec<i32>,
     min_severity: i32,
     told: Option<Watermark>,
+    /// Whom the stream has told a caller with a row scope of.
+    sent: RoaringBitmap,
 }
 
 type Sender = mpsc::Sender<Result<Masked<WatchWarningsResponse>, Status>>;
@@ -82,7 +88,7 @@ impl Reader {
             if self.told != Some(watermark) {
                 self.told = Some(watermark);
                 let watermark = Some(watermark.to_message());
-                let response = WatchWarningsResponse { warnings: Vec::new(), cursor: self.cursor(), watermark };
+                let response = WatchWarningsResponse { cursor: self.cursor(), watermark, ..Default::default() };
                 let response = self.caller.view_of_reached([]).mask(response);
                 sender.send(Ok(response)).await.map_err(|_| None)?;
             }
@@ -93,16 +99,39 @@ impl Reader {
         }
     }
 
-    /// The next page. Where nothing on it is for the caller, the cursor goes on all the same, and whoever has gone away is noticed.
+    /// The next page with anything for the caller. Where there is none for long, the cursor goes on all the same, and whoever has gone away is noticed.
     async fn next_page(&mut self) -> Result<Option<Masked<WatchWarningsResponse>>, ApiError> {
-        let read = warning_lists::changed(self.runtime.database.reader(), self.tenant, self.read_to, PAGE).await;
-        let (mut stored, last) = read.map_err(|error| store_error(&error))?;
-        let Some(last) = last else { return Ok(None) };
-        self.read_to = last;
-        stored.retain(|stored| self.is_wanted(stored));
-        let (warnings, view) = reached(&self.runtime, &self.caller, stored).await?;
-        let cursor = self.cursor();
-        Ok(Some(view.mask(WatchWarningsResponse { warnings, cursor, watermark: None })))
+        for _ in 0..SILENT_PAGES {
+            let read = warning_lists::changed(self.runtime.database.reader(), self.tenant, self.read_to, PAGE).await;
+            let (mut stored, last) = read.map_err(|error| store_error(&error))?;
+            let Some(last) = last else { return Ok(None) };
+            self.read_to = last;
+            stored.retain(|stored| self.is_wanted(stored));
+            let reached = Reached::of(&self.runtime, &self.caller, &stored).await?;
+            let (warnings, gone): (Vec<_>, Vec<_>) =
+                stored.into_iter().partition(|stored| reached.has(stored.customer));
+            let gone: Vec<_> = gone.into_iter().filter(|stored| self.was_told(stored)).collect();
+            if warnings.is_empty() && gone.is_empty() {
+                continue;
+            }
+            if self.caller.scope().is_some() {
+                self.sent.extend(warnings.iter().map(|stored| stored.customer.0));
+            }
+            let response = WatchWarningsResponse {
+                warnings: warnings.into_iter().map(Stored::named).collect(),
+                cursor: self.cursor(),
+                watermark: None,
+                gone: gone.into_iter().map(|stored| stored.named().name).collect(),
+            };
+            return Ok(Some(reached.view(&self.caller).mask(response)));
+        }
+        let response = WatchWarningsResponse { cursor: self.cursor(), ..WatchWarningsResponse::default() };
+        Ok(Some(self.caller.view_of_reached([]).mask(response)))
+    }
+
+    /// Whether the caller may know of a warning that is not there for it any more: everybody's, or that of a customer whom it was told of.
+    fn was_told(&self, stored: &Stored) -> bool {
+        self.caller.scope().is_none() || self.sent.contains(stored.customer.0)
     }
 
     fn is_wanted(&self, stored: &Stored) -> bool {

@@ -1,5 +1,6 @@
 //! Early warnings.
 
+use super::records::current;
 use super::warning_watch;
 use crate::store::warning_lists::{self, PageEnd, Wanted};
 use crate::store::warning_policies;
@@ -7,7 +8,6 @@ use crate::store::warnings::{self, Stored};
 use crate::warnings::Thresholds;
 use crate::worker::StageLink;
 use quintile_chain::context::Runtime;
-use quintile_chain::derive;
 use quintile_chain::progress::Watermark;
 use quintile_chain::{feed, page, store_error};
 use quintile_domain::ids::{CustomerId, TenantId};
@@ -31,6 +31,10 @@ use tonic::{Request, Response, Status};
 
 /// The most bytes of an assignee.
 const MAX_ASSIGNEE_BYTES: usize = 128;
+/// The most values of a filter.
+const MAX_VALUES: usize = 16;
+/// The most rows that a page is looked for among, of a caller that does not reach every customer.
+const MAX_LOOKED_AT: u64 = 5_000;
 /// What stands for everybody in `parent`.
 const EVERYBODY: &str = "customers/-";
 
@@ -62,12 +66,30 @@ pub fn check_number<T: TryFrom<i32> + Default + PartialEq>(field: &str, number: 
     }
 }
 
+/// Refuses more values than anybody needs.
+fn check_length(field: &str, values: &[i32]) -> Result<(), ApiError> {
+    if values.len() <= MAX_VALUES {
+        Ok(())
+    } else {
+        Err(ApiError::invalid_field(field, format!("must have at most {MAX_VALUES} values")))
+    }
+}
+
 /// Refuses kinds that are none, and a severity that is none.
 pub fn check_kinds(kinds: &[i32], min_severity: i32) -> Result<(), ApiError> {
+    check_length("kinds", kinds)?;
     for (index, kind) in kinds.iter().enumerate() {
         check_number::<WarningKind>(&format!("kinds[{index}]"), *kind)?;
     }
     if min_severity == 0 { Ok(()) } else { check_number::<WarningSeverity>("min_severity", min_severity) }
+}
+
+/// Refuses an assignee who could be no subject of a token. Empty: nobody.
+fn check_assignee(assignee: &str) -> Result<(), ApiError> {
+    if assignee.is_empty() {
+        return Ok(());
+    }
+    names::required_text(assignee, MAX_ASSIGNEE_BYTES).map_err(|error| ApiError::invalid_text("assignee", error))
 }
 
 fn check_list(caller: &Caller, request: &ListWarningsRequest) -> Result<Wanted, ApiError> {
@@ -77,12 +99,12 @@ fn check_list(caller: &Caller, request: &ListWarningsRequest) -> Result<Wanted, 
             ApiError::invalid_field("parent", format!("must be customers/{{number}} or {EVERYBODY}"))
         })?),
     };
+    check_length("states", &request.states)?;
     for (index, state) in request.states.iter().enumerate() {
         check_number::<WarningState>(&format!("states[{index}]"), *state)?;
     }
     check_kinds(&request.kinds, request.min_severity)?;
-    names::optional_text(&request.assignee, MAX_ASSIGNEE_BYTES)
-        .map_err(|error| ApiError::invalid_text("assignee", error))?;
+    check_assignee(&request.assignee)?;
     let order = WarningOrder::try_from(request.order);
     let order = order.map_err(|_| ApiError::invalid_field("order", "must be one of the values of its enum"))?;
     let by_value = order == WarningOrder::Value;
@@ -103,23 +125,40 @@ fn check_list(caller: &Caller, request: &ListWarningsRequest) -> Result<Wanted, 
     Ok(Wanted { customer, states, goes_on, kinds, min_severity, assignee, by_value })
 }
 
-/// The warnings of those customers who are there and whom the caller reaches, and its view of them.
-pub async fn reached(
-    runtime: &Runtime,
-    caller: &Caller,
-    stored: Vec<Stored>,
-) -> Result<(Vec<Warning>, View), ApiError> {
-    let customers: Vec<CustomerId> = stored.iter().map(|stored| stored.customer).collect();
-    let rows = records::load(runtime.database.reader(), caller.tenant().id, &customers).await;
-    let rows = rows.map_err(failed)?;
-    let decoded = rows.iter().filter(|row| !row.is_tombstone()).map(feed::decode);
-    let decoded = decoded.collect::<Result<Vec<CustomerRecord>, _>>().map_err(failed)?;
-    let mut reached = decoded;
-    reached.retain_mut(|record| caller.reaches(record.attributes.get_or_insert_default()));
-    let is_reached =
-        |stored: &Stored| reached.binary_search_by_key(&stored.customer.as_i64(), |record| record.customer_id).is_ok();
-    let warnings = stored.into_iter().filter(is_reached).map(Stored::named).collect();
-    Ok((warnings, feed::view_of(caller, &reached)))
+/// Warnings for a caller.
+pub struct Reached {
+    /// The records of the customers whom it reaches, by number.
+    records: Vec<CustomerRecord>,
+}
+
+impl Reached {
+    /// Of some warnings, those of customers who are there and whom a caller reaches.
+    pub async fn of(runtime: &Runtime, caller: &Caller, stored: &[Stored]) -> Result<Self, ApiError> {
+        let customers: Vec<CustomerId> = stored.iter().map(|stored| stored.customer).collect();
+        let rows = records::load(runtime.database.reader(), caller.tenant().id, &customers).await.map_err(failed)?;
+        let decoded = rows.iter().filter(|row| !row.is_tombstone()).map(feed::decode);
+        let mut records = decoded.collect::<Result<Vec<CustomerRecord>, _>>().map_err(failed)?;
+        records.retain_mut(|record| caller.reaches(record.attributes.get_or_insert_default()));
+        Ok(Self { records })
+    }
+
+    /// Whether a customer is among them.
+    pub fn has(&self, customer: CustomerId) -> bool {
+        self.records.binary_search_by_key(&customer.as_i64(), |record| record.customer_id).is_ok()
+    }
+
+    /// The caller's view of them.
+    pub fn view(&self, caller: &Caller) -> View {
+        feed::view_of(caller, &self.records)
+    }
+}
+
+/// A page of warnings, for those who are reached.
+struct Page {
+    warnings: Vec<Warning>,
+    records: Vec<CustomerRecord>,
+    /// Where it ends, if there may be more.
+    end: Option<PageEnd>,
 }
 
 impl Warnings {
@@ -129,8 +168,42 @@ impl Warnings {
 
     /// The caller's view of a customer. `NOT_FOUND` for whom it does not reach.
     async fn view(&self, caller: &Caller, customer: CustomerId) -> Result<View, ApiError> {
-        let current = derive::current(&self.runtime, self.link.as_ref(), caller, customer).await?;
-        Ok(current.view)
+        Ok(current(&self.runtime, &self.link, caller, customer).await?.view)
+    }
+
+    /// A page of warnings. Of a caller that does not reach every customer it is looked for among more of them, so that how many others have is not told
+    /// by where pages end.
+    async fn page(&self, caller: &Caller, wanted: &Wanted, behind: PageEnd, size: u64) -> Result<Page, ApiError> {
+        let part = if caller.scope().is_none() { size } else { MAX_LOOKED_AT / 5 };
+        let mut page = Page { warnings: Vec::new(), records: Vec::new(), end: Some(behind) };
+        let mut looked_at = 0;
+        while let Some(behind) = page.end.filter(|_| looked_at == 0 || (part > size && looked_at < MAX_LOOKED_AT)) {
+            let database = self.runtime.database.reader();
+            let found =
+                warning_lists::page(database, caller.tenant().id, wanted, behind, part).await.map_err(failed)?;
+            looked_at += part;
+            page.end = found.last().map(|(end, _)| *end).filter(|_| found.len() as u64 == part);
+            let (ends, stored): (Vec<PageEnd>, Vec<Stored>) = found.into_iter().unzip();
+            let reached = Reached::of(&self.runtime, caller, &stored).await?;
+            for (end, stored) in ends.into_iter().zip(stored) {
+                if page.warnings.len() as u64 == size {
+                    break;
+                }
+                if reached.has(stored.customer) {
+                    page.warnings.push(stored.named());
+                    if page.warnings.len() as u64 == size {
+                        page.end = Some(end);
+                    }
+                }
+            }
+            page.records.extend(reached.records);
+            if page.warnings.len() as u64 == size {
+                break;
+            }
+        }
+        page.records.sort_by_key(|record| record.customer_id);
+        page.records.dedup_by_key(|record| record.customer_id);
+        Ok(page)
     }
 
     /// Has somebody change a warning. `change` tells whether it is another one after it.
@@ -138,7 +211,7 @@ impl Warnings {
         &self,
         caller: &Caller,
         name: &str,
-        change: impl FnOnce(&mut Warning) -> Result<bool, ApiError> + Send,
+        change: impl FnOnce(&mut Stored) -> Result<bool, ApiError> + Send,
     ) -> Answer<Warning> {
         let (customer, raised) = parse_name(name)?;
         caller.is_about(name);
@@ -147,7 +220,7 @@ impl Warnings {
         let transaction = self.runtime.database.begin().await.map_err(failed)?;
         let stored = warnings::hold(&transaction, tenant, customer, raised).await.map_err(failed)?;
         let mut stored = stored.ok_or_else(ApiError::not_found)?;
-        if change(&mut stored.warning)? {
+        if change(&mut stored)? {
             warnings::replace(&transaction, tenant, stored.clone()).await.map_err(failed)?;
             transaction.commit().await.map_err(failed)?;
             self.runtime.progress.of(tenant).raise(Watermark::default());
@@ -168,7 +241,7 @@ fn amount(field: &str, money: Option<&Money>, currency: Currency) -> Result<i64,
     let money = money.ok_or_else(|| ApiError::invalid_field(field, "is required"))?;
     if money.currency_code != currency.code() {
         let problem = format!("must be the tenant's base currency, {}", currency.code());
-        return Err(ApiError::invalid_field(format!("{field}.currency_code"), problem));
+        return Err(ApiError::invalid(format!("{field}.currency_code"), ErrorReason::InvalidMoney, problem));
     }
     currency.minor_from_parts(money.units, money.nanos).map_err(|error| ApiError::invalid_money(field, error))
 }
@@ -200,9 +273,8 @@ impl WarningService for Warnings {
             self.view(&caller, customer).await?;
         }
         let watermark = self.watermark(tenant);
-        let read = warning_lists::page(self.runtime.database.reader(), tenant, &wanted, end, size).await;
-        let (stored, end) = read.map_err(failed)?;
-        let (warnings, view) = reached(&self.runtime, &caller, stored).await?;
+        let Page { warnings, records, end } = self.page(&caller, &wanted, end, size).await?;
+        let view = feed::view_of(&caller, &records);
         let next_page_token = end.map(|end| sealer.seal(tenant, query.as_bytes(), &end.to_bytes()));
         let next_page_token = next_page_token.unwrap_or_default();
         Ok(view.respond(ListWarningsResponse { warnings, next_page_token, watermark: Some(watermark.to_message()) }))
@@ -220,7 +292,8 @@ impl WarningService for Warnings {
     async fn acknowledge_warning(&self, request: Request<AcknowledgeWarningRequest>) -> Answer<Warning> {
         let caller = Caller::of(&request)?;
         let now = self.runtime.business.now();
-        let acknowledge = |warning: &mut Warning| {
+        let acknowledge = |stored: &mut Stored| {
+            let warning = &mut stored.warning;
             check_goes_on(warning)?;
             if warning.state() == WarningState::Acknowledged {
                 return Ok(false);
@@ -237,9 +310,9 @@ impl WarningService for Warnings {
         let caller = Caller::of(&request)?;
         let AssignWarningRequest { name, assignee } = request.into_inner();
         parse_name(&name)?;
-        names::optional_text(&assignee, MAX_ASSIGNEE_BYTES)
-            .map_err(|error| ApiError::invalid_text("assignee", error))?;
-        let assign = |warning: &mut Warning| {
+        check_assignee(&assignee)?;
+        let assign = |stored: &mut Stored| {
+            let warning = &mut stored.warning;
             check_goes_on(warning)?;
             let is_another = warning.assignee != assignee;
             warning.assignee = assignee;
@@ -254,15 +327,15 @@ impl WarningService for Warnings {
         parse_name(&name)?;
         check_number::<WarningResolution>("resolution", resolution)?;
         let now = self.runtime.business.now();
-        let resolve = |warning: &mut Warning| {
+        let resolve = |stored: &mut Stored| {
+            let warning = &mut stored.warning;
             if warning.state() == WarningState::Resolved && warning.resolution == resolution {
                 return Ok(false);
             }
             check_goes_on(warning)?;
-            warning.state = WarningState::Resolved.into();
             warning.resolution = resolution;
             caller.subject().clone_into(&mut warning.resolved_by);
-            warning.end_time = Some(convert::timestamp(now));
+            stored.resolve(now);
             Ok(true)
         };
         self.change(&caller, &name, resolve).await

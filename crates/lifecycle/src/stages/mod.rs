@@ -5,6 +5,7 @@
 //! depends on days, add the day on which it turns to `Evidence::turning_days`.
 
 mod policy;
+mod population;
 mod rational;
 mod rhythm;
 mod rule;
@@ -12,6 +13,7 @@ mod rule;
 use quintile_domain::time::{Instant, TimeZone};
 
 pub use self::policy::{StagePolicy, StagePolicyError};
+pub use self::population::PopulationGaps;
 pub use self::rational::Rational;
 pub(crate) use self::rhythm::Rhythm;
 use self::rule::Rule;

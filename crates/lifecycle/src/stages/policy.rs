@@ -28,12 +28,21 @@ pub struct StagePolicy {
 /// Why a policy is refused, by the name of the parameter.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum StagePolicyError {
-    /// The parameter is 0 or negative.
-    #[error("{0}: must be 1 or more")]
-    NotPositive(&'static str),
+    /// The parameter is not within 1 and so much.
+    #[error("must be within 1 and {1}")]
+    OutOfBounds(&'static str, i64),
     /// The parameter is not greater than the other.
-    #[error("{0}: must be greater than {1}")]
+    #[error("must be greater than {1}")]
     NotGreater(&'static str, &'static str),
+}
+
+impl StagePolicyError {
+    /// The parameter's name.
+    pub const fn parameter(self) -> &'static str {
+        match self {
+            Self::OutOfBounds(name, _) | Self::NotGreater(name, _) => name,
+        }
+    }
 }
 
 impl Default for StagePolicy {
@@ -52,21 +61,36 @@ impl Default for StagePolicy {
     }
 }
 
+/// A parameter, and the most that it can be.
+struct Bounded {
+    name: &'static str,
+    value: i64,
+    most: i64,
+}
+
+/// The most days of a parameter: ten years.
+const MAX_DAYS: i64 = 3_650;
+/// The most orders, or whatever else is counted.
+const MAX_COUNT: i64 = 1_000_000;
+
 impl StagePolicy {
     /// Refuses parameters under which a stage cannot be reached, or everybody is in it. Evaluating such a policy is
     /// defined all the same.
     pub fn validate(&self) -> Result<(), StagePolicyError> {
-        let positive = [
-            ("version", self.version),
-            ("population_p80_days", i64::from(self.population_p80_days)),
-            ("new_days", i64::from(self.new_days)),
-            ("new_orders", self.new_orders),
-            ("loyal_orders", self.loyal_orders),
-            ("reactivated_days", i64::from(self.reactivated_days)),
-            ("decline_min_count", self.decline_min_count),
+        let bounded = |name, value: i64, most| Bounded { name, value, most };
+        let parameters = [
+            bounded("population_p80_days", self.population_p80_days.into(), MAX_DAYS),
+            bounded("new_days", self.new_days.into(), MAX_DAYS),
+            bounded("new_orders", self.new_orders, MAX_COUNT),
+            bounded("loyal_orders", self.loyal_orders, MAX_COUNT),
+            bounded("dormant_factor", self.dormant_factor.into(), 100),
+            bounded("churned_factor", self.churned_factor.into(), 1_000),
+            bounded("reactivated_days", self.reactivated_days.into(), MAX_DAYS),
+            bounded("decline_min_count", self.decline_min_count, MAX_COUNT),
         ];
-        if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value < 1) {
-            return Err(StagePolicyError::NotPositive(name));
+        let is_out = |parameter: &&Bounded| !(1..=parameter.most).contains(&parameter.value);
+        if let Some(Bounded { name, most, .. }) = parameters.iter().find(is_out) {
+            return Err(StagePolicyError::OutOfBounds(name, *most));
         }
         // AT_RISK lies between once the rhythm and DORMANT.
         if self.dormant_factor <= 1 {
@@ -91,11 +115,14 @@ mod tests {
     #[test]
     fn a_policy_with_a_stage_out_of_reach_is_refused() {
         let policy = StagePolicy { new_orders: 0, ..StagePolicy::default() };
-        assert_eq!(policy.validate(), Err(StagePolicyError::NotPositive("new_orders")));
+        assert_eq!(policy.validate(), Err(StagePolicyError::OutOfBounds("new_orders", 1_000_000)));
         let policy = StagePolicy { dormant_factor: 1, ..StagePolicy::default() };
         assert_eq!(policy.validate(), Err(StagePolicyError::NotGreater("dormant_factor", "1")));
         let policy = StagePolicy { churned_factor: 2, ..StagePolicy::default() };
         let refused = policy.validate().unwrap_err();
-        assert_eq!(refused.to_string(), "churned_factor: must be greater than dormant_factor");
+        assert_eq!(
+            (refused.parameter(), refused.to_string().as_str()),
+            ("churned_factor", "must be greater than dormant_factor")
+        );
     }
 }

@@ -8,7 +8,13 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(M0001Chain), Box::new(M0002Bulk), Box::new(M0003Transitions), Box::new(M0004Warnings)]
+        vec![
+            Box::new(M0001Chain),
+            Box::new(M0002Bulk),
+            Box::new(M0003Transitions),
+            Box::new(M0004Warnings),
+            Box::new(M0005Policies),
+        ]
     }
 }
 
@@ -150,19 +156,28 @@ impl MigrationTrait for M0004Warnings {
         manager.create_table(warnings).await?;
         let index = |name: &str, columns: [Warning; 3]| {
             let mut index = Index::create().name(name).table(Warning::Table).to_owned();
-            for column in columns {
+            // Signs begin at midnight, so many warnings are alike in what comes before.
+            for column in columns.into_iter().chain([Warning::Seq, Warning::Place]) {
                 index.col(column);
             }
             index
         };
-        let indices = [
-            index("warning_raised", [Warning::TenantId, Warning::GoesOn, Warning::RaisedAt]),
-            index("warning_value", [Warning::TenantId, Warning::GoesOn, Warning::ValueAtStake]),
-            index("warning_changed", [Warning::TenantId, Warning::ChangedSeq, Warning::Seq]),
-        ];
-        for index in indices {
-            manager.create_index(index).await?;
-        }
+        manager.create_index(index("warning_raised", [Warning::TenantId, Warning::GoesOn, Warning::RaisedAt])).await?;
+        let by_value = index("warning_value", [Warning::TenantId, Warning::GoesOn, Warning::ValueAtStake]);
+        manager.create_index(by_value).await?;
+        let changed = Index::create()
+            .name("warning_changed")
+            .table(Warning::Table)
+            .col(Warning::TenantId)
+            .col(Warning::ChangedSeq)
+            .col(Warning::Seq)
+            .col(Warning::Place)
+            .to_owned();
+        manager.create_index(changed).await?;
+        // Few are anybody's.
+        let assigned = "CREATE INDEX warning_assignee ON warning (tenant_id, assignee, goes_on, raised_at, seq, place) \
+                        WHERE assignee <> ''";
+        manager.get_connection().execute_unprepared(assigned).await?;
         let policies = Table::create()
             .table(WarningPolicy::Table)
             .col(ColumnDef::new(WarningPolicy::TenantId).integer().not_null().primary_key())
@@ -171,5 +186,48 @@ impl MigrationTrait for M0004Warnings {
             .col(ColumnDef::new(WarningPolicy::Revision).big_integer().not_null())
             .to_owned();
         manager.create_table(policies).await
+    }
+}
+
+struct M0005Policies;
+
+impl MigrationName for M0005Policies {
+    fn name(&self) -> &'static str {
+        "m0005_policies"
+    }
+}
+
+#[derive(DeriveIden)]
+enum StagePolicy {
+    Table,
+    TenantId,
+    Version,
+    State,
+    Body,
+    CreatedAt,
+    PublishedAt,
+    RetiredAt,
+    Revision,
+    Changed,
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for M0005Policies {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let versions = Table::create()
+            .table(StagePolicy::Table)
+            .col(ColumnDef::new(StagePolicy::TenantId).integer().not_null())
+            .col(ColumnDef::new(StagePolicy::Version).big_integer().not_null())
+            .col(ColumnDef::new(StagePolicy::State).integer().not_null())
+            .col(ColumnDef::new(StagePolicy::Body).binary().not_null())
+            .col(ColumnDef::new(StagePolicy::CreatedAt).big_integer().not_null())
+            .col(ColumnDef::new(StagePolicy::PublishedAt).big_integer())
+            .col(ColumnDef::new(StagePolicy::RetiredAt).big_integer())
+            .col(ColumnDef::new(StagePolicy::Revision).big_integer().not_null())
+            .col(ColumnDef::new(StagePolicy::Changed).big_integer().not_null())
+            .primary_key(Index::create().col(StagePolicy::TenantId).col(StagePolicy::Version))
+            .to_owned();
+        manager.create_table(versions).await?;
+        quintile_store::migration::create_operation_table(manager).await
     }
 }

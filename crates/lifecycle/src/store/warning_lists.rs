@@ -5,8 +5,9 @@ use super::warnings::{Stored, WARNINGS, from_row};
 use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_store::history::Position;
 use quintile_store::{StoreError, feed};
-use sea_orm::sea_query::{Condition, ExprTrait, SimpleExpr};
+use sea_orm::sea_query::{Condition, Expr, ExprTrait};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use std::cmp::Reverse;
 
 /// Which warnings are listed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,21 +34,26 @@ impl Wanted {
         if self.by_value { Column::ValueAtStake } else { Column::RaisedAt }
     }
 
-    fn condition(&self, tenant: TenantId) -> Condition {
+    /// The condition, of warnings that go on or of those that do not.
+    fn condition(&self, tenant: TenantId, goes_on: Option<bool>) -> Condition {
         let among = |column: Column, numbers: &[i32]| (!numbers.is_empty()).then(|| column.is_in(numbers.to_vec()));
+        let assignee = (!self.assignee.is_empty()).then(|| {
+            // As the index says it, which is of those alone that are somebody's.
+            Column::Assignee.eq(self.assignee.as_str()).and(Expr::cust("assignee <> ''"))
+        });
         Condition::all()
             .add(Column::TenantId.eq(tenant.0))
-            .add_option(self.goes_on.map(|goes_on| Column::GoesOn.eq(i32::from(goes_on))))
+            .add_option(goes_on.map(|goes_on| Column::GoesOn.eq(i32::from(goes_on))))
             .add_option(self.customer.map(|customer| Column::CustomerId.eq(customer.as_i64())))
             .add_option(among(Column::State, &self.states))
             .add_option(among(Column::Kind, &self.kinds))
             .add_option((self.min_severity > 0).then(|| Column::Severity.gte(self.min_severity)))
-            .add_option((!self.assignee.is_empty()).then(|| Column::Assignee.eq(self.assignee.as_str())))
+            .add_option(assignee)
     }
 }
 
 /// Where a page of a list ends: what it is ordered by, and where the warning was raised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PageEnd {
     /// The instant in microseconds, or the value in minor units.
     pub by: i64,
@@ -71,39 +77,45 @@ impl PageEnd {
     }
 }
 
-/// Up to `limit` warnings behind the end of a page, and where they end.
+/// Up to `limit` warnings behind the end of a page, each with its end.
 pub async fn page(
     connection: &impl ConnectionTrait,
     tenant: TenantId,
     wanted: &Wanted,
     end: PageEnd,
     limit: u64,
-) -> Result<(Vec<Stored>, Option<PageEnd>), StoreError> {
+) -> Result<Vec<(PageEnd, Stored)>, StoreError> {
+    let walks: &[Option<bool>] = match wanted.goes_on {
+        // By the key: a customer has few.
+        _ if wanted.customer.is_some() => &[None],
+        Some(true) => &[Some(true)],
+        Some(false) => &[Some(false)],
+        // An index is of one or the other.
+        None => &[Some(true), Some(false)],
+    };
     let order = wanted.order();
-    let raised_before = raised_before(end.raised);
-    let behind = Condition::any().add(order.lt(end.by)).add(Condition::all().add(order.eq(end.by)).add(raised_before));
-    let rows = Entity::find()
-        .filter(wanted.condition(tenant))
-        // An index can only begin at one bound.
-        .filter(order.lte(end.by))
-        .filter(behind)
-        .order_by_desc(order)
-        .order_by_desc(Column::Seq)
-        .order_by_desc(Column::Place)
-        .limit(limit)
-        .all(connection)
-        .await?;
-    let by = |value_at_stake: i64, raised_at: i64| if wanted.by_value { value_at_stake } else { raised_at };
-    let last = rows.last().filter(|_| rows.len() as u64 == limit).map(|row| PageEnd {
-        by: by(row.value_at_stake, row.raised_at),
-        raised: Position { seq: row.seq, place: row.place },
-    });
-    Ok((rows.iter().map(from_row).collect::<Result<_, _>>()?, last))
-}
-
-fn raised_before(position: Position) -> SimpleExpr {
-    let within = Column::Seq.eq(position.seq).and(Column::Place.lt(position.place));
-    Column::Seq.lt(position.seq).or(within)
+    let key = [order, Column::Seq, Column::Place].map(ColumnTrait::into_expr);
+    let values = [end.by, end.raised.seq, end.raised.place].map(Expr::value);
+    let mut found = Vec::new();
+    for goes_on in walks {
+        let rows = Entity::find()
+            .filter(wanted.condition(tenant, *goes_on))
+            .filter(Expr::tuple(key.clone()).lt(Expr::tuple(values.clone())))
+            .order_by_desc(order)
+            .order_by_desc(Column::Seq)
+            .order_by_desc(Column::Place)
+            .limit(limit)
+            .all(connection)
+            .await?;
+        for row in rows {
+            let by = if wanted.by_value { row.value_at_stake } else { row.raised_at };
+            let end = PageEnd { by, raised: Position { seq: row.seq, place: row.place } };
+            found.push((end, from_row(&row)?));
+        }
+    }
+    found.sort_by_key(|(end, _)| Reverse(*end));
+    found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(found)
 }
 
 /// Where a watcher has read to: a number of the feed, and the warning that was read last of those that changed under it.

@@ -17,7 +17,7 @@ use quintile_store::bulk::{Column, OnConflict, Target};
 use quintile_store::history::{self, History, Position};
 use quintile_store::numbers::Numbers;
 use quintile_store::{StoreError, Transaction, feed};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use std::collections::{BTreeSet, HashMap};
 
 /// The feed that numbers them.
@@ -105,10 +105,32 @@ impl Stored {
         Warning { name: self.customer.part_name(&format!("warnings/{seq}-{place}")), ..self.warning }
     }
 
+    /// Says that somebody ends it.
+    pub fn resolve(&mut self, at: Instant) {
+        self.warning.state = WarningState::Resolved.into();
+        let raised = convert::sent_instant(self.warning.raise_time.as_ref()).unwrap_or(at);
+        self.warning.end_time = Some(convert::timestamp(at.max(raised)));
+    }
+
+    /// Whether it ended while the customer showed the sign: somebody ended it, or it had gone on for too long.
+    fn may_have_gone_on(&self) -> bool {
+        let [raised, ended] =
+            [&self.warning.raise_time, &self.warning.end_time].map(|time| convert::sent_instant(time.as_ref()));
+        let expires = raised.map(|raised| raised.plus_micros(EXPIRES_AFTER_MICROS));
+        match self.warning.state() {
+            WarningState::Resolved => true,
+            WarningState::Expired => ended == expires,
+            _ => false,
+        }
+    }
+
+    /// Ends it by itself. Where time has jumped, it may have expired before.
     fn end(&mut self, at: Instant, state: WarningState) {
+        let raised = convert::sent_instant(self.warning.raise_time.as_ref()).unwrap_or(at);
+        let expires = raised.plus_micros(EXPIRES_AFTER_MICROS);
+        let (at, state) = if at >= expires { (expires, WarningState::Expired) } else { (at, state) };
         self.warning.state = state.into();
         // What was raised by what was known later ends no earlier.
-        let raised = convert::sent_instant(self.warning.raise_time.as_ref()).unwrap_or(at);
         self.warning.end_time = Some(convert::timestamp(at.max(raised)));
     }
 }
@@ -125,6 +147,8 @@ pub struct Change {
     pub customer: CustomerId,
     /// When. Business time.
     pub valid_at: Instant,
+    /// Whether it had been removed, so that what it showed before is known from its warnings alone.
+    pub returns: bool,
     /// What it begins to show.
     pub begun: Vec<WarningKind>,
     /// What it shows no more.
@@ -158,85 +182,116 @@ impl Change {
     }
 }
 
-/// Raises and ends warnings, and ends or forgets those of customers who are no more, as part of a transaction that reaches a business time.
+/// Raises and ends warnings, and forgets those of customers who were erased, as part of a transaction.
 pub async fn apply(
     transaction: &Transaction,
     tenant: &Tenant,
     thresholds: Thresholds,
     changes: Vec<Change>,
     removed: &[Removed],
-    now: Instant,
 ) -> Result<(), StoreError> {
     let (erased, gone): (Vec<Removed>, Vec<Removed>) = removed.iter().partition(|removed| removed.erased);
     let erased: Vec<i64> = erased.iter().map(|removed| removed.customer.as_i64()).collect();
     history::forget::<entity::Entity>(transaction, tenant.id, &erased).await?;
-    let ending = changes.iter().filter(|change| !change.ended.is_empty()).map(|change| change.customer);
-    let ending = ending.chain(gone.iter().map(|removed| removed.customer)).map(CustomerId::as_i64);
-    let ending: BTreeSet<i64> = ending.collect();
-    let mut book = Book::open(transaction, tenant.id, &ending.into_iter().collect::<Vec<_>>()).await?;
-    for change in changes {
+    let known = changes.iter().filter(|change| change.returns || !change.ended.is_empty());
+    let known = known.map(|change| change.customer).chain(gone.iter().map(|removed| removed.customer));
+    let known: BTreeSet<i64> = known.map(CustomerId::as_i64).collect();
+    let mut book = Book::open(transaction, tenant.id, &known.into_iter().collect::<Vec<_>>()).await?;
+    for change in &changes {
+        let begun = if change.returns { book.take_back(change) } else { change.begun.clone() };
         for kind in &change.ended {
             book.end(change.customer, (*kind).into(), change.valid_at, change.ended_as);
         }
-        for kind in &change.begun {
-            book.raise(change.warning(*kind, thresholds, tenant.currency));
+        for kind in begun {
+            book.raise(change.warning(kind, thresholds, tenant.currency));
         }
     }
     for removed in gone {
-        book.end_all(removed.customer, now);
+        book.tell_again(removed.customer);
     }
     book.write(transaction, tenant.id).await
 }
 
-/// The warnings that go on of some customers, and what is done with them.
+/// The last warnings of some customers, one of each kind, and what is done with them.
 #[derive(Default)]
 struct Book {
-    going_on: HashMap<(CustomerId, i32), Stored>,
-    ended: Vec<Stored>,
+    last: HashMap<CustomerId, Vec<Stored>>,
+    changed: Vec<Stored>,
 }
 
 impl Book {
     async fn open(transaction: &Transaction, tenant: TenantId, customers: &[i64]) -> Result<Self, StoreError> {
         let mut book = Self::default();
         for numbers in Numbers::queries(customers) {
+            // All of a customer's, by the key: SQLite would take the index of what goes on, which is of everybody.
             let rows = entity::Entity::find()
                 .filter(entity::Column::TenantId.eq(tenant.0))
                 .filter(numbers.contain(entity::Column::CustomerId))
-                .filter(entity::Column::GoesOn.eq(1))
+                .order_by_asc(entity::Column::CustomerId)
+                .order_by_asc(entity::Column::Seq)
+                .order_by_asc(entity::Column::Place)
                 .lock_exclusive()
                 .all(transaction)
                 .await?;
             for row in rows {
-                let stored = from_row(&row)?;
-                book.going_on.insert((stored.customer, stored.warning.kind), stored);
+                book.replace(from_row(&row)?);
             }
         }
         Ok(book)
     }
 
+    /// Makes a warning the last of its kind.
+    fn replace(&mut self, stored: Stored) {
+        let last = self.last.entry(stored.customer).or_default();
+        last.retain(|other| other.warning.kind != stored.warning.kind);
+        last.push(stored);
+    }
+
     fn raise(&mut self, stored: Stored) {
-        self.going_on.insert((stored.customer, stored.warning.kind), stored);
+        self.replace(stored);
     }
 
     fn end(&mut self, customer: CustomerId, kind: i32, at: Instant, state: WarningState) {
-        if let Some(mut stored) = self.going_on.remove(&(customer, kind)) {
+        let last = self.last.entry(customer).or_default();
+        let place = last.iter().position(|stored| stored.warning.kind == kind && goes_on(stored.warning.state));
+        if let Some(mut stored) = place.map(|place| last.swap_remove(place)) {
             stored.end(at, state);
-            self.ended.push(stored);
+            self.changed.push(stored);
         }
     }
 
-    fn end_all(&mut self, customer: CustomerId, at: Instant) {
-        let kinds: Vec<i32> = self.going_on.keys().filter(|(of, _)| *of == customer).map(|(_, kind)| *kind).collect();
-        for kind in kinds {
-            self.end(customer, kind, at, WarningState::Expired);
+    /// Takes up the warnings of a customer who comes back: those of what it shows no more end. Returns what it shows and has not been warned of. Of what
+    /// somebody has resolved, or has expired, it may have shown the sign all the time: it is not warned of again before it has ceased to.
+    fn take_back(&mut self, change: &Change) -> Vec<WarningKind> {
+        let last = self.last.remove(&change.customer).unwrap_or_default();
+        let mut begun = change.begun.clone();
+        for mut stored in last {
+            let shown = begun.iter().position(|kind| i32::from(*kind) == stored.warning.kind);
+            if let Some(place) = shown.filter(|_| goes_on(stored.warning.state) || stored.may_have_gone_on()) {
+                begun.swap_remove(place);
+            }
+            if goes_on(stored.warning.state) {
+                if shown.is_none() {
+                    stored.end(change.valid_at, change.ended_as);
+                }
+                // Told again in any case: it was told as gone.
+                self.changed.push(stored);
+            }
         }
+        begun
     }
 
-    /// Writes what was raised, and what has ended.
+    /// Has watchers read what goes on of a customer again, who is no more.
+    fn tell_again(&mut self, customer: CustomerId) {
+        let last = self.last.remove(&customer).unwrap_or_default();
+        self.changed.extend(last.into_iter().filter(|stored| goes_on(stored.warning.state)));
+    }
+
+    /// Writes what was raised, and what has changed.
     async fn write(self, transaction: &Transaction, tenant: TenantId) -> Result<(), StoreError> {
         let is_new = |stored: &Stored| stored.raised == Position::default();
-        let mut changed = self.ended;
-        changed.extend(self.going_on.into_values().filter(is_new));
+        let mut changed = self.changed;
+        changed.extend(self.last.into_values().flatten().filter(is_new));
         write(transaction, tenant, changed).await
     }
 }
@@ -314,8 +369,7 @@ pub async fn expire(
         .await?;
     let mut expired = rows.iter().map(from_row).collect::<Result<Vec<_>, _>>()?;
     for stored in &mut expired {
-        let raised = convert::sent_instant(stored.warning.raise_time.as_ref()).unwrap_or(now);
-        stored.end(raised.plus_micros(EXPIRES_AFTER_MICROS), WarningState::Expired);
+        stored.end(now, WarningState::Expired);
     }
     let count = expired.len();
     write(transaction, tenant, expired).await?;

@@ -17,6 +17,7 @@ use quintile_domain::midnight::begin_of_later_day;
 use quintile_domain::time::{Instant, TimeZone};
 use quintile_proto::types::WarningKind;
 
+pub use self::purchases::PurchaseDays;
 pub use self::severity::{Stake, Thresholds};
 
 /// Days for which a sign that began is shown, at least. For as long nobody is silent, however often it buys.
@@ -70,8 +71,8 @@ pub fn showing(
     }
 }
 
-/// How often somebody got in touch is known of two windows alone, so this sign may end before it was shown for long; it does not begin again before
-/// [`HOLD_DAYS`] without any contact.
+/// How often somebody got in touch is known of two windows alone: as these move on, this sign may end before it was shown for long, and begin again. It does
+/// neither within [`HOLD_DAYS`] of a contact.
 fn fewer_interactions(policy: &StagePolicy, input: &StageInput<'_>, today: i64, zone: &TimeZone) -> Sign {
     let declined = policy.declined(input.interactions_90, input.previous_interactions_90);
     let begins = input.last_interaction.map(|last| i64::from(zone.local_day(last)) + HOLD_DAYS);
@@ -81,4 +82,12 @@ fn fewer_interactions(policy: &StagePolicy, input: &StageInput<'_>, today: i64, 
         shows: begins.is_some_and(|day| day <= today),
         turns_on: begins.filter(|day| *day > today),
     }
+}
+
+/// On how many days a customer had bought at the midnight by which it shows fewer purchases, or at that of today where it does not. Where fewer than four
+/// days are known of the time that counts: none.
+pub fn purchase_days(policy: &StagePolicy, input: &StageInput<'_>, as_of: Instant, zone: &TimeZone) -> PurchaseDays {
+    let Some(last_order) = input.last_order else { return PurchaseDays::default() };
+    let (last_order_day, today) = (i64::from(zone.local_day(last_order)), i64::from(zone.local_day(as_of)));
+    FewerPurchases::of(input.gap_days, last_order_day, policy.decline_min_count, today).shown_by(today)
 }

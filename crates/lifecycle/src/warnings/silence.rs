@@ -22,11 +22,7 @@ impl Silence {
     pub(super) fn of(gap_days: &[i32], population_p80_days: i32, last_order_day: i64) -> Self {
         let rhythm = Rhythm::of(gap_days, population_p80_days);
         let begins = last_order_day.saturating_add(first_day(rhythm.p80));
-        let held_until = rhythm.last_gap.and_then(|(gap, p80_before)| {
-            let (gap, first) = (i64::from(gap), first_day(p80_before));
-            (gap >= first).then_some(last_order_day - gap + first + HOLD_DAYS)
-        });
-        Self { begins, held_until: held_until.unwrap_or(i64::MIN) }
+        Self { begins, held_until: held_until(gap_days, population_p80_days, last_order_day).unwrap_or(i64::MIN) }
     }
 
     /// Whether it shows on a day, which is not before the last purchase.
@@ -41,4 +37,14 @@ impl Silence {
         turns.sort_unstable();
         turns.into_iter().find(|turn| *turn > day && self.shows_on(*turn) != shows)
     }
+}
+
+/// The first day on which the last silence that purchases ended shows no more. Between the ends of two silences are more days than one is held for, so
+/// the last gap that is long enough for one tells, whatever was bought since. `None`: there was none.
+fn held_until(gap_days: &[i32], population_p80_days: i32, last_order_day: i64) -> Option<i64> {
+    let place = gap_days.iter().rposition(|gap| i64::from(*gap) > HOLD_DAYS)?;
+    let since: i64 = gap_days.iter().skip(place + 1).copied().map(i64::from).sum();
+    let (gap, p80_before) = Rhythm::of(gap_days.get(..=place)?, population_p80_days).last_gap?;
+    let (gap, first) = (i64::from(gap), first_day(p80_before));
+    (gap >= first).then_some(last_order_day - since - gap + first + HOLD_DAYS)
 }

@@ -62,10 +62,9 @@ fn silence_begins_behind_the_rhythm_and_ends_with_the_churn() {
 fn nobody_is_silent_within_a_fortnight() {
     // 200 gaps of a day: a rhythm of (200 + 3 x 119) / 203 = 2.7 days.
     let daily = Bought::on(1_000..1_201);
-    for (day, expected) in [(1_214, vec![]), (1_215, vec![WarningKind::Silence])] {
-        let shown = kinds(&daily.input(), day).into_iter().filter(|kind| *kind == WarningKind::Silence);
-        // Churned behind four times the rhythm, 10.9 days: gone before it is silent.
-        assert_eq!(shown.count(), 0, "{day} {expected:?}");
+    // Churned behind four times the rhythm, 10.9 days: gone before it is silent.
+    for day in 1_201..1_230 {
+        assert!(!kinds(&daily.input(), day).contains(&WarningKind::Silence), "{day}");
     }
     // 30 gaps of 7 days: (30 x 7 + 357) / 33 = 17.2, so silent on the 18th day; the last gap of 20 did, on the day before yesterday.
     let weekly = Bought::on((0..31).map(|week| 1_000 + 7 * week).chain([1_230]));
@@ -73,6 +72,10 @@ fn nobody_is_silent_within_a_fortnight() {
     // The silence began on 1,228, and is shown for 14 days.
     assert_eq!([1_230, 1_241, 1_242].map(silent), [true, true, false]);
     assert_eq!(showing_at(&weekly.input(), noon(1_230)).next_change, Some(Instant::from_micros(1_242 * DAY_MICROS)));
+    // Whatever it buys since.
+    let again = Bought::on((0..31).map(|week| 1_000 + 7 * week).chain([1_230, 1_231, 1_235]));
+    let silent = |day: i64| kinds(&again.input(), day).contains(&WarningKind::Silence);
+    assert_eq!([1_235, 1_241, 1_242].map(silent), [true, true, false]);
 }
 
 #[test]
@@ -83,6 +86,11 @@ fn half_as_many_days_as_before_show_for_a_fortnight() {
     // On 1,093 three of the four have left the last 90 days, on 1,094 all four have. On 1,182 the 90 before have the last two of them and the two others,
     // and on the next day three days.
     assert_eq!([1_093, 1_094, 1_182, 1_195, 1_196].map(shows), [false, true, true, true, false]);
+    let shown_by = |day: i64| purchase_days(&StagePolicy::default(), &slowing.input(), noon(day), &TimeZone::UTC);
+    assert_eq!(shown_by(1_094), PurchaseDays { now: 2, before: 4 });
+    // By the midnight of 1,182.
+    assert_eq!(shown_by(1_190), PurchaseDays { now: 0, before: 4 });
+    assert_eq!(shown_by(1_093), PurchaseDays { now: 3, before: 3 });
 }
 
 #[test]

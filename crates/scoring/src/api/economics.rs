@@ -1,6 +1,5 @@
 //! Unit economics.
 
-use super::listening::{self, Listener};
 use super::value_models;
 use crate::Service;
 use crate::economics::{Customer, Economics, Group, Grouping, Key, Spend};
@@ -8,6 +7,7 @@ use crate::fitting::{self, Stopped, everybody};
 use crate::value::encoding::model_of;
 use crate::value::{ValueModel, expected};
 use crate::worker::conventions;
+use quintile_chain::listening::{self, Listener};
 use quintile_domain::money::{Currency, ExchangeRate};
 use quintile_proto::google_type::Date;
 use quintile_proto::ingestion::fact_service_client::FactServiceClient;
@@ -87,7 +87,7 @@ struct Reading {
 }
 
 impl Reading {
-    async fn run(self, mut listener: Listener<GetUnitEconomicsResponse>) -> Result<(), Stopped> {
+    async fn run(self, mut listener: Listener<GetUnitEconomicsResponse, PreviewProgress>) -> Result<(), Stopped> {
         let tenant = self.caller.tenant();
         // One after the other, and beside no preview: each reads everybody.
         let turn = self.service.populations.of(tenant.id).lock_owned().await;
@@ -139,7 +139,7 @@ impl Reading {
     async fn add_spends(
         &self,
         economics: &mut Economics,
-        listener: &Listener<GetUnitEconomicsResponse>,
+        listener: &Listener<GetUnitEconomicsResponse, PreviewProgress>,
     ) -> Result<i64, Stopped> {
         let failed = |status: Status| Some(upstream_error(&status));
         let tenant = self.caller.tenant();

@@ -4,7 +4,6 @@ mod economics;
 mod erasures;
 mod explanations;
 mod fits;
-mod listening;
 mod previews;
 mod publishing;
 mod recommendation_models;

@@ -1,7 +1,6 @@
 //! Dry runs: what a version would mean for all customers.
 
 use super::check_rights;
-use super::listening::{self, Listener};
 use super::score_models::{message, version_in};
 use super::versions;
 use crate::fitting::{self, Stopped};
@@ -13,6 +12,7 @@ use crate::store::models::{self, Version};
 use crate::value::encoding::model_of;
 use crate::worker::conventions;
 use crate::{Service, refused};
+use quintile_chain::listening::{self, Listener};
 use quintile_chain::store_error;
 use quintile_domain::time::Instant;
 use quintile_proto::scoring::{
@@ -77,7 +77,10 @@ struct Preview {
 }
 
 impl Preview {
-    async fn run(self, mut listener: Listener<PreviewScoreModelVersionResponse>) -> Result<(), Stopped> {
+    async fn run(
+        self,
+        mut listener: Listener<PreviewScoreModelVersionResponse, PreviewProgress>,
+    ) -> Result<(), Stopped> {
         let tenant = self.caller.tenant();
         let Everybody { population, position, as_of, in_force, value_model } = self.everybody(&mut listener).await?;
         let is_draft = self.version.state == ScoreModelState::Draft;
@@ -125,7 +128,10 @@ impl Preview {
     }
 
     /// Everybody, and what scores them, as of when the turn has come.
-    async fn everybody(&self, listener: &mut Listener<PreviewScoreModelVersionResponse>) -> Result<Everybody, Stopped> {
+    async fn everybody(
+        &self,
+        listener: &mut Listener<PreviewScoreModelVersionResponse, PreviewProgress>,
+    ) -> Result<Everybody, Stopped> {
         let failed = |error: StoreError| Some(store_error(&error));
         let tenant = self.caller.tenant();
         let database = &self.service.runtime.database;

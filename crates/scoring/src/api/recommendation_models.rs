@@ -1,11 +1,11 @@
 //! Models of recommendations: fitted, read and put in force.
 
 use super::fits;
-use super::listening::{self, Listener};
 use crate::Service;
 use crate::fitting::Publishing;
 use crate::fitting::recommendation::{self, Asked, Fitting};
 use crate::store::fits::{Fit, Stored};
+use quintile_chain::listening::{self, Listener};
 use quintile_proto::scoring::recommendation_model_service_server::RecommendationModelService;
 use quintile_proto::scoring::{
     FitRecommendationModelRequest, FitRecommendationModelResponse, GetRecommendationModelRequest,
@@ -76,7 +76,7 @@ impl RecommendationModelService for RecommendationModels {
         let asked = checked(request.get_ref())?;
         caller.is_about(RecommendationModel::COLLECTION);
         let (service, listening) = (self.service.clone(), caller.clone());
-        let work = |mut listener: Listener<FitRecommendationModelResponse>| async move {
+        let work = |mut listener: Listener<FitRecommendationModelResponse, PreviewProgress>| async move {
             let fitting = Fitting { service: &service, tenant: caller.tenant(), asked };
             let stored = fitting.run(|progress| listener.tell(progress)).await?;
             let model = message(&caller, &stored);

@@ -1,12 +1,12 @@
 //! Models of lifetime value: fitted, read and put in force.
 
 use super::fits;
-use super::listening::{self, Listener};
 use crate::Service;
 use crate::clv::Dropout;
 use crate::fitting::value::{self, Asked, Fitting};
 use crate::fitting::{self, Publishing};
 use crate::store::fits::{Fit, Stored};
+use quintile_chain::listening::{self, Listener};
 use quintile_domain::masking::Sensitivity;
 use quintile_proto::scoring::value_model_service_server::ValueModelService;
 use quintile_proto::scoring::{
@@ -101,7 +101,7 @@ impl ValueModelService for ValueModels {
         check_rights(&caller)?;
         caller.is_about(ValueModel::COLLECTION);
         let service = self.service.clone();
-        let work = |mut listener: Listener<FitValueModelResponse>| async move {
+        let work = |mut listener: Listener<FitValueModelResponse, PreviewProgress>| async move {
             let fitting = Fitting { service: &service, tenant: caller.tenant(), asked };
             let model = message(&caller, &fitting.run(|progress| listener.tell(progress)).await?);
             listener.send(FitValueModelResponse { model: Some(model), progress: None }).await

@@ -16,8 +16,7 @@ use quintile_proto::scoring::ScoreModelState;
 use quintile_rpc::ApiError;
 use quintile_store::{StoreError, Transaction};
 
-/// Why work ends early: with the error to tell, or with `None` when nobody wants it any more.
-pub type Stopped = Option<ApiError>;
+pub use quintile_chain::listening::Stopped;
 
 /// The most days that are held out.
 pub const MAX_HOLDOUT_DAYS: i32 = 1_826;

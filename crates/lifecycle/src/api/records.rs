@@ -1,9 +1,10 @@
-//! Everybody's record, a part at a time: for those who count.
+//! The records of customers as of the present business time: one's, and everybody's a part at a time for those who count.
 
 use crate::worker::StageLink;
 use quintile_chain::context::Runtime;
-use quintile_chain::derive::Link;
+use quintile_chain::derive::{self, Current, Link};
 use quintile_chain::{feed, store_error};
+use quintile_domain::ids::CustomerId;
 use quintile_domain::time::Instant;
 use quintile_proto::types::CustomerRecord;
 use quintile_rpc::{ApiError, Caller};
@@ -31,9 +32,10 @@ pub struct Part {
 }
 
 impl<'a> Everybody<'a> {
-    /// Everybody as of the present business time.
-    pub fn now(runtime: &'a Runtime, link: &'a StageLink, caller: &'a Caller) -> Self {
-        Self { runtime, link, caller, as_of: runtime.business.now(), after: 0 }
+    /// Everybody as of the present business time, by the policy in force.
+    pub async fn now(runtime: &'a Runtime, link: &'a StageLink, caller: &'a Caller) -> Result<Self, ApiError> {
+        link.policies.recent(caller.tenant().id).await.map_err(|error| store_error(&error))?;
+        Ok(Self { runtime, link, caller, as_of: runtime.business.now(), after: 0 })
     }
 
     /// As of when.
@@ -53,7 +55,8 @@ impl<'a> Everybody<'a> {
         for row in read.iter().filter(|row| !row.is_tombstone()) {
             let mut record = feed::decode(row).map_err(|error| store_error(&error))?;
             if self.caller.reaches(record.attributes.get_or_insert_default()) {
-                if row.next_change.is_some_and(|instant| instant <= self.as_of) {
+                let is_outdated = self.link.outdated(tenant, &record).is_some();
+                if is_outdated || row.next_change.is_some_and(|instant| instant <= self.as_of) {
                     self.link.derive(tenant, &mut record, self.as_of);
                 }
                 records.push(record);
@@ -61,4 +64,15 @@ impl<'a> Everybody<'a> {
         }
         Ok(Some(Part { records, numbers }))
     }
+}
+
+/// A customer's record by the policy in force, for a caller that reaches it.
+pub async fn current(
+    runtime: &Runtime,
+    link: &StageLink,
+    caller: &Caller,
+    customer: CustomerId,
+) -> Result<Current, ApiError> {
+    link.policies.recent(caller.tenant().id).await.map_err(|error| store_error(&error))?;
+    derive::current(runtime, link, caller, customer).await
 }

@@ -1,25 +1,26 @@
 //! Answers that are computed of everybody: they tell how far they are, and at last what was found. Whoever stops reading ends the work.
 
-use crate::fitting::Stopped;
 use futures::SinkExt;
 use futures::channel::mpsc;
 use quintile_domain::masking::{Maskable, Masked};
-use quintile_proto::scoring::PreviewProgress;
-use quintile_rpc::{AnswerStream, Caller};
+use quintile_rpc::{AnswerStream, ApiError, Caller};
 use tonic::Status;
 
-/// Whoever hears of work that goes on.
-pub struct Listener<M> {
+/// Why work ends early: with the error to tell, or with `None` when nobody wants it any more.
+pub type Stopped = Option<ApiError>;
+
+/// Whoever hears of work that goes on, in answers `M` that tell of progress `P`.
+pub struct Listener<M, P> {
     caller: Caller,
     sender: mpsc::Sender<Result<Masked<M>, Status>>,
-    progress: fn(PreviewProgress) -> M,
+    progress: fn(P) -> M,
 }
 
 /// Begins work whose caller listens; `progress` makes an answer of how far it is.
-pub fn stream<M, F, Fut>(caller: Caller, progress: fn(PreviewProgress) -> M, work: F) -> AnswerStream<M>
+pub fn stream<M, P, F, Fut>(caller: Caller, progress: fn(P) -> M, work: F) -> AnswerStream<M>
 where
     M: Maskable + Send + 'static,
-    F: FnOnce(Listener<M>) -> Fut,
+    F: FnOnce(Listener<M, P>) -> Fut,
     Fut: Future<Output = Result<(), Stopped>> + Send + 'static,
 {
     let (sender, receiver) = mpsc::channel(2);
@@ -34,9 +35,9 @@ where
     Box::pin(receiver)
 }
 
-impl<M: Maskable> Listener<M> {
+impl<M: Maskable, P> Listener<M, P> {
     /// Tells how far it is, to who is ready to hear it. Returns whether anybody still listens.
-    pub fn tell(&mut self, progress: PreviewProgress) -> bool {
+    pub fn tell(&mut self, progress: P) -> bool {
         // Who is slow to read hears of the next part.
         let _ = self.sender.try_send(Ok(self.caller.mask((self.progress)(progress))));
         !self.sender.is_closed()

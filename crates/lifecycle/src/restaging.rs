@@ -1,0 +1,73 @@
+//! Bringing a change of the policy to all customers: part by part, behind live changes, in the worker that alone writes stages.
+//!
+//! The operation's progress is a customer number and commits with its part, so a kill loses nothing and repeats nothing.
+
+use crate::store::stage_policies;
+use crate::worker::StageLink;
+use prost::Message;
+use quintile_chain::context::{Runtime, WorkError};
+use quintile_chain::derive::{Cause, Commit};
+use quintile_chain::follow::Step;
+use quintile_chain::operations::packed;
+use quintile_domain::time::Instant;
+use quintile_proto::lifecycle::Restaging;
+use quintile_rpc::policy::Tenant;
+use quintile_store::operations::{self, Operation, Work};
+use quintile_store::{StoreError, Transaction, failpoint, records};
+
+/// Customers of a part: some ten milliseconds, for which live changes wait at most.
+const CUSTOMERS_PER_PART: u64 = 2_500;
+
+/// Begins to bring a version that was published to all customers.
+pub async fn begin(
+    transaction: &Transaction,
+    tenant: &Tenant,
+    version: &str,
+    machine_now: Instant,
+) -> Result<Operation, StoreError> {
+    let total = records::last(transaction, tenant.id).await?;
+    let work = Work { verb: "PublishStagePolicyVersion", target: version, cancellable: false, total };
+    operations::begin(transaction, tenant.id, work, machine_now).await
+}
+
+/// Does the next part of the oldest operation. Returns whether there may be more to do.
+pub async fn step(
+    link: &StageLink,
+    runtime: &Runtime,
+    tenant: &Tenant,
+    step: &mut Step<'_>,
+) -> Result<bool, WorkError> {
+    let Some(operation) = operations::next(runtime.database.reader(), tenant.id).await? else { return Ok(false) };
+    // Before anybody is put into a stage: the operation was written with the version that it brings.
+    link.policies.of(tenant.id).await?;
+    let reached = step.reached();
+    let transaction = step.begin().await?;
+    let after = u32::try_from(operation.done).map_err(|_| StoreError::Sealed("progress"))?;
+    let mut commit = Commit::new(link, Cause::Definition);
+    let end = commit.derive_again(&transaction, tenant, after, CUSTOMERS_PER_PART, reached).await?;
+    let done = end.done(operation.done, operation.total);
+    let changed = commit.transitions() as i64;
+    commit.write(&transaction, tenant).await?;
+    let machine_now = link.clock.now();
+    if !operations::advance(&transaction, tenant.id, &operation, done, machine_now).await? {
+        // Another replica has gone on.
+        return Err(StoreError::Fenced.into());
+    }
+    let number = number_in(&operation.target).ok_or(StoreError::Sealed("operation"))?;
+    stage_policies::add_changed(&transaction, tenant.id, number, changed, operation.done == 0).await?;
+    if end.is_end {
+        let version = stage_policies::get(&transaction, tenant.id, number).await?;
+        let changed_customers = version.map_or(0, |version| version.changed);
+        let restaging = Restaging { version: operation.target.clone(), changed_customers };
+        let response = packed("quintile.lifecycle.v1.Restaging", &restaging).encode_to_vec();
+        operations::end(&transaction, tenant.id, operation.id, Some(response), machine_now).await?;
+    }
+    failpoint::reach("stages", "before_restaged_part").await;
+    step.commit_part(transaction).await?;
+    Ok(true)
+}
+
+/// The number of the version that an operation brings.
+fn number_in(target: &str) -> Option<i64> {
+    target.rsplit_once('/')?.1.parse().ok()
+}

@@ -1,0 +1,260 @@
+//! Stage policies, for people.
+
+use crate::commands::CallerArgs;
+use crate::config::Role;
+use crate::output::{self, Format, money, thousands};
+use crate::progress::Progress;
+use crate::remote::{Session, connect, waited_for};
+use anyhow::{Context, bail};
+use clap::Subcommand;
+use prost::Message;
+use quintile_proto::lifecycle::stage_policy_service_client::StagePolicyServiceClient;
+use quintile_proto::lifecycle::{
+    CreateStagePolicyVersionRequest, DeleteStagePolicyVersionRequest, GetStagePolicyRequest,
+    ListStagePolicyVersionsRequest, ListStagePolicyVersionsResponse, PreviewStagePolicyVersionRequest,
+    PublishStagePolicyVersionRequest, Restaging, StageParameters, StagePolicy, StagePolicyPreview, StagePolicyVersion,
+};
+use quintile_proto::longrunning::operation::Result as Outcome;
+use quintile_proto::types::{Stage, WarningKind};
+use quintile_rpc::convert;
+use tonic::transport::Channel;
+
+/// The tenant's policy.
+const POLICY: &str = "stagePolicies/default";
+
+#[derive(Debug, Subcommand)]
+pub enum StagesCommand {
+    /// Tells what stages go by now
+    Show {
+        #[command(flatten)]
+        caller: CallerArgs,
+    },
+    /// Lists the versions of the policy, the newest first
+    History {
+        #[command(flatten)]
+        caller: CallerArgs,
+    },
+    /// Makes a draft: what is not said is as it is now
+    Draft {
+        #[command(flatten)]
+        parameters: ParameterArgs,
+        /// What it is for
+        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+        description: String,
+        #[command(flatten)]
+        caller: CallerArgs,
+    },
+    /// Tries a version on everybody, without changing a stage
+    Preview {
+        /// `stagePolicies/default/versions/{number}`
+        name: String,
+        #[command(flatten)]
+        caller: CallerArgs,
+    },
+    /// Puts a draft in force, and waits until everybody's stage is by it
+    Publish {
+        /// `stagePolicies/default/versions/{number}`
+        name: String,
+        #[command(flatten)]
+        caller: CallerArgs,
+    },
+    /// Deletes a draft
+    Delete {
+        /// `stagePolicies/default/versions/{number}`
+        name: String,
+        #[command(flatten)]
+        caller: CallerArgs,
+    },
+}
+
+/// What the rules go by.
+#[derive(Debug, clap::Args)]
+pub struct ParameterArgs {
+    /// The 0.8 quantile of the days between purchases of the whole population
+    #[arg(long, value_name = "DAYS")]
+    population_p80_days: Option<i32>,
+    /// New: the first order less than so many days ago
+    #[arg(long, value_name = "DAYS")]
+    new_days: Option<i32>,
+    /// New: fewer orders than this
+    #[arg(long, value_name = "ORDERS")]
+    new_orders: Option<i32>,
+    /// Loyal: so many orders or more
+    #[arg(long, value_name = "ORDERS")]
+    loyal_orders: Option<i32>,
+    /// Dormant: silent for more than so many times the rhythm
+    #[arg(long, value_name = "TIMES")]
+    dormant_factor: Option<i32>,
+    /// Churned: silent for more than so many times the rhythm
+    #[arg(long, value_name = "TIMES")]
+    churned_factor: Option<i32>,
+    /// Reactivated: the last order less than so many days ago
+    #[arg(long, value_name = "DAYS")]
+    reactivated_days: Option<i32>,
+    /// Declines are of at least so many
+    #[arg(long, value_name = "NUMBER")]
+    decline_min_count: Option<i32>,
+}
+
+impl From<ParameterArgs> for StageParameters {
+    fn from(said: ParameterArgs) -> Self {
+        Self {
+            population_p80_days: said.population_p80_days,
+            new_days: said.new_days,
+            new_orders: said.new_orders,
+            loyal_orders: said.loyal_orders,
+            dormant_factor: said.dormant_factor,
+            churned_factor: said.churned_factor,
+            reactivated_days: said.reactivated_days,
+            decline_min_count: said.decline_min_count,
+        }
+    }
+}
+
+/// A command's connection.
+struct Asker<'a> {
+    channel: Channel,
+    client: StagePolicyServiceClient<Channel>,
+    session: Session,
+    caller: &'a CallerArgs,
+}
+
+impl<'a> Asker<'a> {
+    async fn begin(caller: &'a CallerArgs) -> anyhow::Result<Self> {
+        let (config, session) = caller.session().await?;
+        let channel = connect(&config, Role::Lifecycle)?;
+        Ok(Self { client: StagePolicyServiceClient::new(channel.clone()), channel, session, caller })
+    }
+
+    /// Prints an answer as JSON, or as a person reads it.
+    fn show<T: Message>(&self, answer: &T, name: &str, show: impl FnOnce(&T)) -> anyhow::Result<()> {
+        match self.caller.output {
+            Format::Json => say!("{}", output::json(answer, &format!("quintile.lifecycle.v1.{name}"))?),
+            Format::Table => show(answer),
+        }
+        Ok(())
+    }
+}
+
+/// Runs a command.
+pub async fn run(command: StagesCommand) -> anyhow::Result<()> {
+    match command {
+        StagesCommand::Show { caller } => {
+            let mut asker = Asker::begin(&caller).await?;
+            let request = asker.session.request(GetStagePolicyRequest { name: POLICY.to_owned() });
+            let answer = asker.client.get_stage_policy(request).await?.into_inner();
+            asker.show(&answer, "StagePolicy", show_policy)
+        }
+        StagesCommand::History { caller } => {
+            let mut asker = Asker::begin(&caller).await?;
+            let request =
+                ListStagePolicyVersionsRequest { parent: POLICY.to_owned(), page_size: 100, ..Default::default() };
+            let answer = asker.client.list_stage_policy_versions(asker.session.request(request)).await?.into_inner();
+            asker.show(&answer, "ListStagePolicyVersionsResponse", show_history)
+        }
+        StagesCommand::Draft { parameters, description, caller } => {
+            let mut asker = Asker::begin(&caller).await?;
+            let parameters = Some(parameters.into());
+            let version = Some(StagePolicyVersion { description, parameters, ..StagePolicyVersion::default() });
+            let request = CreateStagePolicyVersionRequest { parent: POLICY.to_owned(), version, ..Default::default() };
+            let answer = asker.client.create_stage_policy_version(asker.session.request(request)).await?.into_inner();
+            asker.show(&answer, "StagePolicyVersion", |version| say!("{}", version.name))
+        }
+        StagesCommand::Preview { name, caller } => preview(&caller, name).await,
+        StagesCommand::Publish { name, caller } => publish(&caller, name).await,
+        StagesCommand::Delete { name, caller } => {
+            let mut asker = Asker::begin(&caller).await?;
+            let request = DeleteStagePolicyVersionRequest { name: name.clone(), etag: String::new() };
+            asker.client.delete_stage_policy_version(asker.session.request(request)).await?;
+            say!("{name} is deleted.");
+            Ok(())
+        }
+    }
+}
+
+async fn preview(caller: &CallerArgs, name: String) -> anyhow::Result<()> {
+    let mut asker = Asker::begin(caller).await?;
+    let request = asker.session.request(PreviewStagePolicyVersionRequest { name });
+    let mut stream = asker.client.preview_stage_policy_version(request).await?.into_inner();
+    let mut progress = Progress::new("customers");
+    while let Some(response) = stream.message().await? {
+        if let Some(told) = response.progress {
+            let (read, total) = (told.customers_read.unsigned_abs(), told.customers.unsigned_abs());
+            progress.at(read, total, read);
+        }
+        if let Some(preview) = response.preview {
+            progress.finish();
+            return asker.show(&preview, "StagePolicyPreview", show_preview);
+        }
+    }
+    bail!("the preview ended before it was whole")
+}
+
+async fn publish(caller: &CallerArgs, name: String) -> anyhow::Result<()> {
+    let mut asker = Asker::begin(caller).await?;
+    let request = asker.session.request(PublishStagePolicyVersionRequest { name, etag: String::new() });
+    let operation = asker.client.publish_stage_policy_version(request).await?.into_inner();
+    let ended = waited_for(asker.channel.clone(), &asker.session, operation).await?;
+    let Some(Outcome::Response(response)) = ended.result else { bail!("the operation has no result") };
+    let restaging = Restaging::decode(response.value.as_slice()).context("the operation's response")?;
+    asker.show(&restaging, "Restaging", |restaging| {
+        let changed = thousands(restaging.changed_customers.unsigned_abs());
+        say!("{} is in force; it has changed {changed} customers.", restaging.version);
+    })
+}
+
+fn stage(number: i32) -> String {
+    let name = Stage::try_from(number).map_or("", |stage| stage.as_str_name());
+    name.trim_start_matches("STAGE_").to_lowercase().replace('_', " ")
+}
+
+fn state(version: &StagePolicyVersion) -> String {
+    version.state().as_str_name().trim_start_matches("STAGE_POLICY_STATE_").to_lowercase()
+}
+
+fn show_policy(policy: &StagePolicy) {
+    let Some(version) = &policy.published else { return };
+    say!("{} is in force.", version.name);
+    let said = version.parameters.unwrap_or_default();
+    let rows = [
+        ("population_p80_days", said.population_p80_days),
+        ("new_days", said.new_days),
+        ("new_orders", said.new_orders),
+        ("loyal_orders", said.loyal_orders),
+        ("dormant_factor", said.dormant_factor),
+        ("churned_factor", said.churned_factor),
+        ("reactivated_days", said.reactivated_days),
+        ("decline_min_count", said.decline_min_count),
+    ];
+    let rows = rows.map(|(name, value)| vec![name.to_owned(), value.unwrap_or_default().to_string()]);
+    say!("{}", output::table(&["parameter", "value"], true, rows.into()));
+}
+
+fn show_history(list: &ListStagePolicyVersionsResponse) {
+    let rows = list.versions.iter().map(|version| {
+        let published = convert::sent_instant(version.publish_time.as_ref()).map(|instant| instant.to_string());
+        vec![version.name.clone(), state(version), published.unwrap_or_default(), version.description.clone()]
+    });
+    say!("{}", output::table(&["version", "state", "published", "for"], false, rows.collect()));
+}
+
+fn show_preview(preview: &StagePolicyPreview) {
+    let moving = preview.moves.iter().filter(|moved| moved.from != moved.to);
+    let rows = moving.map(|moved| {
+        let customers = thousands(moved.customers.unsigned_abs());
+        vec![stage(moved.from), stage(moved.to), customers, money(moved.revenue.as_ref())]
+    });
+    say!("{}", output::table(&["from", "to", "customers", "revenue"], true, rows.collect()));
+    let rows = preview.warnings.iter().map(|count| {
+        let kind = WarningKind::try_from(count.kind).map_or("", |kind| kind.as_str_name());
+        let kind = kind.trim_start_matches("WARNING_KIND_").to_lowercase().replace('_', " ");
+        let [now, then] = [count.customers_in_force, count.customers].map(|count| thousands(count.unsigned_abs()));
+        vec![kind, now, then]
+    });
+    say!("{}", output::table(&["sign", "now", "then"], true, rows.collect()));
+    let [changed, all] = [preview.changed_customers, preview.customers].map(|count| thousands(count.unsigned_abs()));
+    say!("{changed} of {all} customers would be in another stage.");
+    if let Some(days) = preview.population_p80_days {
+        say!("The population's rhythm is {days} days now.");
+    }
+}
