@@ -130,6 +130,15 @@ def whose_money_was_shown_to_whom_is_on_record(town, new):
 # -- of whom --------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("role", REACHED)
+def pages_are_full_of_those_whom_a_role_reaches(town, role):
+    """Where they end does not tell how many others there are."""
+    whole = [each.name for each in every(town.clients[role])]
+    for size in (1, 2):
+        page = town.clients[role].call(LIST, {"parent": "customers/-", "page_size": size, "states": [f"WARNING_STATE_{state}" for state in STATES]})
+        assert [each.name for each in page.warnings] == whole[:size]
+
+
+@pytest.mark.parametrize("role", REACHED)
 @pytest.mark.parametrize("page_size", [1, 2, 1_000])
 def lists_have_those_of_whom_a_role_reaches_and_no_others(town, role, page_size):
     """Pages may be short, or empty."""
@@ -269,6 +278,21 @@ def a_watch_goes_on_behind_its_cursor_and_tells_each_once_as_it_is(town, new):
             assert heard(watcher) == [get(town.admin, name) for name in ought], place
 
 
+def a_watch_tells_whose_warnings_are_gone_and_that_they_are_back(town, new):
+    with watch(town.admin, WATCH) as watcher, watch(town.clients["sales"], WATCH) as of_sales:
+        begun(watcher)
+        begun(of_sales)
+        warning = somebody(town, new, owner="bob")
+        until_heard(watcher, warning, ("OPEN", ""))
+        customer = {"name": warning.name.split("/warnings/")[0]}
+        town.admin.call("PrivacyService/RestrictProcessing", customer)
+        watcher.until(lambda said: any(warning.name in each.gone for each in said), "the warning to be gone")
+        town.admin.call("PrivacyService/LiftRestriction", customer)
+        until_heard(watcher, warning, ("OPEN", ""), ("OPEN", ""))
+        assert [each.gone[:] for each in watcher.responses if each.gone] == [[warning.name]]
+    assert not any(said.gone or said.warnings for said in of_sales.responses)
+
+
 def more_than_a_response_holds_is_told_in_pieces(backend):
     with quintile.suite(backend) as suite:
         client, count = suite.client("admin"), 2_300
@@ -398,7 +422,8 @@ BAD += [(LIST, {"parent": "customers/-"} | fields, field) for fields, field in (
     ({"states": [0]}, "states[0]"), ({"states": [6]}, "states[0]"), ({"states": [1, -1]}, "states[1]"), ({"states": [1, 0]}, "states[1]"),
     ({"kinds": [0]}, "kinds[0]"), ({"kinds": [5]}, "kinds[0]"), ({"kinds": [4, 3, 99]}, "kinds[2]"), ({"min_severity": 4}, "min_severity"),
     ({"min_severity": -1}, "min_severity"), ({"order": 3}, "order"), ({"order": -1}, "order"), ({"page_size": -1}, "page_size"),
-    ({"assignee": "x" * 129}, "assignee"), ({"assignee": "a\nb"}, "assignee"))]
+    ({"assignee": "x" * 129}, "assignee"), ({"assignee": "a\nb"}, "assignee"), ({"assignee": " "}, "assignee"))]
+BAD += [(LIST, {"parent": "customers/-", field: [1] * 17}, field) for field in ("states", "kinds")] + [(WATCH, {"kinds": [1] * 17}, "kinds")]
 BAD += [(WATCH, fields, field) for fields, field in (
     ({"kinds": [0]}, "kinds[0]"), ({"kinds": [1, 7]}, "kinds[1]"), ({"min_severity": 4}, "min_severity"))]
 

@@ -44,6 +44,11 @@ pub trait Link: Send + Sync + 'static {
         None
     }
 
+    /// The business time from which the definitions in force hold. `None`: it is not known, and they are told to hold from when they come to a customer.
+    fn in_force_from(&self, _tenant: &Tenant) -> Option<Instant> {
+        None
+    }
+
     /// Follows the service before it, from behind `cursor`.
     fn upstream(
         &self,
@@ -174,10 +179,17 @@ impl<L: Link> Worker for Deriver<L> {
         if due.is_empty() {
             return Ok(false);
         }
+        // Behind what time has done so far, definitions come first.
+        let reached = step.began();
         let mut commit = Commit::new(self.link.as_ref(), Cause::Time);
         for row in &due {
             let mut record = feed::decode(row)?;
-            commit.pass_time(&self.tenant, &mut record, row.next_change, to);
+            let redefinition = commit.redefinition(&self.tenant, &record, reached, to);
+            let due = match &redefinition {
+                Some(redefinition) => commit.redefine(&self.tenant, &mut record, redefinition),
+                None => row.next_change,
+            };
+            commit.pass_time(&self.tenant, &mut record, due, to);
             let next_change = self.link.derive(&self.tenant, &mut record, to);
             commit.changes.changed.push(Derived { record, next_change, is_new: false });
         }
@@ -214,12 +226,21 @@ pub struct Commit<'a, L: Link> {
     cause: Cause,
     changes: Changes,
     transitions: Vec<L::Transition>,
+    redefined: usize,
+}
+
+/// How definitions come to a record.
+struct Redefinition {
+    /// As of when it is derived by them.
+    as_of: Instant,
+    /// From when they are told to hold.
+    valid_at: Instant,
 }
 
 impl<'a, L: Link> Commit<'a, L> {
     /// Nothing yet, for one cause.
     pub fn new(link: &'a L, cause: Cause) -> Self {
-        Self { link, cause, changes: Changes::default(), transitions: Vec::new() }
+        Self { link, cause, changes: Changes::default(), transitions: Vec::new(), redefined: 0 }
     }
 
     /// Takes a record, which holds from `valid_at` on, in the place of the stored one, if it says something else.
@@ -233,22 +254,32 @@ impl<'a, L: Link> Commit<'a, L> {
         if let Some(stored) = stored.filter(|stored| !stored.is_tombstone()) {
             let mut before = feed::decode(stored)?;
             let told = self.transitions.len();
-            let next_change = self.redefine(tenant, &mut before, stored.next_change, valid_at);
+            let redefined = self
+                .redefinition(tenant, &before, valid_at, valid_at)
+                .map(|redefinition| (before.clone(), redefinition));
+            let mut next_change = stored.next_change;
+            if let Some((_, redefinition)) = &redefined {
+                next_change = self.redefine(tenant, &mut before, redefinition);
+            }
             // Time may have passed by since, before what is upstream changed.
-            let due = next_change.filter(|due| *due <= valid_at && self.cause == Cause::Upstream);
+            let passes = self.cause == Cause::Upstream || redefined.is_some();
+            let due = next_change.filter(|due| *due <= valid_at && passes);
             self.pass_time(tenant, &mut before, due, valid_at);
-            let scores = before.scores.clone();
-            if !feed::is_change(&mut before, &derived.record) && due.is_none() && self.transitions.len() == told {
+            let is_change = if let Some((mut written, _)) = redefined {
+                feed::is_change(&mut written, &derived.record)
+            } else {
+                // Comparing takes over what says how a record came about.
+                let scores = before.scores.clone();
+                let is_change = feed::is_change(&mut before, &derived.record);
+                before.scores = scores;
+                is_change
+            };
+            if !is_change && due.is_none() && self.transitions.len() == told {
                 return Ok(());
             }
-            before.scores = scores;
-            self.transitions.extend(self.link.transition(
-                tenant,
-                Before::Was(&before),
-                &derived.record,
-                valid_at,
-                self.cause,
-            ));
+            let changed = self.link.transition(tenant, Before::Was(&before), &derived.record, valid_at, self.cause);
+            self.redefined += usize::from(changed.is_some() && self.cause == Cause::Definition);
+            self.transitions.extend(changed);
         } else {
             let before = if stored.is_some() { Before::Removed } else { Before::Unknown };
             self.transitions.extend(self.link.transition(tenant, before, &derived.record, valid_at, self.cause));
@@ -257,26 +288,39 @@ impl<'a, L: Link> Commit<'a, L> {
         Ok(())
     }
 
-    /// Has a record follow the definitions in force before anything else changes it, where they have not come to it yet. Returns when time alone changes it
-    /// next.
+    /// How the definitions in force come to a record that others wrote, before anything else changes it. `None`: those in force wrote it, or they come to it
+    /// by what the commit writes. Told from `told_at` on where it is not known from when they hold, and otherwise from `latest` on at the latest.
+    fn redefinition(
+        &self,
+        tenant: &Tenant,
+        record: &CustomerRecord,
+        told_at: Instant,
+        latest: Instant,
+    ) -> Option<Redefinition> {
+        let written = self.link.outdated(tenant, record)?;
+        match self.link.in_force_from(tenant) {
+            Some(from) => {
+                let as_of = from.min(latest).max(written);
+                Some(Redefinition { as_of, valid_at: as_of })
+            }
+            None if self.cause == Cause::Definition => None,
+            None => Some(Redefinition { as_of: written, valid_at: told_at }),
+        }
+    }
+
+    /// Has a record follow the definitions in force. Returns when time alone changes it next.
     fn redefine(
         &mut self,
         tenant: &Tenant,
         record: &mut CustomerRecord,
-        next_change: Option<Instant>,
-        valid_at: Instant,
+        redefinition: &Redefinition,
     ) -> Option<Instant> {
-        let written = if self.cause == Cause::Definition { None } else { self.link.outdated(tenant, record) };
-        let Some(written) = written else { return next_change };
         let before = record.clone();
-        let next_change = self.link.derive(tenant, record, written);
-        self.transitions.extend(self.link.transition(
-            tenant,
-            Before::Was(&before),
-            record,
-            valid_at,
-            Cause::Definition,
-        ));
+        let next_change = self.link.derive(tenant, record, redefinition.as_of);
+        let before = Before::Was(&before);
+        let changed = self.link.transition(tenant, before, record, redefinition.valid_at, Cause::Definition);
+        self.redefined += usize::from(changed.is_some());
+        self.transitions.extend(changed);
         next_change
     }
 
@@ -312,9 +356,9 @@ impl<'a, L: Link> Commit<'a, L> {
         Ok(PartEnd { last, is_end: (rows.len() as u64) < limit })
     }
 
-    /// How many changes there are to remember.
-    pub fn transitions(&self) -> usize {
-        self.transitions.len()
+    /// How many records definitions have changed.
+    pub fn redefined(&self) -> usize {
+        self.redefined
     }
 
     /// Writes and publishes the records, have the link remember them. `now`: the business time that this reaches.

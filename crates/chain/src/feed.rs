@@ -90,7 +90,7 @@ pub async fn publish(
 }
 
 /// Whether a record says something else than the one before it, aside from what says how it came about: the instants that the two were
-/// computed for, and the versions of models that gave the same scores. Of those the record before takes over what the other one says: copying
+/// computed for, and the versions of models and policies that gave the same. Of those the record before takes over what the other one says: copying
 /// records is what comparing them would cost most.
 pub fn is_change(before: &mut CustomerRecord, after: &CustomerRecord) -> bool {
     if let (Some(before), Some(after)) = (&mut before.features, &after.features) {
@@ -107,6 +107,7 @@ pub fn is_change(before: &mut CustomerRecord, after: &CustomerRecord) -> bool {
     }
     if let (Some(before), Some(after)) = (&mut before.stage, &after.stage) {
         before.as_of = after.as_of;
+        before.policy_version.clone_from(&after.policy_version);
     }
     *before != *after
 }

@@ -66,6 +66,11 @@ impl Step<'_> {
         Instant::from_micros(self.old.time_micros).max(told.unwrap_or_default())
     }
 
+    /// The business time that the worker had gone through when the step began, as it is written down.
+    pub fn began(&self) -> Instant {
+        Instant::from_micros(self.old.time_micros)
+    }
+
     /// Says that the step reaches this business time, which is written down with it.
     pub fn reach(&mut self, time: Instant) {
         self.new.time_micros = self.new.time_micros.max(time.micros());

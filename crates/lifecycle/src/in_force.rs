@@ -4,6 +4,7 @@ use crate::stages::StagePolicy;
 use crate::store::stage_policies;
 use parking_lot::RwLock;
 use quintile_domain::ids::TenantId;
+use quintile_domain::time::Instant;
 use quintile_store::{Database, StoreError};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,6 +18,8 @@ const MOMENT: Duration = Duration::from_millis(250);
 #[derive(Clone)]
 struct Read {
     policy: Arc<StagePolicy>,
+    /// The business time from which it holds. `None`: from the start.
+    from: Option<Instant>,
     /// Which change of the tenant's policy it holds.
     revision: i64,
     /// When that was last asked.
@@ -41,6 +44,11 @@ impl PoliciesInForce {
         self.read.read().get(&tenant).map(|read| read.policy.clone()).unwrap_or_default()
     }
 
+    /// The business time from which the policy as last read holds. `None`: from the start.
+    pub fn in_force_from(&self, tenant: TenantId) -> Option<Instant> {
+        self.read.read().get(&tenant).and_then(|read| read.from)
+    }
+
     /// The policy as of a moment ago at most: what reads go by, since one replica hears of what another has published only by asking.
     pub async fn recent(&self, tenant: TenantId) -> Result<Arc<StagePolicy>, StoreError> {
         let known = self.read.read().get(&tenant).cloned();
@@ -55,16 +63,20 @@ impl PoliciesInForce {
         let asked = MachineInstant::now();
         let revision = stage_policies::revision(self.database.reader(), tenant).await?;
         let known = self.read.read().get(&tenant).cloned();
-        let policy = match known {
-            Some(known) if known.revision == revision => known.policy,
+        let (policy, from) = match known {
+            Some(known) if known.revision == revision => (known.policy, known.from),
             // Read after its number: it is at least as new as that says.
-            _ => Arc::new(stage_policies::published(self.database.reader(), tenant).await?.policy),
+            _ => {
+                let published = stage_policies::published(self.database.reader(), tenant).await?;
+                (Arc::new(published.policy), published.in_force_from)
+            }
         };
+        let read = Read { policy, from, revision, asked };
         let mut all = self.read.write();
-        let latest = all.entry(tenant).or_insert_with(|| Read { policy: policy.clone(), revision, asked });
+        let latest = all.entry(tenant).or_insert_with(|| read.clone());
         // Somebody may have read later and been faster.
         if latest.revision <= revision {
-            *latest = Read { policy, revision, asked };
+            *latest = read;
         }
         Ok(latest.policy.clone())
     }

@@ -46,7 +46,7 @@ pub async fn step(
     let mut commit = Commit::new(link, Cause::Definition);
     let end = commit.derive_again(&transaction, tenant, after, CUSTOMERS_PER_PART, reached).await?;
     let done = end.done(operation.done, operation.total);
-    let changed = commit.transitions() as i64;
+    let changed = commit.redefined() as i64;
     commit.write(&transaction, tenant).await?;
     let machine_now = link.clock.now();
     if !operations::advance(&transaction, tenant.id, &operation, done, machine_now).await? {

@@ -193,6 +193,10 @@ impl Link for StageLink {
         self.derived_at(record)
     }
 
+    fn in_force_from(&self, tenant: &Tenant) -> Option<Instant> {
+        self.policies.in_force_from(tenant.id)
+    }
+
     fn transition(
         &self,
         tenant: &Tenant,

@@ -105,3 +105,17 @@ def resolved_warning(world):
 
 def warning_policy(_world):
     return {"policy": {"medium_from": facts.dollars(100_00), "high_from": facts.dollars(1_000_00)}}
+
+
+def of_policy(field, number=None):
+    """A request about the stage policy, or a version of it."""
+    return lambda _world: {field: "stagePolicies/default" + (f"/versions/{number}" if number else "")}
+
+
+def stage_policy_draft(world):
+    """A version that changes nothing."""
+    return {"name": world.client("admin").call("StagePolicyService/CreateStagePolicyVersion", create_stage_policy(world)).name}
+
+
+def create_stage_policy(_world):
+    return {"parent": "stagePolicies/default", "version": {"description": "case"}}

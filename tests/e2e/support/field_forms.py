@@ -83,6 +83,7 @@ FIELDS = {
     "quintile.scoring.v1.CustomerValue.expected_spend": AMOUNTS,
     "quintile.scoring.v1.CustomerValue.lifetime_value": AMOUNTS,
     **{f"quintile.ingestion.v1.ExportedWarning.{money}": AMOUNTS for money in ("value_at_stake", "customer_value")},
+    "quintile.lifecycle.v1.StageMove.revenue": AMOUNTS,
     "quintile.lifecycle.v1.Warning.value_at_stake": AMOUNTS,
     "quintile.lifecycle.v1.Warning.customer_value": AMOUNTS,
     "quintile.segmentation.v1.LabelCount.net_revenue": AMOUNTS,

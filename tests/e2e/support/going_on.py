@@ -9,7 +9,8 @@ BESIDES = {"SegmentService/ListMembers": {"parent": "segments/planted"}, "Segmen
            "ExportService/ExportRows": {"kind": "EXPORT_KIND_CUSTOMER"},
            "FactService/ListWaitingFacts": {"reason": "WAITING_REASON_NO_PURCHASE"},
            "ScoreModelService/ListScoreModelVersions": {"parent": "scoreModels/rfm"},
-           "WarningService/ListWarnings": {"parent": "customers/-"}}
+           "WarningService/ListWarnings": {"parent": "customers/-"},
+           "StagePolicyService/ListStagePolicyVersions": {"parent": "stagePolicies/default"}}
 PAGE_TOKEN, CURSOR = "page_token", "cursor"
 
 

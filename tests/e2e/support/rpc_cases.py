@@ -392,6 +392,12 @@ CASES = {
     f"{SCORING}.ScoreService/WatchScores": watch(PIPELINES, lambda answer: answer.records),
     f"{LIFECYCLE}.StageService/GetStage": unary(EVERY_ROLE, of_customer("/stage")),
     f"{LIFECYCLE}.StageService/GetFunnel": unary(EVERY_ROLE),
+    **{f"{LIFECYCLE}.StagePolicyService/{method}": unary(EVERY_ROLE, definitions.of_policy(*about)) for method, *about in (
+        ("GetStagePolicy", "name"), ("ListStagePolicyVersions", "parent"), ("GetStagePolicyVersion", "name", 1))},
+    f"{LIFECYCLE}.StagePolicyService/CreateStagePolicyVersion": unary(DEFINERS, definitions.create_stage_policy),
+    **{f"{LIFECYCLE}.StagePolicyService/{verb}StagePolicyVersion": unary(DEFINERS, definitions.stage_policy_draft) for verb in ("Delete", "Publish")},
+    f"{LIFECYCLE}.StagePolicyService/PreviewStagePolicyVersion": watch(
+        DEFINERS, lambda part: part.HasField("preview"), definitions.of_policy("name", 1)),
     f"{LIFECYCLE}.StageService/ListStageTransitions": unary(EVERY_ROLE, lambda world: {"parent": f"{world.customer}/stage"}),
     **{f"{LIFECYCLE}.RetentionService/{method}": unary(ANALYSIS) for method in ("GetCohortRetention", "GetSurvival", "GetStageTimes")},
     f"{LIFECYCLE}.RetentionService/GetStageFlow": unary(ANALYSIS, lambda _world: {"start_time": "1998-01-01T00:00:00Z"}),
@@ -472,15 +478,13 @@ CASES = {
     f"{ACCESS}.IssuerService/RefreshIssuer": Case(FEEDS, with_issuer(lambda name: {"name": name})),
     f"{ACCESS}.PrincipalService/CreatePrincipal": unary(ADMIN, create_principal),
     f"{ACCESS}.PrincipalService/GetPrincipal": unary(ADMIN, lambda world: {"name": principal(world)}),
-    f"{ACCESS}.PrincipalService/ListPrincipals": unary(
-        ADMIN, list_of("PrincipalService/CreatePrincipal", create_principal)),
+    f"{ACCESS}.PrincipalService/ListPrincipals": unary(ADMIN, list_of("PrincipalService/CreatePrincipal", create_principal)),
     f"{ACCESS}.PrincipalService/UpdatePrincipal": unary(ADMIN, update_principal),
     f"{ACCESS}.PrincipalService/DeletePrincipal": unary(ADMIN, lambda world: {"name": principal(world)}),
     f"{ACCESS}.PrincipalService/CreateSecret": unary(ADMIN, lambda world: {"parent": principal(world)}),
     f"{ACCESS}.PrincipalService/DeleteSecret": unary(ADMIN, delete_secret),
     f"{ACCESS}.RevocationService/CreateRevocation": unary(ADMIN, create_revocation),
-    f"{ACCESS}.RevocationService/ListRevocations": unary(
-        ADMIN, list_of("RevocationService/CreateRevocation", create_revocation)),
+    f"{ACCESS}.RevocationService/ListRevocations": unary(ADMIN, list_of("RevocationService/CreateRevocation", create_revocation)),
     f"{ACCESS}.SigningKeyService/ListSigningKeys": unary(ADMIN),
     f"{ACCESS}.SigningKeyService/RotateSigningKey": unary(ADMIN),
 }

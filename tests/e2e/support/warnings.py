@@ -152,20 +152,32 @@ def is_silent(days, day):
     gaps = gaps_of(days)
     if (day - days[-1]).days >= patience(gaps):
         return True
-    # The silence that was, for as long as a sign is held at least.
-    return len(gaps) > 0 and gaps[-1] >= patience(gaps[:-1]) and day < days[-2] + (patience(gaps[:-1]) + HOLD_DAYS) * DAY
+    # A silence that was, for as long as a sign is held at least, whatever was bought since.
+    return any(gap >= patience(gaps[:n]) and day < days[n] + (patience(gaps[:n]) + HOLD_DAYS) * DAY for n, gap in enumerate(gaps))
+
+
+def counts_at(days, midnight):
+    """On how many days of the 90 before a midnight it had bought, and of the 90 before those."""
+    def between(first, last):
+        return bisect.bisect_right(days, last) - bisect.bisect_left(days, first)
+    return between(midnight - 90 * DAY, midnight - DAY), between(midnight - 180 * DAY, midnight - 91 * DAY)
+
+
+def less_bought(days, day):
+    """The counts at the last of fourteen midnights by which it buys on half as many days. None: by none of them."""
+    counts = (counts_at(days, day - ago * DAY) for ago in range(HOLD_DAYS))
+    return next((count for count in counts if count[1] >= 4 and 2 * count[0] <= count[1]), None)
 
 
 def buys_less(days, day):
     """By one of the last fourteen midnights."""
-    def between(first, last):
-        return bisect.bisect_right(days, last) - bisect.bisect_left(days, first)
-    for ago in range(HOLD_DAYS):
-        at = day - ago * DAY
-        before, now = between(at - 180 * DAY, at - 91 * DAY), between(at - 90 * DAY, at - DAY)
-        if before >= 4 and 2 * now <= before:
-            return True
-    return False
+    return less_bought(days, day) is not None
+
+
+def days_that_tell(days, day):
+    """The counts that evidence has: those by which it buys less, or the last ones, if the days that count for any of them are enough to tell."""
+    enough = sum(each >= day - (180 + HOLD_DAYS - 1) * DAY for each in days) >= 4
+    return (less_bought(days, day) or counts_at(days, day)) if enough else (0, 0)
 
 
 def stage_of(known, day):

@@ -140,6 +140,7 @@ def populate(suite):
     plant_recommendations(admin)
     plant_value_models(admin)
     plant_warnings(admin, name)
+    admin.call("StagePolicyService/CreateStagePolicyVersion", {"parent": "stagePolicies/default", "version": {"description": "planted"}})
     segment = admin.call("SegmentService/CreateSegment",
                          {"segment_id": SEGMENT_ID, "segment": {"expression": facts.TARGET}})
     questions.wait_for(admin, answer.facts_position)

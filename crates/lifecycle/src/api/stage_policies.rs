@@ -25,7 +25,7 @@ use quintile_store::{StoreError, Transaction, operations};
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
-/// The most versions of a policy that somebody has made.
+/// The most versions of a policy.
 const MAX_VERSIONS: u64 = 1_000;
 /// The most operations of a tenant that wait.
 const MAX_OPEN: u64 = 200;
@@ -91,6 +91,7 @@ impl Draft {
             created_at: None,
             published_at: None,
             retired_at: None,
+            in_force_from: None,
             revision: 0,
             changed: 0,
         })
@@ -163,8 +164,13 @@ impl StagePolicies {
             let before = stage_policies::published(&transaction, tenant.id).await?;
             let retired = Version { state: StagePolicyState::Retired, retired_at: Some(now), revision, ..before };
             stage_policies::write(&transaction, tenant.id, &retired).await?;
-            let published =
-                Version { state: StagePolicyState::Published, published_at: Some(now), revision, ..version };
+            let published = Version {
+                state: StagePolicyState::Published,
+                published_at: Some(now),
+                in_force_from: Some(self.runtime.business.now()),
+                revision,
+                ..version
+            };
             stage_policies::write(&transaction, tenant.id, &published).await?;
             let operation = restaging::begin(&transaction, tenant, &published.name(), now).await?;
             transaction.commit().await?;

@@ -207,6 +207,7 @@ enum StagePolicy {
     CreatedAt,
     PublishedAt,
     RetiredAt,
+    InForceFrom,
     Revision,
     Changed,
 }
@@ -223,6 +224,7 @@ impl MigrationTrait for M0005Policies {
             .col(ColumnDef::new(StagePolicy::CreatedAt).big_integer().not_null())
             .col(ColumnDef::new(StagePolicy::PublishedAt).big_integer())
             .col(ColumnDef::new(StagePolicy::RetiredAt).big_integer())
+            .col(ColumnDef::new(StagePolicy::InForceFrom).big_integer())
             .col(ColumnDef::new(StagePolicy::Revision).big_integer().not_null())
             .col(ColumnDef::new(StagePolicy::Changed).big_integer().not_null())
             .primary_key(Index::create().col(StagePolicy::TenantId).col(StagePolicy::Version))

@@ -37,6 +37,7 @@ mod entity {
         pub created_at: i64,
         pub published_at: Option<i64>,
         pub retired_at: Option<i64>,
+        pub in_force_from: Option<i64>,
         pub revision: i64,
         pub changed: i64,
     }
@@ -62,6 +63,8 @@ pub struct Version {
     pub published_at: Option<Instant>,
     /// When it was replaced. Machine time.
     pub retired_at: Option<Instant>,
+    /// From when it has decided. Business time.
+    pub in_force_from: Option<Instant>,
     /// Which change of the tenant's policy changed it last.
     pub revision: i64,
     /// Customers whom its restaging has changed.
@@ -78,6 +81,7 @@ impl Version {
             created_at: None,
             published_at: None,
             retired_at: None,
+            in_force_from: None,
             revision: 0,
             changed: 0,
         }
@@ -190,7 +194,9 @@ async fn first(connection: &impl ConnectionTrait, tenant: TenantId) -> Result<Ve
     let published = of(tenant).filter(entity::Column::PublishedAt.is_not_null());
     let replaced = published.order_by_asc(entity::Column::PublishedAt).one(connection).await?;
     let retired_at = replaced.and_then(|row| row.published_at).map(Instant::from_micros);
-    Ok(Version { retired_at, ..Version::first(StagePolicyState::Retired) })
+    // It has no row to remember by which change: when it was is as good.
+    let revision = retired_at.map_or(0, Instant::micros);
+    Ok(Version { retired_at, revision, ..Version::first(StagePolicyState::Retired) })
 }
 
 /// Up to `limit` versions before `before`, the newest first.
@@ -213,9 +219,9 @@ pub async fn page(
     Ok(read)
 }
 
-/// How many versions there are that somebody has made.
+/// How many versions there are.
 pub async fn count(connection: &impl ConnectionTrait, tenant: TenantId) -> Result<u64, StoreError> {
-    Ok(of(tenant).filter(entity::Column::State.ne(DELETED)).count(connection).await?)
+    Ok(1 + of(tenant).filter(entity::Column::State.ne(DELETED)).count(connection).await?)
 }
 
 /// Writes a version, in the place of what is there under its number. The first has no row, and needs none.
@@ -229,6 +235,7 @@ pub async fn write(transaction: &Transaction, tenant: TenantId, version: &Versio
         created_at: Set(created_at.micros()),
         published_at: Set(version.published_at.map(Instant::micros)),
         retired_at: Set(version.retired_at.map(Instant::micros)),
+        in_force_from: Set(version.in_force_from.map(Instant::micros)),
         revision: Set(version.revision),
         changed: Set(version.changed),
     };
@@ -237,6 +244,7 @@ pub async fn write(transaction: &Transaction, tenant: TenantId, version: &Versio
         entity::Column::Body,
         entity::Column::PublishedAt,
         entity::Column::RetiredAt,
+        entity::Column::InForceFrom,
         entity::Column::Revision,
     ];
     let key = [entity::Column::TenantId, entity::Column::Version];
@@ -297,6 +305,7 @@ fn from_row(row: &entity::Model) -> Result<Version, StoreError> {
         created_at: Some(Instant::from_micros(row.created_at)),
         published_at: row.published_at.map(Instant::from_micros),
         retired_at: row.retired_at.map(Instant::from_micros),
+        in_force_from: row.in_force_from.map(Instant::from_micros),
         revision: row.revision,
         changed: row.changed,
     })
