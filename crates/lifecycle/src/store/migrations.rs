@@ -230,6 +230,7 @@ impl MigrationTrait for M0005Policies {
             .primary_key(Index::create().col(StagePolicy::TenantId).col(StagePolicy::Version))
             .to_owned();
         manager.create_table(versions).await?;
+        quintile_store::migration::create_request_table(manager).await?;
         quintile_store::migration::create_operation_table(manager).await
     }
 }
