@@ -161,6 +161,21 @@ def time_goes_on_by_the_version_in_force(fresh):
     assert {retention.transitions(client, name)[0].to.policy_version for name in people if told(client, name)} == {made}
 
 
+@pytest.mark.parametrize("rules", [OTHERS, SHIPPED._replace(decline_min_count=2), SHIPPED._replace(decline_min_count=9)])
+def signs_go_on_by_the_version_in_force(fresh, rules):
+    """Of those who do a lot, day by day. How often somebody gets in touch is seen by the hour, and left out."""
+    client, last = fresh.client("admin"), AS_OF + 25 * DAY
+    people = take_in(client, invented())
+    put_in_force(client, rules)
+    for days in range(1, 26):
+        questions.set_clock(client, AS_OF + days * DAY)
+    assert read(client, people) == placed(people, last, rules)
+    left_out = lambda found: Counter({each: count for each, count in found.items() if each[1] != "FEWER_INTERACTIONS"})  # noqa: E731
+    told_of, ought = left_out(warned(client)), left_out(warnings_of(people, Turn(rules, last)))
+    assert told_of == ought, (list((told_of - ought).items())[:5], list((ought - told_of).items())[:5])
+    assert len({each[2] for each in ought}) > 10 and len(ought) > 100
+
+
 def in_live_time_a_change_holds_from_when_it_was_made(backend):
     with quintile.suite(backend, as_of=None) as suite:
         client, begun = suite.client("admin"), datetime.now(timezone.utc)
@@ -357,9 +372,17 @@ def replicas(tmp_path):
         yield SimpleNamespace(first=client_by(ports["lifecycle"]), second=client_by(second), processes=processes)
 
 
+def settle(client, people):
+    """Takes people in, and waits until lifecycle knows them: {`customers/{number}`: person}."""
+    questions.take_in(client, *(row for key, person in people.items() for row in stage_policies.rows_of(key, person)))
+    waiting.until(lambda: retention.funnel(client) == funnel_of(placed(people, AS_OF)), lambda: f"{retention.funnel(client)} to be all")
+    names = questions.names_of(client, facts.SOURCE)
+    return {names[key]: person for key, person in people.items()}
+
+
 def what_one_replica_publishes_another_reads_by_in_a_moment(replicas):
     first, second = replicas.first, replicas.second
-    people = take_in(first, invented(paces=SELDOM))
+    people = settle(first, invented(paces=SELDOM))
     some = list(people)[:30]
     for here, there, rules, earlier in ((first, second, CALM, SHIPPED), (second, first, SHIPPED, CALM), (first, second, CALM, SHIPPED)):
         assert read(there, some) == {name: of for name, of in placed(people, AS_OF, earlier).items() if name in some}
@@ -379,7 +402,7 @@ def what_one_replica_publishes_another_reads_by_in_a_moment(replicas):
 def when_a_replica_is_killed_another_goes_on_by_the_version_in_force(replicas):
     """Also where it was begun and read by the one that is gone, and long before."""
     first, second = replicas.first, replicas.second
-    people = take_in(first, invented(paces=SELDOM))
+    people = settle(first, invented(paces=SELDOM))
     before, after = placed(people, AS_OF), placed(people, AS_OF, CALM)
     operation = begin_publishing(first, create(first, CALM).name)
     replicas.processes["lifecycle"].kill()
@@ -387,7 +410,7 @@ def when_a_replica_is_killed_another_goes_on_by_the_version_in_force(replicas):
     assert read(second, people) == after
     turn = Turn(CALM, AS_OF, 4)
     buy(second, people, turn)
-    ought = stages_of(placed(richer(people, turn), AS_OF, CALM))
-    waiting.until(lambda: {name: questions.stage_name(of) for name, of in streamed(second).items()} == ought, "orders to come through", 120)
+    ought = placed(richer(people, turn), AS_OF, CALM)
+    waiting.until(lambda: read(second, people) == ought, "orders to come through", 120, 1)
     assert_lives(second, people, turn)
     assert len(differ(before, after, 0)) > 50

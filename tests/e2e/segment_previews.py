@@ -15,6 +15,8 @@ INT, TEXT, INSTANT, MONEY = 1, 2, 4, 5  # As FieldType numbers them.
 MOST_TEXTS, MOST_SINGLES, ABOUT = 50, 20, 10
 TEXTS = ("owner", "region", "department", "language", "acquisition_channel", "acquisition_campaign", "country", "currency", "gender",
          "income_band", "household")
+# By the numbers of the contract.
+WARNINGS = {"silence": 1, "purchases": 2, "interactions": 3, "complaint": 4}
 CONSENTS = {"marketing": 1, "profiling": 2, "analytics": 3, "support": 4, "third_party": 5}  # As Purpose numbers them.
 STAGES = ["", "lead", "new", "active", "loyal", "at_risk", "dormant", "churned", "reactivated"]  # As Stage numbers them.
 SELECTIONS = {"true": lambda record: True, "orders >= 3 && !has(region)": lambda record: (
@@ -109,6 +111,8 @@ def value_of(town, field, name):
     if part == "consent":
         word = {CONSENTS[of] in attributes.consents: "given", CONSENTS[of] in attributes.objections: "objected"}
         return word.get(True)
+    if part == "warning":
+        return "yes" if WARNINGS[of] in record.stage.warnings else "no"
     if part == "grade":
         grade = score_models.grade_of(scores)
         return grade and dict(zip(("value", "band", "tier", "vip"), (*grade[:3], "yes" if grade[3] else "no")))[of]
