@@ -266,7 +266,8 @@ impl<'a, L: Link> Commit<'a, L> {
             let due = next_change.filter(|due| *due <= valid_at && passes);
             self.pass_time(tenant, &mut before, due, valid_at);
             let is_change = if let Some((mut written, _)) = redefined {
-                feed::is_change(&mut written, &derived.record)
+                // When time changes it next is not all in the record.
+                feed::is_change(&mut written, &derived.record) || stored.next_change != derived.next_change
             } else {
                 // Comparing takes over what says how a record came about.
                 let scores = before.scores.clone();
