@@ -362,7 +362,7 @@ impl<'a, L: Link> Commit<'a, L> {
         self.redefined
     }
 
-    /// Writes and publishes the records, have the link remember them. `now`: the business time that this reaches.
+    /// Writes and publishes the records, and has the link remember them.
     pub async fn write(self, transaction: &Transaction, tenant: &Tenant) -> Result<(), StoreError> {
         if let Some(seq) = feed::publish(transaction, tenant.id, L::FEED, &self.changes).await? {
             let removed = &self.changes.removed;

@@ -203,7 +203,7 @@ pub async fn apply(
             book.end(change.customer, (*kind).into(), change.valid_at, change.ended_as);
         }
         for kind in begun {
-            book.raise(change.warning(kind, thresholds, tenant.currency));
+            book.replace(change.warning(kind, thresholds, tenant.currency));
         }
     }
     for removed in gone {
@@ -245,10 +245,6 @@ impl Book {
         let last = self.last.entry(stored.customer).or_default();
         last.retain(|other| other.warning.kind != stored.warning.kind);
         last.push(stored);
-    }
-
-    fn raise(&mut self, stored: Stored) {
-        self.replace(stored);
     }
 
     fn end(&mut self, customer: CustomerId, kind: i32, at: Instant, state: WarningState) {

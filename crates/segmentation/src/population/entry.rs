@@ -5,7 +5,7 @@ use crate::fields::FieldId;
 use quintile_domain::money::Currency;
 use quintile_domain::time::{Instant, TimeZone, days_since_1970};
 use quintile_proto::google_type::Date;
-use quintile_proto::types::{CustomerRecord, ScoreValues, Stage, WarningKind};
+use quintile_proto::types::{CustomerRecord, Features, ScoreValues, Stage, WarningKind};
 use quintile_rpc::convert;
 use quintile_rpc::scope;
 
@@ -90,22 +90,27 @@ impl Entry {
             customer.last_nps = features.last_nps.map(i64::from);
             customer.open_complaints = features.open_complaints;
             customer.open_tickets = features.open_tickets;
-            for window in &features.windows {
-                let revenue = minor(window.revenue.as_ref()).unwrap_or(0);
-                match window.days {
-                    30 => (customer.orders_30, customer.revenue_30_minor) = (window.orders, revenue),
-                    90 => {
-                        (customer.orders_90, customer.revenue_90_minor) = (window.orders, revenue);
-                        customer.previous_orders_90 = window.previous_orders;
-                        customer.interactions_90 = window.interactions;
-                        customer.previous_interactions_90 = window.previous_interactions;
-                    }
-                    365 => (customer.orders_365, customer.revenue_365_minor) = (window.orders, revenue),
-                    _ => {}
-                }
-            }
+            set_windows(&mut customer, features, currency);
         }
         customer
+    }
+}
+
+/// What it did in the windows that rules know.
+fn set_windows(customer: &mut Customer<'_>, features: &Features, currency: Currency) {
+    for window in &features.windows {
+        let revenue = convert::sent_minor(window.revenue.as_ref(), currency).unwrap_or(0);
+        match window.days {
+            30 => (customer.orders_30, customer.revenue_30_minor) = (window.orders, revenue),
+            90 => {
+                (customer.orders_90, customer.revenue_90_minor) = (window.orders, revenue);
+                customer.previous_orders_90 = window.previous_orders;
+                customer.interactions_90 = window.interactions;
+                customer.previous_interactions_90 = window.previous_interactions;
+            }
+            365 => (customer.orders_365, customer.revenue_365_minor) = (window.orders, revenue),
+            _ => {}
+        }
     }
 }
 
