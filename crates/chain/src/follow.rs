@@ -148,6 +148,7 @@ async fn follow_stream<W: Worker>(
         more: false,
         looked: MachineInstant::now(),
         written: MachineInstant::now(),
+        unwritten: None,
     };
     loop {
         // In turns: neither what comes nor a midnight, at which many are due at once, nor other work holds the others up.
@@ -186,6 +187,8 @@ struct Following<'a, W> {
     more: bool,
     looked: MachineInstant,
     written: MachineInstant,
+    /// The business time that the worker has gone through since, and that is not written down yet.
+    unwritten: Option<Instant>,
 }
 
 impl<'a, W: Worker> Following<'a, W> {
@@ -221,6 +224,8 @@ impl<'a, W: Worker> Following<'a, W> {
 
     /// Does a part of other work, if there is any.
     async fn go_through(&mut self) -> Result<(), WorkError> {
+        // Where time stands, no later tick writes it down.
+        self.write_time().await?;
         let mut step = self.step();
         self.more = self.worker.go_through(self.runtime, &mut step).await?;
         self.looked = MachineInstant::now();
@@ -234,15 +239,22 @@ impl<'a, W: Worker> Following<'a, W> {
         step.reach(time);
         if !self.worker.tick(time, &mut step).await? {
             self.ahead = None;
-            // Time alone is written down now and then: it can always be gone through again.
-            if self.written.elapsed() >= WRITE_WATERMARK {
-                let transaction = step.begin().await?;
-                step.commit(transaction).await?;
-                self.written = MachineInstant::now();
-            }
+            self.unwritten = Some(time);
             let watermark = Watermark { facts_position: step.old.facts_position, time: Some(time) };
             self.runtime.progress.of(self.tenant).raise(watermark);
         }
+        *self.place = step.old;
+        self.write_time().await
+    }
+
+    /// Writes down the time that the worker has gone through. Now and then is enough: it can always be gone through again.
+    async fn write_time(&mut self) -> Result<(), WorkError> {
+        let Some(time) = self.unwritten.filter(|_| self.written.elapsed() >= WRITE_WATERMARK) else { return Ok(()) };
+        let mut step = self.step();
+        step.reach(time);
+        let transaction = step.begin().await?;
+        step.commit(transaction).await?;
+        (self.written, self.unwritten) = (MachineInstant::now(), None);
         *self.place = step.old;
         Ok(())
     }

@@ -6,6 +6,7 @@ use jiff::{Timestamp, ToSpan};
 use thiserror::Error;
 
 /// Microseconds of a day without clock changes.
+const HOUR_MICROS: i64 = 3_600_000_000;
 const DAY_MICROS: i64 = 86_400_000_000;
 const EPOCH_DAY: Date = Date::constant(1970, 1, 1);
 /// The first instant that is accepted: 1970-01-01T00:00:00Z.
@@ -106,11 +107,26 @@ impl TimeZone {
 
     /// The local calendar day of an instant, in days since 1970-01-01.
     pub fn local_day(&self, instant: Instant) -> i32 {
+        self.civil_micros(instant).div_euclid(DAY_MICROS) as i32
+    }
+
+    /// The local hour of an instant, 0 to 23.
+    pub fn local_hour(&self, instant: Instant) -> i32 {
+        (self.civil_micros(instant).rem_euclid(DAY_MICROS) / HOUR_MICROS) as i32
+    }
+
+    /// The instant at which the clocks of a local day show an hour: after a gap forward, in a fold the earlier.
+    pub fn at_hour(&self, local_day: i32, hour: i32) -> Instant {
+        self.instant_of_civil(i64::from(local_day) * DAY_MICROS + i64::from(hour) * HOUR_MICROS)
+    }
+
+    /// What clocks show at an instant, in microseconds since they showed the beginning of 1970.
+    fn civil_micros(&self, instant: Instant) -> i64 {
         let offset_micros = match (&self.zone, Timestamp::from_microsecond(instant.0)) {
             (Some(zone), Ok(timestamp)) => i64::from(zone.to_offset(timestamp).seconds()) * 1_000_000,
             _ => 0,
         };
-        (instant.0 + offset_micros).div_euclid(DAY_MICROS) as i32
+        instant.0 + offset_micros
     }
 
     /// The instant at which a local day begins.

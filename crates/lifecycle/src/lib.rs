@@ -7,14 +7,20 @@ mod api;
 pub mod churn;
 mod in_force;
 pub mod outcome;
+pub mod playbooks;
 mod restaging;
 pub mod retention;
+mod running;
 pub mod stages;
 mod store;
+mod triggering;
 pub mod warnings;
+pub mod webhooks;
 mod worker;
 
 use self::in_force::PoliciesInForce;
+use self::running::Playbooks;
+use self::webhooks::Endpoints;
 use quintile_chain::context::{Runtime, ServiceContext, ServiceError};
 use quintile_chain::derive;
 use quintile_store::{Database, DatabaseUrl, StoreError};
@@ -31,13 +37,15 @@ pub async fn migrate(url: &DatabaseUrl) -> Result<Database, StoreError> {
     Ok(database)
 }
 
-/// Runs the service until the process stops.
-pub async fn serve(context: ServiceContext) -> Result<(), ServiceError> {
+/// Runs the service until the process stops. `endpoints` are those that playbooks may tell something.
+pub async fn serve(context: ServiceContext, endpoints: Endpoints) -> Result<(), ServiceError> {
     let database = migrate(&context.database).await?;
     let runtime = Runtime::new(&context, database).await?;
     let policies = PoliciesInForce::new(runtime.database.clone());
     let link = Arc::new(worker::StageLink::new(policies, &context));
-    let routes = api::routes(&runtime, &link, &context.shared.clock);
+    let playbooks = Arc::new(Playbooks::new(&runtime, &context, endpoints));
+    let routes = api::routes(&runtime, &link, &playbooks);
+    tokio::spawn(runtime.clone().for_each_tenant("playbooks", move |tenant| playbooks.clone().run(tenant)));
     let (following, worked) = (runtime.clone(), link.clone());
     tokio::spawn(runtime.clone().for_each_tenant("stages", move |tenant| {
         let (runtime, link) = (following.clone(), worked.clone());

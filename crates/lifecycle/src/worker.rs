@@ -6,7 +6,8 @@ use crate::restaging;
 use crate::stages::{Rational, Stage, StageInput, StagePolicy};
 use crate::store::stage_policies::version_name;
 use crate::store::transitions::{self, Transition};
-use crate::store::{warning_policies, warnings};
+use crate::store::{deliveries, runs, tasks, warning_policies, warnings};
+use crate::triggering::{Newcomer, begin_runs, newcomer};
 use crate::warnings::{purchase_days, showing};
 use quintile_chain::context::{Runtime, ServiceContext, WorkError};
 use quintile_chain::derive::{self, Before, Cause, Link, Remembered};
@@ -169,6 +170,7 @@ fn shown_by(record: Option<&CustomerRecord>) -> Vec<WarningKind> {
 
 /// What is remembered of a change.
 pub struct Turn {
+    newcomer: Option<Newcomer>,
     stage: Option<Transition>,
     warnings: Option<warnings::Change>,
 }
@@ -217,6 +219,7 @@ impl Link for StageLink {
             Cause::Upstream | Cause::Time => StageTransitionCause::Time,
         };
         let turn = Turn {
+            newcomer: newcomer(customer, before, after, valid_at),
             stage: before
                 .record()
                 .and_then(|before| stage_transition(customer, before, after, due.unwrap_or(valid_at), cause)),
@@ -229,7 +232,8 @@ impl Link for StageLink {
                 due.unwrap_or(valid_at),
             ),
         };
-        (turn.stage.is_some() || turn.warnings.is_some()).then_some(turn)
+        let is_any = turn.newcomer.is_some() || turn.stage.is_some() || turn.warnings.is_some();
+        is_any.then_some(turn)
     }
 
     async fn remember(
@@ -239,16 +243,23 @@ impl Link for StageLink {
         remembered: Remembered<'_, Turn>,
     ) -> Result<(), StoreError> {
         let Remembered { seq, transitions, removed } = remembered;
-        let (stages, warnings): (Vec<_>, Vec<_>) =
-            transitions.into_iter().map(|turn| (turn.stage, turn.warnings)).unzip();
-        transitions::append(transaction, tenant.id, seq, stages.into_iter().flatten().collect()).await?;
-        transitions::erase(transaction, tenant.id, removed).await?;
-        let changes: Vec<_> = warnings.into_iter().flatten().collect();
-        if changes.is_empty() && removed.is_empty() {
-            return Ok(());
+        let (mut newcomers, mut stages, mut changes) = (Vec::new(), Vec::new(), Vec::new());
+        for turn in transitions {
+            newcomers.extend(turn.newcomer);
+            stages.extend(turn.stage);
+            changes.extend(turn.warnings);
         }
-        let policy = warning_policies::get(transaction, tenant.id, tenant.currency).await?;
-        warnings::apply(transaction, tenant, policy.thresholds, changes, removed).await
+        transitions::append(transaction, tenant.id, seq, stages.clone()).await?;
+        let mut raised = Vec::new();
+        if !changes.is_empty() || !removed.is_empty() {
+            let policy = warning_policies::get(transaction, tenant.id, tenant.currency).await?;
+            raised = warnings::apply(transaction, tenant, policy.thresholds, changes, removed).await?;
+        }
+        begin_runs(transaction, tenant, &newcomers, &stages, &raised).await?;
+        transitions::erase(transaction, tenant.id, removed).await?;
+        runs::remove(transaction, tenant.id, removed).await?;
+        tasks::erase(transaction, tenant.id, removed).await?;
+        deliveries::remove(transaction, tenant.id, removed).await
     }
 
     async fn go_through(&self, runtime: &Runtime, tenant: &Tenant, step: &mut Step<'_>) -> Result<bool, WorkError> {

@@ -2,12 +2,10 @@
 
 use crate::commands::CallerArgs;
 use crate::config::{Config, Role};
-use crate::output::{self, Format, table};
+use crate::output::{self, Format, read_json, table};
 use crate::remote::{Session, connect};
 use anyhow::Context;
 use clap::Subcommand;
-use prost::Message;
-use prost_reflect::DynamicMessage;
 use quintile_proto::access::policy_service_client::PolicyServiceClient;
 use quintile_proto::access::revocation::Target;
 use quintile_proto::access::revocation_service_client::RevocationServiceClient;
@@ -196,15 +194,7 @@ async fn revoke(revocation: Revocation, caller: &CallerArgs) -> anyhow::Result<(
 
 /// The roles of a file in protobuf's JSON.
 fn read_roles(file: &Path) -> anyhow::Result<PreviewPolicyRequest> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let name = "quintile.access.v1.PreviewPolicyRequest";
-    let descriptor = quintile_proto::descriptor_pool().get_message_by_name(name);
-    let descriptor = descriptor.with_context(|| format!("{name} is no message"))?;
-    let mut json = serde_json::Deserializer::from_str(&text);
-    let message = DynamicMessage::deserialize(descriptor, &mut json)
-        .and_then(|message| json.end().map(|()| message))
-        .with_context(|| format!("{} does not hold {{\"roles\": [...]}}", file.display()))?;
-    Ok(PreviewPolicyRequest::decode(message.encode_to_vec().as_slice())?)
+    read_json(file, "quintile.access.v1.PreviewPolicyRequest", "{\"roles\": [...]}")
 }
 
 fn read_purpose(name: &str) -> anyhow::Result<Purpose> {

@@ -6,8 +6,8 @@ use crate::output::Format;
 use crate::remote::{Identity, Session, token};
 use crate::suite::{self, Suite};
 use crate::{
-    access, clusters, demo, export, generate, import, keys, labels, privacy, profile, rejects, remote, retention,
-    scores, segments, stages, warnings,
+    access, clusters, deliveries, demo, export, generate, import, keys, labels, playbooks, privacy, profile, rejects,
+    remote, retention, scores, segments, stages, tasks, warnings,
 };
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -78,6 +78,15 @@ enum Command {
     /// Early warnings: customers who are about to leave
     #[command(subcommand)]
     Warnings(warnings::WarningsCommand),
+    /// Playbooks: what is done by itself when something happens to a customer
+    #[command(subcommand)]
+    Playbooks(playbooks::PlaybooksCommand),
+    /// Tasks: what playbooks give colleagues to do
+    #[command(subcommand)]
+    Tasks(tasks::TasksCommand),
+    /// Deliveries: what playbooks tell other systems
+    #[command(subcommand)]
+    Deliveries(deliveries::DeliveriesCommand),
     /// Clusters: customers who resemble each other
     #[command(subcommand)]
     Clusters(clusters::ClustersCommand),
@@ -264,6 +273,9 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Retention(command) => retention::run(command).await,
         Command::Stages(command) => stages::run(command).await,
         Command::Warnings(command) => warnings::run(command).await,
+        Command::Playbooks(command) => playbooks::run(command).await,
+        Command::Tasks(command) => tasks::run(command).await,
+        Command::Deliveries(command) => deliveries::run(command).await,
         Command::Clusters(command) => clusters::run(command).await,
         Command::Keys(command) => keys::run(command).await,
         Command::Access(command) => access::run(command).await,

@@ -3,12 +3,13 @@
 use anyhow::Context;
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
+use quintile_lifecycle::webhooks::{Endpoint, Endpoints};
 use quintile_rpc::settings::ServerSettings;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt::{self, Write};
 use std::path::{Path, PathBuf};
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 /// What stands for a secret where settings are printed.
 const HIDDEN: &str = "<secret>";
@@ -37,6 +38,9 @@ pub struct Config {
     pub server: ServerSettings,
     /// Logs.
     pub log: Log,
+    /// Systems that playbooks may tell to contact customers: tables `[[webhooks]]` of a file, or all of them in one variable, as
+    /// `QUINTILE_WEBHOOKS=[{name="messages",url="https://...",secret_file="..."}]`.
+    pub webhooks: Vec<Webhook>,
 }
 
 /// Where the servers listen.
@@ -128,6 +132,37 @@ pub struct Log {
     pub json: bool,
 }
 
+/// A system that playbooks may tell to contact customers.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Webhook {
+    /// The name by which playbooks know it, as ids of resources are made: `messages`.
+    pub name: String,
+    /// Where it is: `https`, or `http` on loopback alone.
+    pub url: String,
+    /// The file with the secret that calls are signed by: 24 to 64 bytes in base64, with or without `whsec_` in front.
+    pub secret_file: PathBuf,
+    /// The tenant whose playbooks may tell it, before another one of that name. Without it, every tenant's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// How long to wait before the second try, in seconds, 1 or more; then 3 times as long each time, 6 hours at most.
+    #[serde(default = "default_retry_after_seconds")]
+    pub retry_after_seconds: u64,
+}
+
+fn default_retry_after_seconds() -> u64 {
+    10
+}
+
+impl Webhook {
+    fn endpoint(&self) -> anyhow::Result<Endpoint> {
+        let secret =
+            read_secret(&self.secret_file).map(Zeroizing::new).with_context(|| format!("webhook {}", self.name))?;
+        let (name, tenant) = (self.name.clone(), self.tenant.clone());
+        Ok(Endpoint::new(name, &self.url, &secret, tenant, self.retry_after_seconds)?)
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -139,6 +174,7 @@ impl Default for Config {
             secrets: Secrets::default(),
             server: ServerSettings::default(),
             log: Log::default(),
+            webhooks: Vec::new(),
         }
     }
 }
@@ -232,11 +268,22 @@ impl Config {
         }
     }
 
+    /// The endpoints that playbooks may call, with their secrets: none in a process that does not run lifecycle.
+    pub fn endpoints(&self, roles: &[Role]) -> anyhow::Result<Endpoints> {
+        // Processes of the other roles may have the same configuration, and no business with the secrets.
+        let webhooks: &[Webhook] = if roles.contains(&Role::Lifecycle) { &self.webhooks } else { &[] };
+        let endpoints = webhooks.iter().map(Webhook::endpoint).collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(Endpoints::new(endpoints)?)
+    }
+
     /// The same without what is secret, to print.
     #[must_use]
     pub fn redacted(mut self) -> Self {
         if self.database_url.is_some() {
             self.database_url = Some(HIDDEN.to_owned());
+        }
+        for webhook in &mut self.webhooks {
+            HIDDEN.clone_into(&mut webhook.url);
         }
         self
     }
@@ -316,13 +363,17 @@ fn describe(
             describe(root, target, &format!("{path}."), &defaults[name], text);
             continue;
         }
-        let default = match &defaults[name] {
-            serde_json::Value::Null => "-".to_owned(),
-            value => format!("`{value}`"),
+        let default = match (&defaults[name], &property["default"]) {
+            (serde_json::Value::Null, serde_json::Value::Null) => "-".to_owned(),
+            (serde_json::Value::Null, value) | (value, _) => format!("`{value}`"),
         };
         let meaning = property["description"].as_str().unwrap_or_default().replace('\n', " ");
         // Writing to a String does not fail.
         let _ = writeln!(text, "| `{path}` | {default} | {meaning} |");
+        let item = property["items"]["$ref"].as_str();
+        if let Some(item) = item.and_then(|reference| root.pointer(reference.trim_start_matches('#'))) {
+            describe(root, item, &format!("{path}[]."), &serde_json::Value::Null, text);
+        }
     }
 }
 
@@ -365,5 +416,29 @@ mod tests {
             std::fs::write(&file, wrong).unwrap();
             assert!(Config::load(&flags).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn webhooks_are_read_with_their_secrets_where_lifecycle_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, secret] = ["quintile.toml", "secret"].map(|name| folder.path().join(name));
+        std::fs::write(&secret, "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz\n").unwrap();
+        let webhook = format!(
+            "[[webhooks]]\nname = \"messages\"\nurl = \"http://127.0.0.1:8080/hook\"\nsecret_file = {:?}\n",
+            secret.display().to_string()
+        );
+        let load = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            Config::load(&ConfigFlags { config: Some(file.clone()), data_dir: None })
+        };
+        let config = load(&webhook).unwrap();
+        assert_eq!(config.webhooks[0].retry_after_seconds, 10);
+        assert!(config.endpoints(&Role::ALL).is_ok());
+        assert!(load(&format!("{webhook}secret = \"an open one\"\n")).is_err());
+        assert!(load(&webhook.repeat(2)).unwrap().endpoints(&Role::ALL).is_err(), "two of one name");
+        assert!(!serde_json::to_string(&config.clone().redacted()).unwrap().contains("8080"));
+        std::fs::remove_file(&secret).unwrap();
+        assert!(config.endpoints(&Role::ALL).is_err());
+        assert!(config.endpoints(&[Role::Scoring]).is_ok());
     }
 }

@@ -4,8 +4,11 @@ use anyhow::Context;
 use comfy_table::{CellAlignment, Table, presets};
 use prost::Message;
 use prost_reflect::{DynamicMessage, SerializeOptions};
+use prost_types::Timestamp;
 use quintile_proto::google_type::{Date, Money};
+use quintile_rpc::convert::sent_instant;
 use std::io::Write;
+use std::path::Path;
 
 /// Prints a line on standard output. Whoever reads it may have read enough: then the command ends quietly.
 macro_rules! say {
@@ -38,6 +41,18 @@ pub fn json(message: &impl Message, name: &str) -> anyhow::Result<String> {
     let mut serializer = serde_json::Serializer::pretty(&mut text);
     dynamic.serialize_with_options(&mut serializer, &SerializeOptions::new().skip_default_fields(false))?;
     Ok(String::from_utf8(text)?)
+}
+
+/// The message of a file that holds it as protobuf's JSON; `form` says in words what that is.
+pub fn read_json<T: Message + Default>(file: &Path, name: &str, form: &str) -> anyhow::Result<T> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let pool = quintile_proto::descriptor_pool();
+    let descriptor = pool.get_message_by_name(name).with_context(|| format!("{name} is no message"))?;
+    let mut json = serde_json::Deserializer::from_str(&text);
+    let message = DynamicMessage::deserialize(descriptor, &mut json)
+        .and_then(|message| json.end().map(|()| message))
+        .with_context(|| format!("{} does not hold {form}", file.display()))?;
+    Ok(T::decode(message.encode_to_vec().as_slice())?)
 }
 
 /// A table with a header; all columns but the first are aligned to the right if `numbers`.
@@ -82,6 +97,16 @@ pub fn date(date: Option<&Date>) -> String {
         Some(date) if date.month == 0 => format!("{}", date.year),
         Some(date) => format!("{:04}-{:02}-{:02}", date.year, date.month, date.day),
     }
+}
+
+/// An instant. Absent: nothing.
+pub fn instant(timestamp: Option<&Timestamp>) -> String {
+    sent_instant(timestamp).map(|instant| instant.to_string()).unwrap_or_default()
+}
+
+/// The name of a value of an enum as people read it.
+pub fn plain(name: &str, prefix: &str) -> String {
+    name.trim_start_matches(prefix).to_lowercase().replace('_', " ")
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use quintile_access_control::AccessControl;
 use quintile_chain::context::{Peers, ServiceContext};
 use quintile_domain::entropy::Entropy;
 use quintile_domain::time::Instant;
+use quintile_lifecycle::webhooks::Endpoints;
 use quintile_rpc::client::{Credentials, channel};
 use quintile_rpc::server::Shared;
 use quintile_store::sealing::KeyEncryption;
@@ -33,6 +34,7 @@ pub struct Suite {
 struct Secrets {
     keys: Arc<dyn KeyEncryption>,
     bootstrap: Arc<str>,
+    endpoints: Endpoints,
     entropy: Entropy,
 }
 
@@ -45,6 +47,7 @@ impl Suite {
         let secrets = Secrets {
             keys: Arc::new(data_dir.master_keys(config, &entropy)?),
             bootstrap: data_dir.bootstrap_secret(config, &entropy)?.into(),
+            endpoints: config.endpoints(roles)?,
             entropy,
         };
         let as_of = config.as_of.as_deref().map(Instant::parse).transpose().context("as_of")?;
@@ -195,11 +198,12 @@ fn spawn(
         },
         instance,
     };
+    let endpoints = secrets.endpoints.clone();
     services.spawn(async move {
         match role {
             Role::Ingestion => quintile_ingestion::serve(context).await?,
             Role::Scoring => quintile_scoring::serve(context).await?,
-            Role::Lifecycle => quintile_lifecycle::serve(context).await?,
+            Role::Lifecycle => quintile_lifecycle::serve(context, endpoints).await?,
             Role::Segmentation => quintile_segmentation::serve(context).await?,
             Role::AccessControl => {}
         }

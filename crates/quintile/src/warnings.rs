@@ -2,7 +2,7 @@
 
 use crate::commands::CallerArgs;
 use crate::config::Role;
-use crate::output::{self, Format, money};
+use crate::output::{self, Format, money, plain};
 use crate::remote::{Session, connect};
 use anyhow::Context;
 use clap::{Subcommand, ValueEnum};
@@ -298,11 +298,6 @@ fn amount(text: &str, currency: &str) -> anyhow::Result<Money> {
     let currency = Currency::from_code(currency).with_context(|| currency.to_owned())?;
     let minor = currency.minor_from_decimal(text).with_context(|| format!("{text} is no amount"))?;
     Ok(convert::money(currency, minor))
-}
-
-/// The name of a value of an enum as people read it.
-fn plain(name: &str, prefix: &str) -> String {
-    name.trim_start_matches(prefix).to_lowercase().replace('_', " ")
 }
 
 fn row(warning: &Warning) -> Vec<String> {

@@ -1,7 +1,6 @@
 //! External issuers: made once they answer, changed, refreshed, deleted.
 
 use super::{done, full, id_in, in_force_error, knows_role, store_error};
-use crate::oidc::Url;
 use crate::policy::in_force::InForce;
 use crate::refreshing::Refresher;
 use crate::store::issuers::{Due, IssuerPatch, MAX_ISSUERS, NewIssuer};
@@ -12,6 +11,7 @@ use quintile_proto::access::{
     ListIssuersResponse, PolicySnapshot, RefreshIssuerRequest, RoleMapping, UpdateIssuerRequest,
 };
 use quintile_proto::types::ErrorReason;
+use quintile_rpc::outbound::Url;
 use quintile_rpc::token::{SERVICE, SUITE};
 use quintile_rpc::{Answer, ApiError, Caller};
 use std::sync::Arc;

@@ -1,46 +1,26 @@
-//! Fetching: one request per connection, by TLS where it leaves the machine, of bounded size and time, and no further than asked.
+//! Fetching an issuer's documents.
 
-use super::{FetchError, Url, discovery_url, keys, keys_url};
+use super::{FetchError, discovery_url, keys, keys_url};
 use bytes::Bytes;
-use http::header::{ACCEPT, CONNECTION, HOST};
-use http::{Request, StatusCode};
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http::header::ACCEPT;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use quintile_proto::access::Jwk;
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
-use std::sync::Arc;
+use quintile_rpc::outbound::{Outbound, OutboundError, Outgoing, Url};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio::task::JoinSet;
-use tokio_rustls::TlsConnector;
 
 /// How long one document may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// The most bytes of a document.
 const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
-/// The most bytes of an answer's headers.
-const MAX_HEADER_BYTES: usize = 32 * 1024;
 
-/// Fetches issuers' documents. The certificates of those that are elsewhere must lead to one of Mozilla's authorities.
+/// Fetches issuers' documents.
 #[derive(Clone)]
-pub struct Fetcher(TlsConnector);
+pub struct Fetcher(Outbound);
 
 impl Fetcher {
     /// A fetcher.
     pub fn new() -> Result<Self, rustls::Error> {
-        Self::trusting(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() })
-    }
-
-    fn trusting(roots: RootCertStore) -> Result<Self, rustls::Error> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Self(TlsConnector::from(Arc::new(config))))
+        Ok(Self(Outbound::new()?))
     }
 
     /// The keys of an issuer, by its discovery document.
@@ -50,46 +30,20 @@ impl Fetcher {
     }
 
     async fn get(&self, url: &Url) -> Result<Bytes, FetchError> {
-        tokio::time::timeout(TIMEOUT, self.exchange(url)).await.unwrap_or(Err(FetchError::Unreachable))
-    }
-
-    async fn exchange(&self, url: &Url) -> Result<Bytes, FetchError> {
-        let address = (url.host.as_str(), url.port);
-        let stream = TcpStream::connect(address).await.map_err(|_| FetchError::Unreachable)?;
-        if !url.secure {
-            return request(stream, url).await;
+        let outgoing = Outgoing {
+            method: Method::GET,
+            headers: HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]),
+            body: Bytes::new(),
+            timeout: TIMEOUT,
+            max_answer_bytes: MAX_DOCUMENT_BYTES,
+        };
+        match self.0.send(url, outgoing).await {
+            Ok((StatusCode::OK, body)) => Ok(body),
+            Ok(_) => Err(FetchError::Status),
+            Err(OutboundError::TooLarge) => Err(FetchError::TooLarge),
+            Err(OutboundError::Unreachable) => Err(FetchError::Unreachable),
         }
-        let name = ServerName::try_from(url.host.clone()).map_err(|_| FetchError::Unreachable)?;
-        request(self.0.connect(name, stream).await.map_err(|_| FetchError::Unreachable)?, url).await
     }
-}
-
-async fn request<S>(stream: S, url: &Url) -> Result<Bytes, FetchError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (mut sender, connection) = http1::Builder::new()
-        .max_buf_size(MAX_HEADER_BYTES)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(|_| FetchError::Unreachable)?;
-    // It ends with this call, however that ends.
-    let mut driver = JoinSet::new();
-    driver.spawn(connection);
-    let request = Request::get(&url.path)
-        .header(HOST, &url.authority)
-        .header(ACCEPT, "application/json")
-        .header(CONNECTION, "close")
-        .body(Empty::<Bytes>::new())
-        .map_err(|_| FetchError::Unreachable)?;
-    let response = sender.send_request(request).await.map_err(|_| FetchError::Unreachable)?;
-    if response.status() != StatusCode::OK {
-        return Err(FetchError::Status);
-    }
-    let body = Limited::new(response.into_body(), MAX_DOCUMENT_BYTES).collect().await;
-    body.map(http_body_util::Collected::to_bytes).map_err(|error| {
-        if error.is::<http_body_util::LengthLimitError>() { FetchError::TooLarge } else { FetchError::Unreachable }
-    })
 }
 
 #[cfg(test)]
@@ -97,8 +51,9 @@ mod tests {
     use super::*;
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
-    use rustls::ServerConfig;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+    use rustls::{RootCertStore, ServerConfig};
+    use std::sync::Arc;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
     use tokio_rustls::TlsAcceptor;
@@ -148,7 +103,7 @@ mod tests {
     fn trusting() -> Fetcher {
         let mut roots = RootCertStore::empty();
         roots.add(certificate()).unwrap();
-        Fetcher::trusting(roots).unwrap()
+        Fetcher(Outbound::trusting(roots).unwrap())
     }
 
     #[tokio::test]

@@ -6,15 +6,13 @@ mod fetch;
 
 pub use fetch::Fetcher;
 use quintile_proto::access::Jwk;
+use quintile_rpc::outbound::{Url, UrlError};
 use quintile_rpc::strict_json;
 use quintile_rpc::trust::VerifyingKey;
 use serde_json::{Map, Value};
 use std::collections::HashSet;
-use std::net::IpAddr;
 use thiserror::Error;
 
-/// The most bytes of an issuer's identifier, and of the URL of its keys.
-pub const MAX_URL_BYTES: usize = 512;
 /// The most keys that are taken of an issuer.
 const MAX_KEYS: usize = 64;
 /// The most bytes of a key's id.
@@ -46,63 +44,11 @@ pub enum FetchError {
     NoKeys,
 }
 
-/// Why a URL is refused.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("must be an https URL (http for loopback alone) without user, query and fragment, of at most 512 bytes")]
-pub struct UrlError;
-
-/// A URL that keys may come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Url {
-    /// Whether by TLS.
-    secure: bool,
-    host: String,
-    port: u16,
-    /// What the request's `host` says.
-    authority: String,
-    path: String,
-}
-
-impl Url {
-    /// Reads a URL.
-    pub fn parse(text: &str) -> Result<Self, UrlError> {
-        // The parser is lenient with some of these, and drops others.
-        if text.len() > MAX_URL_BYTES
-            || !text.bytes().all(|byte| byte.is_ascii_graphic())
-            || text.contains(['@', '?', '#', '\\'])
-        {
-            return Err(UrlError);
-        }
-        let uri: http::Uri = text.parse().map_err(|_| UrlError)?;
-        let authority = uri.authority().ok_or(UrlError)?;
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        let secure = match uri.scheme_str() {
-            Some("https") => true,
-            Some("http") if is_loopback(&host) => false,
-            _ => return Err(UrlError),
-        };
-        let port = match authority.port() {
-            Some(port) => port.as_u16(),
-            // What stands there is no port.
-            None if authority.as_str() != authority.host() => return Err(UrlError),
-            None if secure => 443,
-            None => 80,
-        };
-        if host.is_empty() || port == 0 {
-            return Err(UrlError);
-        }
-        Ok(Self { secure, host, port, authority: authority.to_string(), path: uri.path().to_owned() })
-    }
-}
-
-fn is_loopback(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
 /// The URL of an issuer's discovery document (OpenID Connect Discovery 1.0, section 4.1).
 fn discovery_url(issuer: &str) -> Result<Url, UrlError> {
     let issuer = Url::parse(issuer)?;
-    Ok(Url { path: format!("{}/.well-known/openid-configuration", issuer.path.trim_end_matches('/')), ..issuer })
+    let path = format!("{}/.well-known/openid-configuration", issuer.path().trim_end_matches('/'));
+    Ok(issuer.with_path(path))
 }
 
 /// Where a discovery document says that the issuer's keys are. It must be that of the issuer, to the letter.
@@ -163,44 +109,6 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_url_is_https_or_of_the_machine_itself() {
-        for (text, good) in [
-            ("https://login.example", true),
-            ("https://login.example/tenant/v2", true),
-            ("https://login.example:8443/", true),
-            ("https://10.0.0.1", true),
-            ("http://localhost:8080/realm", true),
-            ("http://127.0.0.1:8080", true),
-            ("http://127.9.9.9", true),
-            ("http://[::1]:8080", true),
-            ("http://login.example", false),
-            ("http://127.0.0.1.evil.example", false),
-            ("http://localhost.evil.example", false),
-            ("http://localhost@evil.example", false),
-            ("http://evil.example#@localhost", false),
-            ("http://evil.example\\@localhost", false),
-            ("http://2130706433", false),
-            ("http://[::ffff:10.0.0.1]", false),
-            ("https://user:secret@login.example", false),
-            ("https://login.example?a=b", false),
-            ("https://login.example/#a", false),
-            ("https://", false),
-            ("https://login.example:0", false),
-            ("https://login.example:65536", false),
-            ("https://login.example/a b", false),
-            ("https://login.example/ä", false),
-            ("ftp://localhost", false),
-            ("file:///etc/passwd", false),
-            ("//login.example", false),
-            ("login.example", false),
-            ("", false),
-        ] {
-            assert_eq!(Url::parse(text).is_ok(), good, "{text}");
-        }
-        assert!(Url::parse(&format!("https://login.example/{}", "a".repeat(512))).is_err());
-    }
-
-    #[test]
     fn discovery_stands_behind_the_issuer_and_one_slash() {
         for (issuer, path) in [
             ("https://login.example", "/.well-known/openid-configuration"),
@@ -208,7 +116,7 @@ mod tests {
             ("https://login.example/a/b", "/a/b/.well-known/openid-configuration"),
             ("https://login.example/a/b/", "/a/b/.well-known/openid-configuration"),
         ] {
-            assert_eq!(discovery_url(issuer).unwrap().path, path, "{issuer}");
+            assert_eq!(discovery_url(issuer).unwrap().path(), path, "{issuer}");
         }
     }
 

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 /// The most roles of a tenant's own.
 const MAX_ROLES: usize = 100;
 /// What takes in anybody's facts or drops them, tells who is one person with whom, or counts everybody, and so can't be held to the rows of a scope.
-const BEYOND_ROW_SCOPES: [&str; 27] = [
+const BEYOND_ROW_SCOPES: [&str; 30] = [
     "quintile.ingestion.v1.IngestService/Ingest",
     "quintile.ingestion.v1.IngestService/IngestBatch",
     "quintile.ingestion.v1.IngestService/ReplayReject",
@@ -21,6 +21,9 @@ const BEYOND_ROW_SCOPES: [&str; 27] = [
     "quintile.ingestion.v1.IdentityService/ListMerges",
     "quintile.ingestion.v1.IdentityService/ListIdentityConflicts",
     "quintile.ingestion.v1.IdentityService/ResolveIdentityConflict",
+    "quintile.lifecycle.v1.PlaybookService/StartPlaybook",
+    "quintile.lifecycle.v1.PlaybookService/UpdateContactPolicy",
+    "quintile.lifecycle.v1.PlaybookService/GetPlaybookOutcome",
     "quintile.lifecycle.v1.StagePolicyService/PreviewStagePolicyVersion",
     "quintile.lifecycle.v1.StagePolicyService/PublishStagePolicyVersion",
     "quintile.scoring.v1.ScoreModelService/PreviewScoreModelVersion",

@@ -135,6 +135,19 @@ const ANSWER_WARNINGS: Methods = (
     "quintile.lifecycle.v1.WarningService",
     &["AcknowledgeWarning", "AssignWarning", "ResolveWarning", "WatchWarnings"],
 );
+const PLAYBOOKS: Methods = (
+    "quintile.lifecycle.v1.PlaybookService",
+    &["GetPlaybook", "ListPlaybooks", "ListPlaybookTemplates", "ListPlaybookRuns", "GetContactPolicy"],
+);
+const MAKE_PLAYBOOKS: Methods = (
+    "quintile.lifecycle.v1.PlaybookService",
+    &["CreatePlaybook", "UpdatePlaybook", "StartPlaybook", "StopPlaybook", "DeletePlaybook", "UpdateContactPolicy"],
+);
+const PLAYBOOK_OUTCOMES: Methods = ("quintile.lifecycle.v1.PlaybookService", &["GetPlaybookOutcome"]);
+const TASKS: Methods = ("quintile.lifecycle.v1.TaskService", &["ListTasks", "GetTask"]);
+const DO_TASKS: Methods = ("quintile.lifecycle.v1.TaskService", &["ClaimTask", "CompleteTask"]);
+const DELIVERIES: Methods = ("quintile.lifecycle.v1.DeliveryService", &["ListDeliveries"]);
+const REPLAY_DELIVERIES: Methods = ("quintile.lifecycle.v1.DeliveryService", &["ReplayDelivery"]);
 const SET_WARNING_POLICY: Methods = ("quintile.lifecycle.v1.WarningService", &["UpdateWarningPolicy"]);
 const RETENTION: Methods =
     ("quintile.lifecycle.v1.RetentionService", &["GetCohortRetention", "GetSurvival", "GetStageFlow", "GetStageTimes"]);
@@ -228,6 +241,8 @@ const READING: &[Methods] = &[
     STAGES,
     STAGE_POLICIES,
     WARNINGS,
+    PLAYBOOKS,
+    TASKS,
     LABELS,
     PROFILES,
     USE_SEGMENTS,
@@ -265,6 +280,11 @@ const SERVING: &[Methods] = &[
     RETENTION,
     ANSWER_WARNINGS,
     SET_WARNING_POLICY,
+    MAKE_PLAYBOOKS,
+    PLAYBOOK_OUTCOMES,
+    DO_TASKS,
+    DELIVERIES,
+    REPLAY_DELIVERIES,
     SIZES,
     CLUSTERS,
     READ_POLICY,
@@ -323,7 +343,10 @@ const SERVICE: SeededRole = SeededRole {
 /// Talks to customers: sees who it is and what there is to know, and of numbers and addresses enough to compare them.
 const SUPPORT: SeededRole = SeededRole {
     name: "support",
-    methods: &[READING, &[UPDATE_CUSTOMERS, LOOK_UP_CUSTOMERS, MERGES, CONSENTS, PERSONS_RIGHTS, ANSWER_WARNINGS]],
+    methods: &[
+        READING,
+        &[UPDATE_CUSTOMERS, LOOK_UP_CUSTOMERS, MERGES, CONSENTS, PERSONS_RIGHTS, ANSWER_WARNINGS, DO_TASKS, DELIVERIES],
+    ],
     forms: &[
         shown(&[Name, FreeText, Pseudonym], Clear),
         shown(&[Phone, Email], Partial),
@@ -338,7 +361,7 @@ const SUPPORT: SeededRole = SeededRole {
 /// Looks after customers of its own, and reaches no others.
 const SALES: SeededRole = SeededRole {
     name: "sales",
-    methods: &[READING, &[UPDATE_CUSTOMERS, ANSWER_WARNINGS]],
+    methods: &[READING, &[UPDATE_CUSTOMERS, ANSWER_WARNINGS, DO_TASKS]],
     forms: &[
         shown_of_own(&[Name, Phone, Email, FreeText, Pseudonym], Clear),
         shown(NUMBERS, Partial),
@@ -365,6 +388,10 @@ const MARKETER: SeededRole = SeededRole {
             RETENTION,
             ANSWER_WARNINGS,
             SET_WARNING_POLICY,
+            MAKE_PLAYBOOKS,
+            PLAYBOOK_OUTCOMES,
+            DO_TASKS,
+            DELIVERIES,
         ],
     ],
     forms: NOBODY_IDENTIFIED,
@@ -397,6 +424,7 @@ const ANALYST: SeededRole = SeededRole {
             SCHEDULE_REFITS,
             PREVIEW_IMPACT,
             ECONOMICS,
+            PLAYBOOK_OUTCOMES,
             READ_RETENTION,
             LONG_WORK,
         ],
@@ -435,8 +463,11 @@ const DATA_ENGINEER: SeededRole = SeededRole {
             SCHEDULE_REFITS,
             PREVIEW_IMPACT,
             ECONOMICS,
+            PLAYBOOK_OUTCOMES,
             READ_RETENTION,
             UPDATE_RETENTION,
+            DELIVERIES,
+            REPLAY_DELIVERIES,
             LONG_WORK,
         ],
     ],

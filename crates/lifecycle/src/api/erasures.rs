@@ -1,7 +1,7 @@
 //! Receipts for customers who were erased.
 
 use crate::SERVICE;
-use crate::store::{transitions, warnings};
+use crate::store::{deliveries, runs, tasks, transitions, warnings};
 use crate::worker::StageLink;
 use quintile_chain::context::Runtime;
 use quintile_chain::derive::Link;
@@ -11,6 +11,7 @@ use quintile_proto::lifecycle::GetErasureReceiptRequest;
 use quintile_proto::lifecycle::erasure_service_server::ErasureService;
 use quintile_proto::types::ErasureReceipt;
 use quintile_rpc::{Answer, Caller};
+use quintile_store::StoreError;
 use tonic::Request;
 
 /// The handlers.
@@ -26,12 +27,19 @@ impl ErasureService for Erasures {
         let request = request.into_inner();
         let customer = erasure::check_request(&request.name, request.facts_position)?;
         let (tenant, position) = (caller.tenant().id, request.facts_position);
-        // The record, the history of its stages, and warnings.
+        // The record, the history of its stages, warnings, and what playbooks did.
         let records = erasure::records_left(&self.runtime, tenant, StageLink::FEED, customer, position).await?;
         let database = self.runtime.database.reader();
-        let transitions = transitions::count(database, tenant, customer).await.map_err(|error| store_error(&error))?;
-        let warnings = warnings::count(database, tenant, customer).await.map_err(|error| store_error(&error))?;
-        let left = records + transitions + warnings;
+        let counts = async {
+            let stages = transitions::count(database, tenant, customer).await?;
+            let warnings = warnings::count(database, tenant, customer).await?;
+            let runs = runs::count(database, tenant, customer).await?;
+            let actions =
+                tasks::count(database, tenant, customer).await? + deliveries::count(database, tenant, customer).await?;
+            Ok(stages + warnings + runs + actions)
+        };
+        let counted: Result<i64, StoreError> = counts.await;
+        let left = records + counted.map_err(|error| store_error(&error))?;
         let receipt = erasure::receipt(SERVICE, &self.runtime.database, &self.clock, left).await?;
         Ok(caller.respond(receipt))
     }

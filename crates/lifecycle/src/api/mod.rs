@@ -1,32 +1,49 @@
 //! The RPCs of lifecycle: one file per resource.
 
+mod contact_policies;
+mod deliveries;
 mod erasures;
+mod playbook_runs;
+mod playbooks;
 mod policy_previews;
+mod reached;
 mod records;
 mod retention;
 mod stage_policies;
 mod stages;
+mod tasks;
 mod warning_watch;
 mod warnings;
 
+use crate::running::Playbooks;
 use crate::worker::StageLink;
 use quintile_chain::context::Runtime;
 use quintile_chain::operations::LongWork;
-use quintile_domain::clock::MachineClock;
+use quintile_proto::lifecycle::delivery_service_server::{self, DeliveryServiceServer};
 use quintile_proto::lifecycle::erasure_service_server::{self, ErasureServiceServer};
+use quintile_proto::lifecycle::playbook_service_server::{self, PlaybookServiceServer};
 use quintile_proto::lifecycle::retention_service_server::{self, RetentionServiceServer};
 use quintile_proto::lifecycle::stage_policy_service_server::{self, StagePolicyServiceServer};
 use quintile_proto::lifecycle::stage_service_server::{self, StageServiceServer};
+use quintile_proto::lifecycle::task_service_server::{self, TaskServiceServer};
 use quintile_proto::lifecycle::warning_service_server::{self, WarningServiceServer};
 use quintile_proto::longrunning::operations_server::{self, OperationsServer};
 use std::sync::Arc;
 use tonic::service::Routes;
 
 /// The services of this server.
-pub fn routes(runtime: &Runtime, link: &Arc<StageLink>, clock: &MachineClock) -> Routes {
-    let erasures = erasures::Erasures { runtime: runtime.clone(), clock: clock.clone() };
+pub fn routes(runtime: &Runtime, link: &Arc<StageLink>, playbooks: &Arc<Playbooks>) -> Routes {
+    let erasures = erasures::Erasures { runtime: runtime.clone(), clock: playbooks.clock.clone() };
+    let (deliveries, tasks) = (
+        deliveries::Deliveries { runtime: runtime.clone(), link: link.clone(), clock: playbooks.clock.clone() },
+        tasks::Tasks { runtime: runtime.clone(), link: link.clone() },
+    );
+    let playbooks = playbooks::Handlers { runtime: runtime.clone(), link: link.clone(), playbooks: playbooks.clone() };
     Routes::default()
+        .add_service(DeliveryServiceServer::new(deliveries))
         .add_service(ErasureServiceServer::new(erasures))
+        .add_service(PlaybookServiceServer::new(playbooks))
+        .add_service(TaskServiceServer::new(tasks))
         .add_service(RetentionServiceServer::new(retention::Retention { runtime: runtime.clone(), link: link.clone() }))
         .add_service(StageServiceServer::new(stages::Stages { runtime: runtime.clone(), link: link.clone() }))
         .add_service(StagePolicyServiceServer::new(stage_policies::StagePolicies {
@@ -45,6 +62,9 @@ pub fn names() -> Vec<&'static str> {
         erasure_service_server::SERVICE_NAME,
         warning_service_server::SERVICE_NAME,
         stage_policy_service_server::SERVICE_NAME,
+        playbook_service_server::SERVICE_NAME,
+        task_service_server::SERVICE_NAME,
+        delivery_service_server::SERVICE_NAME,
         operations_server::SERVICE_NAME,
     ]
 }

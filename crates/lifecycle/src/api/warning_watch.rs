@@ -1,6 +1,7 @@
 //! The stream of warnings.
 
-use super::warnings::{Reached, check_kinds};
+use super::reached::Reached;
+use super::warnings::check_kinds;
 use crate::store::warning_lists::{self, ReadTo};
 use crate::store::warnings::Stored;
 use futures::SinkExt;

@@ -1,5 +1,6 @@
 //! Early warnings.
 
+use super::reached::{self, Page, check_assignee, check_number, check_numbers};
 use super::records::current;
 use super::warning_watch;
 use crate::store::warning_lists::{self, PageEnd, Wanted};
@@ -9,11 +10,10 @@ use crate::warnings::Thresholds;
 use crate::worker::StageLink;
 use quintile_chain::context::Runtime;
 use quintile_chain::progress::Watermark;
-use quintile_chain::{feed, page, store_error};
+use quintile_chain::{page, store_error};
 use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::masking::Sensitivity;
 use quintile_domain::money::Currency;
-use quintile_domain::names;
 use quintile_proto::google_type::Money;
 use quintile_proto::lifecycle::warning_service_server::WarningService;
 use quintile_proto::lifecycle::{
@@ -21,22 +21,13 @@ use quintile_proto::lifecycle::{
     ListWarningsResponse, ResolveWarningRequest, UpdateWarningPolicyRequest, Warning, WarningOrder, WarningPolicy,
     WarningResolution, WarningSeverity, WarningState, WatchWarningsRequest, WatchWarningsResponse,
 };
-use quintile_proto::types::{CustomerRecord, ErrorReason, WarningKind};
+use quintile_proto::types::{ErrorReason, WarningKind};
 use quintile_rpc::caller::View;
 use quintile_rpc::{Answer, AnswerStream, ApiError, Caller, convert};
+use quintile_store::StoreError;
 use quintile_store::history::Position;
-use quintile_store::{StoreError, records};
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
-
-/// The most bytes of an assignee.
-const MAX_ASSIGNEE_BYTES: usize = 128;
-/// The most values of a filter.
-const MAX_VALUES: usize = 16;
-/// The most rows that a page is looked for among, of a caller that does not reach every customer.
-const MAX_LOOKED_AT: u64 = 5_000;
-/// What stands for everybody in `parent`.
-const EVERYBODY: &str = "customers/-";
 
 /// The handlers.
 pub struct Warnings {
@@ -50,59 +41,18 @@ fn failed(error: impl Into<StoreError>) -> ApiError {
 
 /// The customer of a warning, and where it was raised.
 fn parse_name(name: &str) -> Result<(CustomerId, Position), ApiError> {
-    let parts = name.split_once("/warnings/").and_then(|(customer, id)| {
-        let (seq, place) = id.split_once('-')?;
-        let raised = Position { seq: names::number(seq)?, place: names::number(place)? };
-        Some((CustomerId::from_name(customer, None)?, raised))
-    });
-    parts.ok_or_else(|| ApiError::invalid_field("name", "must be customers/{number}/warnings/{id}"))
-}
-
-/// Refuses a number of an enum that is not one of it, or that says nothing.
-pub fn check_number<T: TryFrom<i32> + Default + PartialEq>(field: &str, number: i32) -> Result<(), ApiError> {
-    match T::try_from(number) {
-        Ok(known) if known != T::default() => Ok(()),
-        _ => Err(ApiError::invalid_field(field, "must be one of the values of its enum, and not the first")),
-    }
-}
-
-/// Refuses more values than anybody needs.
-fn check_length(field: &str, values: &[i32]) -> Result<(), ApiError> {
-    if values.len() <= MAX_VALUES {
-        Ok(())
-    } else {
-        Err(ApiError::invalid_field(field, format!("must have at most {MAX_VALUES} values")))
-    }
+    reached::parse_name("name", name, "warnings")
 }
 
 /// Refuses kinds that are none, and a severity that is none.
 pub fn check_kinds(kinds: &[i32], min_severity: i32) -> Result<(), ApiError> {
-    check_length("kinds", kinds)?;
-    for (index, kind) in kinds.iter().enumerate() {
-        check_number::<WarningKind>(&format!("kinds[{index}]"), *kind)?;
-    }
+    check_numbers::<WarningKind>("kinds", kinds)?;
     if min_severity == 0 { Ok(()) } else { check_number::<WarningSeverity>("min_severity", min_severity) }
 }
 
-/// Refuses an assignee who could be no subject of a token. Empty: nobody.
-fn check_assignee(assignee: &str) -> Result<(), ApiError> {
-    if assignee.is_empty() {
-        return Ok(());
-    }
-    names::required_text(assignee, MAX_ASSIGNEE_BYTES).map_err(|error| ApiError::invalid_text("assignee", error))
-}
-
 fn check_list(caller: &Caller, request: &ListWarningsRequest) -> Result<Wanted, ApiError> {
-    let customer = match request.parent.as_str() {
-        EVERYBODY => None,
-        parent => Some(CustomerId::from_name(parent, None).ok_or_else(|| {
-            ApiError::invalid_field("parent", format!("must be customers/{{number}} or {EVERYBODY}"))
-        })?),
-    };
-    check_length("states", &request.states)?;
-    for (index, state) in request.states.iter().enumerate() {
-        check_number::<WarningState>(&format!("states[{index}]"), *state)?;
-    }
+    let customer = reached::parse_parent(&request.parent)?;
+    check_numbers::<WarningState>("states", &request.states)?;
     check_kinds(&request.kinds, request.min_severity)?;
     check_assignee(&request.assignee)?;
     let order = WarningOrder::try_from(request.order);
@@ -125,42 +75,6 @@ fn check_list(caller: &Caller, request: &ListWarningsRequest) -> Result<Wanted, 
     Ok(Wanted { customer, states, goes_on, kinds, min_severity, assignee, by_value })
 }
 
-/// Warnings for a caller.
-pub struct Reached {
-    /// The records of the customers whom it reaches, by number.
-    records: Vec<CustomerRecord>,
-}
-
-impl Reached {
-    /// Of some warnings, those of customers who are there and whom a caller reaches.
-    pub async fn of(runtime: &Runtime, caller: &Caller, stored: &[Stored]) -> Result<Self, ApiError> {
-        let customers: Vec<CustomerId> = stored.iter().map(|stored| stored.customer).collect();
-        let rows = records::load(runtime.database.reader(), caller.tenant().id, &customers).await.map_err(failed)?;
-        let decoded = rows.iter().filter(|row| !row.is_tombstone()).map(feed::decode);
-        let mut records = decoded.collect::<Result<Vec<CustomerRecord>, _>>().map_err(failed)?;
-        records.retain_mut(|record| caller.reaches(record.attributes.get_or_insert_default()));
-        Ok(Self { records })
-    }
-
-    /// Whether a customer is among them.
-    pub fn has(&self, customer: CustomerId) -> bool {
-        self.records.binary_search_by_key(&customer.as_i64(), |record| record.customer_id).is_ok()
-    }
-
-    /// The caller's view of them.
-    pub fn view(&self, caller: &Caller) -> View {
-        feed::view_of(caller, &self.records)
-    }
-}
-
-/// A page of warnings, for those who are reached.
-struct Page {
-    warnings: Vec<Warning>,
-    records: Vec<CustomerRecord>,
-    /// Where it ends, if there may be more.
-    end: Option<PageEnd>,
-}
-
 impl Warnings {
     fn watermark(&self, tenant: TenantId) -> Watermark {
         self.runtime.progress.of(tenant).watermark()
@@ -169,41 +83,6 @@ impl Warnings {
     /// The caller's view of a customer. `NOT_FOUND` for whom it does not reach.
     async fn view(&self, caller: &Caller, customer: CustomerId) -> Result<View, ApiError> {
         Ok(current(&self.runtime, &self.link, caller, customer).await?.view)
-    }
-
-    /// A page of warnings. Of a caller that does not reach every customer it is looked for among more of them, so that how many others have is not told
-    /// by where pages end.
-    async fn page(&self, caller: &Caller, wanted: &Wanted, behind: PageEnd, size: u64) -> Result<Page, ApiError> {
-        let part = if caller.scope().is_none() { size } else { MAX_LOOKED_AT / 5 };
-        let mut page = Page { warnings: Vec::new(), records: Vec::new(), end: Some(behind) };
-        let mut looked_at = 0;
-        while let Some(behind) = page.end.filter(|_| looked_at == 0 || (part > size && looked_at < MAX_LOOKED_AT)) {
-            let database = self.runtime.database.reader();
-            let found =
-                warning_lists::page(database, caller.tenant().id, wanted, behind, part).await.map_err(failed)?;
-            looked_at += part;
-            page.end = found.last().map(|(end, _)| *end).filter(|_| found.len() as u64 == part);
-            let (ends, stored): (Vec<PageEnd>, Vec<Stored>) = found.into_iter().unzip();
-            let reached = Reached::of(&self.runtime, caller, &stored).await?;
-            for (end, stored) in ends.into_iter().zip(stored) {
-                if page.warnings.len() as u64 == size {
-                    break;
-                }
-                if reached.has(stored.customer) {
-                    page.warnings.push(stored.named());
-                    if page.warnings.len() as u64 == size {
-                        page.end = Some(end);
-                    }
-                }
-            }
-            page.records.extend(reached.records);
-            if page.warnings.len() as u64 == size {
-                break;
-            }
-        }
-        page.records.sort_by_key(|record| record.customer_id);
-        page.records.dedup_by_key(|record| record.customer_id);
-        Ok(page)
     }
 
     /// Has somebody change a warning. `change` tells whether it is another one after it.
@@ -273,8 +152,10 @@ impl WarningService for Warnings {
             self.view(&caller, customer).await?;
         }
         let watermark = self.watermark(tenant);
-        let Page { warnings, records, end } = self.page(&caller, &wanted, end, size).await?;
-        let view = feed::view_of(&caller, &records);
+        let database = self.runtime.database.reader();
+        let read = |end: PageEnd, limit: u64| warning_lists::page(database, tenant, &wanted, end, limit);
+        let Page { items, view, end } = reached::page(&self.runtime, &caller, end, size, read).await?;
+        let warnings = items.into_iter().map(Stored::named).collect();
         let next_page_token = end.map(|end| sealer.seal(tenant, query.as_bytes(), &end.to_bytes()));
         let next_page_token = next_page_token.unwrap_or_default();
         Ok(view.respond(ListWarningsResponse { warnings, next_page_token, watermark: Some(watermark.to_message()) }))

@@ -14,6 +14,7 @@ impl MigratorTrait for Migrator {
             Box::new(M0003Transitions),
             Box::new(M0004Warnings),
             Box::new(M0005Policies),
+            Box::new(M0006Playbooks),
         ]
     }
 }
@@ -233,4 +234,209 @@ impl MigrationTrait for M0005Policies {
         quintile_store::migration::create_request_table(manager).await?;
         quintile_store::migration::create_operation_table(manager).await
     }
+}
+
+struct M0006Playbooks;
+
+impl MigrationName for M0006Playbooks {
+    fn name(&self) -> &'static str {
+        "m0006_playbooks"
+    }
+}
+
+#[derive(DeriveIden)]
+enum Playbook {
+    Table,
+    TenantId,
+    PlaybookId,
+    Number,
+    State,
+    Version,
+    Body,
+    Ran,
+    CreatedAt,
+    StartedAt,
+    StoppedAt,
+    Revision,
+}
+
+#[derive(DeriveIden)]
+enum ContactPolicy {
+    Table,
+    TenantId,
+    Body,
+    Revision,
+}
+
+#[derive(DeriveIden)]
+enum PlaybookRun {
+    Table,
+    TenantId,
+    CustomerId,
+    Seq,
+    Place,
+    Playbook,
+    PlaybookVersion,
+    State,
+    Refusal,
+    TriggeredAt,
+    Variant,
+    StepsDone,
+    StepAt,
+    Withheld,
+    MeasureAt,
+    DueAt,
+    OrdersBefore,
+    NetBefore,
+    YearBefore,
+    Converted,
+    Revenue,
+}
+
+#[derive(DeriveIden)]
+enum Task {
+    Table,
+    TenantId,
+    CustomerId,
+    Seq,
+    Place,
+    State,
+    GoesOn,
+    Assignee,
+    Body,
+}
+
+#[derive(DeriveIden)]
+enum Delivery {
+    Table,
+    TenantId,
+    CustomerId,
+    Seq,
+    Place,
+    Playbook,
+    State,
+    CreatedAt,
+    Attempts,
+    LastStatus,
+    NextAttemptAt,
+    LastAttemptAt,
+    Body,
+    Payload,
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for M0006Playbooks {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager.create_table(playbooks()).await?;
+        let policies = Table::create()
+            .table(ContactPolicy::Table)
+            .col(ColumnDef::new(ContactPolicy::TenantId).integer().not_null().primary_key())
+            .col(ColumnDef::new(ContactPolicy::Body).binary().not_null())
+            .col(ColumnDef::new(ContactPolicy::Revision).big_integer().not_null())
+            .to_owned();
+        manager.create_table(policies).await?;
+        manager.create_table(runs()).await?;
+        manager.create_table(tasks()).await?;
+        manager.create_table(deliveries()).await?;
+        for index in [
+            // Few are due at any time, and few of those who were contacted wait for a delivery.
+            "CREATE INDEX playbook_run_due ON playbook_run (tenant_id, due_at) WHERE due_at IS NOT NULL",
+            "CREATE INDEX playbook_run_playbook ON playbook_run (tenant_id, playbook, seq, place)",
+            "CREATE INDEX task_made ON task (tenant_id, goes_on, seq, place)",
+            "CREATE INDEX task_assignee ON task (tenant_id, assignee, goes_on, seq, place) WHERE assignee <> ''",
+            "CREATE INDEX delivery_next ON delivery (tenant_id, next_attempt_at) WHERE next_attempt_at IS NOT NULL",
+            "CREATE INDEX delivery_made ON delivery (tenant_id, seq, place)",
+        ] {
+            manager.get_connection().execute_unprepared(index).await?;
+        }
+        Ok(())
+    }
+}
+
+fn playbooks() -> TableCreateStatement {
+    Table::create()
+        .table(Playbook::Table)
+        .col(ColumnDef::new(Playbook::TenantId).integer().not_null())
+        .col(ColumnDef::new(Playbook::PlaybookId).text().not_null())
+        .col(ColumnDef::new(Playbook::Number).big_integer().not_null())
+        .col(ColumnDef::new(Playbook::State).integer().not_null())
+        .col(ColumnDef::new(Playbook::Version).big_integer().not_null())
+        .col(ColumnDef::new(Playbook::Body).binary().not_null())
+        .col(ColumnDef::new(Playbook::Ran).binary().not_null())
+        .col(ColumnDef::new(Playbook::CreatedAt).big_integer().not_null())
+        .col(ColumnDef::new(Playbook::StartedAt).big_integer())
+        .col(ColumnDef::new(Playbook::StoppedAt).big_integer())
+        .col(ColumnDef::new(Playbook::Revision).big_integer().not_null())
+        .primary_key(Index::create().col(Playbook::TenantId).col(Playbook::PlaybookId))
+        .to_owned()
+}
+
+fn runs() -> TableCreateStatement {
+    Table::create()
+        .table(PlaybookRun::Table)
+        .col(ColumnDef::new(PlaybookRun::TenantId).integer().not_null())
+        .col(ColumnDef::new(PlaybookRun::CustomerId).big_integer().not_null())
+        .col(ColumnDef::new(PlaybookRun::Seq).big_integer().not_null())
+        .col(ColumnDef::new(PlaybookRun::Place).big_integer().not_null())
+        .col(ColumnDef::new(PlaybookRun::Playbook).big_integer().not_null())
+        .col(ColumnDef::new(PlaybookRun::PlaybookVersion).big_integer().not_null())
+        .col(ColumnDef::new(PlaybookRun::State).integer().not_null())
+        .col(ColumnDef::new(PlaybookRun::Refusal).integer().not_null())
+        .col(ColumnDef::new(PlaybookRun::TriggeredAt).big_integer().not_null())
+        .col(ColumnDef::new(PlaybookRun::Variant).text().not_null())
+        .col(ColumnDef::new(PlaybookRun::StepsDone).integer().not_null())
+        .col(ColumnDef::new(PlaybookRun::StepAt).big_integer())
+        .col(ColumnDef::new(PlaybookRun::Withheld).integer().not_null())
+        .col(ColumnDef::new(PlaybookRun::MeasureAt).big_integer())
+        .col(ColumnDef::new(PlaybookRun::DueAt).big_integer())
+        .col(ColumnDef::new(PlaybookRun::OrdersBefore).big_integer().not_null())
+        .col(ColumnDef::new(PlaybookRun::NetBefore).big_integer().not_null())
+        .col(ColumnDef::new(PlaybookRun::YearBefore).big_integer().not_null())
+        .col(ColumnDef::new(PlaybookRun::Converted).big_integer())
+        .col(ColumnDef::new(PlaybookRun::Revenue).big_integer())
+        .primary_key(
+            Index::create()
+                .col(PlaybookRun::TenantId)
+                .col(PlaybookRun::CustomerId)
+                .col(PlaybookRun::Seq)
+                .col(PlaybookRun::Place),
+        )
+        .to_owned()
+}
+
+fn tasks() -> TableCreateStatement {
+    Table::create()
+        .table(Task::Table)
+        .col(ColumnDef::new(Task::TenantId).integer().not_null())
+        .col(ColumnDef::new(Task::CustomerId).big_integer().not_null())
+        .col(ColumnDef::new(Task::Seq).big_integer().not_null())
+        .col(ColumnDef::new(Task::Place).big_integer().not_null())
+        .col(ColumnDef::new(Task::State).integer().not_null())
+        .col(ColumnDef::new(Task::GoesOn).integer().not_null())
+        .col(ColumnDef::new(Task::Assignee).text().not_null())
+        .col(ColumnDef::new(Task::Body).binary().not_null())
+        .primary_key(Index::create().col(Task::TenantId).col(Task::CustomerId).col(Task::Seq).col(Task::Place))
+        .to_owned()
+}
+
+fn deliveries() -> TableCreateStatement {
+    Table::create()
+        .table(Delivery::Table)
+        .col(ColumnDef::new(Delivery::TenantId).integer().not_null())
+        .col(ColumnDef::new(Delivery::CustomerId).big_integer().not_null())
+        .col(ColumnDef::new(Delivery::Seq).big_integer().not_null())
+        .col(ColumnDef::new(Delivery::Place).big_integer().not_null())
+        .col(ColumnDef::new(Delivery::Playbook).big_integer().not_null())
+        .col(ColumnDef::new(Delivery::State).integer().not_null())
+        .col(ColumnDef::new(Delivery::CreatedAt).big_integer().not_null())
+        .col(ColumnDef::new(Delivery::Attempts).integer().not_null())
+        .col(ColumnDef::new(Delivery::LastStatus).integer().not_null())
+        .col(ColumnDef::new(Delivery::NextAttemptAt).big_integer())
+        .col(ColumnDef::new(Delivery::LastAttemptAt).big_integer())
+        .col(ColumnDef::new(Delivery::Body).binary().not_null())
+        .col(ColumnDef::new(Delivery::Payload).binary().not_null())
+        .primary_key(
+            Index::create().col(Delivery::TenantId).col(Delivery::CustomerId).col(Delivery::Seq).col(Delivery::Place),
+        )
+        .to_owned()
 }

@@ -1,7 +1,12 @@
 //! The tables of lifecycle.
 
+pub mod contact_policies;
+pub mod deliveries;
 pub mod migrations;
+pub mod playbooks;
+pub mod runs;
 pub mod stage_policies;
+pub mod tasks;
 pub mod transitions;
 pub mod warning_lists;
 pub mod warning_policies;

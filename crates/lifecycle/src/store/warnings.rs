@@ -182,14 +182,14 @@ impl Change {
     }
 }
 
-/// Raises and ends warnings, and forgets those of customers who were erased, as part of a transaction.
+/// Raises and ends warnings, and forgets those of customers who were erased, as part of a transaction. Returns those that were raised.
 pub async fn apply(
     transaction: &Transaction,
     tenant: &Tenant,
     thresholds: Thresholds,
     changes: Vec<Change>,
     removed: &[Removed],
-) -> Result<(), StoreError> {
+) -> Result<Vec<Stored>, StoreError> {
     let (erased, gone): (Vec<Removed>, Vec<Removed>) = removed.iter().partition(|removed| removed.erased);
     let erased: Vec<i64> = erased.iter().map(|removed| removed.customer.as_i64()).collect();
     history::forget::<entity::Entity>(transaction, tenant.id, &erased).await?;
@@ -197,19 +197,23 @@ pub async fn apply(
     let known = known.map(|change| change.customer).chain(gone.iter().map(|removed| removed.customer));
     let known: BTreeSet<i64> = known.map(CustomerId::as_i64).collect();
     let mut book = Book::open(transaction, tenant.id, &known.into_iter().collect::<Vec<_>>()).await?;
+    let mut raised = Vec::new();
     for change in &changes {
         let begun = if change.returns { book.take_back(change) } else { change.begun.clone() };
         for kind in &change.ended {
             book.end(change.customer, (*kind).into(), change.valid_at, change.ended_as);
         }
         for kind in begun {
-            book.replace(change.warning(kind, thresholds, tenant.currency));
+            let warning = change.warning(kind, thresholds, tenant.currency);
+            raised.push(warning.clone());
+            book.replace(warning);
         }
     }
     for removed in gone {
         book.tell_again(removed.customer);
     }
-    book.write(transaction, tenant.id).await
+    book.write(transaction, tenant.id).await?;
+    Ok(raised)
 }
 
 /// The last warnings of some customers, one of each kind, and what is done with them.

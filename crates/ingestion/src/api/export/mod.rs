@@ -1,6 +1,8 @@
 //! Everything that is held about a person, in parts: from ingestion's own tables, then from the other services with the caller's
 //! own rights.
 
+mod lifecycle;
+
 use super::opening_balance;
 use crate::features::Opening;
 use crate::intake::Declared;
@@ -15,11 +17,10 @@ use prost::Message;
 use quintile_chain::store_error;
 use quintile_domain::masking::Masked;
 use quintile_proto::ingestion::{
-    ExportPersonalDataResponse, ExportedMembershipChange, ExportedReject, ExportedWarning, FactKind, Reject, Row, row,
+    ExportPersonalDataResponse, ExportedMembershipChange, ExportedReject, FactKind, Reject, Row, row,
 };
+use quintile_proto::lifecycle::GetStageRequest;
 use quintile_proto::lifecycle::stage_service_client::StageServiceClient;
-use quintile_proto::lifecycle::warning_service_client::WarningServiceClient;
-use quintile_proto::lifecycle::{GetStageRequest, ListWarningsRequest, Warning, WarningResolution, WarningState};
 use quintile_proto::scoring::GetScoreRequest;
 use quintile_proto::scoring::score_service_client::ScoreServiceClient;
 use quintile_proto::segmentation::profile_service_client::ProfileServiceClient;
@@ -86,7 +87,7 @@ impl Export {
         self.send_rejects().await?;
         self.add_derived().await?;
         self.send_membership_changes().await?;
-        self.send_warnings().await?;
+        self.send_from_lifecycle().await?;
         self.part.complete = true;
         self.send().await
     }
@@ -225,34 +226,6 @@ impl Export {
             page_token = page.next_page_token;
         }
     }
-
-    async fn send_warnings(&mut self) -> Result<(), Stopped> {
-        if self.customer.restricted_at.is_some() {
-            // They are kept, and not told of before the restriction is lifted.
-            self.part.missing_parts.push("warnings".to_owned());
-            return Ok(());
-        }
-        // Every state but the first, which says nothing.
-        let states = (1..).map_while(|number| WarningState::try_from(number).ok()).map(i32::from).collect();
-        let parent = self.customer.id.to_string();
-        let mut message = ListWarningsRequest { parent, states, page_size: PAGE as i32, ..Default::default() };
-        loop {
-            let mut client = WarningServiceClient::new(self.service.peers.lifecycle.clone());
-            let asked = message.clone();
-            let answer = async {
-                let request = self.service.credentials.request_for(&self.caller, asked).await?;
-                client.list_warnings(request).await
-            };
-            let answer = answer.await;
-            let Some(page) = held("warnings", answer, &mut self.part.missing_parts) else { return Ok(()) };
-            self.part.warnings.extend(page.warnings.into_iter().map(exported_warning));
-            self.send_if_large().await?;
-            if page.next_page_token.is_empty() {
-                return Ok(());
-            }
-            message.page_token = page.next_page_token;
-        }
-    }
 }
 
 /// What another service holds. That it holds nothing is an answer; anything else is a missing part.
@@ -284,24 +257,4 @@ fn exported_reject(stream_id: String, offset: i64, reject: Reject, row: Row) -> 
 fn exported_change(change: MembershipChange) -> ExportedMembershipChange {
     let cause = change.cause().as_str_name().trim_start_matches("MEMBERSHIP_CAUSE_").to_owned();
     ExportedMembershipChange { parent: change.parent, entered: change.entered, valid_time: change.valid_time, cause }
-}
-
-fn exported_warning(warning: Warning) -> ExportedWarning {
-    let plain = |name: &str, prefix: &str| name.trim_start_matches(prefix).to_owned();
-    let resolution = match warning.resolution() {
-        WarningResolution::Unspecified => String::new(),
-        said => plain(said.as_str_name(), "WARNING_RESOLUTION_"),
-    };
-    let evidence = warning.evidence.as_ref().and_then(|evidence| evidence.stage.as_ref());
-    ExportedWarning {
-        kind: warning.kind,
-        raise_time: warning.raise_time,
-        end_time: warning.end_time,
-        state: plain(warning.state().as_str_name(), "WARNING_STATE_"),
-        severity: plain(warning.severity().as_str_name(), "WARNING_SEVERITY_"),
-        resolution,
-        stage: evidence.map_or(0, |stage| stage.stage),
-        value_at_stake: warning.value_at_stake,
-        customer_value: warning.customer_value,
-    }
 }

@@ -1,0 +1,394 @@
+//! Going on with runs that have come due: a part at a time, each in one transaction with what its steps bring about.
+
+use super::{LOOK, Playbooks};
+use crate::outcome::Side;
+use crate::playbooks::{Action, ContactRules, Customer, Occasion, experiment, segments_of};
+use crate::store::runs::{self, Stored};
+use crate::store::{contact_policies, deliveries, playbooks, tasks};
+use quintile_chain::context::WorkError;
+use quintile_chain::feed;
+use quintile_chain::progress::Watermark;
+use quintile_domain::ids::CustomerId;
+use quintile_domain::time::Instant;
+use quintile_proto::lifecycle::{Delivery, DeliveryState, Playbook, RunState, Task, TaskState};
+use quintile_proto::segmentation::CheckMembersRequest;
+use quintile_proto::types::CustomerRecord;
+use quintile_rpc::convert;
+use quintile_rpc::policy::Tenant;
+use quintile_store::history::Position;
+use quintile_store::{StoreError, failpoint, records};
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::time::Duration;
+use tokio::time::Instant as MachineInstant;
+use tonic::Code;
+
+/// Runs of a part; of as many customers at most a membership can be asked at once.
+const RUNS_PER_PART: u64 = 500;
+/// How long a run that was just triggered waits for the watermark to pass its facts, where nothing tells that it has: a feed tells it right behind the
+/// records that it covers.
+const SETTLES_WITHIN: Duration = Duration::from_millis(300);
+/// How soon segmentation is asked again that was behind.
+const SOON: Duration = Duration::from_millis(50);
+/// How long a call to segmentation may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// What a message is, in events.
+const EVENT_TYPE: &str = "quintile.playbook.message";
+
+/// Goes on with runs without end.
+pub async fn go_on(playbooks: &Playbooks, tenant: &Tenant) -> Result<(), WorkError> {
+    let mut looking =
+        Looking { playbooks, tenant, revision: None, known: HashMap::new(), seen: HashMap::new(), pending: None };
+    let mut progress = playbooks.runtime.progress.of(tenant.id).subscribe();
+    loop {
+        progress.mark_unchanged();
+        if !looking.look().await? {
+            let wait = if looking.pending.is_some() { SOON } else { LOOK };
+            tokio::select! {
+                changed = progress.changed(), if looking.pending.is_none() => drop(changed),
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+}
+
+/// Who is a member of which segments. `None`: there is no such segment.
+type Members = HashMap<String, Option<HashSet<i64>>>;
+
+struct Looking<'a> {
+    playbooks: &'a Playbooks,
+    tenant: &'a Tenant,
+    /// Which change of the playbooks is known, and the playbooks by number.
+    revision: Option<i64>,
+    known: HashMap<i64, playbooks::Stored>,
+    /// Runs that wait for the watermark: what it was when each was first seen, and when that was.
+    seen: HashMap<(CustomerId, Position), (i64, MachineInstant)>,
+    /// What segmentation has yet to reach before the runs that ask it are gone on with.
+    pending: Option<Watermark>,
+}
+
+/// What a part is gone on with by.
+struct Part {
+    watermark: Watermark,
+    now: Instant,
+    rules: ContactRules,
+    due: Vec<Stored>,
+    records: HashMap<CustomerId, CustomerRecord>,
+    members: Members,
+}
+
+/// What a part brings about: actions of a run of a customer's.
+type Actions = Vec<(Stored, Action)>;
+
+impl Looking<'_> {
+    /// Goes on with a part of what is due. Returns whether there may be more.
+    async fn look(&mut self) -> Result<bool, WorkError> {
+        if let Some((revision, all)) = self.playbooks.changed_since(self.tenant, self.revision).await? {
+            self.revision = Some(revision);
+            self.known = all.into_iter().map(|stored| (stored.number, stored)).collect();
+        }
+        let policy = contact_policies::get(self.playbooks.runtime.database.reader(), self.tenant.id).await?;
+        if policy.paused {
+            return Ok(false);
+        }
+        let rules = ContactRules::of(&policy, &self.tenant.zone);
+        let watermark = self.playbooks.watermark(self.tenant).await?;
+        let (asking, others): (Vec<i64>, Vec<i64>) =
+            self.known.keys().partition(|number| asks_segments(&self.known, **number));
+        // Those that need nobody else do not wait for those that do.
+        let more = self.go_on_with_some(&others, &rules, watermark).await?;
+        let reached = self.pending.take().unwrap_or(watermark);
+        Ok(self.go_on_with_some(&asking, &rules, reached).await? || more)
+    }
+
+    /// Goes on with a part of what is due of some playbooks. Returns whether there may be more.
+    async fn go_on_with_some(
+        &mut self,
+        numbers: &[i64],
+        rules: &ContactRules,
+        watermark: Watermark,
+    ) -> Result<bool, WorkError> {
+        let Some(now) = watermark.time.filter(|_| !numbers.is_empty()) else { return Ok(false) };
+        let database = self.playbooks.runtime.database.reader();
+        let due = runs::due(database, self.tenant.id, now, numbers, RUNS_PER_PART).await?;
+        let is_full = due.len() as u64 == RUNS_PER_PART;
+        let due = self.settled(due, watermark);
+        if due.is_empty() {
+            return Ok(false);
+        }
+        let records = self.records(&due).await?;
+        let mut part = Part { watermark, now, rules: rules.clone(), due, records, members: Members::new() };
+        if !self.find_members(&mut part).await {
+            self.pending = Some(watermark);
+            return Ok(false);
+        }
+        self.take(part).await?;
+        Ok(is_full)
+    }
+
+    /// The runs that can be gone on with: whoever was just triggered waits until the watermark is past its facts, so that segmentation can be asked for them.
+    fn settled(&mut self, due: Vec<Stored>, watermark: Watermark) -> Vec<Stored> {
+        let asks = |stored: &Stored| asks_segments(&self.known, stored.playbook);
+        if !due.iter().any(asks) {
+            return due;
+        }
+        let mut seen = HashMap::new();
+        let settled = due.into_iter().filter(|stored| {
+            if stored.run.state != RunState::Triggered {
+                return true;
+            }
+            let key = (stored.customer, stored.position);
+            let first = self.seen.get(&key).copied();
+            let (position, at) = first.unwrap_or_else(|| (watermark.facts_position, MachineInstant::now()));
+            seen.insert(key, (position, at));
+            watermark.facts_position > position || at.elapsed() >= SETTLES_WITHIN
+        });
+        let settled = settled.collect();
+        self.seen = seen;
+        settled
+    }
+
+    async fn records(&self, due: &[Stored]) -> Result<HashMap<CustomerId, CustomerRecord>, StoreError> {
+        let customers: BTreeSet<CustomerId> = due.iter().map(|stored| stored.customer).collect();
+        let customers: Vec<CustomerId> = customers.into_iter().collect();
+        let rows = records::load(self.playbooks.runtime.database.reader(), self.tenant.id, &customers).await?;
+        let there = rows.iter().filter(|row| !row.is_tombstone());
+        there.map(|row| Ok((row.customer, feed::decode(row)?))).collect()
+    }
+
+    /// Finds out who of a part is in which segments. Returns whether that is known, as of the part's watermark.
+    async fn find_members(&self, part: &mut Part) -> bool {
+        let mut asked: BTreeMap<&str, BTreeSet<CustomerId>> = BTreeMap::new();
+        for stored in &part.due {
+            let Some(playbook) = self.known.get(&stored.playbook) else { continue };
+            for segment in segments_of(&playbook.playbook, false) {
+                asked.entry(segment).or_default().insert(stored.customer);
+            }
+        }
+        for (segment, customers) in asked {
+            match self.members(segment, customers, part.watermark).await {
+                Ok(members) => part.members.insert(segment.to_owned(), members),
+                Err(code) => {
+                    tracing::debug!(?code, "segmentation is asked again for members");
+                    return false;
+                }
+            };
+        }
+        true
+    }
+
+    /// Which of some customers are members of a segment, by everything up to a watermark. `None`: there is no such segment.
+    async fn members(
+        &self,
+        segment: &str,
+        customers: BTreeSet<CustomerId>,
+        watermark: Watermark,
+    ) -> Result<Option<HashSet<i64>>, Code> {
+        let customers = customers.into_iter().map(|customer| customer.to_string()).collect();
+        let message = CheckMembersRequest { parent: segment.to_owned(), customers };
+        let request = self.playbooks.credentials.request(&self.tenant.name, message).await;
+        let mut request = request.map_err(|status| status.code())?;
+        request.set_timeout(CALL_TIMEOUT);
+        let answer = match self.playbooks.segments().check_members(request).await {
+            Ok(answer) => answer.into_inner(),
+            Err(status) if status.code() == Code::NotFound => return Ok(None),
+            Err(status) => return Err(status.code()),
+        };
+        let reached = answer.watermark.as_ref().map(Watermark::from_message).unwrap_or_default();
+        if reached.facts_position < watermark.facts_position || reached.time < watermark.time {
+            return Err(Code::Aborted);
+        }
+        let members = answer.members.iter().filter_map(|name| CustomerId::from_name(name, None));
+        Ok(Some(members.map(CustomerId::as_i64).collect()))
+    }
+
+    /// Goes on with a part, in one transaction.
+    async fn take(&self, part: Part) -> Result<(), WorkError> {
+        let database = &self.playbooks.runtime.database;
+        let customers: BTreeSet<i64> = part.due.iter().map(|stored| stored.customer.as_i64()).collect();
+        let customers: Vec<i64> = customers.into_iter().collect();
+        let transaction = database.begin().await?;
+        let mut all = runs::of_customers(&transaction, self.tenant.id, &customers, true).await?;
+        let mut contacts: HashMap<i64, Vec<Instant>> = HashMap::new();
+        let earliest = part.due.iter().filter_map(|stored| stored.run.due_at()).min();
+        if let Some((cap, earliest)) = part.rules.cap_micros().zip(earliest) {
+            let behind = earliest.plus_micros(-cap);
+            for (customer, at) in deliveries::contacts(&transaction, self.tenant.id, &customers, behind).await? {
+                contacts.entry(customer).or_default().push(at);
+            }
+        }
+        // Another replica may have gone on with some, or somebody have stopped them.
+        let found: HashMap<_, _> = part.due.iter().map(|stored| ((stored.customer, stored.position), stored)).collect();
+        let due: Vec<usize> = (0..all.len())
+            .filter(|place| {
+                let stored = &all[*place];
+                found.get(&(stored.customer, stored.position)).is_some_and(|found| *found == stored)
+            })
+            .collect();
+        let mut actions = Actions::new();
+        let same = |one: &usize, other: &usize| all[*one].customer == all[*other].customer;
+        let by_customer: Vec<Vec<usize>> = due.chunk_by(same).map(<[usize]>::to_vec).collect();
+        for places in by_customer {
+            let contacts = contacts.entry(all[places[0]].customer.as_i64()).or_default();
+            self.go_on_with_customer(&part, &mut all, &places, contacts, &mut actions);
+        }
+        let changed: Vec<Stored> = due.iter().map(|place| all[*place].clone()).collect();
+        runs::write(&transaction, self.tenant.id, &changed).await?;
+        self.write(&transaction, actions).await?;
+        failpoint::reach("playbooks", "before_part").await;
+        transaction.commit().await.map_err(StoreError::from)?;
+        // Whoever sends messages looks at once.
+        self.playbooks.runtime.progress.of(self.tenant.id).raise(Watermark::default());
+        Ok(())
+    }
+
+    /// Goes on with the runs of one customer that are due, at these places among all: in the order of the instants at which anything of them is, so that what
+    /// one does counts for the others as if time had come by itself.
+    fn go_on_with_customer(
+        &self,
+        part: &Part,
+        all: &mut [Stored],
+        places: &[usize],
+        contacts: &mut Vec<Instant>,
+        actions: &mut Actions,
+    ) {
+        let next = |all: &[Stored]| {
+            let due = places.iter().filter_map(|place| Some((all[*place].run.due_at()?, *place)));
+            due.filter(|(at, _)| *at <= part.now).min()
+        };
+        while let Some((at, place)) = next(all) {
+            let (before, behind) = all.split_at_mut(place);
+            let stored = &mut behind[0];
+            let was = stored.run.clone();
+            let done = self.go_on_with(part, at, stored, before, contacts);
+            actions.extend(done.into_iter().map(|action| (stored.clone(), action)));
+            // Whatever is due is gone on with: nothing may keep it where it is.
+            if stored.run == was {
+                tracing::error!(run = stored.name(), "a run is due and does not go on");
+                return;
+            }
+        }
+    }
+
+    /// Goes on with one run, as of an instant. `before` are runs of this customer and of others that were triggered earlier.
+    fn go_on_with(
+        &self,
+        part: &Part,
+        at: Instant,
+        stored: &mut Stored,
+        before: &[Stored],
+        contacts: &mut Vec<Instant>,
+    ) -> Vec<Action> {
+        let nothing = Playbook::default();
+        let known = self.known.get(&stored.playbook);
+        let known = known.filter(|known| known.playbook.version == stored.version);
+        // Another version runs, or none: it was stopped. Whoever was assigned is still measured.
+        if !known.is_some_and(playbooks::Stored::is_running) {
+            stored.run.stop();
+        }
+        let number = stored.customer.as_i64();
+        let is_member =
+            |segment: &str| part.members.get(segment).and_then(Option::as_ref).map(|members| members.contains(&number));
+        let record = part.records.get(&stored.customer);
+        let customer = Customer { number: number.unsigned_abs(), record, is_member: &is_member };
+        let playbook = known.map_or(&nothing, |known| &known.playbook);
+        let occasion = Occasion { playbook, currency: self.tenant.currency, rules: &part.rules, now: at };
+        if stored.run.state == RunState::Triggered {
+            let same = |other: &&Stored| other.customer == stored.customer && other.playbook == stored.playbook;
+            let earlier: Vec<_> = before.iter().filter(same).map(|other| &other.run).collect();
+            let side = experiment(playbook).map(|experiment| experiment.side(customer.number));
+            stored.run.assign(&occasion, &customer, &earlier, side.unwrap_or(Side::Holdout));
+        }
+        stored.run.advance(&occasion, &customer, contacts)
+    }
+
+    /// Writes down what a part brings about.
+    async fn write(&self, transaction: &quintile_store::Transaction, actions: Actions) -> Result<(), StoreError> {
+        if actions.is_empty() {
+            return Ok(());
+        }
+        let seq = deliveries::next_seq(transaction, self.tenant.id).await?;
+        let (mut made_tasks, mut made_deliveries) = (Vec::new(), Vec::new());
+        for ((stored, action), place) in actions.into_iter().zip(0..) {
+            let made = Position { seq, place };
+            match action {
+                Action::Task { at, task, assignee } => {
+                    let due = task.due_after.map(|due| at.plus_micros(due.seconds * 1_000_000));
+                    let task = Task {
+                        playbook: self.name_of(&stored),
+                        run: stored.name(),
+                        kind: task.kind,
+                        title: task.title,
+                        note: task.note,
+                        state: TaskState::Open.into(),
+                        assignee,
+                        create_time: Some(convert::timestamp(at)),
+                        due_time: due.map(convert::timestamp),
+                        ..Task::default()
+                    };
+                    made_tasks.push(tasks::Stored { customer: stored.customer, made, task });
+                }
+                Action::Message { at, webhook } => {
+                    let body = Delivery {
+                        playbook: self.name_of(&stored),
+                        run: stored.name(),
+                        endpoint: webhook.endpoint,
+                        message: webhook.message,
+                        ..Delivery::default()
+                    };
+                    made_deliveries.push(self.delivery(&stored, made, at, body));
+                }
+            }
+        }
+        tasks::write(transaction, self.tenant.id, &made_tasks).await?;
+        deliveries::write(transaction, self.tenant.id, &made_deliveries).await
+    }
+
+    fn name_of(&self, stored: &Stored) -> String {
+        self.known.get(&stored.playbook).map(|known| known.playbook.name.clone()).unwrap_or_default()
+    }
+
+    fn delivery(&self, stored: &Stored, made: Position, at: Instant, body: Delivery) -> deliveries::Stored {
+        let payload = json!({
+            "specversion": "1.0",
+            "id": message_id(self.tenant, made),
+            "source": format!("/quintile/{}/{}", self.tenant.name, body.playbook),
+            "type": EVENT_TYPE,
+            "subject": stored.customer.to_string(),
+            "time": at.to_string(),
+            "datacontenttype": "application/json",
+            "data": {
+                "playbook": body.playbook,
+                "version": stored.version,
+                "variant": stored.run.variant,
+                "message": body.message,
+                "customer": stored.customer.as_i64(),
+                "run": body.run,
+                "delivery": deliveries::delivery_name(stored.customer, made),
+            },
+        });
+        deliveries::Stored {
+            customer: stored.customer,
+            made,
+            playbook: stored.playbook,
+            created_at: at,
+            state: DeliveryState::Waiting,
+            attempts: 0,
+            last_status: 0,
+            next_attempt_at: Some(self.playbooks.clock.now()),
+            last_attempt_at: None,
+            body,
+            payload: payload.to_string().into_bytes(),
+        }
+    }
+}
+
+/// By which a receiver knows a message again.
+pub fn message_id(tenant: &Tenant, made: Position) -> String {
+    format!("{}-{}-{}", tenant.name, made.seq, made.place)
+}
+
+/// Whether runs of a playbook can't be gone on with without segmentation.
+fn asks_segments(known: &HashMap<i64, playbooks::Stored>, number: i64) -> bool {
+    known.get(&number).is_some_and(|known| !segments_of(&known.playbook, false).is_empty())
+}
