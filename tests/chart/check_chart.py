@@ -62,6 +62,9 @@ GOOD_VALUES = {
                                 "bootstrap": {"existingSecret": "first-token", "key": "value"},
                                 "masterKey": {"existingSecret": "kek", "key": "v1"}}},
     "no migration": {"migrate": {"enabled": False}},
+    "webhooks": {"webhooks": [{"name": "messages", "url": "https://hooks.example/quintile", "existingSecret": "hooks", "key": "signing"},
+                              {"name": "messages", "url": "https://crm.example", "existingSecret": "crm", "key": "v1", "tenant": "acme",
+                               "retryAfterSeconds": 30}]},
     "as a dependency of another chart": {"global": {"region": "eu"}},
 }
 
@@ -77,6 +80,8 @@ BAD_VALUES = {
     "a memory limit that is no quantity": ({"roles": {"scoring": {"resources": {"limits": {"memory": "much"}}}}}, "/limits/memory"),
     "a secret's value": ({"secrets": {"database": {"value": "postgres://u:p@h/d"}}}, "/secrets/database"),
     "an empty secret name": ({"secrets": {"masterKey": {"existingSecret": ""}}}, "/secrets/masterKey/existingSecret"),
+    "a webhook that is not secured": ({"webhooks": [{"name": "a", "url": "http://hooks.example", "existingSecret": "h", "key": "k"}]}, "/webhooks/0/url"),
+    "a webhook with its secret in it": ({"webhooks": [{"name": "a", "url": "https://hooks.example", "secret": "c2VjcmV0"}]}, "/webhooks/0"),
     "an unknown pull policy": ({"image": {"pullPolicy": "Sometimes"}}, "/image/pullPolicy"),
     "a number as tag": ({"image": {"tag": 1.5}}, "/image/tag"),
     "migrate.enabled as text": ({"migrate": {"enabled": "no"}}, "/migrate/enabled"),
@@ -338,6 +343,23 @@ def secret_reference_faults(items, secrets):
     return faults
 
 
+def webhooks_are_lifecycles(items):
+    """The files that quintile.toml names hold the secrets that the values name, in the pods of lifecycle alone."""
+    config = tomllib.loads(of_kind(items, "ConfigMap")[f"{RELEASE}-config"]["data"]["quintile.toml"])
+    named = {f"webhooks/{Path(webhook['secret_file']).name}": (webhook["name"], webhook["url"], webhook.get("tenant"), webhook.get("retry_after_seconds"))
+             for webhook in config["webhooks"]}
+    wanted = {"webhooks/messages": ("messages", "https://hooks.example/quintile", None, None),
+              "webhooks/messages@acme": ("messages", "https://crm.example", "acme", 30)}
+    secrets = {"webhooks/messages": ("hooks", "signing"), "webhooks/messages@acme": ("crm", "v1")}
+    for name, deployment in of_kind(items, "Deployment").items():
+        [sources] = [volume["projected"]["sources"] for volume in deployment["spec"]["template"]["spec"]["volumes"] if volume["name"] == "config"]
+        files = {entry["path"]: (source["secret"]["name"], entry["key"]) for source in sources if "secret" in source
+                 for entry in source["secret"]["items"] if entry["path"].startswith("webhooks/")}
+        if files != (secrets if name == f"{RELEASE}-lifecycle" else {}):
+            return False
+    return named == wanted
+
+
 def configuration_faults(items, ports, release=RELEASE):
     """quintile.toml names every role's port, and peers by the name and port of a Service that is there."""
     faults = []
@@ -384,6 +406,7 @@ def override_faults(name, items):
         "another port and more replicas": lambda: deployments[f"{RELEASE}-scoring"]["spec"]["replicas"] == 3
         and not role_faults(items, {**PORTS, "scoring": 8802}) and not configuration_faults(items, {**PORTS, "scoring": 8802}),
         "own secrets": lambda: not secret_reference_faults(items, GOOD_VALUES["own secrets"]["secrets"]),
+        "webhooks": lambda: webhooks_are_lifecycles(items),
         "no migration": lambda: not of_kind(items, "Job") and len(of_kind(items, "ConfigMap")) == 1,
     }.get(name, lambda: True)
     return [] if kept() else ["the override does not show"]

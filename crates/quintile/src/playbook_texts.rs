@@ -5,8 +5,8 @@ use prost_types::Duration;
 use quintile_proto::lifecycle::step::Action;
 use quintile_proto::lifecycle::trigger::Kind;
 use quintile_proto::lifecycle::{
-    ContactPolicy, ListPlaybookRunsResponse, ListPlaybookTemplatesResponse, OutcomeArm, OutcomeEffect, Playbook,
-    PlaybookOutcome, RunRefusal, Step, Trigger, Variant, WarningSeverity,
+    ContactPolicy, ListPlaybookRunsResponse, ListPlaybookTemplatesResponse, OutcomeArm, OutcomeEffect, OutcomeVerdict,
+    Playbook, PlaybookOutcome, RunRefusal, Step, Trigger, Variant, WarningSeverity,
 };
 use quintile_proto::types::{Stage, WarningKind};
 
@@ -187,7 +187,10 @@ fn effect_row(effect: &OutcomeEffect) -> Vec<String> {
         bounded(money(revenue.value.as_ref()), bounds.map(|(low, high)| (money(Some(low)), money(Some(high)))))
     });
     let variant = if effect.variant.is_empty() { "all variants" } else { effect.variant.as_str() };
-    let verdict = plain(effect.verdict().as_str_name(), "OUTCOME_VERDICT_");
+    let verdict = match effect.verdict() {
+        OutcomeVerdict::Unspecified => "nobody on one of the sides".to_owned(),
+        said => plain(said.as_str_name(), "OUTCOME_VERDICT_"),
+    };
     vec![variant.to_owned(), uplift.unwrap_or_default(), revenue.unwrap_or_default(), verdict]
 }
 

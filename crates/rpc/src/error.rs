@@ -103,6 +103,12 @@ impl ApiError {
         error
     }
 
+    /// The caller's role may call this, and not for what it asks: that concerns customers whom it does not reach.
+    pub fn beyond_reach() -> Self {
+        let message = "the caller does not reach every customer whom this concerns";
+        Self::new(Code::PermissionDenied, ErrorReason::MethodDenied, message)
+    }
+
     /// There is no valid token. `why` is for the logs: a client that guesses learns nothing.
     pub fn unauthenticated(why: impl Into<String>) -> Self {
         let mut error = Self::new(

@@ -40,6 +40,19 @@ host = "0.0.0.0"
 [secrets]
 bootstrap_file = "/etc/quintile/secrets/bootstrap.secret"
 master_key_file = "/etc/quintile/secrets/master.key"
+{{- range .Values.webhooks }}
+
+[[webhooks]]
+name = {{ .name | quote }}
+url = {{ .url | quote }}
+secret_file = "/etc/quintile/webhooks/{{ .name }}{{ with .tenant }}@{{ . }}{{ end }}"
+{{- with .tenant }}
+tenant = {{ . | quote }}
+{{- end }}
+{{- with .retryAfterSeconds }}
+retry_after_seconds = {{ int . }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{- define "quintile.podSecurityContext" -}}
@@ -69,7 +82,7 @@ capabilities:
 {{/*
 All of /etc/quintile is one volume: the secrets could not be mounted inside a ConfigMap's volume, which is read-only.
 data and tmp are the writable places, and what is there may be lost with the pod.
-Takes (dict "root" $ "configMap" <name>).
+The secrets of webhooks are lifecycle's alone. Takes (dict "root" $ "configMap" <name> "component" <role>).
 */}}
 {{- define "quintile.volumes" -}}
 - name: config
@@ -88,6 +101,15 @@ Takes (dict "root" $ "configMap" <name>).
           items:
             - key: {{ .root.Values.secrets.masterKey.key }}
               path: secrets/master.key
+      {{- if eq .component "lifecycle" }}
+      {{- range .root.Values.webhooks }}
+      - secret:
+          name: {{ .existingSecret }}
+          items:
+            - key: {{ .key }}
+              path: webhooks/{{ .name }}{{ with .tenant }}@{{ . }}{{ end }}
+      {{- end }}
+      {{- end }}
 - name: data
   emptyDir: {}
 - name: tmp

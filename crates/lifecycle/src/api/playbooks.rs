@@ -218,7 +218,7 @@ impl Handlers {
 /// marketing: see the role `marketer`.
 fn check_scope(caller: &Caller, playbook: &Playbook) -> Result<(), ApiError> {
     if caller.scope().is_some() && playbook.purpose() != Purpose::Marketing {
-        return Err(ApiError::field_denied("playbook.purpose"));
+        return Err(ApiError::beyond_reach());
     }
     Ok(())
 }
