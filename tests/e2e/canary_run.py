@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from analyst_sees_nobody import REFUSED
-from support import canaries, facts, quintile
+from support import canaries, facts, quintile, receiver
 from support.field_forms import ROLES
 from support.refusals import Refusal
 from support.rpc_cases import CASES
@@ -21,7 +21,7 @@ PAGE = 200
 @pytest.fixture(scope="module")
 def run(backend):
     """A suite that was asked everything by everybody, a few calls of which carry canaries where they do not belong."""
-    with quintile.suite(backend) as suite:
+    with quintile.suite(backend, webhooks=receiver.refusing()) as suite:
         world = populate(suite)
         answered = sum(call_all(world, role) for role in ROLES)
         assert answered > len(CASES), "hardly anything was answered"

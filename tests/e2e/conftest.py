@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-from support import facts, questions, quintile
+from support import facts, questions, quintile, receiver
 
 collect_ignore = ["cdnow_witness.py"]
 
@@ -20,14 +20,14 @@ def backend(request):
 @pytest.fixture
 def fresh(backend):
     """An empty suite of the test's own, at 1998-07-01."""
-    with quintile.suite(backend) as suite:
+    with quintile.suite(backend, webhooks=receiver.refusing()) as suite:
         yield suite
 
 
 @pytest.fixture(scope="module")
 def shared(backend):
     """An empty suite that the tests of one file share: each uses customers and streams of its own, and none moves time."""
-    with quintile.suite(backend) as suite:
+    with quintile.suite(backend, webhooks=receiver.refusing()) as suite:
         yield suite
 
 

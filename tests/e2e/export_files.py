@@ -8,7 +8,7 @@ from decimal import Decimal
 import pyarrow.parquet as parquet
 import pytest
 
-from support import canaries, facts, going_on, policies, questions, quintile, score_models, traits, waiting
+from support import canaries, facts, going_on, policies, questions, quintile, receiver, score_models, traits, waiting
 from support.exports import FILES, export, rows, run
 from support.reflection import authorization
 from support.refusals import INVALID_ARGUMENT, PERMISSION_DENIED, Refusal
@@ -239,7 +239,7 @@ def an_empty_tenant_gives_files_with_columns_and_without_rows(shop, tmp_path):
 @pytest.fixture(scope="module")
 def world(backend):
     """A tenant with canaries."""
-    with quintile.suite(backend) as suite:
+    with quintile.suite(backend, webhooks=receiver.refusing()) as suite:
         yield populate(suite)
 
 

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from one_process_per_role import ROLES, free_ports
-from support import canaries, facts, questions, quintile, waiting
+from support import canaries, facts, questions, quintile, receiver, waiting
 from support.processes import command, serving, toml
 from support.refusals import Refusal
 from support.world import STREAM_ID, populate
@@ -181,7 +181,7 @@ def an_operator_may_place_the_keys_and_have_them_used(fresh):
 def the_environment_may_hold_the_keys(tmp_path, monkeypatch):
     old, new = fresh_key(), fresh_key()
     monkeypatch.setenv("QUINTILE_MASTER_KEY", old)
-    with quintile.suite("sqlite") as suite:
+    with quintile.suite("sqlite", webhooks=receiver.refusing()) as suite:
         populate(suite)
         assert not key_file(suite).exists()
         printed = subprocess.run([quintile.binary(), "config", "print"], capture_output=True, text=True, check=True)

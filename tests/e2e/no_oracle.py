@@ -222,7 +222,8 @@ def tokens(scene):
     given = {method for method, (_, _, token) in found.items() if token}
     assert given >= {"CustomerService/ListCustomers", "IngestService/ListRejects", "SegmentService/ListSegments",
                      "FeatureService/WatchFeatures", "ScoreService/WatchScores", "StageService/WatchStages",
-                     "SegmentService/WatchMemberships"}
+                     "SegmentService/WatchMemberships", "PlaybookService/ListPlaybooks", "PlaybookService/ListPlaybookRuns",
+                     "TaskService/ListTasks", "DeliveryService/ListDeliveries"}
     return found
 
 

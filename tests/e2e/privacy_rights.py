@@ -1,4 +1,5 @@
 """What people may ask of whoever holds their data: consent and objection, restriction, export, and erasure with receipts."""
+import collections
 import contextlib
 import json
 import sqlite3
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support import canaries, facts, questions, quintile, waiting
+from support import canaries, facts, playbook_cases, questions, quintile, waiting
 from support.refusals import FAILED_PRECONDITION, INVALID_ARGUMENT, NOT_FOUND
 from support.rpc_cases import read_stream
 from support.watching import cause, moves, watch
@@ -203,6 +204,11 @@ def an_export_holds_every_planted_value_for_an_administrator_and_masks_for_other
     assert [refund.event_id for part in parts for refund in part.refunds] == ["early-1", "early-0", "given"]
     assert [each.text for part in parts for each in (*part.interactions, *part.feedback) if each.text] == [canaries.SAID] * 2
     assert [warning.state for part in parts for warning in part.warnings] == ["OPEN", "RESOLVED"]
+    runs = [run for part in parts for run in part.playbook_runs if run.playbook == playbook_cases.PLANTED]
+    assert [(run.state, run.refusal) for run in runs] == [("REFUSED", "AGAIN"), ("FINISHED", "")]
+    kinds = collections.Counter((each.kind, each.playbook) for part in parts for each in part.contacts)
+    assert kinds == {("TASK", playbook_cases.PLANTED): playbook_cases.TASKS_PLANTED,
+                     ("MESSAGE", playbook_cases.PLANTED): playbook_cases.DELIVERIES_PLANTED}
     assert [reject.order.event_id for part in parts for reject in part.rejects] == ["refused"]
     assert [part.features.orders for part in parts if part.HasField("features")] == [4]
     assert sum(part.HasField("scores") for part in parts) == sum(part.HasField("stage") for part in parts) == 1

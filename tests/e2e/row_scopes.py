@@ -35,6 +35,9 @@ OF_ONE_BY_EVERYTHING = [*OF_ONE, ("ProfileService/ListMembershipChanges", "paren
                         ("ValueService/GetValue", "name", "/value"), ("FactService/ListCustomerFacts", "parent", ""),
                         ("RecommendationService/GetRecommendations", "name", "/recommendations"), ("WarningService/ListWarnings", "parent", ""),
                         *((f"WarningService/{verb}Warning", "name", "/warnings/1-0") for verb in ("Get", "Acknowledge", "Assign")),
+                        ("PlaybookService/ListPlaybookRuns", "parent", ""), ("TaskService/ListTasks", "parent", ""),
+                        ("DeliveryService/ListDeliveries", "parent", ""), ("DeliveryService/ReplayDelivery", "name", "/deliveries/1-0"),
+                        *((f"TaskService/{verb}Task", "name", "/tasks/1-0") for verb in ("Get", "Claim")),
                         *((f"PrivacyService/{method}", "name", "") for method in RIGHTS)]
 COUNTED = "orders >= 1"
 
@@ -416,23 +419,17 @@ def lists_of_another_tenant_hold_nothing_of_ours(town, other):
     client = town.suite.client("admin", "empty")
     waiting.until(lambda: policies.is_known(client), "every service to know the new tenant", policies.FORCE_SECONDS)
     # Shipped, or of the installation.
-    not_theirs = {"ListScoreModels", "ListScoreModelPresets", "ListStagePolicyVersions", "ListFields", "ListLabelSets", "ListSigningKeys",
-                  "ListKeyStates"}
+    not_theirs = {"ListScoreModels", "ListScoreModelPresets", "ListStagePolicyVersions", "ListPlaybookTemplates", "ListFields", "ListLabelSets",
+                  "ListSigningKeys", "ListKeyStates"}
+    absent, present = going_on.for_lists(town.names["ann-1"], next(iter(questions.labels(client).values())))
     asked = set()
     for path, method in town.suite.api().methods.items():
         name = path.split("/")[1]
         if not name.startswith("List") or name in not_theirs or name.startswith("ListAudit"):
             continue
-        absent = {"ListMembershipChanges": {"parent": town.names["ann-1"]}, "ListCustomerFacts": {"parent": town.names["ann-1"]},
-                  "ListScoreChanges": {"parent": f"{town.names['ann-1']}/score"}, "ListScoreModelVersions": {"parent": "scoreModels/theirs"},
-                  "ListSegmentVersions": {"parent": "segments/theirs"}, "ListLabelSetVersions": {"parent": "labelSets/theirs"},
-                  "ListSegmentSizes": {"parent": "segments/theirs"}, "ListStageTransitions": {"parent": f"{town.names['ann-1']}/stage"}}
-        label = {"parent": next(iter(questions.labels(client).values()))}
-        fields = absent | {"ListMembers": label, "ListMemberRecords": label, "ListCheckpoints": {"service": "scoring"},
-                           "ListWarnings": {"parent": "customers/-"}, "ListWaitingFacts": {"reason": "WAITING_REASON_NO_PURCHASE"}}
         asked.add(name)
         try:
-            answer = client.call(path, fields.get(name, {}))
+            answer = client.call(path, (absent | present).get(name, {}))
         except Refusal as refusal:
             assert name in absent and refusal.must_be(NOT_FOUND, "NOT_FOUND"), (path, refusal)
             continue
@@ -494,7 +491,8 @@ def every_rpc_that_names_a_customer_in_its_request_is_asked_above(town):
     asked = {method for method, _, _ in OF_ONE_BY_EVERYTHING} | {"CustomerService/UpdateCustomer", "PrivacyService/SetConsent"}
     # Of services of the suite alone: what is erased is nobody's customer any more.
     exempt = {"ErasureService/GetErasureReceipt",
-              # Of a reject, and with a resolution: all_kinds_of_facts.py and warnings_for_roles.py ask about those of customers out of reach.
-              "IngestService/GetReject", "WarningService/ResolveWarning"}
+              # Of a reject, and with something said of its end: all_kinds_of_facts.py, warnings_for_roles.py and playbook_tasks.py ask about those
+              # of customers out of reach.
+              "IngestService/GetReject", "WarningService/ResolveWarning", "TaskService/CompleteTask"}
     methods = [(path, method) for path, method in town.suite.api().methods.items() if path.startswith("quintile.")]
     assert {path.split(".")[-1] for path, method in methods if field_forms.names_one_customer(method)} - exempt == asked

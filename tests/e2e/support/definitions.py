@@ -1,4 +1,4 @@
-"""Requests about segments, label sets and warnings, for those who call every RPC."""
+"""Requests about segments, label sets, warnings and principals, for those who call every RPC."""
 import uuid
 
 from support import facts
@@ -119,3 +119,19 @@ def stage_policy_draft(world):
 
 def create_stage_policy(_world):
     return {"parent": "stagePolicies/default", "version": {"description": "case"}}
+
+
+def create_principal(_world):
+    return {"principal_id": f"case-{uuid.uuid4().hex}", "principal": {"kind": "PRINCIPAL_KIND_SERVICE_ACCOUNT", "role": "analyst"}}
+
+
+def principal(world):
+    return world.client("admin").call("PrincipalService/CreatePrincipal", create_principal(world)).name
+
+
+def update_principal(world):
+    return {"principal": {"name": principal(world), "region": "east"}, "update_mask": "region"}
+
+
+def delete_secret(world):
+    return {"name": world.client("admin").call("PrincipalService/CreateSecret", {"parent": principal(world)}).secret.name}

@@ -83,9 +83,13 @@ FIELDS = {
     "quintile.scoring.v1.CustomerValue.expected_spend": AMOUNTS,
     "quintile.scoring.v1.CustomerValue.lifetime_value": AMOUNTS,
     **{f"quintile.ingestion.v1.ExportedWarning.{money}": AMOUNTS for money in ("value_at_stake", "customer_value")},
+    "quintile.ingestion.v1.ExportedPlaybookRun.revenue": AMOUNTS,
     "quintile.lifecycle.v1.StageMove.revenue": AMOUNTS,
     "quintile.lifecycle.v1.Warning.value_at_stake": AMOUNTS,
     "quintile.lifecycle.v1.Warning.customer_value": AMOUNTS,
+    "quintile.lifecycle.v1.PlaybookRun.revenue": AMOUNTS,
+    "quintile.lifecycle.v1.OutcomeArm.revenue": AMOUNTS,
+    **{f"quintile.lifecycle.v1.MeasuredRevenue.{money}": OF_EVERYBODY for money in ("value", "low", "high")},
     "quintile.segmentation.v1.LabelCount.net_revenue": AMOUNTS,
     "quintile.segmentation.v1.LabelMove.net_revenue": AMOUNTS,
     "quintile.segmentation.v1.SegmentPreview.net_revenue": AMOUNTS,
@@ -98,7 +102,8 @@ FIELDS = {
 # Sums over those whom the caller reaches: callers of different reach see different ones.
 SUMS = {f"quintile.segmentation.v1.{field}" for field in (
     "LabelCount.net_revenue", "LabelMove.net_revenue", "SegmentPreview.net_revenue", "BreakdownGroup.net_revenue",
-    "MembershipMove.entering_revenue", "MembershipMove.leaving_revenue", "Target.score", "Target.mean_revenue")}
+    "MembershipMove.entering_revenue", "MembershipMove.leaving_revenue", "Target.score", "Target.mean_revenue")} | {
+    "quintile.lifecycle.v1.OutcomeArm.revenue"}
 # What is left of the canary's values where a role sees them in part.
 PARTS = {"quintile.ingestion.v1.Customer.phone": "138****0429",
          "quintile.ingestion.v1.Customer.email": f"q****@{canaries.EMAIL_DOMAIN}",

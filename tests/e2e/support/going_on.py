@@ -9,7 +9,8 @@ BESIDES = {"SegmentService/ListMembers": {"parent": "segments/planted"}, "Segmen
            "ExportService/ExportRows": {"kind": "EXPORT_KIND_CUSTOMER"},
            "FactService/ListWaitingFacts": {"reason": "WAITING_REASON_NO_PURCHASE"},
            "ScoreModelService/ListScoreModelVersions": {"parent": "scoreModels/rfm"},
-           "WarningService/ListWarnings": {"parent": "customers/-"},
+           **{f"{one}Service/List{one}s": {"parent": "customers/-"} for one in ("Warning", "Task")},
+           "DeliveryService/ListDeliveries": {"parent": "customers/-"},
            "StagePolicyService/ListStagePolicyVersions": {"parent": "stagePolicies/default"}}
 PAGE_TOKEN, CURSOR = "page_token", "cursor"
 
@@ -27,10 +28,22 @@ def methods(api):
 def request(world, method, field):
     """The first request of a method: for a small page, where there are pages."""
     of_customer = {"ListMembershipChanges": world.customer, "ListCustomerFacts": world.customer, "ListScoreChanges": f"{world.customer}/score",
-                   "ListStageTransitions": f"{world.customer}/stage"}
+                   "ListStageTransitions": f"{world.customer}/stage", "ListPlaybookRuns": world.customer}
     parent = of_customer.get(method.split("/")[-1])
     besides = dict(BESIDES.get(method, {"parent": parent} if parent else {}))
     return besides | ({"page_size": 1} if field == PAGE_TOKEN else {})
+
+
+def for_lists(customer, label):
+    """{method: its request} of RPCs that list and ask for something: of what is another tenant's, such as a customer, and of what every tenant
+    has, such as a label."""
+    theirs = {"ListMembershipChanges": customer, "ListCustomerFacts": customer, "ListPlaybookRuns": customer, "ListScoreChanges": f"{customer}/score",
+              "ListStageTransitions": f"{customer}/stage", "ListScoreModelVersions": "scoreModels/theirs", "ListSegmentVersions": "segments/theirs",
+              "ListLabelSetVersions": "labelSets/theirs", "ListSegmentSizes": "segments/theirs"}
+    everybody = {method: {"parent": "customers/-"} for method in ("ListWarnings", "ListTasks", "ListDeliveries")}
+    ours = everybody | {"ListMembers": {"parent": label}, "ListMemberRecords": {"parent": label}, "ListCheckpoints": {"service": "scoring"},
+                        "ListWaitingFacts": {"reason": "WAITING_REASON_NO_PURCHASE"}}
+    return {method: {"parent": parent} for method, parent in theirs.items()}, ours
 
 
 def first_token(client, method, field, fields):

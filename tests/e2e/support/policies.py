@@ -8,7 +8,8 @@ from support.refusals import Refusal
 ONE_EACH = ("ClockService/GetAsOf", "ScoreModelService/ListScoreModels", "StageService/GetFunnel",
             "SegmentService/ListSegments", "TenantService/ListTenants")
 FORCE_SECONDS = 15
-# What takes in anybody's facts, drops them, tells who is one person with whom, or counts everybody: no role with a row scope has it.
+# What takes in anybody's facts, drops them, tells who is one person with whom, counts everybody, or is done to everybody: no role with a row
+# scope has it.
 TAKING_IN = ("IngestService/Ingest", "IngestService/IngestBatch", "IngestService/ReplayReject", "IngestService/DeleteReject",
              "CustomerService/CreateCustomer", "IdentityService/MergeCustomers", "IdentityService/UnmergeCustomers",
              "IdentityService/ListMerges", "IdentityService/ListIdentityConflicts", "IdentityService/ResolveIdentityConflict",
@@ -17,7 +18,8 @@ TAKING_IN = ("IngestService/Ingest", "IngestService/IngestBatch", "IngestService
              "ValueModelService/PublishValueModel", "RecommendationModelService/FitRecommendationModel",
              "RecommendationModelService/PublishRecommendationModel", "RefitService/UpdateRefitSchedule", "AnalysisService/ListSegmentSizes",
              "ClusterService/FitClusters", "ClusterService/GetClustering", "ClusterService/GetClusterDrift", "ClusterService/FindFactors",
-             "StagePolicyService/PreviewStagePolicyVersion", "StagePolicyService/PublishStagePolicyVersion")
+             "StagePolicyService/PreviewStagePolicyVersion", "StagePolicyService/PublishStagePolicyVersion", "PlaybookService/StartPlaybook",
+             "PlaybookService/UpdateContactPolicy")
 
 
 def as_dict(message):

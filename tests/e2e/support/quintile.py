@@ -80,12 +80,13 @@ def new_database():
 class Quintile:
     """One suite with its data: it may be started, ended or killed, and started again on the same data."""
 
-    def __init__(self, directory, database_url=None, as_of=AS_OF):
+    def __init__(self, directory, database_url=None, as_of=AS_OF, webhooks=()):
         self.home = Path(directory)
         self.data = self.home / "data"
         self.log = self.home / "serve.log"
         self.database_url = database_url
         self.as_of = as_of
+        self.webhooks = webhooks  # Settings of the configuration file, with the secret itself in the place of its file.
         self.within = ()  # What a command of ours is begun with, to run in a namespace of a test's own.
         self.process = None
         self.endpoints = {}
@@ -98,7 +99,7 @@ class Quintile:
         """Starts the suite, and returns when all five services answer that they serve. `failpoints` is what FAILPOINTS says."""
         endpoints = self.data / "endpoints.json"
         endpoints.unlink(missing_ok=True)  # One of an earlier run, perhaps a killed one.
-        command = self.command("serve", "--port-base", "0")
+        command = self.command("serve", "--port-base", "0", *self.configured())
         command += ["--as-of", self.as_of] if self.as_of else []
         command += ["--database-url", self.database_url] if self.database_url else []
         with open(self.log, "ab") as log:
@@ -107,6 +108,14 @@ class Quintile:
         waiting.until(lambda: self.read_endpoints(endpoints) and self.serves(),
                       lambda: f"five services to be SERVING; the log:\n{self.log_tail()}", seconds)
         return self
+
+    def configured(self):
+        """The flag of the configuration file, which is written for what no flag can say; nothing where there is nothing of that."""
+        if not self.webhooks:
+            return []
+        config = self.home / "quintile.toml"
+        config.write_text(webhook_tables(self.home, self.webhooks))
+        return ["--config", str(config)]
 
     def read_endpoints(self, path):
         assert self.process.poll() is None, f"`serve` ended with {self.process.returncode}:\n{self.log_tail()}"
@@ -220,6 +229,18 @@ class Quintile:
             self.open_apis.pop().close()
 
 
+def webhook_tables(home, webhooks):
+    """The TOML of the endpoints of webhooks, each given with its secret, which is written to a file of its own."""
+    tables = []
+    for place, webhook in enumerate(webhooks):
+        secret = home / f"webhook-{place}.secret"
+        secret.touch(0o600)
+        secret.write_text(webhook["secret"] + "\n")
+        settings = {key: value for key, value in webhook.items() if key != "secret"} | {"secret_file": str(secret)}
+        tables.append("[[webhooks]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()))
+    return "\n".join(tables)
+
+
 def health_of(endpoint, service=""):
     """What grpc.health.v1 says at an address, without a token; None: nobody answers."""
     channel = open_channel(endpoint)
@@ -236,12 +257,12 @@ def health_of(endpoint, service=""):
 
 
 @contextlib.contextmanager
-def suite(backend, as_of=AS_OF, started=True):
+def suite(backend, as_of=AS_OF, started=True, webhooks=()):
     """A suite on a new data directory and, for `postgres`, a new database. Both are gone afterwards, and the process too."""
     home = tempfile.mkdtemp(prefix="quintile-e2e-")
     try:
         with new_database() if backend == "postgres" else contextlib.nullcontext() as url:
-            quintile = Quintile(home, url, as_of)
+            quintile = Quintile(home, url, as_of, webhooks)
             try:
                 yield quintile.start() if started else quintile
             finally:

@@ -2,12 +2,14 @@
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from support import canaries, facts, questions, recommendations, score_models, traits, value_models, waiting
+from support import canaries, facts, playbook_cases, questions, recommendations, score_models, traits, value_models, waiting
 from support.ingest_stream import connection
 
 SEGMENT_ID = "planted"
 STREAM_ID = "planted-stream"
 LEAD = "planted-lead"
+# When it is once everything is planted: a day later, as what comes of playbooks is measured then.
+NOW = facts.AS_OF + timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,19 @@ def drop_what_is_old(admin):
     waiting.until(lambda: admin.call("RetentionService/GetRetention").complete, "old facts to be dropped")
 
 
+def plant_playbooks(suite, admin, name):
+    """One of which the canary has a run with tasks and dead letters, and another that is measured; and a day passes."""
+    playbook_cases.until_planted(admin, name)
+    playbook_cases.plant_buyers(admin)
+    questions.set_clock(admin, NOW)
+    suite.as_of = facts.text_of(NOW)
+    playbook_cases.until_measured(admin, name)
+
+
 def populate(suite):
-    """Plants the canary customer with orders, a live segment, an ingest stream, a reject and another customer."""
+    """Plants the canary customer with orders, a live segment, an ingest stream, a reject and another customer.
+
+    The suite has the endpoint of webhooks that refuses everything: `receiver.refusing()`."""
     admin = suite.client("admin")
     admin.call("AttributeService/CreateAttribute",
                {"attribute_id": canaries.NOTE_KEY, "attribute": {"sensitivity": "SENSITIVITY_FREE_TEXT"}})
@@ -135,11 +148,14 @@ def populate(suite):
     assert (answer.applied, len(answer.rejects)) == (4, 1), answer
     answer = plant_other_facts(admin)
     drop_what_is_old(admin)
+    playbook_cases.begin_planted(admin)
+    plant_warnings(admin, name)
+    plant_playbooks(suite, admin, name)
+    # Models that are fitted later are these again: nobody else buys, and no time passes.
     plant_traits(admin)
     plant_models(admin)
     plant_recommendations(admin)
     plant_value_models(admin)
-    plant_warnings(admin, name)
     admin.call("StagePolicyService/CreateStagePolicyVersion", {"parent": "stagePolicies/default", "version": {"description": "planted"}})
     segment = admin.call("SegmentService/CreateSegment",
                          {"segment_id": SEGMENT_ID, "segment": {"expression": facts.TARGET}})

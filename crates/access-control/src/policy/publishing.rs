@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 /// The most roles of a tenant's own.
 const MAX_ROLES: usize = 100;
 /// What takes in anybody's facts or drops them, tells who is one person with whom, or counts everybody, and so can't be held to the rows of a scope.
-const BEYOND_ROW_SCOPES: [&str; 30] = [
+const BEYOND_ROW_SCOPES: [&str; 29] = [
     "quintile.ingestion.v1.IngestService/Ingest",
     "quintile.ingestion.v1.IngestService/IngestBatch",
     "quintile.ingestion.v1.IngestService/ReplayReject",
@@ -23,7 +23,6 @@ const BEYOND_ROW_SCOPES: [&str; 30] = [
     "quintile.ingestion.v1.IdentityService/ResolveIdentityConflict",
     "quintile.lifecycle.v1.PlaybookService/StartPlaybook",
     "quintile.lifecycle.v1.PlaybookService/UpdateContactPolicy",
-    "quintile.lifecycle.v1.PlaybookService/GetPlaybookOutcome",
     "quintile.lifecycle.v1.StagePolicyService/PreviewStagePolicyVersion",
     "quintile.lifecycle.v1.StagePolicyService/PublishStagePolicyVersion",
     "quintile.scoring.v1.ScoreModelService/PreviewScoreModelVersion",

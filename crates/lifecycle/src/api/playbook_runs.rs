@@ -1,7 +1,7 @@
 //! Runs of playbooks, and what they amount to.
 
 use super::playbooks::id_in;
-use super::reached::{self, Page, check_numbers};
+use super::reached::{self, Page, Reached, check_numbers};
 use super::records::current;
 use crate::outcome::{Adjustment, Arm, Effect, Estimate, Interval, Outcome, Verdict};
 use crate::store::playbooks;
@@ -78,7 +78,37 @@ fn message(stored: &Stored, playbook: Option<&String>, currency: Currency) -> Pl
     }
 }
 
-/// What a version of a playbook has brought about.
+/// What the customers of each side did.
+#[derive(Default)]
+struct Arms {
+    holdout: Arm,
+    /// By the id of the variant.
+    variants: Vec<(String, Arm)>,
+    /// Those who are not measured yet.
+    waiting: i64,
+}
+
+impl Arms {
+    fn count(&mut self, stored: &Stored) {
+        let Some(observed) = stored.run.observed() else {
+            self.waiting += 1;
+            return;
+        };
+        let variant = &stored.run.variant;
+        if variant.is_empty() {
+            self.holdout.add(observed);
+            return;
+        }
+        let known = self.variants.iter().position(|(id, _)| id == variant);
+        let place = known.unwrap_or_else(|| {
+            self.variants.push((variant.clone(), Arm::default()));
+            self.variants.len() - 1
+        });
+        self.variants[place].1.add(observed);
+    }
+}
+
+/// What a version of a playbook has brought about with those whom a caller reaches.
 pub async fn outcome(
     runtime: &Runtime,
     caller: &Caller,
@@ -86,37 +116,29 @@ pub async fn outcome(
     version: i64,
 ) -> Result<PlaybookOutcome, ApiError> {
     let (tenant, database) = (caller.tenant().id, runtime.database.reader());
-    // In the order of the playbook; those of an earlier version behind, as they come.
-    let mut variants: Vec<(String, Arm)> =
-        stored.playbook.variants.iter().map(|variant| (variant.id.clone(), Arm::default())).collect();
-    if version != stored.playbook.version {
-        variants.clear();
+    let mut arms = Arms::default();
+    if version == stored.playbook.version {
+        // In the order of the playbook; those of an earlier version as they come.
+        let variants = stored.playbook.variants.iter();
+        arms.variants = variants.map(|variant| (variant.id.clone(), Arm::default())).collect();
     }
-    let mut holdout = Arm::default();
     let mut behind = Position::default();
     loop {
-        let read = runs::measured(database, tenant, stored.number, version, behind, COUNTED).await.map_err(failed)?;
-        for stored in &read {
-            let Some(observed) = stored.run.observed() else { continue };
-            let variant = &stored.run.variant;
-            if variant.is_empty() {
-                holdout.add(observed);
-            } else if let Some((_, arm)) = variants.iter_mut().find(|(id, _)| id == variant) {
-                arm.add(observed);
-            } else {
-                let mut arm = Arm::default();
-                arm.add(observed);
-                variants.push((variant.clone(), arm));
-            }
-        }
+        let read = runs::assigned(database, tenant, stored.number, version, behind, COUNTED).await.map_err(failed)?;
+        let reached = match caller.scope() {
+            Some(_) => Some(Reached::of(runtime, caller, &read).await?),
+            None => None,
+        };
+        let is_reached = |stored: &&Stored| reached.as_ref().is_none_or(|reached| reached.has(stored.customer));
+        read.iter().filter(is_reached).for_each(|stored| arms.count(stored));
         match read.last() {
             Some(last) if read.len() as u64 == COUNTED => behind = last.position,
             _ => break,
         }
     }
-    let waiting = runs::waiting(database, tenant, stored.number, version).await.map_err(failed)?;
-    let arms: Vec<Arm> = variants.iter().map(|(_, arm)| *arm).collect();
-    let measured = Outcome::of(&arms, &holdout, Adjustment::RevenueBefore);
+    let Arms { holdout, variants, waiting } = arms;
+    let treated: Vec<Arm> = variants.iter().map(|(_, arm)| *arm).collect();
+    let measured = Outcome::of(&treated, &holdout, Adjustment::RevenueBefore);
     let currency = caller.tenant().currency;
     let ids = std::iter::once("").chain(variants.iter().map(|(id, _)| id.as_str()));
     let effects = std::iter::once(measured.overall).chain(measured.variants);
@@ -124,7 +146,7 @@ pub async fn outcome(
     Ok(PlaybookOutcome {
         name: stored.playbook.name.clone(),
         version,
-        waiting_customers: waiting.cast_signed(),
+        waiting_customers: waiting,
         holdout: Some(arm_message("", &holdout, currency)),
         variants: variants.iter().map(|(id, arm)| arm_message(id, arm, currency)).collect(),
         effects: effects.collect(),

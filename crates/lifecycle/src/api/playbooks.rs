@@ -135,7 +135,11 @@ impl Handlers {
 
     /// Checks that a caller may start a playbook: that it may use the segments, that they are there, and that so are the endpoints.
     async fn check_start(&self, caller: &Caller, playbook: &Playbook) -> Result<(), ApiError> {
-        check_scope(caller, playbook)?;
+        // Whoever does not reach everybody must not have everybody contacted. Whom it reaches, where it may start a playbook at all, are those who consent to
+        // marketing: see the role `marketer`.
+        if caller.scope().is_some() && playbook.purpose() != Purpose::Marketing {
+            return Err(ApiError::beyond_reach());
+        }
         for step in playbook.variants.iter().flat_map(|variant| &variant.steps) {
             let Some(step::Action::Webhook(webhook)) = &step.action else { continue };
             if self.playbooks.endpoints.of(&caller.tenant().name, &webhook.endpoint).is_none() {
@@ -212,15 +216,6 @@ impl Handlers {
         self.runtime.progress.of(tenant).raise(Watermark::default());
         Ok(stored)
     }
-}
-
-/// Whoever does not reach everybody must not have everybody contacted, nor count them. What it reaches, where it may do so at all, are those who consent to
-/// marketing: see the role `marketer`.
-fn check_scope(caller: &Caller, playbook: &Playbook) -> Result<(), ApiError> {
-    if caller.scope().is_some() && playbook.purpose() != Purpose::Marketing {
-        return Err(ApiError::beyond_reach());
-    }
-    Ok(())
 }
 
 /// A playbook, for somebody who knows its etag, or any.
@@ -346,7 +341,6 @@ impl PlaybookService for Handlers {
             return Err(ApiError::invalid_field("version", "must not be negative").into());
         }
         let stored = self.get(caller.tenant().id, id).await?;
-        check_scope(&caller, &stored.playbook)?;
         let version = if version == 0 { stored.playbook.version } else { version };
         if version > stored.playbook.version {
             return Err(ApiError::not_found().into());

@@ -11,7 +11,7 @@ use quintile_store::numbers::Numbers;
 use quintile_store::{StoreError, Transaction, feed};
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
 };
 use std::collections::BTreeSet;
 
@@ -322,8 +322,9 @@ pub async fn page(
     rows.iter().map(from_row).map(|stored| stored.map(|stored| (stored.position, stored))).collect()
 }
 
-/// Up to `limit` runs of a version of a playbook behind a position that are measured, in the order in which they were triggered.
-pub async fn measured(
+/// Up to `limit` runs of a version of a playbook behind a position whose customers were assigned, in the order in which they were triggered: those that are
+/// measured, and those that will be.
+pub async fn assigned(
     connection: &impl ConnectionTrait,
     tenant: TenantId,
     playbook: i64,
@@ -335,7 +336,7 @@ pub async fn measured(
     let rows = of(tenant)
         .filter(entity::Column::Playbook.eq(playbook))
         .filter(entity::Column::PlaybookVersion.eq(version))
-        .filter(entity::Column::Converted.is_not_null())
+        .filter(entity::Column::MeasureAt.is_not_null())
         .filter(Expr::tuple(key).gt(Expr::tuple([behind.seq, behind.place].map(Expr::value))))
         .order_by_asc(entity::Column::Seq)
         .order_by_asc(entity::Column::Place)
@@ -343,21 +344,6 @@ pub async fn measured(
         .all(connection)
         .await?;
     rows.iter().map(from_row).collect()
-}
-
-/// How many runs of a version of a playbook are assigned and wait to be measured.
-pub async fn waiting(
-    connection: &impl ConnectionTrait,
-    tenant: TenantId,
-    playbook: i64,
-    version: i64,
-) -> Result<u64, StoreError> {
-    let waiting = of(tenant)
-        .filter(entity::Column::Playbook.eq(playbook))
-        .filter(entity::Column::PlaybookVersion.eq(version))
-        .filter(entity::Column::MeasureAt.is_not_null())
-        .filter(entity::Column::Converted.is_null());
-    Ok(waiting.count(connection).await?)
 }
 
 fn of(tenant: TenantId) -> Select<entity::Entity> {

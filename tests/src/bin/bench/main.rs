@@ -11,6 +11,7 @@ mod generator;
 mod ingest;
 mod load;
 mod p1;
+mod p10;
 mod p2;
 mod p2w;
 mod p3;
@@ -88,10 +89,11 @@ enum Row {
     P6,
     P6a,
     P7,
+    P10,
 }
 
 impl Row {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::P1,
         Self::P1s,
         Self::P2,
@@ -103,6 +105,7 @@ impl Row {
         Self::P6,
         Self::P6a,
         Self::P7,
+        Self::P10,
     ];
 
     async fn measure(self, stage: &Stage, report: &mut Report) -> anyhow::Result<()> {
@@ -118,6 +121,7 @@ impl Row {
             Self::P3 => p3::measure(stage, report),
             Self::P4 => p4::measure(stage, report),
             Self::P7 => p7::measure(stage, report),
+            Self::P10 => p10::measure(stage, report).await,
         }
     }
 }
