@@ -129,7 +129,9 @@ def an_outcome_is_of_a_version_that_ran(town):
     is_refused(town.admin, OUTCOME, {"name": town.playbooks[0], "version": -1}, "version")
     told = town.admin.call(OUTCOME, {"name": town.playbooks[0]})
     assert (told.name, told.version) == (town.playbooks[0], 1) and told == town.admin.call(OUTCOME, {"name": town.playbooks[0], "version": 1})
-    assert len(runs(town.admin, town.playbooks[0])) == told.waiting_customers == 2 and list(told.effects) == []
+    assert len(runs(town.admin, town.playbooks[0])) == told.waiting_customers == 2
+    assert [(each.variant, each.HasField("uplift"), each.HasField("revenue_per_customer")) for each in told.effects] == [
+        ("", False, False), ("a", False, False)]
     for name, version in ((town.playbooks[0], 2), (town.playbooks[0], 2**62)):
         assert town.admin.refused(OUTCOME, {"name": name, "version": version}).code.name in ("NOT_FOUND", "FAILED_PRECONDITION", "INVALID_ARGUMENT")
 

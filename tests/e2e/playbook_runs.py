@@ -336,8 +336,9 @@ def what_runs_is_neither_changed_nor_deleted_nor_started_again(office):
     client, playbook = office.client, half(office)
     running_one = get(client, playbook)
     for method, request in ((playbooks.UPDATE, {"playbook": HALF | {"name": playbook}}), (playbooks.DELETE, {"name": playbook}),
-                            (playbooks.BEGIN, {"name": playbook}), (playbooks.CREATE, {"playbook_id": "half", "playbook": HALF})):
+                            (playbooks.BEGIN, {"name": playbook})):
         client.refused(method, request).must_be(FAILED_PRECONDITION, "FAILED_PRECONDITION")
+    client.refused(playbooks.CREATE, {"playbook_id": "half", "playbook": HALF}).must_be(grpc.StatusCode.ALREADY_EXISTS, "ALREADY_EXISTS")
     assert get(client, playbook) == running_one
     stopped = stop(client, playbook)
     for method, request in ((playbooks.UPDATE, {"playbook": HALF | {"name": playbook, "etag": running_one.etag}}),

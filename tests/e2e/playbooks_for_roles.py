@@ -221,6 +221,22 @@ def what_was_spent_is_told_to_who_reads_money(town):
         assert town.suite.client(role).call(OUTCOME, {"name": town.treated}) == told
 
 
+@pytest.mark.parametrize("role", ["marketer", "scoped"])
+def an_outcome_is_of_those_whom_a_role_reaches(town, role):
+    client, spent = town.clients[role], [PEOPLE[who][2] for who in REACHED[role]]
+    told = client.call(OUTCOME, {"name": town.treated})
+    [arm] = told.variants
+    assert (arm.customers, arm.converted, facts.cents_of(arm.revenue)) == (len(spent), sum(map(bool, spent)), sum(spent))
+    held = client.call(OUTCOME, {"name": town.held}).holdout
+    assert (held.customers, held.converted, facts.cents_of(held.revenue)) == (arm.customers, arm.converted, sum(spent))
+    # Nor do those whom it does not reach wait to be measured.
+    made = start(town.admin, create(town.admin, None, END, goal_days=7)).name
+    come(town.admin, *(f"{role}-{owner}" for owner in ("bob", "none")), owner="bob", instant=NOW)
+    until_ended(town.admin, made, 2)
+    stop(town.admin, made)
+    assert (town.admin.call(OUTCOME, {"name": made}).waiting_customers, client.call(OUTCOME, {"name": made}).waiting_customers) == (2, 0)
+
+
 @pytest.mark.parametrize("role", ["no-money", "own-money"])
 def what_was_spent_is_not_told_to_who_reads_none(town, role):
     client, by = town.clients[role], {name: who for who, name in town.names.items()}

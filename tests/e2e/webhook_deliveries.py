@@ -92,7 +92,8 @@ def an_event_says_of_a_person_its_number_and_nothing_else(post):
     assert DOCUMENTED <= headers.keys() <= DOCUMENTED | OF_HTTP, headers
     hidden = canaries.FROM_ANALYSTS
     assert canaries.found_in_bytes(arrived.body, hidden) == [] == canaries.found_in_metadata(headers.items(), hidden)
-    assert not any(secret in str(headers) for secret in (post.admin.token, post.receiver.secret.removeprefix("whsec_")))
+    secrets = [post.admin.token, *(each.secret.removeprefix("whsec_") for each in (post.receiver, post.theirs))]
+    assert not any(secret in said for secret in secrets for said in (str(headers), post.suite.log.read_text()))
     # What is signed is this body, under this secret.
     assert not is_signed(arrived._replace(body=arrived.body + b" "), post.receiver.secret)
     assert not is_signed(arrived, post.theirs.secret) and arrived.headers["webhook-signature"].startswith("v1,")
@@ -181,6 +182,22 @@ def what_waits_is_tried_when_the_suite_is_back(backend, new):
             # A try of which the answer was lost may not have been counted.
             assert 1 <= found.attempts <= len(receiver.of("again"))
         assert_sent(found, receiver.of("again"), receiver.secret)
+
+
+def an_endpoint_that_does_not_answer_holds_up_no_other(backend, new):
+    """However much there is to be sent to it: something else comes while the first of all that is still waited for."""
+    with listening() as receiver, listening(then=HANG) as silent:
+        with quintile.suite(backend, webhooks=[receiver.webhook(), silent.webhook("silent")]) as suite:
+            admin = suite.client("admin")
+            begin(admin, *(webhook(f"{new}-{n}", "silent") for n in range(30)))
+            people = come(admin, *(f"{new}-{n}" for n in range(10)))
+            waiting.until(lambda: silent.arrived and all(len(deliveries(admin, name)) == 30 for name in people), "all to be there to be sent")
+            with running(admin, webhook(new)):
+                come(admin, f"{new}-last")
+                waiting.until(lambda: receiver.of(new), lambda: f"something else to come, beside {len(silent.arrived)}")
+            assert {each.attempts for name in people for each in deliveries(admin, name)} == {0}, "it came when others were given up"
+            # Nor does it keep the suite from ending.
+            assert suite.stop() == 0
 
 
 def what_is_refused_or_sent_elsewhere_is_a_dead_letter_at_once(post, new):

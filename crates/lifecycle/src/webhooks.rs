@@ -12,6 +12,7 @@ use quintile_domain::names;
 use quintile_domain::time::Instant;
 use quintile_rpc::outbound::{Outbound, Outgoing, Url, UrlError};
 use sha2::Sha256;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
@@ -184,6 +185,12 @@ impl Endpoints {
         let named = || self.all.iter().filter(|endpoint| endpoint.name == name);
         let own = named().find(|endpoint| endpoint.tenant.as_deref() == Some(tenant));
         own.or_else(|| named().find(|endpoint| endpoint.tenant.is_none()))
+    }
+
+    /// The names of a tenant's endpoints, everybody's included.
+    pub fn names(&self, tenant: &str) -> BTreeSet<&str> {
+        let of_tenant = |endpoint: &&Endpoint| endpoint.tenant.as_deref().is_none_or(|of| of == tenant);
+        self.all.iter().filter(of_tenant).map(|endpoint| endpoint.name.as_str()).collect()
     }
 
     /// Sends a message to an endpoint, once.

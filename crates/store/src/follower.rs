@@ -56,6 +56,12 @@ pub async fn advance(transaction: &Transaction, tenant: TenantId, feed: &str, ol
     if moved == 1 { Ok(()) } else { Err(StoreError::Fenced) }
 }
 
+/// Forgets where the worker of a feed stands, as part of a transaction.
+pub async fn forget(transaction: &Transaction, tenant: TenantId, feed: &str) -> Result<()> {
+    follower::Entity::delete_by_id((tenant.0, feed.to_owned())).exec(transaction).await?;
+    Ok(())
+}
+
 /// Holds a worker's place for the rest of the transaction: another worker that would write waits, and one that has gone on makes
 /// this one's work void. Call it first, before anything is read that will be written again.
 pub async fn hold(transaction: &Transaction, tenant: TenantId, feed: &str, found: &Place) -> Result<()> {

@@ -182,7 +182,17 @@ def what_became(run):
 
 def begun(client, name):
     """[(customer, trigger_time)] of a playbook's runs, in the order of time."""
-    return sorted(((number_of(each), instant_of(each.trigger_time)) for each in runs_of(client, name)), key=lambda each: (each[1], each[0]))
+    return in_order((number_of(each), instant_of(each.trigger_time)) for each in runs_of(client, name))
+
+
+def in_order(pairs):
+    """What begins with a customer and an instant, in the order of time."""
+    return sorted(pairs, key=lambda each: (each[1], each[0]))
+
+
+def whole(office, name):
+    """[(customer, trigger_time, what became of it)] of a playbook's runs, in the order of time."""
+    return in_order((number_of(each), instant_of(each.trigger_time), what_became(each)) for each in runs_of(office.client, name))
 
 
 def until_equal(read, expected, seconds=SOON):
@@ -194,6 +204,11 @@ def until_equal(read, expected, seconds=SOON):
             return f"{len(expected)} and not {len(found)}; of which only in the first {left}, only in the second {right}"
         return f"{expected}, and not {found}"
     waiting.until(lambda: read() == expected, what, seconds)
+
+
+def assert_begun(office, name, pairs):
+    """Exactly these runs have begun: (customer, trigger_time)."""
+    until_equal(lambda: begun(office.client, name), in_order(pairs))
 
 
 def unsettled(client, names, now):

@@ -404,7 +404,8 @@ CASES = {
     f"{LIFECYCLE}.StageService/WatchStages": watch(PIPELINES, lambda answer: answer.records),
     **{f"{LIFECYCLE}.{method}": unary(roles, build) for roles, builds in (
         (EVERY_ROLE, playbook_cases.READ), (FEEDS | {"marketer"}, playbook_cases.MADE), (ANSWERING, playbook_cases.DONE),
-        (DEFINERS | {"marketer"}, playbook_cases.COUNTED), (PIPELINES | {"support", "marketer"}, playbook_cases.SENT), (PIPELINES, playbook_cases.SENT_AGAIN))
+        (DEFINERS | {"marketer"}, playbook_cases.COUNTED), (PIPELINES | {"support", "marketer"}, playbook_cases.SENT),
+        (PIPELINES, playbook_cases.SENT_AGAIN))
        for method, build in builds.items()},
     f"{SEGMENTATION}.LabelService/GetLabelSet": unary(EVERY_ROLE, lambda _world: {"name": "labelSets/rfm-11"}),
     **{f"{SEGMENTATION}.AnalysisService/{method}": unary(ANALYSIS, build) for method, build in definitions.ANALYSES.items()},

@@ -2,7 +2,7 @@
 
 use super::{contact_policies, playbook_runs};
 use crate::playbooks::{self as definitions, DEFAULT_GOAL_DAYS, segments_of};
-use crate::running::{Playbooks, begin_following};
+use crate::running::{Playbooks, begin_following, forget_following};
 use crate::store::playbooks::{self, Stored};
 use crate::store::{deliveries, runs};
 use crate::worker::StageLink;
@@ -186,7 +186,7 @@ impl Handlers {
         }
         let started = async {
             if let Some(beginning) = beginning {
-                beginning.write(&transaction, tenant).await?;
+                beginning.write(&transaction, tenant.id).await?;
             }
             stored.start(self.runtime.business.now());
             stored.revision = revision;
@@ -310,6 +310,7 @@ impl PlaybookService for Handlers {
         let deleted = async {
             playbooks::delete(&transaction, tenant, &stored).await?;
             runs::forget(&transaction, tenant, stored.number).await?;
+            forget_following(&transaction, tenant, stored.number).await?;
             Ok(transaction.commit().await?)
         };
         deleted.await.map_err(|error: StoreError| failed(error))?;

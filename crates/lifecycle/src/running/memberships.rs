@@ -1,12 +1,16 @@
 //! Following segmentation: who enters and leaves the segments that begin runs.
+//!
+//! Each playbook follows by itself, from where memberships stood when it was started: so what moved before does not begin its runs, and everything behind
+//! does, whatever other playbooks are started meanwhile.
 
 use super::{LOOK, Playbooks};
 use crate::playbooks::triggers::Happening;
 use crate::store::playbooks::{self, Stored};
 use crate::store::runs::{self, Triggered};
+use futures::future::{Either, select, try_join_all};
 use quintile_chain::context::WorkError;
 use quintile_chain::progress::Watermark;
-use quintile_domain::ids::CustomerId;
+use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_proto::lifecycle::{Playbook, trigger};
 use quintile_proto::segmentation::{
     MembershipCause, MembershipChange, WatchMembershipsRequest, WatchMembershipsResponse,
@@ -15,15 +19,18 @@ use quintile_rpc::convert;
 use quintile_rpc::policy::Tenant;
 use quintile_store::follower::{self, Place};
 use quintile_store::{StoreError, Transaction};
-use std::collections::BTreeSet;
+use std::pin::pin;
 use std::time::Duration;
 use tokio::time::Instant as MachineInstant;
 use tonic::{Code, Status, Streaming};
 
-/// The follower's row.
-const FEED: &str = "memberships";
 /// How often a cursor that came without anything to do is written down.
 const WRITE_CURSOR: Duration = Duration::from_secs(5);
+
+/// The row of a playbook's follower.
+fn feed(number: i64) -> String {
+    format!("memberships/{number}")
+}
 
 /// The segment that begins runs of a playbook.
 fn segment_of(playbook: &Playbook) -> Option<&str> {
@@ -33,7 +40,7 @@ fn segment_of(playbook: &Playbook) -> Option<&str> {
     }
 }
 
-/// Follows without end.
+/// Follows without end: for the playbooks that run, until others do.
 pub async fn follow(playbooks: &Playbooks, tenant: &Tenant) -> Result<(), WorkError> {
     let mut known = None;
     let mut running = Vec::new();
@@ -43,13 +50,33 @@ pub async fn follow(playbooks: &Playbooks, tenant: &Tenant) -> Result<(), WorkEr
             running = all;
             running.retain(|stored| stored.is_running() && segment_of(&stored.playbook).is_some());
         }
-        if running.is_empty() {
-            tokio::time::sleep(LOOK).await;
-            continue;
+        let others = pin!(until_others(playbooks, tenant, known));
+        let following = pin!(try_join_all(running.iter().map(|stored| follow_one(playbooks, tenant, stored))));
+        match select(others, following).await {
+            Either::Left((changed, _)) => changed?,
+            Either::Right((ended, others)) => {
+                // None run.
+                ended?;
+                others.await?;
+            }
         }
-        let place = follower::place(playbooks.runtime.database.reader(), tenant.id, FEED).await?;
-        let mut following = Following { playbooks, tenant, running: &running, place, written: MachineInstant::now() };
-        match following.follow(known).await {
+    }
+}
+
+/// Waits until the playbooks are others than those of a revision.
+async fn until_others(playbooks: &Playbooks, tenant: &Tenant, revision: Option<i64>) -> Result<(), StoreError> {
+    while playbooks.changed_since(tenant, revision).await?.is_none() {
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
+}
+
+/// Follows for one playbook, without end.
+async fn follow_one(playbooks: &Playbooks, tenant: &Tenant, stored: &Stored) -> Result<(), WorkError> {
+    loop {
+        let place = follower::place(playbooks.runtime.database.reader(), tenant.id, &feed(stored.number)).await?;
+        let mut following = Following { playbooks, tenant, stored, place, written: MachineInstant::now() };
+        match following.follow().await {
             Ok(()) => {}
             Err(WorkError::Upstream { code }) => {
                 tracing::debug!(?code, "memberships are followed again in a moment");
@@ -63,20 +90,19 @@ pub async fn follow(playbooks: &Playbooks, tenant: &Tenant) -> Result<(), WorkEr
     }
 }
 
-/// A stream of the memberships that begin runs of the playbooks that run.
+/// A stream of the memberships that begin runs of a playbook.
 struct Following<'a> {
     playbooks: &'a Playbooks,
     tenant: &'a Tenant,
-    running: &'a [Stored],
+    stored: &'a Stored,
     place: Place,
     written: MachineInstant,
 }
 
 impl Following<'_> {
-    /// Follows until other playbooks run, or the stream ends.
-    async fn follow(&mut self, revision: Option<i64>) -> Result<(), WorkError> {
-        let mut stream = watch(self.playbooks, self.tenant, self.running, self.place.cursor.clone()).await?;
-        let mut looked = MachineInstant::now();
+    /// Follows until the stream ends.
+    async fn follow(&mut self) -> Result<(), WorkError> {
+        let mut stream = watch(self.playbooks, self.tenant, self.stored, self.place.cursor.clone()).await?;
         let mut cursor = String::new();
         loop {
             match tokio::time::timeout(LOOK, stream.message()).await {
@@ -85,24 +111,16 @@ impl Following<'_> {
                     cursor.clone_from(&message.cursor);
                     self.take(message).await?;
                 }
-                Err(_)
-                    if self.written.elapsed() >= WRITE_CURSOR && !cursor.is_empty() && cursor != self.place.cursor =>
-                {
+                Err(_) if self.written.elapsed() >= WRITE_CURSOR && !cursor.is_empty() => {
                     self.advance(std::mem::take(&mut cursor), Vec::new()).await?;
                 }
                 Err(_) => {}
-            }
-            if looked.elapsed() >= LOOK {
-                looked = MachineInstant::now();
-                if self.playbooks.changed_since(self.tenant, revision).await?.is_some() {
-                    return Ok(());
-                }
             }
         }
     }
 
     async fn take(&mut self, message: WatchMembershipsResponse) -> Result<(), WorkError> {
-        let triggered: Vec<_> = message.changes.iter().flat_map(|change| self.triggered(change)).collect();
+        let triggered: Vec<_> = message.changes.iter().filter_map(|change| self.triggered(change)).collect();
         if triggered.is_empty() {
             return Ok(());
         }
@@ -111,20 +129,17 @@ impl Following<'_> {
         self.advance(message.cursor, triggered).await
     }
 
-    /// The runs that a change begins.
-    fn triggered(&self, change: &MembershipChange) -> Vec<Triggered> {
+    /// The run that a change begins.
+    fn triggered(&self, change: &MembershipChange) -> Option<Triggered> {
         let is_own = matches!(change.cause(), MembershipCause::Record | MembershipCause::Time);
-        let customer = CustomerId::from_name(&change.customer, None);
-        let at = convert::sent_instant(change.valid_time.as_ref());
-        let Some((customer, at)) = customer.zip(at).filter(|_| is_own) else { return Vec::new() };
         let happening = Happening::Segment { name: &change.parent, entered: change.entered };
-        let begun = self.running.iter().filter(|stored| {
-            let started = convert::sent_instant(stored.playbook.start_time.as_ref());
-            started.is_some_and(|started| at >= started) && happening.begins(&stored.playbook)
-        });
-        begun
-            .map(|stored| Triggered { customer, playbook: stored.number, version: stored.playbook.version, at })
-            .collect()
+        let begins = is_own && happening.begins(&self.stored.playbook);
+        begins.then_some(Triggered {
+            customer: CustomerId::from_name(&change.customer, None)?,
+            playbook: self.stored.number,
+            version: self.stored.playbook.version,
+            at: convert::sent_instant(change.valid_time.as_ref())?,
+        })
     }
 
     /// Begins runs, and is behind what began them, in one transaction.
@@ -133,17 +148,15 @@ impl Following<'_> {
         let runtime = &self.playbooks.runtime;
         let transaction = runtime.database.begin().await?;
         if !triggered.is_empty() {
-            // What runs was read a moment ago.
+            // It may have been stopped, or started again, since it was read.
             let running = playbooks::running(&transaction, self.tenant.id).await?;
-            triggered.retain(|triggered| {
-                let same = |stored: &Stored| {
-                    (stored.number, stored.playbook.version) == (triggered.playbook, triggered.version)
-                };
-                running.iter().any(same)
-            });
+            let is_same = |other: &Stored| other.number == self.stored.number && other.playbook == self.stored.playbook;
+            if !running.iter().any(is_same) {
+                triggered.clear();
+            }
         }
         runs::begin(&transaction, self.tenant.id, triggered).await?;
-        follower::advance(&transaction, self.tenant.id, FEED, &self.place, &place).await?;
+        follower::advance(&transaction, self.tenant.id, &feed(self.stored.number), &self.place, &place).await?;
         transaction.commit().await.map_err(StoreError::from)?;
         self.place = place;
         self.written = MachineInstant::now();
@@ -161,11 +174,10 @@ impl Following<'_> {
 async fn watch(
     playbooks: &Playbooks,
     tenant: &Tenant,
-    running: &[Stored],
+    stored: &Stored,
     cursor: String,
 ) -> Result<Streaming<WatchMembershipsResponse>, Status> {
-    let parents: BTreeSet<&str> = running.iter().filter_map(|stored| segment_of(&stored.playbook)).collect();
-    let parents = parents.into_iter().map(str::to_owned).collect();
+    let parents = segment_of(&stored.playbook).into_iter().map(str::to_owned).collect();
     let request = playbooks.credentials.request(&tenant.name, WatchMembershipsRequest { cursor, parents }).await?;
     Ok(playbooks.segments().watch_memberships(request).await?.into_inner())
 }
@@ -179,24 +191,29 @@ pub async fn begin_following(
     if segment_of(&stored.playbook).is_none() {
         return Ok(None);
     }
-    let mut stream = watch(playbooks, tenant, std::slice::from_ref(stored), String::new()).await?;
+    let mut stream = watch(playbooks, tenant, stored, String::new()).await?;
     let first = tokio::time::timeout(Duration::from_secs(10), stream.message()).await;
     let first = first.map_err(|_| Status::unavailable("segmentation told nothing"))??;
-    Ok(first.map(|first| Beginning(first.cursor)))
+    Ok(first.map(|first| Beginning { number: stored.number, cursor: first.cursor }))
 }
 
-/// A place in the memberships.
-pub struct Beginning(String);
+/// A place in the memberships, for a playbook.
+pub struct Beginning {
+    number: i64,
+    cursor: String,
+}
 
 impl Beginning {
-    /// Has the follower begin here, unless it follows already.
-    pub async fn write(self, transaction: &Transaction, tenant: &Tenant) -> Result<(), StoreError> {
-        let running = playbooks::running(transaction, tenant.id).await?;
-        if running.iter().any(|stored| segment_of(&stored.playbook).is_some()) {
-            return Ok(());
-        }
-        let old = follower::place(transaction, tenant.id, FEED).await?;
-        let new = Place { cursor: self.0, ..old.clone() };
-        follower::advance(transaction, tenant.id, FEED, &old, &new).await
+    /// Has the playbook's follower begin here.
+    pub async fn write(self, transaction: &Transaction, tenant: TenantId) -> Result<(), StoreError> {
+        let feed = feed(self.number);
+        let old = follower::place(transaction, tenant, &feed).await?;
+        let new = Place { cursor: self.cursor, ..old.clone() };
+        follower::advance(transaction, tenant, &feed, &old, &new).await
     }
+}
+
+/// Forgets how far a playbook has followed.
+pub async fn forget(transaction: &Transaction, tenant: TenantId, number: i64) -> Result<(), StoreError> {
+    follower::forget(transaction, tenant, &feed(number)).await
 }

@@ -6,7 +6,7 @@ mod deliveries;
 mod memberships;
 mod runs;
 
-pub use memberships::begin_following;
+pub use memberships::{begin_following, forget as forget_following};
 
 use crate::store::{contact_policies, playbooks};
 use crate::webhooks::Endpoints;

@@ -35,6 +35,7 @@ mod entity {
         pub playbook: i64,
         pub state: i32,
         pub created_at: i64,
+        pub endpoint: String,
         pub attempts: i32,
         pub last_status: i32,
         pub next_attempt_at: Option<i64>,
@@ -66,6 +67,7 @@ const TABLE: Target = Target {
         "playbook",
         "state",
         "created_at",
+        "endpoint",
         "attempts",
         "last_status",
         "next_attempt_at",
@@ -142,6 +144,7 @@ pub async fn write(transaction: &Transaction, tenant: TenantId, deliveries: &[St
         Column::BigInt(all().map(|stored| stored.playbook).collect()),
         Column::Int(all().map(|stored| stored.state.into()).collect()),
         Column::BigInt(all().map(|stored| stored.created_at.micros()).collect()),
+        Column::Text(all().map(|stored| stored.body.endpoint.clone()).collect()),
         Column::Int(all().map(|stored| stored.attempts).collect()),
         Column::Int(all().map(|stored| stored.last_status).collect()),
         Column::NullableBigInt(all().map(|stored| micros(stored.next_attempt_at)).collect()),
@@ -153,14 +156,16 @@ pub async fn write(transaction: &Transaction, tenant: TenantId, deliveries: &[St
     Ok(())
 }
 
-/// Up to `limit` deliveries whose next attempt is due, the first due first.
+/// Up to `limit` deliveries to an endpoint whose next attempt is due, the first due first.
 pub async fn due(
     connection: &impl ConnectionTrait,
     tenant: TenantId,
+    endpoint: &str,
     machine_now: Instant,
     limit: u64,
 ) -> Result<Vec<Stored>, StoreError> {
     let rows = of(tenant)
+        .filter(entity::Column::Endpoint.eq(endpoint))
         .filter(entity::Column::NextAttemptAt.is_not_null())
         .filter(entity::Column::NextAttemptAt.lte(machine_now.micros()))
         .order_by_asc(entity::Column::NextAttemptAt)

@@ -316,6 +316,7 @@ enum Delivery {
     Playbook,
     State,
     CreatedAt,
+    Endpoint,
     Attempts,
     LastStatus,
     NextAttemptAt,
@@ -344,7 +345,8 @@ impl MigrationTrait for M0006Playbooks {
             "CREATE INDEX playbook_run_playbook ON playbook_run (tenant_id, playbook, seq, place)",
             "CREATE INDEX task_made ON task (tenant_id, goes_on, seq, place)",
             "CREATE INDEX task_assignee ON task (tenant_id, assignee, goes_on, seq, place) WHERE assignee <> ''",
-            "CREATE INDEX delivery_next ON delivery (tenant_id, next_attempt_at) WHERE next_attempt_at IS NOT NULL",
+            "CREATE INDEX delivery_next ON delivery (tenant_id, endpoint, next_attempt_at) \
+             WHERE next_attempt_at IS NOT NULL",
             "CREATE INDEX delivery_made ON delivery (tenant_id, seq, place)",
         ] {
             manager.get_connection().execute_unprepared(index).await?;
@@ -429,6 +431,7 @@ fn deliveries() -> TableCreateStatement {
         .col(ColumnDef::new(Delivery::Playbook).big_integer().not_null())
         .col(ColumnDef::new(Delivery::State).integer().not_null())
         .col(ColumnDef::new(Delivery::CreatedAt).big_integer().not_null())
+        .col(ColumnDef::new(Delivery::Endpoint).text().not_null())
         .col(ColumnDef::new(Delivery::Attempts).integer().not_null())
         .col(ColumnDef::new(Delivery::LastStatus).integer().not_null())
         .col(ColumnDef::new(Delivery::NextAttemptAt).big_integer())
