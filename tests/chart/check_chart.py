@@ -24,6 +24,8 @@ import tomllib
 import venv
 from pathlib import Path
 
+from overrides import BAD_VALUES, GOOD_VALUES
+
 try:
     import helm_sdkpy
     import kubernetes_validate
@@ -49,42 +51,6 @@ KINDS = {
     "networking.k8s.io/v1": {"ingresses": "Ingress", "networkpolicies": "NetworkPolicy"},
     "policy/v1": {"poddisruptionbudgets": "PodDisruptionBudget"},
     "rbac.authorization.k8s.io/v1": {"roles": "Role", "rolebindings": "RoleBinding"},
-}
-
-# Overrides that must render to valid objects.
-GOOD_VALUES = {
-    "default values": {},
-    "another image": {"image": {"repository": "registry.example/team/quintile", "tag": "9.9.9", "pullPolicy": "Always",
-                                "pullSecrets": ["registry-credentials"]}},
-    "another port and more replicas": {"roles": {"scoring": {"replicas": 3, "port": 8802}}},
-    "no resources": {"roles": {"lifecycle": {"resources": {"requests": None, "limits": None}}}},
-    "own secrets": {"secrets": {"database": {"existingSecret": "pg-app", "key": "uri"},
-                                "bootstrap": {"existingSecret": "first-token", "key": "value"},
-                                "masterKey": {"existingSecret": "kek", "key": "v1"}}},
-    "no migration": {"migrate": {"enabled": False}},
-    "webhooks": {"webhooks": [{"name": "messages", "url": "https://hooks.example/quintile", "existingSecret": "hooks", "key": "signing"},
-                              {"name": "messages", "url": "https://crm.example", "existingSecret": "crm", "key": "v1", "tenant": "acme",
-                               "retryAfterSeconds": 30}]},
-    "as a dependency of another chart": {"global": {"region": "eu"}},
-}
-
-# Overrides that the values schema must refuse, and the path that its message must name.
-BAD_VALUES = {
-    "an unknown key": ({"replicaCount": 3}, "replicaCount"),
-    "an unknown role": ({"roles": {"billing": {"replicas": 1, "port": 7706, "resources": {}}}}, "billing"),
-    "an unknown key of a role": ({"roles": {"scoring": {"replica": 2}}}, "/roles/scoring"),
-    "replicas as text": ({"roles": {"scoring": {"replicas": "two"}}}, "/roles/scoring/replicas"),
-    "negative replicas": ({"roles": {"scoring": {"replicas": -1}}}, "/roles/scoring/replicas"),
-    "a privileged port": ({"roles": {"ingestion": {"port": 443}}}, "/roles/ingestion/port"),
-    "a role taken away": ({"roles": {"scoring": None}}, "scoring"),
-    "a memory limit that is no quantity": ({"roles": {"scoring": {"resources": {"limits": {"memory": "much"}}}}}, "/limits/memory"),
-    "a secret's value": ({"secrets": {"database": {"value": "postgres://u:p@h/d"}}}, "/secrets/database"),
-    "an empty secret name": ({"secrets": {"masterKey": {"existingSecret": ""}}}, "/secrets/masterKey/existingSecret"),
-    "a webhook that is not secured": ({"webhooks": [{"name": "a", "url": "http://hooks.example", "existingSecret": "h", "key": "k"}]}, "/webhooks/0/url"),
-    "a webhook with its secret in it": ({"webhooks": [{"name": "a", "url": "https://hooks.example", "secret": "c2VjcmV0"}]}, "/webhooks/0"),
-    "an unknown pull policy": ({"image": {"pullPolicy": "Sometimes"}}, "/image/pullPolicy"),
-    "a number as tag": ({"image": {"tag": 1.5}}, "/image/tag"),
-    "migrate.enabled as text": ({"migrate": {"enabled": "no"}}, "/migrate/enabled"),
 }
 
 
@@ -346,18 +312,15 @@ def secret_reference_faults(items, secrets):
 def webhooks_are_lifecycles(items):
     """The files that quintile.toml names hold the secrets that the values name, in the pods of lifecycle alone."""
     config = tomllib.loads(of_kind(items, "ConfigMap")[f"{RELEASE}-config"]["data"]["quintile.toml"])
-    named = {f"webhooks/{Path(webhook['secret_file']).name}": (webhook["name"], webhook["url"], webhook.get("tenant"), webhook.get("retry_after_seconds"))
-             for webhook in config["webhooks"]}
-    wanted = {"webhooks/messages": ("messages", "https://hooks.example/quintile", None, None),
-              "webhooks/messages@acme": ("messages", "https://crm.example", "acme", 30)}
-    secrets = {"webhooks/messages": ("hooks", "signing"), "webhooks/messages@acme": ("crm", "v1")}
-    for name, deployment in of_kind(items, "Deployment").items():
-        [sources] = [volume["projected"]["sources"] for volume in deployment["spec"]["template"]["spec"]["volumes"] if volume["name"] == "config"]
-        files = {entry["path"]: (source["secret"]["name"], entry["key"]) for source in sources if "secret" in source
-                 for entry in source["secret"]["items"] if entry["path"].startswith("webhooks/")}
-        if files != (secrets if name == f"{RELEASE}-lifecycle" else {}):
-            return False
-    return named == wanted
+    named = [(each["secret_file"], each["url"], each.get("tenant"), each.get("retry_after_seconds")) for each in config["webhooks"]]
+    folder, mounted = "/etc/quintile/", {}
+    for name, item in of_kind(items, "Deployment").items():
+        [sources] = [each["projected"]["sources"] for each in item["spec"]["template"]["spec"]["volumes"] if each["name"] == "config"]
+        mounted |= {(name, folder + entry["path"]): (each["secret"]["name"], entry["key"]) for each in sources if "secret" in each
+                    for entry in each["secret"]["items"] if "webhooks/" in entry["path"]}
+    lifecycle, file = f"{RELEASE}-lifecycle", f"{folder}webhooks/messages"
+    return mounted == {(lifecycle, file): ("hooks", "signing"), (lifecycle, f"{file}@acme"): ("crm", "v1")} and named == [
+        (file, "https://hooks.example/quintile", None, None), (f"{file}@acme", "https://crm.example", "acme", 30)]
 
 
 def configuration_faults(items, ports, release=RELEASE):
