@@ -1,7 +1,7 @@
 //! Following segmentation: who enters and leaves the segments that begin runs.
 //!
-//! Each playbook follows by itself, from where memberships stood when it was started: so what moved before does not begin its runs, and everything behind
-//! does, whatever other playbooks are started meanwhile.
+//! Each playbook follows by itself, from where memberships stood when it was started: so what moved before does not begin its runs, and everything
+//! behind does, whatever other playbooks are started meanwhile.
 
 use super::{LOOK, Playbooks};
 use crate::playbooks::triggers::Happening;

@@ -87,6 +87,9 @@ impl Looking<'_> {
             self.revision = Some(revision);
             self.known = all.into_iter().map(|stored| (stored.number, stored)).collect();
         }
+        if self.known.is_empty() {
+            return Ok(false);
+        }
         let policy = contact_policies::get(self.playbooks.runtime.database.reader(), self.tenant.id).await?;
         if policy.paused {
             return Ok(false);
@@ -209,6 +212,10 @@ impl Looking<'_> {
         let customers: Vec<i64> = customers.into_iter().collect();
         let transaction = database.begin().await?;
         let mut all = runs::of_customers(&transaction, self.tenant.id, &customers, true).await?;
+        if self.revision != Some(playbooks::revision(&transaction, self.tenant.id).await?) {
+            // A playbook was started since, and what it has begun would be taken for another version's; or one was stopped.
+            return Ok(());
+        }
         let mut contacts: HashMap<i64, Vec<Instant>> = HashMap::new();
         let earliest = part.due.iter().filter_map(|stored| stored.run.due_at()).min();
         if let Some((cap, earliest)) = part.rules.cap_micros().zip(earliest) {

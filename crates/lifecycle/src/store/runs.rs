@@ -10,7 +10,7 @@ use quintile_store::history::{self, History, Position};
 use quintile_store::numbers::Numbers;
 use quintile_store::{StoreError, Transaction, feed};
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select, UpdateMany};
 use std::collections::BTreeSet;
 
 /// The feed that numbers them.
@@ -234,8 +234,9 @@ pub async fn of_customers(
 
 /// Ends what is under way of a playbook.
 pub async fn stop_playbook(transaction: &Transaction, tenant: TenantId, playbook: i64) -> Result<(), StoreError> {
-    let of_playbook = of(tenant).filter(entity::Column::Playbook.eq(playbook));
-    stop(transaction, of_playbook, &[RunState::Triggered, RunState::Active]).await
+    let under_way = [RunState::Triggered, RunState::Active];
+    stop(tenant, &under_way).filter(entity::Column::Playbook.eq(playbook)).exec(transaction).await?;
+    Ok(())
 }
 
 /// Ends what is under way of customers who are gone, and forgets all of those who were erased.
@@ -247,24 +248,20 @@ pub async fn remove(transaction: &Transaction, tenant: TenantId, removed: &[Remo
     history::forget::<entity::Entity>(transaction, tenant, &numbers(true)).await?;
     for gone in Numbers::queries(&numbers(false)) {
         // Of who is just triggered it is told that it is gone.
-        stop(transaction, of(tenant).filter(gone.contain(entity::Column::CustomerId)), &[RunState::Active]).await?;
+        let of_gone = stop(tenant, &[RunState::Active]).filter(gone.contain(entity::Column::CustomerId));
+        of_gone.exec(transaction).await?;
     }
     Ok(())
 }
 
-async fn stop(transaction: &Transaction, runs: Select<entity::Entity>, states: &[RunState]) -> Result<(), StoreError> {
-    let states = states.iter().map(|state| i32::from(*state));
-    let rows = runs.filter(entity::Column::State.is_in(states)).lock_exclusive().all(transaction).await?;
-    let mut stopped = rows.iter().map(from_row).collect::<Result<Vec<_>, _>>()?;
-    for stored in &mut stopped {
-        stored.run.stop();
-    }
-    stopped.sort_by_key(|stored| (stored.customer, stored.position));
-    let tenant = rows.first().map(|row| TenantId(row.tenant_id));
-    match tenant {
-        Some(tenant) => write(transaction, tenant, &stopped).await,
-        None => Ok(()),
-    }
+/// As [`Run::stop`] does, of however many.
+fn stop(tenant: TenantId, states: &[RunState]) -> UpdateMany<entity::Entity> {
+    entity::Entity::update_many()
+        .col_expr(entity::Column::State, Expr::value(i32::from(RunState::Stopped)))
+        .col_expr(entity::Column::StepAt, Expr::value(None::<i64>))
+        .col_expr(entity::Column::DueAt, Expr::cust("CASE WHEN converted IS NULL THEN measure_at END"))
+        .filter(entity::Column::TenantId.eq(tenant.0))
+        .filter(entity::Column::State.is_in(states.iter().map(|state| i32::from(*state))))
 }
 
 /// Forgets all runs of a playbook.
