@@ -118,7 +118,7 @@ async fn ask(
 /// Rewrites the key table once for all of these, and notes that they are complete. Returns whether it could be done.
 async fn complete(service: &Service, tenant: &Tenant, ready: Vec<StoredErasure>) -> Result<bool, WorkError> {
     let Some(note) = rewrite_keys(&service.runtime.database).await? else {
-        tracing::warn!(tenant = tenant.name, "readers keep the write-ahead log busy: erasures wait to be completed");
+        tracing::warn!(tenant = tenant.name, "readers still see what was erased: erasures wait to be completed");
         return Ok(false);
     };
     for mut erasure in ready {

@@ -355,29 +355,53 @@ pub async fn compute(
     customers: &[CustomerId],
     as_of: Instant,
 ) -> Result<Vec<Derived>, StoreError> {
+    compute_at(connection, tenant, traits, customers, &[as_of]).await
+}
+
+/// The same as of several instants: of each customer in turn one record for each of them.
+pub async fn compute_at(
+    connection: &impl ConnectionTrait,
+    tenant: &Tenant,
+    traits: &[DefinedTrait],
+    customers: &[CustomerId],
+    instants: &[Instant],
+) -> Result<Vec<Derived>, StoreError> {
     let attributes = customers::attributes(connection, tenant.id, customers).await?;
     let mut facts = facts::of_customers(connection, tenant, customers).await?;
-    let mut computed = Vec::with_capacity(attributes.len());
+    let mut computed = Vec::with_capacity(attributes.len() * instants.len());
     for (customer, attributes) in attributes {
         let mut facts = facts.remove(&customer).unwrap_or_default();
-        let features = features::compute(&mut facts, as_of, &tenant.zone, tenant.revenue);
-        let leaving = traits.iter().filter_map(|it| it.computed.next_change(&facts, as_of, &tenant.zone));
-        let next_change = features.next_change.into_iter().chain(leaving).min();
-        let features = FeaturesMessage {
-            traits: values(traits, &facts, tenant, as_of),
-            next_change_time: next_change.map(convert::timestamp),
-            ..message(features, tenant, as_of)
-        };
-        let record = CustomerRecord {
-            customer_id: customer.as_i64(),
-            attributes: Some(attributes),
-            features: Some(features),
-            scores: None,
-            stage: None,
-        };
-        computed.push(Derived { record, next_change, is_new: false });
+        for as_of in instants {
+            let (features, next_change) = features_at(&mut facts, tenant, traits, *as_of);
+            let record = CustomerRecord {
+                customer_id: customer.as_i64(),
+                attributes: Some(attributes.clone()),
+                features: Some(features),
+                scores: None,
+                stage: None,
+            };
+            computed.push(Derived { record, next_change, is_new: false });
+        }
     }
     Ok(computed)
+}
+
+/// What facts amount to at an instant, and when time alone changes it.
+fn features_at(
+    facts: &mut CustomerFacts,
+    tenant: &Tenant,
+    traits: &[DefinedTrait],
+    as_of: Instant,
+) -> (FeaturesMessage, Option<Instant>) {
+    let features = features::compute(facts, as_of, &tenant.zone, tenant.revenue);
+    let leaving = traits.iter().filter_map(|it| it.computed.next_change(facts, as_of, &tenant.zone));
+    let next_change = features.next_change.into_iter().chain(leaving).min();
+    let features = FeaturesMessage {
+        traits: values(traits, facts, tenant, as_of),
+        next_change_time: next_change.map(convert::timestamp),
+        ..message(features, tenant, as_of)
+    };
+    (features, next_change)
 }
 
 fn message(features: Features, tenant: &Tenant, as_of: Instant) -> FeaturesMessage {

@@ -5,6 +5,7 @@
 
 mod api;
 pub mod churn;
+mod churning;
 mod in_force;
 pub mod outcome;
 pub mod playbooks;
@@ -18,6 +19,7 @@ pub mod warnings;
 pub mod webhooks;
 mod worker;
 
+use self::churning::Churning;
 use self::in_force::PoliciesInForce;
 use self::running::Playbooks;
 use self::webhooks::Endpoints;
@@ -44,7 +46,8 @@ pub async fn serve(context: ServiceContext, endpoints: Endpoints) -> Result<(), 
     let policies = PoliciesInForce::new(runtime.database.clone());
     let link = Arc::new(worker::StageLink::new(policies, &context));
     let playbooks = Arc::new(Playbooks::new(&runtime, &context, endpoints));
-    let routes = api::routes(&runtime, &link, &playbooks);
+    let churning = Arc::new(Churning::new(&runtime, &context, link.policies.clone()));
+    let routes = api::routes(&runtime, &link, &playbooks, &churning);
     tokio::spawn(runtime.clone().for_each_tenant("playbooks", move |tenant| playbooks.clone().run(tenant)));
     let (following, worked) = (runtime.clone(), link.clone());
     tokio::spawn(runtime.clone().for_each_tenant("stages", move |tenant| {

@@ -27,7 +27,7 @@ use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
 /// The largest message of the feed.
-const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
+pub const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 /// Orders that are older when they come in are a history that is taken in, and nothing that the customer has just done: nightly and monthly files are no
 /// history.
 const HISTORY_MICROS: i64 = 90 * 86_400_000_000;

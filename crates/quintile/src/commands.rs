@@ -6,8 +6,8 @@ use crate::output::Format;
 use crate::remote::{Identity, Session, token};
 use crate::suite::{self, Suite};
 use crate::{
-    access, clusters, deliveries, demo, export, generate, import, keys, labels, playbooks, privacy, profile, rejects,
-    remote, retention, scores, segments, stages, tasks, warnings,
+    access, churn, clusters, deliveries, demo, export, generate, import, keys, labels, playbooks, privacy, profile,
+    rejects, remote, retention, scores, segments, stages, tasks, warnings,
 };
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -78,6 +78,9 @@ enum Command {
     /// Early warnings: customers who are about to leave
     #[command(subcommand)]
     Warnings(warnings::WarningsCommand),
+    /// Churn models: who is likely to leave, and why
+    #[command(subcommand)]
+    Churn(churn::ChurnCommand),
     /// Playbooks: what is done by itself when something happens to a customer
     #[command(subcommand)]
     Playbooks(playbooks::PlaybooksCommand),
@@ -273,6 +276,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Retention(command) => retention::run(command).await,
         Command::Stages(command) => stages::run(command).await,
         Command::Warnings(command) => warnings::run(command).await,
+        Command::Churn(command) => churn::run(command).await,
         Command::Playbooks(command) => playbooks::run(command).await,
         Command::Tasks(command) => tasks::run(command).await,
         Command::Deliveries(command) => deliveries::run(command).await,

@@ -8,6 +8,7 @@ mod output;
 
 mod access;
 mod audit;
+mod churn;
 mod clock;
 mod clusters;
 mod commands;

@@ -21,11 +21,17 @@ use quintile_domain::clock::MachineClock;
 use quintile_rpc::client::Credentials;
 use quintile_store::{Database, DatabaseUrl, StoreError};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant as MachineInstant;
 use tonic::transport::Channel;
 
 /// The service's name: of its database, its tokens and its logs.
 pub const SERVICE: &str = "segmentation";
+/// How often it is looked whether populations are loaded.
+const LOOK: Duration = Duration::from_millis(20);
+/// How long after the first population is loaded the others are waited for.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What the handlers and workers of this service share.
 #[derive(Clone)]
@@ -63,9 +69,26 @@ pub async fn serve(context: ServiceContext) -> Result<(), ServiceError> {
         searches: Arc::new(Semaphore::new(1)),
     };
     let (loaded, caught_up) = watch::channel(false);
+    tokio::spawn(tell_when_loaded(service.clone(), loaded));
     let working = service.clone();
-    tokio::spawn(
-        runtime.clone().for_each_tenant("segments", move |tenant| worker::run(working.clone(), tenant, loaded.clone())),
-    );
+    tokio::spawn(runtime.clone().for_each_tenant("segments", move |tenant| worker::run(working.clone(), tenant)));
     context.serve(&runtime, api::routes(&service), api::names(), caught_up).await
+}
+
+/// Tells when everybody's populations are loaded; of those that are not a while after the first, another replica has the lease.
+async fn tell_when_loaded(service: Service, loaded: watch::Sender<bool>) {
+    let mut first: Option<MachineInstant> = None;
+    loop {
+        let policy = service.runtime.policy.last();
+        let tenants = policy.iter().flat_map(|policy| policy.tenants.values());
+        let missing = tenants.filter(|tenant| service.populations.of(tenant.id).is_none()).count();
+        if service.populations.is_any() {
+            let since = *first.get_or_insert_with(MachineInstant::now);
+            if missing == 0 || since.elapsed() > PATIENCE {
+                loaded.send_replace(true);
+                return;
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }

@@ -445,6 +445,11 @@ impl Populations {
         self.0.lock().get(&tenant).cloned()
     }
 
+    /// Whether any tenant's is loaded.
+    pub fn is_any(&self) -> bool {
+        !self.0.lock().is_empty()
+    }
+
     /// Puts a loaded population in place.
     pub fn put(&self, tenant: TenantId, population: Population) -> LoadedPopulation {
         let loaded = LoadedPopulation { population: Arc::new(RwLock::new(population)), changing: Arc::default() };

@@ -22,7 +22,6 @@ use quintile_rpc::policy::Tenant;
 use quintile_store::records::{self, Record};
 use quintile_store::{StoreError, Transaction, failpoint, follower};
 use std::sync::Arc;
-use tokio::sync::watch;
 
 /// The name of this worker's place.
 pub const RECORDS: &str = "records";
@@ -38,7 +37,7 @@ const MONTHLY_LABELS: i32 = 5 * 366;
 const SCAN_RECORDS: u64 = 10_000;
 
 /// Loads a tenant's population and keeps it true, without end.
-pub async fn run(service: Service, tenant: Arc<Tenant>, loaded: watch::Sender<bool>) -> Result<(), WorkError> {
+pub async fn run(service: Service, tenant: Arc<Tenant>) -> Result<(), WorkError> {
     let runtime = service.runtime.clone();
     let place = follower::place(runtime.database.reader(), tenant.id, RECORDS).await?;
     // Loaded anew after every failure: what was half done in memory is forgotten.
@@ -46,7 +45,6 @@ pub async fn run(service: Service, tenant: Arc<Tenant>, loaded: watch::Sender<bo
     let population = load(&runtime, &tenant, Instant::from_micros(place.time_micros).max(written)).await?;
     let population = service.populations.put(tenant.id, population);
     runtime.resume(&tenant, &place);
-    loaded.send_replace(true);
     let connect = |cursor: String| {
         let (service, tenant) = (service.clone(), tenant.clone());
         async move {

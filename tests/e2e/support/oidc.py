@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from support.refusals import NOT_FOUND, Refusal
 from support.tokens import encode
 
 DISCOVERY = "/.well-known/openid-configuration"
@@ -163,3 +164,24 @@ def shared():
     server = Server()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
+
+
+def create_issuer():
+    return shared().issuer(Key("EdDSA")).message(algorithms=["EdDSA"])
+
+
+def with_issuer(build, made=True):
+    """A case about an issuer that it leaves none of: a tenant has few. `build(its name)` is the request, unless it makes it itself."""
+    def call(world, client, method):
+        admin, order = world.client("admin"), create_issuer()
+        name = f"issuers/{order['issuer_id']}"
+        try:
+            if made:
+                admin.call("IssuerService/CreateIssuer", order)
+            return [client.exchange(method, build(name) if made else order)]
+        finally:
+            try:
+                admin.call("IssuerService/DeleteIssuer", {"name": name})
+            except Refusal as refusal:
+                assert refusal.code == NOT_FOUND, refusal
+    return call

@@ -10,10 +10,10 @@ from typing import Callable
 
 import grpc
 
-from support import canaries, checkpoints, definitions, facts, oidc, playbook_cases, questions, recommendations, score_models, traits
+from support import canaries, checkpoints, churn_cases, definitions, facts, oidc, playbook_cases, questions, recommendations, score_models, traits
 from support import value_models, waiting
 from support.reflection import OPERATIONS
-from support.refusals import NOT_FOUND, Refusal
+from support.refusals import Refusal
 from support.world import NOW
 
 # Written down from security.md and the descriptions of the roles, not from the policy: the policy is held to it.
@@ -127,27 +127,6 @@ def erased_and_through(world):
 
 def consent(world):
     return somebody(world) | {"purpose": "PURPOSE_MARKETING", "state": "CONSENT_STATE_GIVEN", "source": "by a form"}
-
-
-def create_issuer(_world):
-    return oidc.shared().issuer(oidc.Key("EdDSA")).message(algorithms=["EdDSA"])
-
-
-def with_issuer(build, made=True):
-    """A case about an issuer that it leaves none of: a tenant has few. `build(its name)` is the request, unless it makes it itself."""
-    def call(world, client, method):
-        admin, order = world.client("admin"), create_issuer(world)
-        name = f"issuers/{order['issuer_id']}"
-        try:
-            if made:
-                admin.call("IssuerService/CreateIssuer", order)
-            return [client.exchange(method, build(name) if made else order)]
-        finally:
-            try:
-                admin.call("IssuerService/DeleteIssuer", {"name": name})
-            except Refusal as refusal:
-                assert refusal.code == NOT_FOUND, refusal
-    return call
 
 
 def list_of(method, request):
@@ -298,6 +277,8 @@ CASES = {
     f"{INGESTION}.ExportService/ExportRows": Case(ANALYSIS, export_rows),
     f"{INGESTION}.FeatureService/GetFeatures": unary(EVERY_ROLE, of_customer("/features")),
     f"{INGESTION}.FeatureService/WatchFeatures": watch(PIPELINES, lambda answer: answer.records),
+    f"{INGESTION}.FeatureService/ReadPastFeatures": watch(
+        PIPELINES, lambda answer: answer.complete, lambda _world: {"as_of": [facts.text_of(NOW)]}),
     f"{INGESTION}.IngestService/Ingest": Case(PIPELINES, ingest),
     f"{INGESTION}.IngestService/IngestBatch": unary(PIPELINES, lambda _world: facts.batch(just_ordered(uuid.uuid4().hex))),
     f"{INGESTION}.IngestService/GetIngestStream": unary(PIPELINES, lambda _world: {"name": "ingestStreams/planted-stream"}),
@@ -381,6 +362,15 @@ CASES = {
     f"{SCORING}.ValueService/GetValue": unary(EVERY_ROLE, of_customer("/value")),
     f"{SCORING}.ValueService/BatchGetValues": unary(EVERY_ROLE, lambda world: {"names": [f"{world.customer}/value", f"{world.lead}/value"]}),
     f"{SCORING}.ScoreService/WatchScores": watch(PIPELINES, lambda answer: answer.records),
+    f"{LIFECYCLE}.ChurnModelService/TrainChurnModel": watch(
+        DEFINERS, lambda answer: answer.HasField("model"), lambda _world: {"horizon_days": churn_cases.HORIZON}),
+    f"{LIFECYCLE}.ChurnModelService/GetChurnModel": unary(EVERY_ROLE, churn_cases.oldest),
+    f"{LIFECYCLE}.ChurnModelService/ListChurnModels": unary(EVERY_ROLE),
+    f"{LIFECYCLE}.ChurnModelService/PublishChurnModel": Case(DEFINERS, churn_cases.published),
+    f"{LIFECYCLE}.ChurnModelService/RetireChurnModel": Case(DEFINERS, churn_cases.retired),
+    f"{LIFECYCLE}.ChurnModelService/MeasureChurnDrift": watch(DEFINERS, lambda answer: answer.HasField("drift")),
+    f"{LIFECYCLE}.ChurnService/GetChurnRisk": unary(EVERY_ROLE, of_customer("/churnRisk")),
+    f"{LIFECYCLE}.ChurnService/ListChurnRisks": unary(EVERY_ROLE, lambda _world: {"page_size": 1_000}),
     f"{LIFECYCLE}.StageService/GetStage": unary(EVERY_ROLE, of_customer("/stage")),
     f"{LIFECYCLE}.StageService/GetFunnel": unary(EVERY_ROLE),
     **{f"{LIFECYCLE}.StagePolicyService/{method}": unary(EVERY_ROLE, definitions.of_policy(*about)) for method, *about in (
@@ -465,13 +455,13 @@ CASES = {
     f"{AUDIT}.AuditService/ListAuditEntries": unary(AUDITING),
     f"{AUDIT}.AuditService/GetAuditHead": unary(AUDITING),
     f"{AUDIT}.AuditService/ListAuditCheckpoints": unary(AUDITING, checkpoints.list_audit_checkpoints),
-    f"{ACCESS}.IssuerService/CreateIssuer": Case(ADMIN, with_issuer(None, made=False)),
-    f"{ACCESS}.IssuerService/GetIssuer": Case(ADMIN, with_issuer(lambda name: {"name": name})),
-    f"{ACCESS}.IssuerService/ListIssuers": Case(ADMIN, with_issuer(lambda _name: {})),
-    f"{ACCESS}.IssuerService/UpdateIssuer": Case(ADMIN, with_issuer(
+    f"{ACCESS}.IssuerService/CreateIssuer": Case(ADMIN, oidc.with_issuer(None, made=False)),
+    f"{ACCESS}.IssuerService/GetIssuer": Case(ADMIN, oidc.with_issuer(lambda name: {"name": name})),
+    f"{ACCESS}.IssuerService/ListIssuers": Case(ADMIN, oidc.with_issuer(lambda _name: {})),
+    f"{ACCESS}.IssuerService/UpdateIssuer": Case(ADMIN, oidc.with_issuer(
         lambda name: {"issuer": {"name": name, "audience": "api"}, "update_mask": "audience"})),
-    f"{ACCESS}.IssuerService/DeleteIssuer": Case(ADMIN, with_issuer(lambda name: {"name": name})),
-    f"{ACCESS}.IssuerService/RefreshIssuer": Case(FEEDS, with_issuer(lambda name: {"name": name})),
+    f"{ACCESS}.IssuerService/DeleteIssuer": Case(ADMIN, oidc.with_issuer(lambda name: {"name": name})),
+    f"{ACCESS}.IssuerService/RefreshIssuer": Case(FEEDS, oidc.with_issuer(lambda name: {"name": name})),
     f"{ACCESS}.PrincipalService/CreatePrincipal": unary(ADMIN, definitions.create_principal),
     f"{ACCESS}.PrincipalService/GetPrincipal": unary(ADMIN, lambda world: {"name": definitions.principal(world)}),
     f"{ACCESS}.PrincipalService/ListPrincipals": unary(ADMIN, list_of("PrincipalService/CreatePrincipal", definitions.create_principal)),

@@ -2,7 +2,7 @@
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from support import canaries, facts, playbook_cases, questions, recommendations, score_models, traits, value_models, waiting
+from support import canaries, churn_cases, facts, playbook_cases, questions, recommendations, score_models, traits, value_models, waiting
 from support.ingest_stream import connection
 
 SEGMENT_ID = "planted"
@@ -113,7 +113,7 @@ def drop_what_is_old(admin):
     line = {"product": "teapot", "category": "kitchen", "quantity": 1, "amount": facts.dollars(700), "cost": facts.dollars(300)}
     questions.take_in(admin, facts.order(canaries.SOURCE_ID, "long-ago", days=1_000, cents=700, lines=[line]),
                       facts.refund(canaries.SOURCE_ID, "long-ago", days=990, cents=200))
-    admin.call("RetentionService/UpdateRetention", {"retention": {"order_days": 731}})
+    admin.call("RetentionService/UpdateRetention", {"retention": {"order_days": 900}})
     waiting.until(lambda: admin.call("RetentionService/GetRetention").complete, "old facts to be dropped")
 
 
@@ -151,6 +151,7 @@ def populate(suite):
     playbook_cases.begin_planted(admin)
     plant_warnings(admin, name)
     plant_playbooks(suite, admin, name)
+    churn_cases.plant(admin)
     # Models that are fitted later are these again: nobody else buys, and no time passes.
     plant_traits(admin)
     plant_models(admin)

@@ -148,6 +148,12 @@ const TASKS: Methods = ("quintile.lifecycle.v1.TaskService", &["ListTasks", "Get
 const DO_TASKS: Methods = ("quintile.lifecycle.v1.TaskService", &["ClaimTask", "CompleteTask"]);
 const DELIVERIES: Methods = ("quintile.lifecycle.v1.DeliveryService", &["ListDeliveries"]);
 const REPLAY_DELIVERIES: Methods = ("quintile.lifecycle.v1.DeliveryService", &["ReplayDelivery"]);
+const CHURN_MODELS: Methods = ("quintile.lifecycle.v1.ChurnModelService", &["GetChurnModel", "ListChurnModels"]);
+const MAKE_CHURN_MODELS: Methods = (
+    "quintile.lifecycle.v1.ChurnModelService",
+    &["TrainChurnModel", "PublishChurnModel", "RetireChurnModel", "MeasureChurnDrift"],
+);
+const CHURN_RISKS: Methods = ("quintile.lifecycle.v1.ChurnService", &["GetChurnRisk", "ListChurnRisks"]);
 const SET_WARNING_POLICY: Methods = ("quintile.lifecycle.v1.WarningService", &["UpdateWarningPolicy"]);
 const RETENTION: Methods =
     ("quintile.lifecycle.v1.RetentionService", &["GetCohortRetention", "GetSurvival", "GetStageFlow", "GetStageTimes"]);
@@ -189,7 +195,7 @@ const MAKE_SEGMENTS: Methods = (
         "WatchMemberships",
     ],
 );
-const FEATURE_FEED: Methods = ("quintile.ingestion.v1.FeatureService", &["WatchFeatures"]);
+const FEATURE_FEED: Methods = ("quintile.ingestion.v1.FeatureService", &["WatchFeatures", "ReadPastFeatures"]);
 const SCORE_FEED: Methods = ("quintile.scoring.v1.ScoreService", &["WatchScores"]);
 const RECORDS: Methods = ("quintile.lifecycle.v1.StageService", &["ListRecords"]);
 const STAGE_FEED: Methods = ("quintile.lifecycle.v1.StageService", &["WatchStages"]);
@@ -241,6 +247,8 @@ const READING: &[Methods] = &[
     STAGES,
     STAGE_POLICIES,
     WARNINGS,
+    CHURN_MODELS,
+    CHURN_RISKS,
     PLAYBOOKS,
     TASKS,
     LABELS,
@@ -268,6 +276,7 @@ const SERVING: &[Methods] = &[
     MAKE_SCORE_MODELS,
     MAKE_STAGE_POLICIES,
     MAKE_VALUE_MODELS,
+    MAKE_CHURN_MODELS,
     MAKE_RECOMMENDATION_MODELS,
     SCHEDULE_REFITS,
     PREVIEW_IMPACT,
@@ -420,6 +429,7 @@ const ANALYST: SeededRole = SeededRole {
             MAKE_SCORE_MODELS,
             MAKE_STAGE_POLICIES,
             MAKE_VALUE_MODELS,
+            MAKE_CHURN_MODELS,
             MAKE_RECOMMENDATION_MODELS,
             SCHEDULE_REFITS,
             PREVIEW_IMPACT,
@@ -459,6 +469,7 @@ const DATA_ENGINEER: SeededRole = SeededRole {
             MAKE_SCORE_MODELS,
             MAKE_STAGE_POLICIES,
             MAKE_VALUE_MODELS,
+            MAKE_CHURN_MODELS,
             MAKE_RECOMMENDATION_MODELS,
             SCHEDULE_REFITS,
             PREVIEW_IMPACT,

@@ -1,5 +1,6 @@
 //! Features.
 
+use super::past_features;
 use crate::defined_traits::DefinedTrait;
 use crate::store::{merges, retention};
 use crate::{FACTS, FEATURES, Service, worker};
@@ -8,7 +9,9 @@ use quintile_chain::{feed, store_error};
 use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::time::Instant;
 use quintile_proto::ingestion::feature_service_server::FeatureService;
-use quintile_proto::ingestion::{CustomerFeatures, GetFeaturesRequest, WatchFeaturesRequest};
+use quintile_proto::ingestion::{
+    CustomerFeatures, GetFeaturesRequest, ReadPastFeaturesRequest, ReadPastFeaturesResponse, WatchFeaturesRequest,
+};
 use quintile_proto::types::{CustomerRecord, ErrorReason, WatchRecordsResponse};
 use quintile_rpc::policy::Tenant;
 use quintile_rpc::{Answer, AnswerStream, ApiError, Caller, convert};
@@ -46,31 +49,6 @@ impl FeatureReads {
 }
 
 impl FeatureReads {
-    /// The past instant that a request asks for, if facts tell of it.
-    async fn past(
-        &self,
-        tenant: &Tenant,
-        as_of: Option<&prost_types::Timestamp>,
-        now: Instant,
-    ) -> Result<Option<Instant>, ApiError> {
-        if as_of.is_none() {
-            return Ok(None);
-        }
-        let past = convert::instant(as_of).map_err(|error| ApiError::invalid_time("as_of", error))?;
-        let refused = |problem| ApiError::failed_precondition(ErrorReason::FailedPrecondition, problem);
-        if past > now {
-            return Err(refused("as_of has not come yet"));
-        }
-        let kept = retention::get(self.service.runtime.database.reader(), tenant.id).await;
-        let kept = kept.map_err(|error| store_error(&error))?;
-        let traits = self.service.traits.of(tenant).await.map_err(|error| store_error(&error))?;
-        let days = traits.iter().map(DefinedTrait::window_days).fold(LONGEST_WINDOWS, i32::max);
-        if !kept.horizons.reach(past, days, &tenant.zone) {
-            return Err(refused("facts of the windows before as_of are not kept any more"));
-        }
-        Ok(Some(past))
-    }
-
     /// The record computed at an instant, of a customer or of the one that it was merged into.
     async fn computed(
         &self,
@@ -91,8 +69,31 @@ impl FeatureReads {
     }
 }
 
+/// A past instant of a request, if facts tell of it.
+pub async fn past(
+    service: &Service,
+    tenant: &Tenant,
+    field: &str,
+    as_of: &prost_types::Timestamp,
+) -> Result<Instant, ApiError> {
+    let past = convert::instant(Some(as_of)).map_err(|error| ApiError::invalid_time(field, error))?;
+    let refused = |problem| ApiError::failed_precondition(ErrorReason::FailedPrecondition, problem);
+    if past > service.runtime.business.now() {
+        return Err(refused(format!("{field} has not come yet")));
+    }
+    let kept = retention::get(service.runtime.database.reader(), tenant.id).await;
+    let kept = kept.map_err(|error| store_error(&error))?;
+    let traits = service.traits.of(tenant).await.map_err(|error| store_error(&error))?;
+    let days = traits.iter().map(DefinedTrait::window_days).fold(LONGEST_WINDOWS, i32::max);
+    if !kept.horizons.reach(past, days, &tenant.zone) {
+        return Err(refused(format!("facts of the windows before {field} are not kept any more")));
+    }
+    Ok(past)
+}
+
 #[tonic::async_trait]
 impl FeatureService for FeatureReads {
+    type ReadPastFeaturesStream = AnswerStream<ReadPastFeaturesResponse>;
     type WatchFeaturesStream = AnswerStream<WatchRecordsResponse>;
 
     async fn get_features(&self, request: Request<GetFeaturesRequest>) -> Answer<CustomerFeatures> {
@@ -102,7 +103,10 @@ impl FeatureService for FeatureReads {
         let (runtime, tenant) = (&self.service.runtime, caller.tenant());
         let watermark = runtime.progress.of(tenant.id).watermark();
         let now = runtime.business.now();
-        let past = self.past(tenant, request.get_ref().as_of.as_ref(), now).await?;
+        let past = match &request.get_ref().as_of {
+            Some(as_of) => Some(past(&self.service, tenant, "as_of", as_of).await?),
+            None => None,
+        };
         let stored = match past {
             Some(_) => None,
             None => self.stored(tenant.id, customer, watermark, now).await.map_err(|error| store_error(&error))?,
@@ -127,5 +131,13 @@ impl FeatureService for FeatureReads {
         let caller = Caller::of(&request)?;
         let cursor = &request.get_ref().cursor;
         Ok(Response::new(feed::watch(self.service.runtime.clone(), FEATURES, caller, cursor).await?))
+    }
+
+    async fn read_past_features(
+        &self,
+        request: Request<ReadPastFeaturesRequest>,
+    ) -> Result<Response<Self::ReadPastFeaturesStream>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(past_features::start(self.service.clone(), caller, request.get_ref()).await?))
     }
 }

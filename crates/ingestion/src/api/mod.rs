@@ -12,6 +12,7 @@ mod identities;
 mod ingest;
 pub mod lookups;
 mod opening_balance;
+mod past_features;
 mod privacy;
 mod rejects;
 mod retention;

@@ -1,5 +1,7 @@
 //! The RPCs of lifecycle: one file per resource.
 
+mod churn_models;
+mod churn_risks;
 mod contact_policies;
 mod deliveries;
 mod erasures;
@@ -15,10 +17,13 @@ mod tasks;
 mod warning_watch;
 mod warnings;
 
+use crate::churning::Churning;
 use crate::running::Playbooks;
 use crate::worker::StageLink;
 use quintile_chain::context::Runtime;
 use quintile_chain::operations::LongWork;
+use quintile_proto::lifecycle::churn_model_service_server::{self, ChurnModelServiceServer};
+use quintile_proto::lifecycle::churn_service_server::{self, ChurnServiceServer};
 use quintile_proto::lifecycle::delivery_service_server::{self, DeliveryServiceServer};
 use quintile_proto::lifecycle::erasure_service_server::{self, ErasureServiceServer};
 use quintile_proto::lifecycle::playbook_service_server::{self, PlaybookServiceServer};
@@ -32,14 +37,22 @@ use std::sync::Arc;
 use tonic::service::Routes;
 
 /// The services of this server.
-pub fn routes(runtime: &Runtime, link: &Arc<StageLink>, playbooks: &Arc<Playbooks>) -> Routes {
+pub fn routes(
+    runtime: &Runtime,
+    link: &Arc<StageLink>,
+    playbooks: &Arc<Playbooks>,
+    churning: &Arc<Churning>,
+) -> Routes {
     let erasures = erasures::Erasures { runtime: runtime.clone(), clock: playbooks.clock.clone() };
     let (deliveries, tasks) = (
         deliveries::Deliveries { runtime: runtime.clone(), link: link.clone(), clock: playbooks.clock.clone() },
         tasks::Tasks { runtime: runtime.clone(), link: link.clone() },
     );
     let playbooks = playbooks::Handlers { runtime: runtime.clone(), link: link.clone(), playbooks: playbooks.clone() };
+    let risks = churn_risks::ChurnRisks { churning: churning.clone(), link: link.clone() };
     Routes::default()
+        .add_service(ChurnModelServiceServer::new(churn_models::ChurnModels { churning: churning.clone() }))
+        .add_service(ChurnServiceServer::new(risks))
         .add_service(DeliveryServiceServer::new(deliveries))
         .add_service(ErasureServiceServer::new(erasures))
         .add_service(PlaybookServiceServer::new(playbooks))
@@ -65,6 +78,8 @@ pub fn names() -> Vec<&'static str> {
         playbook_service_server::SERVICE_NAME,
         task_service_server::SERVICE_NAME,
         delivery_service_server::SERVICE_NAME,
+        churn_model_service_server::SERVICE_NAME,
+        churn_service_server::SERVICE_NAME,
         operations_server::SERVICE_NAME,
     ]
 }

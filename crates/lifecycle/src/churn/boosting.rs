@@ -15,6 +15,7 @@ use super::table::Table;
 use super::tree::Tree;
 use super::{MAX_DEPTH, MAX_TREES, parallel};
 use quintile_domain::seeded::Seeded;
+use serde::{Deserialize, Serialize};
 use std::num::NonZeroUsize;
 
 /// The most threads. More would wait for memory.
@@ -110,7 +111,7 @@ impl Boosting {
 }
 
 /// Boosted trees.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Boosted {
     /// What a customer's values are.
     pub encoding: Encoding,

@@ -3,6 +3,7 @@
 
 use super::error::{ChurnError, check_length, check_outcomes};
 use super::logistic::{sigmoid, softplus};
+use serde::{Deserialize, Serialize};
 
 /// The most steps of Newton's method in two coefficients.
 const MAX_STEPS: usize = 100;
@@ -23,7 +24,7 @@ pub enum Method {
 }
 
 /// What has been learnt of scores.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Calibration {
     /// Nothing: risk = 1 / (1 + e^-score).
     None,
@@ -42,7 +43,7 @@ pub enum Calibration {
 }
 
 /// A place of the curve.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Knot {
     /// The score.
     pub score: f64,

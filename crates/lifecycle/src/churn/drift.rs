@@ -2,12 +2,13 @@
 
 use super::error::ChurnError;
 use quintile_domain::stability::{self, Verdict};
+use serde::{Deserialize, Serialize};
 
 /// Risks are told apart in this many bands, of as many customers each where these differ.
 const BANDS: usize = 10;
 
 /// How risks were spread.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RiskProfile {
     /// By rising risk; one at least.
     pub bands: Vec<Band>,
@@ -16,7 +17,7 @@ pub struct RiskProfile {
 }
 
 /// Customers with about the same risk.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Band {
     /// The highest risk in it; the last band is up to 1.
     pub up_to: f64,

@@ -8,6 +8,7 @@
 use super::MAX_LEVELS;
 use super::error::ChurnError;
 use super::table::{Column, Kind, MISSING, Table, Value, check_finite, check_width};
+use serde::{Deserialize, Serialize};
 
 /// A deviation smaller than this share of the largest value is what rounding leaves of a constant.
 const LEAST_VARIATION: f64 = 1e-12;
@@ -16,14 +17,14 @@ const LEAST_VARIATION: f64 = 1e-12;
 const FURTHEST: f64 = 1e4;
 
 /// What the features were like at the fit.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Encoding {
     /// In the order of a row's values.
     pub features: Vec<Encoded>,
 }
 
 /// A feature at the fit.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Encoded {
     /// Its name.
     pub name: String,
@@ -34,7 +35,7 @@ pub struct Encoded {
 }
 
 /// What known values were like at the fit.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Learnt {
     /// Those of numbers.
     Number {
@@ -53,7 +54,7 @@ pub enum Learnt {
 }
 
 /// A level of a category at the fit.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Level {
     /// Its name.
     pub name: String,

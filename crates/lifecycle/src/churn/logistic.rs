@@ -9,6 +9,7 @@ use super::encoding::{Cell, Encoding, Reader, Term};
 use super::error::{ChurnError, check_length, check_outcomes};
 use super::explanation::Explanation;
 use super::table::Table;
+use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
 
 /// Where the penalty may be. Without any there need not be a solution.
@@ -36,7 +37,7 @@ impl Default for Penalty {
 }
 
 /// A regression.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Logistic {
     /// What a customer's terms are.
     pub encoding: Encoding,

@@ -3,10 +3,7 @@
 //! Pure: a table of features as of a past instant and who has left since give a model; a model and a customer's
 //! features give a risk and what makes it up. Nothing here knows a clock, a customer, a database or a stored form, and
 //! what is random follows from a seed. Formulas are those of the sheet's sections 5 and 8. Every part of a
-//! [`ChurnModel`] is public and plain, so that whoever stores one needs nothing from here; what comes back is checked
-//! ([`ChurnModel::check`]).
-//!
-//! Not behind an RPC yet.
+//! [`ChurnModel`] is public and plain, for whoever stores one; what comes back is checked ([`ChurnModel::check`]).
 //!
 //! The order of things: a [`Table`] per period and labels; [`train`] fits [`Candidate`]s on the earliest, calibrates
 //! them on the next and holds them against [`Baseline`]s on the latest. It gives [`ModelCard`]s and says whether a

@@ -7,6 +7,7 @@ use super::error::ChurnError;
 use super::explanation::Explanation;
 use super::logistic::{Logistic, Penalty};
 use super::table::{Table, Value};
+use serde::{Deserialize, Serialize};
 
 /// What kind of model is fitted, and how.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,7 +19,7 @@ pub enum Settings {
 }
 
 /// A model, before its scores are calibrated. They are log-odds.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Model {
     /// A logistic regression.
     Logistic(Logistic),
@@ -27,7 +28,7 @@ pub enum Model {
 }
 
 /// A model whose risks mean what they say. All that it is, is public, for whoever stores it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ChurnModel {
     /// What gives log-odds.
     pub model: Model,

@@ -34,16 +34,18 @@ pub struct Candidate {
     pub calibration: Method,
 }
 
-/// What a model has to be better than: a rule of thumb such as days since the last order, 1 - P(alive), or the scores
-/// of the model in use. Any finite score, the higher the likelier to leave. It is calibrated by the best rising curve
-/// on the same rows as candidates are, so that nothing is held against it but what it does not know.
+/// What a model has to be better than: a rule of thumb such as days since the last order or 1 - P(alive), or the model
+/// in use.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Baseline {
     /// Its name.
     pub name: String,
-    /// Its score for each row of the calibration period.
-    pub calibration: Vec<f64>,
-    /// Its score for each row of the holdout period.
+    /// Its score for each row of the calibration period: any finite score, the higher the likelier to leave. Scores are
+    /// calibrated by the best rising curve on the same rows as candidates are, so that nothing is held against them but
+    /// what they do not know. `None`: they are risks, and are taken at their word, or a model would be better than itself
+    /// where a curve makes ties of its ranks.
+    pub calibration: Option<Vec<f64>>,
+    /// Its score, or risk, for each row of the holdout period.
     pub holdout: Vec<f64>,
 }
 
@@ -117,8 +119,14 @@ fn known<'b>(baseline: &'b Baseline, calibration: Period<'_>, holdout: Period<'_
     if let Some(row) = baseline.holdout.iter().position(|score| !score.is_finite()) {
         return Err(ChurnError::Prediction(row));
     }
-    let learnt = Calibration::learn(Method::Isotonic, &baseline.calibration, calibration.labels)?;
-    Ok(Known { name: &baseline.name, risks: baseline.holdout.iter().map(|score| learnt.risk(*score)).collect() })
+    let risks = match &baseline.calibration {
+        Some(scores) => {
+            let learnt = Calibration::learn(Method::Isotonic, scores, calibration.labels)?;
+            baseline.holdout.iter().map(|score| learnt.risk(*score)).collect()
+        }
+        None => baseline.holdout.clone(),
+    };
+    Ok(Known { name: &baseline.name, risks })
 }
 
 fn try_out(

@@ -3,16 +3,17 @@
 use super::MAX_DEPTH;
 use super::encoding::{Cell, Encoding, Learnt};
 use super::error::ChurnError;
+use serde::{Deserialize, Serialize};
 
 /// A tree. Its root is the first node.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tree {
     /// Nodes, each before those that follow from it.
     pub nodes: Vec<Node>,
 }
 
 /// A place in a tree.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Node {
     /// The end.
     Leaf {
@@ -39,7 +40,7 @@ pub enum Node {
 }
 
 /// What is asked of a value.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Question {
     /// Whether a number is at most so large.
     AtMost(f64),

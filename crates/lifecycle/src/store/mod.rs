@@ -1,5 +1,6 @@
 //! The tables of lifecycle.
 
+pub mod churn_models;
 pub mod contact_policies;
 pub mod deliveries;
 pub mod migrations;

@@ -19,7 +19,7 @@ fn trained(periods: [&Rated; 3], baselines: &[Baseline]) -> Result<Training, Chu
 }
 
 fn baseline(name: &str, scores: impl Fn(&Rated) -> Vec<f64>, periods: [&Rated; 3]) -> Baseline {
-    Baseline { name: name.to_owned(), calibration: scores(periods[1]), holdout: scores(periods[2]) }
+    Baseline { name: name.to_owned(), calibration: Some(scores(periods[1])), holdout: scores(periods[2]) }
 }
 
 #[test]
@@ -51,6 +51,13 @@ fn nothing_is_chosen_that_is_no_better_than_what_is_there() {
     let in_use = baseline("in use", in_use, periods);
     let again = trained(periods, &[in_use]).unwrap();
     assert_eq!(again.chosen, None);
+    // And its risks, taken at their word.
+    let risks = found.trained[1].model.risks(&periods[2].0).unwrap();
+    let in_use = Baseline { name: "in use".to_owned(), calibration: None, holdout: risks };
+    let again = trained(periods, &[in_use]).unwrap();
+    let against = &again.trained[1].card.against[0].comparison;
+    assert_eq!((again.chosen, against.area_under_curve.value, against.brier.value), (None, 0.0, 0.0));
+    assert_eq!(again.baselines[0].1, again.trained[1].card.evaluation);
 }
 
 #[test]
@@ -74,8 +81,8 @@ fn periods_without_outcomes_are_refused() {
     assert_eq!(trained([&quiet, &enough, &enough], &[]).err(), refused);
     assert_eq!(trained([&enough, &quiet, &enough], &[]).err(), refused);
     assert_eq!(trained([&enough, &enough, &quiet], &[]).err(), refused);
-    let wrong = Baseline { name: "short".to_owned(), calibration: vec![0.0; 200], holdout: vec![0.0; 199] };
+    let wrong = Baseline { name: "short".to_owned(), calibration: Some(vec![0.0; 200]), holdout: vec![0.0; 199] };
     assert_eq!(trained([&enough; 3], &[wrong]).err(), Some(ChurnError::Length { found: 199, expected: 200 }));
-    let wrong = Baseline { name: "none".to_owned(), calibration: vec![0.0; 200], holdout: vec![f64::NAN; 200] };
+    let wrong = Baseline { name: "none".to_owned(), calibration: Some(vec![0.0; 200]), holdout: vec![f64::NAN; 200] };
     assert_eq!(trained([&enough; 3], &[wrong]).err(), Some(ChurnError::Prediction(0)));
 }

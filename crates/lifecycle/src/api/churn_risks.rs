@@ -1,0 +1,131 @@
+//! How likely customers are to leave, and why.
+
+use super::records::current;
+use crate::churning::features;
+use crate::churning::{Churning, InForce, refused};
+use crate::worker::StageLink;
+use quintile_chain::derive::Current;
+use quintile_chain::{feed, page, store_error};
+use quintile_domain::ids::CustomerId;
+use quintile_domain::masking::Sensitivity;
+use quintile_domain::time::Instant;
+use quintile_proto::lifecycle::churn_service_server::ChurnService;
+use quintile_proto::lifecycle::{
+    ChurnFactor, ChurnRisk, GetChurnRiskRequest, ListChurnRisksRequest, ListChurnRisksResponse,
+};
+use quintile_proto::types::CustomerRecord;
+use quintile_rpc::{Answer, ApiError, Caller, convert};
+use quintile_store::{StoreError, records};
+use std::sync::Arc;
+use tonic::Request;
+
+/// The part of a customer that is told.
+const PART: &str = "churnRisk";
+/// Customers that a page looks at.
+const LOOKED_AT: u64 = 5_000;
+
+/// The handlers.
+pub struct ChurnRisks {
+    pub churning: Arc<Churning>,
+    pub link: Arc<StageLink>,
+}
+
+fn failed(error: impl Into<StoreError>) -> ApiError {
+    store_error(&error.into())
+}
+
+impl ChurnRisks {
+    async fn model(&self, caller: &Caller) -> Result<Arc<InForce>, ApiError> {
+        let model = self.churning.models.of(caller.tenant().id).await.map_err(failed)?;
+        model.ok_or_else(|| refused("no churn model is in force"))
+    }
+}
+
+/// A customer's risk. `None`: it has none.
+fn risk(
+    caller: &Caller,
+    model: &InForce,
+    record: &CustomerRecord,
+    as_of: Instant,
+    explained: bool,
+) -> Result<Option<ChurnRisk>, ApiError> {
+    let customer = CustomerId::try_from(record.customer_id).map_err(|_| ApiError::not_found())?;
+    let found = model.risk(record, as_of, caller.tenant(), explained);
+    let Some(found) = found.map_err(|error| ApiError::internal(error.to_string()))? else { return Ok(None) };
+    let mut told = ChurnRisk {
+        name: customer.part_name(PART),
+        model: model.name.clone(),
+        risk: found.risk,
+        as_of: Some(convert::timestamp(as_of)),
+        ..ChurnRisk::default()
+    };
+    if let Some(explanation) = found.explanation {
+        told.base_log_odds = explanation.base;
+        told.factors = explanation
+            .factors
+            .into_iter()
+            .filter(|factor| caller.reads_in_clear(Sensitivity::Financial) || !features::is_money(&factor.feature))
+            .map(|factor| ChurnFactor {
+                feature: factor.feature,
+                contribution: factor.contribution,
+                ..Default::default()
+            })
+            .collect();
+        told.factors.sort_by(|one, other| other.contribution.abs().total_cmp(&one.contribution.abs()));
+        model.tell_values(record, as_of, caller.tenant(), &mut told.factors);
+    }
+    Ok(Some(told))
+}
+
+#[tonic::async_trait]
+impl ChurnService for ChurnRisks {
+    async fn get_churn_risk(&self, request: Request<GetChurnRiskRequest>) -> Answer<ChurnRisk> {
+        let caller = Caller::of(&request)?;
+        let customer = convert::customer("name", &request.get_ref().name, Some(PART))?;
+        // Whom the caller does not reach is not there.
+        let Current { record, view, .. } = current(&self.churning.runtime, &self.link, &caller, customer).await?;
+        let model = self.model(&caller).await?;
+        let as_of = self.churning.runtime.business.now();
+        let risk = risk(&caller, &model, &record, as_of, true)?;
+        let risk = risk.ok_or_else(|| refused("the customer has not bought in 365 days"))?;
+        Ok(view.respond(risk))
+    }
+
+    async fn list_churn_risks(&self, request: Request<ListChurnRisksRequest>) -> Answer<ListChurnRisksResponse> {
+        let caller = Caller::of(&request)?;
+        let ListChurnRisksRequest { min_risk, page_size, page_token } = request.into_inner();
+        // What is no number is within nothing.
+        if !(0.0..=1.0).contains(&min_risk) {
+            return Err(ApiError::invalid_field("min_risk", "must be within 0 and 1").into());
+        }
+        let size = convert::page_size(page_size, 100, 1_000)?;
+        let (tenant, runtime) = (caller.tenant().id, &self.churning.runtime);
+        let query = format!("ListChurnRisks {}", min_risk.to_bits());
+        let after = page::begin_behind(&runtime.sealer, tenant, &query, &page_token)?;
+        let after = u32::try_from(after).map_err(|_| ApiError::invalid_token("page_token"))?;
+        let model = self.model(&caller).await?;
+        let as_of = runtime.business.now();
+        let rows = records::scan(runtime.database.reader(), tenant, after, LOOKED_AT).await.map_err(failed)?;
+        let mut last = rows.last().map(|row| row.customer.as_i64());
+        let mut full = rows.len() as u64 == LOOKED_AT;
+        let (mut found, mut risks) = (Vec::new(), Vec::new());
+        for row in rows.iter().filter(|row| !row.is_tombstone()) {
+            let mut record = feed::decode(row).map_err(failed)?;
+            if !caller.reaches(record.attributes.get_or_insert_default()) {
+                continue;
+            }
+            if let Some(risk) = risk(&caller, &model, &record, as_of, false)?.filter(|told| told.risk >= min_risk) {
+                if risks.len() as u64 == size {
+                    // This one begins the next page.
+                    full = true;
+                    last = found.last().map(|last: &CustomerRecord| last.customer_id);
+                    break;
+                }
+                risks.push(risk);
+                found.push(record);
+            }
+        }
+        let next_page_token = page::next_behind(&runtime.sealer, tenant, &query, full, last);
+        Ok(feed::view_of(&caller, &found).respond(ListChurnRisksResponse { risks, next_page_token }))
+    }
+}

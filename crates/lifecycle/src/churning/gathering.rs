@@ -1,0 +1,181 @@
+//! Reading everybody as they were at past midnights, and who of them has ordered since.
+
+use super::features::{self, Seen};
+use super::{Churning, refused};
+use crate::churn::{ChurnError, Table, Value};
+use crate::stages::{Rational, StagePolicy};
+use crate::worker::{MAX_MESSAGE_BYTES, stage_input};
+use quintile_chain::listening::Stopped;
+use quintile_chain::store_error;
+use quintile_domain::time::Instant;
+use quintile_proto::ingestion::ReadPastFeaturesRequest;
+use quintile_proto::ingestion::feature_service_client::FeatureServiceClient;
+use quintile_proto::lifecycle::ChurnProgress;
+use quintile_proto::types::CustomerRecord;
+use quintile_rpc::client::upstream_error;
+use quintile_rpc::convert;
+use quintile_rpc::policy::Tenant;
+use quintile_store::records;
+use std::sync::Arc;
+use tonic::{Code, Status};
+
+/// Models learn from one in so many customers that there are about this many: more teach nothing that so few features could tell.
+const CUSTOMERS: i64 = 250_000;
+/// How often a stream that ended without a further response is opened anew.
+const MAX_ATTEMPTS: u32 = 3;
+/// The midnights that models learn from, and the one that tells what became of the last of them.
+const MIDNIGHTS: usize = 4;
+
+/// The customers of a midnight, and what became of them.
+pub struct Period {
+    /// The local day that begins with it.
+    pub day: i32,
+    /// What was known of each.
+    pub table: Table,
+    /// Whether each has left.
+    pub left: Vec<bool>,
+    /// The days since the last order of each.
+    pub recency: Vec<f64>,
+    /// These by the rhythm of each, as stages go by it.
+    pub silence: Vec<f64>,
+}
+
+/// What models learn from.
+pub struct Gathered {
+    /// To fit to, to calibrate on, and to judge by.
+    pub periods: [Period; 3],
+    /// One in so many customers was read.
+    pub one_in: i32,
+    /// How far it came.
+    pub read: ChurnProgress,
+}
+
+/// Reads everybody for a horizon, in days. `tell` hears how far it is, and says whether to go on.
+pub async fn gather(
+    churning: &Churning,
+    tenant: &Tenant,
+    horizon: i32,
+    tell: impl FnMut(ChurnProgress) -> bool,
+) -> Result<Gathered, Stopped> {
+    let customers = records::last(churning.runtime.database.reader(), tenant.id).await;
+    let customers = customers.map_err(|error| store_error(&error))?;
+    let today = tenant.zone.local_day(churning.runtime.business.now());
+    let days: [i32; MIDNIGHTS] = [3, 2, 1, 0].map(|back| today - back * horizon);
+    let policy = churning.policies.recent(tenant.id).await.map_err(|error| store_error(&error))?;
+    let period = |day| Period::new(day).map_err(|error| refused(error.to_string()));
+    let mut gathering = Gathering {
+        tenant,
+        policy,
+        midnights: days.map(|day| tenant.zone.start_of_day(day)),
+        one_in: i32::try_from(customers / CUSTOMERS + 1).unwrap_or(i32::MAX),
+        tell,
+        read: ChurnProgress { customers_read: 0, customers },
+        periods: [period(days[0])?, period(days[1])?, period(days[2])?],
+    };
+    let (mut cursor, mut attempts) = (String::new(), 0);
+    loop {
+        let before = cursor.clone();
+        match gathering.stream(churning, &mut cursor).await {
+            Ok(()) => break,
+            Err(Failed::Stopped(stopped)) => return Err(stopped),
+            Err(Failed::Upstream(status)) if status.code() == Code::FailedPrecondition => {
+                return Err(Some(refused("facts of the days to learn from are not kept any more")));
+            }
+            // A token that ran out, or a replica that went away: another stream goes on behind what was read.
+            Err(Failed::Upstream(status)) => {
+                attempts = if cursor == before { attempts + 1 } else { 0 };
+                if attempts >= MAX_ATTEMPTS {
+                    return Err(Some(upstream_error(&status)));
+                }
+            }
+        }
+    }
+    Ok(Gathered { periods: gathering.periods, one_in: gathering.one_in, read: gathering.read })
+}
+
+/// Why a stream ended before it was complete.
+enum Failed {
+    Stopped(Stopped),
+    Upstream(Status),
+}
+
+struct Gathering<'a, T> {
+    tenant: &'a Tenant,
+    policy: Arc<StagePolicy>,
+    midnights: [Instant; MIDNIGHTS],
+    one_in: i32,
+    tell: T,
+    read: ChurnProgress,
+    periods: [Period; 3],
+}
+
+impl<T: FnMut(ChurnProgress) -> bool> Gathering<'_, T> {
+    async fn stream(&mut self, churning: &Churning, cursor: &mut String) -> Result<(), Failed> {
+        let as_of = self.midnights.iter().copied().map(convert::timestamp).collect();
+        let request = ReadPastFeaturesRequest { as_of, one_in: self.one_in, cursor: cursor.clone() };
+        let request = churning.credentials.request(&self.tenant.name, request).await.map_err(Failed::Upstream)?;
+        let client = FeatureServiceClient::new(churning.ingestion.clone());
+        let mut client = client.max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let mut responses = client.read_past_features(request).await.map_err(Failed::Upstream)?.into_inner();
+        let before = self.read.customers_read;
+        while let Some(response) = responses.message().await.map_err(Failed::Upstream)? {
+            for customer in response.records.chunk_by(|one, other| one.customer_id == other.customer_id) {
+                self.add(customer).map_err(|error| Failed::Stopped(Some(refused(error.to_string()))))?;
+            }
+            self.read.customers_read = before + response.customers_read;
+            if !(self.tell)(self.read) {
+                return Err(Failed::Stopped(None));
+            }
+            if response.complete {
+                return Ok(());
+            }
+            *cursor = response.cursor;
+        }
+        Err(Failed::Upstream(Status::unavailable("the stream of features ended early")))
+    }
+
+    /// Adds a customer to the periods in which it is one.
+    fn add(&mut self, records: &[CustomerRecord]) -> Result<(), ChurnError> {
+        let at = |midnight: Instant| {
+            records.iter().find(|record| {
+                let features = record.features.as_ref();
+                features.is_some_and(|features| convert::sent_instant(features.as_of.as_ref()) == Some(midnight))
+            })
+        };
+        let zone = &self.tenant.zone;
+        for (period, midnights) in self.periods.iter_mut().zip(self.midnights.windows(2)) {
+            let &[midnight, next] = midnights else { continue };
+            let (Some(record), Some(later)) = (at(midnight), at(next)) else { continue };
+            let Some(seen) = Seen::active(record, midnight, zone, self.tenant.currency) else { continue };
+            let (Some(features), Some(later)) = (&record.features, &later.features) else { continue };
+            let decision = self.policy.evaluate(&stage_input(features), midnight, zone);
+            let rhythm = decision.rhythm_p80.map_or(1.0, Rational::to_f64).max(1.0);
+            period.add(&seen, rhythm, later.orders == features.orders)?;
+        }
+        Ok(())
+    }
+}
+
+impl Period {
+    fn new(day: i32) -> Result<Self, ChurnError> {
+        let table = Table::new(features::all())?;
+        Ok(Self { day, table, left: Vec::new(), recency: Vec::new(), silence: Vec::new() })
+    }
+
+    fn add(&mut self, seen: &Seen<'_>, rhythm: f64, left: bool) -> Result<(), ChurnError> {
+        let mut row = seen.row();
+        loop {
+            match self.table.push(&row) {
+                Ok(()) => break,
+                // What has more levels than a category is a name, and tells nothing of those who come late.
+                Err(ChurnError::TooManyLevels(place)) if place < row.len() => row[place] = Value::Missing,
+                Err(error) => return Err(error),
+            }
+        }
+        let recency = seen.silence().unwrap_or(0.0);
+        self.left.push(left);
+        self.recency.push(recency);
+        self.silence.push(recency / rhythm);
+        Ok(())
+    }
+}

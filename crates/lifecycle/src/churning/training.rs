@@ -1,0 +1,128 @@
+//! Training: candidates are fitted, calibrated and held against rules of thumb and the model in force; the best is kept as a draft.
+
+use super::gathering::{Gathered, Period, gather};
+use super::in_force::{InForce, Learnt};
+use super::{Churning, refused, telling};
+use crate::churn::{
+    self, Baseline, Boosting, Candidate, ChurnError, Method, Penalty, Period as Rows, Settings, Training, drivers,
+};
+use crate::store::churn_models::{self, Stored};
+use quintile_chain::listening::Stopped;
+use quintile_chain::store_error;
+use quintile_domain::ids::TenantId;
+use quintile_proto::lifecycle::{ChurnModel, ChurnModelState, ChurnProgress};
+use quintile_rpc::ApiError;
+use quintile_rpc::policy::Tenant;
+use quintile_store::StoreError;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+/// What is random of a training follows from it: the same customers give the same model.
+const SEED: u64 = 1;
+/// The fewest rows of the rarer outcome that a curve is learnt from (Niculescu-Mizil and Caruana 2005); of fewer a line is.
+const ROWS_OF_A_CURVE: usize = 1_000;
+/// The most threads that a training takes.
+const MAX_THREADS: usize = 16;
+/// The models of a tenant that are kept: the newest, and the one in force.
+const KEPT: i64 = 100;
+
+/// Trains for a horizon, in days, and keeps what was found as a draft. `tell` hears how far it is and says whether to go on.
+pub async fn train(
+    churning: &Churning,
+    tenant: &Tenant,
+    horizon: i32,
+    mut tell: impl FnMut(ChurnProgress) -> bool,
+) -> Result<Stored, Stopped> {
+    let failed = |error: StoreError| Some(store_error(&error));
+    let stopping = |_| Some(ApiError::unavailable("the service is stopping"));
+    let turn = churning.turns.acquire().await.map_err(stopping)?;
+    let in_force = churning.models.of(tenant.id).await.map_err(failed)?;
+    let gathered = gather(churning, tenant, horizon, &mut tell).await?;
+    let read = gathered.read;
+    let work = tokio::task::spawn_blocking(move || learn(&gathered, in_force.as_ref(), horizon));
+    let learnt = work.await.map_err(|_| ApiError::internal("a training panicked"))?;
+    drop(turn);
+    let (body, learnt) = learnt.map_err(|error| refused(error.to_string()))?;
+    if !tell(read) {
+        return Err(None);
+    }
+    keep(churning, tenant.id, body, &learnt).await.map_err(failed)
+}
+
+/// Writes what was found as a new draft.
+async fn keep(churning: &Churning, tenant: TenantId, body: ChurnModel, learnt: &Learnt) -> Result<Stored, StoreError> {
+    let bytes = learnt.to_bytes()?;
+    // What can't be read again is not kept either.
+    if Learnt::from_bytes(&bytes)? != *learnt {
+        return Err(churn_models::malformed());
+    }
+    let transaction = churning.runtime.database.begin().await?;
+    let revision = churn_models::begin_change(&transaction, tenant).await?;
+    let newest = churn_models::page(&transaction, tenant, i64::MAX, 1).await?;
+    let number = newest.first().map_or(0, |newest| newest.number) + 1;
+    let created_at = churning.clock.now();
+    let stored = Stored { number, state: ChurnModelState::Draft, body, created_at, published_at: None, revision };
+    churn_models::insert(&transaction, tenant, &stored, bytes).await?;
+    churn_models::forget(&transaction, tenant, number - KEPT).await?;
+    transaction.commit().await?;
+    Ok(stored)
+}
+
+/// What is learnt: what is told of it, and what gives risks.
+fn learn(
+    gathered: &Gathered,
+    in_force: Option<&Arc<InForce>>,
+    horizon: i32,
+) -> Result<(ChurnModel, Learnt), ChurnError> {
+    let [fit, calibration, holdout] = &gathered.periods;
+    let baselines = baselines(calibration, holdout, in_force);
+    let training = churn::train(fit.rows(), calibration.rows(), holdout.rows(), &candidates(calibration), &baselines)?;
+    let place = training.chosen.or_else(|| best(&training)).ok_or(ChurnError::Setting("candidates"))?;
+    let chosen = training.trained.get(place).ok_or(ChurnError::Setting("candidates"))?;
+    let drivers = drivers(&chosen.model, &holdout.table, SEED)?;
+    let body = telling::model(gathered, &training, &chosen.card, &drivers, horizon);
+    Ok((body, Learnt { model: chosen.model.clone(), profile: chosen.card.profile.clone() }))
+}
+
+/// Where nothing is better than every baseline, what comes nearest.
+fn best(training: &Training) -> Option<usize> {
+    let area = |place: &usize| training.trained[*place].card.evaluation.area_under_curve;
+    (0..training.trained.len()).max_by(|one, other| area(one).total_cmp(&area(other)))
+}
+
+fn candidates(calibration: &Period) -> [Candidate; 2] {
+    let left = calibration.left.iter().filter(|left| **left).count();
+    let rarer = left.min(calibration.left.len() - left);
+    let curve = if rarer < ROWS_OF_A_CURVE { Method::Platt } else { Method::Isotonic };
+    let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let threads = threads.min(NonZeroUsize::new(MAX_THREADS).unwrap_or(NonZeroUsize::MIN));
+    let logistic = Settings::Logistic(Penalty::default());
+    let boosted = Settings::Boosted(Boosting { threads, ..Boosting::new(SEED) });
+    [("logistic", logistic), ("boosting", boosted)].map(|(name, settings)| Candidate {
+        name: name.to_owned(),
+        settings,
+        calibration: curve,
+    })
+}
+
+fn baselines(calibration: &Period, holdout: &Period, in_force: Option<&Arc<InForce>>) -> Vec<Baseline> {
+    let rule = |name: &str, of: fn(&Period) -> &Vec<f64>| Baseline {
+        name: name.to_owned(),
+        calibration: Some(of(calibration).clone()),
+        holdout: of(holdout).clone(),
+    };
+    let mut baselines = vec![rule("recency", |period| &period.recency), rule("silence", |period| &period.silence)];
+    // One that was made of other features can't be compared: it has to be retired first.
+    if let Some(model) = in_force
+        && let Ok(risks) = model.learnt.model.risks(&holdout.table)
+    {
+        baselines.push(Baseline { name: model.name.clone(), calibration: None, holdout: risks });
+    }
+    baselines
+}
+
+impl Period {
+    fn rows(&self) -> Rows<'_> {
+        Rows { table: &self.table, labels: &self.left }
+    }
+}

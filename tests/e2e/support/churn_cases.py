@@ -1,0 +1,69 @@
+"""Churn models of a populated tenant: what is planted for them, and calls that change which one is in force and leave one in force."""
+from support import churn, facts, questions
+
+HORIZON = 30
+EACH = 20  # Customers of either kind about each midnight.
+
+
+def rows():
+    """Customers who are about as silent at each of the midnights that models learn from: who is not satisfied leaves, and others stay. Days are before the
+    present, which is a day after `facts.AS_OF`."""
+    def orders(key, days):
+        return [facts.order(key, f"c-{day}", days=day - 1, cents=2_000 + 10 * day) for day in days]
+
+    found = []
+    for midnight in (3 * HORIZON, 2 * HORIZON, HORIZON):
+        for n in range(EACH):
+            last = midnight + 3 + n
+            found += orders(f"leaves-{midnight}-{n}", [last + 80, last + 40, last])
+            found += [facts.feedback(f"leaves-{midnight}-{n}", "c", days=midnight, score=1)]
+            found += orders(f"stays-{midnight}-{n}", [last + 80, last + 40, last, *range(midnight - 5 - n, 0, -25)])
+    return found
+
+
+def plant(admin):
+    """Two models, the first in force."""
+    questions.wait_for(admin, questions.take_in(admin, *rows()).facts_position)
+    put_in_force(admin)
+    trained(admin)
+
+
+def trained(admin):
+    return churn.train(admin, horizon_days=HORIZON)
+
+
+def put_in_force(admin):
+    """A model that is compared with none."""
+    model = trained(admin)
+    assert model.better, model
+    return churn.publish(admin, model)
+
+
+def in_force(admin):
+    return next((model for model in churn.models(admin) if churn.state(model) == "PUBLISHED"), None)
+
+
+def oldest(world):
+    return {"name": churn.models(world.client("admin"))[-1].name}
+
+
+def published(world, client, method):
+    """The call that puts a draft in force."""
+    admin = world.client("admin")
+    churn.retire(admin, in_force(admin))
+    draft = trained(admin)
+    try:
+        return [client.exchange(method, {"name": draft.name, "etag": draft.etag})]
+    finally:
+        if in_force(admin) is None:
+            churn.publish(admin, draft)
+
+
+def retired(world, client, method):
+    """The call that takes a model out of force."""
+    admin = world.client("admin")
+    try:
+        return [client.exchange(method, {"name": in_force(admin).name})]
+    finally:
+        if in_force(admin) is None:
+            put_in_force(admin)
