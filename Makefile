@@ -14,6 +14,9 @@ DENY_VERSION := 0.20.2
 # of the whole workspace, or what others need of a dependency would have it built twice.
 FAILPOINTS := quintile/failpoints
 
+# How many end-to-end tests run side by side: more than there are cores, as they wait more than they work.
+TEST_PROCESSES ?= 4
+
 # Where the demonstration leaves its data, and the instant that it stands at.
 DATA ?= quintile-demo
 AS_OF ?= 1998-07-01T00:00:00Z
@@ -37,7 +40,7 @@ run: ## Serves what the demonstration left, on the default ports
 test: $(PYTHON) $(BUF) chart ## Runs every test, on SQLite and on a PostgreSQL of its own
 	cargo build --locked --workspace --all-targets --features $(FAILPOINTS)
 	QUINTILE_BIN=$(CARGO_TARGET_DIR)/debug/quintile QUINTILE_BUF=$(BUF) \
-	python3 tests/postgres.py run -- sh -c 'cargo test --workspace --locked --features $(FAILPOINTS) && $(PYTHON) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile tests/e2e'
+	python3 tests/postgres.py run -- sh -c 'cargo test --workspace --locked --features $(FAILPOINTS) && $(PYTHON) -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder tests/e2e'
 
 check: format lint ## The quick loop: format, lints, types
 

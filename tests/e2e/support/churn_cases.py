@@ -2,7 +2,7 @@
 from support import churn, facts, questions
 
 HORIZON = 30
-EACH = 20  # Customers of either kind about each midnight.
+EACH = 40  # Customers of either kind about each midnight.
 
 
 def rows():
@@ -14,16 +14,20 @@ def rows():
     found = []
     for midnight in (3 * HORIZON, 2 * HORIZON, HORIZON):
         for n in range(EACH):
-            last = midnight + 3 + n
+            ago = n % 20
+            last = midnight + 3 + ago
             found += orders(f"leaves-{midnight}-{n}", [last + 80, last + 40, last])
             found += [facts.feedback(f"leaves-{midnight}-{n}", "c", days=midnight, score=1)]
-            found += orders(f"stays-{midnight}-{n}", [last + 80, last + 40, last, *range(midnight - 5 - n, 0, -25)])
+            found += orders(f"stays-{midnight}-{n}", [last + 80, last + 40, last, *range(midnight - 5 - ago, 0, -25)])
     return found
 
 
-def plant(admin):
-    """Two models, the first in force."""
+def plant_customers(admin):
     questions.wait_for(admin, questions.take_in(admin, *rows()).facts_position)
+
+
+def plant_models(admin):
+    """Two models, the first in force: once everybody is there who buys."""
     put_in_force(admin)
     trained(admin)
 

@@ -1,12 +1,13 @@
 """The RPCs that go on from a page token or a cursor, found by reflection, and what each asks for besides."""
 import base64
 
-from support import waiting
+from support import facts, waiting
 
 # The fields that requests need besides; a page of one item gives a token where there are two.
 BESIDES = {"SegmentService/ListMembers": {"parent": "segments/planted"}, "SegmentService/ListMemberRecords": {"parent": "segments/planted"},
            "CheckpointService/ListCheckpoints": {"service": "scoring"},
            "ExportService/ExportRows": {"kind": "EXPORT_KIND_CUSTOMER"},
+           "FeatureService/ReadPastFeatures": {"as_of": [facts.days_before(1)]},
            "FactService/ListWaitingFacts": {"reason": "WAITING_REASON_NO_PURCHASE"},
            "ScoreModelService/ListScoreModelVersions": {"parent": "scoreModels/rfm"},
            **{f"{one}Service/List{one}s": {"parent": "customers/-"} for one in ("Warning", "Task")},

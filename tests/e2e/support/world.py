@@ -151,12 +151,13 @@ def populate(suite):
     playbook_cases.begin_planted(admin)
     plant_warnings(admin, name)
     plant_playbooks(suite, admin, name)
-    churn_cases.plant(admin)
+    churn_cases.plant_customers(admin)
     # Models that are fitted later are these again: nobody else buys, and no time passes.
     plant_traits(admin)
     plant_models(admin)
     plant_recommendations(admin)
     plant_value_models(admin)
+    churn_cases.plant_models(admin)
     admin.call("StagePolicyService/CreateStagePolicyVersion", {"parent": "stagePolicies/default", "version": {"description": "planted"}})
     segment = admin.call("SegmentService/CreateSegment",
                          {"segment_id": SEGMENT_ID, "segment": {"expression": facts.TARGET}})

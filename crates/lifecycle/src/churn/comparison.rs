@@ -3,8 +3,8 @@
 use super::error::{ChurnError, check_length, check_outcomes};
 use super::evaluation::{Evaluation, squared_error};
 
-/// One in twenty: of models that are no better at most as many are taken for better.
-const ONE_SIDED: f64 = 1.644_853_626_951_472_7;
+/// One in forty for each of two differences: of models that are no better at most one in twenty is taken for better.
+const ONE_SIDED: f64 = 1.959_963_984_540_054;
 
 /// What a candidate has over what is there.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -14,9 +14,10 @@ pub struct Comparison {
     pub area_under_curve: Difference,
     /// The candidate's Brier score less the other's: below 0 its risks are nearer to what happened.
     pub brier: Difference,
-    /// Whether the candidate is to take the other's place: it ranks better by more than chance would have it one time
-    /// in twenty, and its Brier score is not higher. The first, because a model that comes and goes by chance is worse
-    /// than one that stays; the second without it, as a model that ranks better is not to be more wrong on its word.
+    /// Whether the candidate is to take the other's place: it ranks better, or its risks are nearer to what happened, by
+    /// more than chance would have it one time in twenty, and it is no worse in the other. More than by chance, because
+    /// a model that comes and goes is worse than one that stays; by either, as a model that has aged ranks customers
+    /// long after its risks have ceased to mean what they say.
     pub better: bool,
 }
 
@@ -45,8 +46,10 @@ pub fn compare(candidate: &[f64], other: &[f64], labels: &[bool]) -> Result<Comp
         value: of_candidate.brier - of_other.brier,
         standard_error: (variance(&gaps.collect::<Vec<f64>>()) / labels.len() as f64).sqrt(),
     };
-    let surely = area_under_curve.value > ONE_SIDED * area_under_curve.standard_error;
-    Ok(Comparison { area_under_curve, brier, better: surely && brier.value <= 0.0 })
+    let ranks_better = area_under_curve.value > ONE_SIDED * area_under_curve.standard_error;
+    let is_nearer = -brier.value > ONE_SIDED * brier.standard_error;
+    let better = (ranks_better && brier.value <= 0.0) || (is_nearer && area_under_curve.value >= 0.0);
+    Ok(Comparison { area_under_curve, brier, better })
 }
 
 /// The standard error of a difference of two areas (`DeLong`, `DeLong` and Clarke-Pearson 1988), by ranks (Sun and Xu

@@ -33,6 +33,7 @@ pub fn model(
         area_gained: against.comparison.area_under_curve.value,
         area_gained_standard_error: against.comparison.area_under_curve.standard_error,
         brier_gained: against.comparison.brier.value,
+        brier_gained_standard_error: against.comparison.brier.standard_error,
         better: against.comparison.better,
     });
     ChurnModel {

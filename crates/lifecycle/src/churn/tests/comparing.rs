@@ -63,6 +63,16 @@ fn a_better_order_with_worse_risks_is_not_better() {
 }
 
 #[test]
+fn the_same_order_with_risks_that_mean_what_they_say_is_better() {
+    let (risks, _, labels) = noisy(2_000, 6.0, 3);
+    // Of a model that has aged: it ranks customers as it did, and nobody is as likely to leave any more.
+    let aged: Vec<f64> = risks.iter().map(|risk| risk.sqrt()).collect();
+    let found = compare(&risks, &aged, &labels).unwrap();
+    assert_close(found.area_under_curve.value, 0.0, 0.0, "difference");
+    assert!(found.better && !compare(&aged, &risks, &labels).unwrap().better);
+}
+
+#[test]
 fn what_is_as_good_is_taken_for_better_one_time_in_twenty_at_most() {
     // Both are the same risks with noise of their own. Of 400 the 99.9th percentile is 35.
     let mut taken = 0;
