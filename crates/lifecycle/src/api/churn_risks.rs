@@ -1,7 +1,8 @@
 //! How likely customers are to leave, and why.
 
 use super::records::current;
-use crate::churning::features;
+use crate::churn::Value;
+use crate::churning::features::{self, Seen};
 use crate::churning::{Churning, InForce, refused};
 use crate::worker::StageLink;
 use quintile_chain::derive::Current;
@@ -14,6 +15,7 @@ use quintile_proto::lifecycle::{
     ChurnFactor, ChurnRisk, GetChurnRiskRequest, ListChurnRisksRequest, ListChurnRisksResponse,
 };
 use quintile_proto::types::CustomerRecord;
+use quintile_rpc::policy::Tenant;
 use quintile_rpc::{Answer, ApiError, Caller, convert};
 use quintile_store::{StoreError, records};
 use std::sync::Arc;
@@ -72,9 +74,24 @@ fn risk(
             })
             .collect();
         told.factors.sort_by(|one, other| other.contribution.abs().total_cmp(&one.contribution.abs()));
-        model.tell_values(record, as_of, caller.tenant(), &mut told.factors);
+        add_values(record, as_of, caller.tenant(), &mut told.factors);
     }
     Ok(Some(told))
+}
+
+/// Adds to factors what they are of a customer at an instant that its record tells of, but for money.
+fn add_values(record: &CustomerRecord, as_of: Instant, tenant: &Tenant, factors: &mut [ChurnFactor]) {
+    let Some(seen) = Seen::active(record, as_of, &tenant.zone, tenant.currency) else { return };
+    for (feature, value) in features::all().iter().zip(seen.row()) {
+        let told = factors.iter_mut().find(|factor| factor.feature == feature.name);
+        match (told, value) {
+            (Some(factor), Value::Number(number)) if !features::is_money(&feature.name) => {
+                factor.number = Some(number);
+            }
+            (Some(factor), Value::Category(text)) => text.clone_into(&mut factor.text),
+            _ => {}
+        }
+    }
 }
 
 #[tonic::async_trait]

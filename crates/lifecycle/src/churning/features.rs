@@ -40,7 +40,7 @@ const fn money(name: &'static str, of: fn(&Seen<'_>) -> Option<f64>) -> Number {
 
 /// The numbers. Days are local calendar days, money is in major units of the base currency.
 const NUMBERS: [Number; 25] = [
-    number("days_since_last_order", |seen| seen.silence()),
+    number("days_since_last_order", |seen| seen.days_since(seen.features.last_order_time.as_ref())),
     number("days_since_first_order", |seen| seen.days_since(seen.features.first_order_time.as_ref())),
     number("orders", |seen| Some(seen.features.orders as f64)),
     number("purchase_days", |seen| Some(seen.features.purchase_days as f64)),

@@ -6,7 +6,6 @@ use crate::store::churn_models::{self, Stored, malformed};
 use parking_lot::RwLock;
 use quintile_domain::ids::TenantId;
 use quintile_domain::time::Instant;
-use quintile_proto::lifecycle::ChurnFactor;
 use quintile_proto::types::CustomerRecord;
 use quintile_rpc::policy::Tenant;
 use quintile_store::{Database, StoreError};
@@ -80,24 +79,6 @@ impl InForce {
         let risk = self.learnt.model.risk(&row)?;
         let explanation = explained.then(|| self.learnt.model.explain(&row)).transpose()?;
         Ok(Some(Risk { risk, explanation }))
-    }
-}
-
-impl InForce {
-    /// Adds to factors what they are of a customer at an instant that its record tells of, but for money.
-    pub fn tell_values(&self, record: &CustomerRecord, as_of: Instant, tenant: &Tenant, factors: &mut [ChurnFactor]) {
-        let Some(seen) = Seen::active(record, as_of, &tenant.zone, tenant.currency) else { return };
-        let known = features::all();
-        for (feature, value) in known.iter().zip(seen.row()) {
-            let told = factors.iter_mut().find(|factor| factor.feature == feature.name);
-            match (told, value) {
-                (Some(factor), Value::Number(number)) if !features::is_money(&feature.name) => {
-                    factor.number = Some(number);
-                }
-                (Some(factor), Value::Category(text)) => text.clone_into(&mut factor.text),
-                _ => {}
-            }
-        }
     }
 }
 
