@@ -207,7 +207,8 @@ async fn drift(caller: &CallerArgs) -> anyhow::Result<()> {
 }
 
 fn tell(progress: &mut Progress, told: Option<&ChurnProgress>) {
-    if let Some(told) = told {
+    // While it waits for its turn there is nothing to tell.
+    if let Some(told) = told.filter(|told| told.customers > 0) {
         let (read, total) = (told.customers_read.unsigned_abs(), told.customers.unsigned_abs());
         progress.at(read, total, read);
     }
@@ -359,7 +360,8 @@ fn show_risk(risk: &ChurnRisk) {
     say!("Log-odds begin at {base:+.3}, the mean of whom the model was fitted to; what adds makes leaving likelier.");
     let customer = risk.name.trim_end_matches("/churnRisk");
     let (model, as_of) = (&risk.model, instant(risk.as_of.as_ref()));
-    say!("{customer} leaves with a probability of {}, by {model} as of {as_of}.", percent(risk.risk));
+    let (chance, days) = (percent(risk.risk), risk.horizon_days);
+    say!("{customer} leaves within {days} days with a probability of {chance}, by {model} as of {as_of}.");
 }
 
 /// What a feature is of the customer, `-` where nobody knows or it is money.

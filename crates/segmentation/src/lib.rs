@@ -75,16 +75,17 @@ pub async fn serve(context: ServiceContext) -> Result<(), ServiceError> {
     context.serve(&runtime, api::routes(&service), api::names(), caught_up).await
 }
 
-/// Tells when everybody's populations are loaded; of those that are not a while after the first, another replica has the lease.
+/// Tells when every tenant's population is loaded. Those that are neither loaded nor being loaded a while after the first are another replica's.
 async fn tell_when_loaded(service: Service, loaded: watch::Sender<bool>) {
     let mut first: Option<MachineInstant> = None;
     loop {
         let policy = service.runtime.policy.last();
         let tenants = policy.iter().flat_map(|policy| policy.tenants.values());
-        let missing = tenants.filter(|tenant| service.populations.of(tenant.id).is_none()).count();
+        let missing: Vec<_> = tenants.filter(|tenant| service.populations.of(tenant.id).is_none()).collect();
         if service.populations.is_any() {
             let since = *first.get_or_insert_with(MachineInstant::now);
-            if missing == 0 || since.elapsed() > PATIENCE {
+            let is_any_loading = missing.iter().any(|tenant| service.populations.is_loading(tenant.id));
+            if missing.is_empty() || (since.elapsed() > PATIENCE && !is_any_loading) {
                 loaded.send_replace(true);
                 return;
             }

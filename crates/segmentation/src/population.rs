@@ -36,7 +36,7 @@ use quintile_proto::types::CustomerRecord;
 use quintile_rpc::policy::Tenant;
 use quintile_rpc::scope::Scope;
 use snapshot::Labelled;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -428,7 +428,23 @@ impl Population {
 /// The loaded populations. Definitions and records change under `changing`, one after the other; reads only take the inner lock,
 /// and never while waiting for a database.
 #[derive(Clone, Default)]
-pub struct Populations(Arc<Mutex<HashMap<TenantId, LoadedPopulation>>>);
+pub struct Populations {
+    loaded: Arc<Mutex<HashMap<TenantId, LoadedPopulation>>>,
+    /// Of whom a load is going on.
+    loading: Arc<Mutex<HashSet<TenantId>>>,
+}
+
+/// A load that goes on until it is dropped.
+pub struct Loading<'a> {
+    populations: &'a Populations,
+    tenant: TenantId,
+}
+
+impl Drop for Loading<'_> {
+    fn drop(&mut self) {
+        self.populations.loading.lock().remove(&self.tenant);
+    }
+}
 
 /// A tenant's population, ready to be read.
 #[derive(Clone)]
@@ -442,18 +458,29 @@ pub struct LoadedPopulation {
 impl Populations {
     /// A tenant's population. `None`: it is not loaded yet.
     pub fn of(&self, tenant: TenantId) -> Option<LoadedPopulation> {
-        self.0.lock().get(&tenant).cloned()
+        self.loaded.lock().get(&tenant).cloned()
     }
 
     /// Whether any tenant's is loaded.
     pub fn is_any(&self) -> bool {
-        !self.0.lock().is_empty()
+        !self.loaded.lock().is_empty()
+    }
+
+    /// Notes that a tenant's is being loaded.
+    pub fn begin(&self, tenant: TenantId) -> Loading<'_> {
+        self.loading.lock().insert(tenant);
+        Loading { populations: self, tenant }
+    }
+
+    /// Whether a tenant's is being loaded.
+    pub fn is_loading(&self, tenant: TenantId) -> bool {
+        self.loading.lock().contains(&tenant)
     }
 
     /// Puts a loaded population in place.
     pub fn put(&self, tenant: TenantId, population: Population) -> LoadedPopulation {
         let loaded = LoadedPopulation { population: Arc::new(RwLock::new(population)), changing: Arc::default() };
-        self.0.lock().insert(tenant, loaded.clone());
+        self.loaded.lock().insert(tenant, loaded.clone());
         loaded
     }
 }

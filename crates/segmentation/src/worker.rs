@@ -39,11 +39,13 @@ const SCAN_RECORDS: u64 = 10_000;
 /// Loads a tenant's population and keeps it true, without end.
 pub async fn run(service: Service, tenant: Arc<Tenant>) -> Result<(), WorkError> {
     let runtime = service.runtime.clone();
+    let loading = service.populations.begin(tenant.id);
     let place = follower::place(runtime.database.reader(), tenant.id, RECORDS).await?;
     // Loaded anew after every failure: what was half done in memory is forgotten.
     let written = evaluation::as_of(runtime.database.reader(), tenant.id).await?;
     let population = load(&runtime, &tenant, Instant::from_micros(place.time_micros).max(written)).await?;
     let population = service.populations.put(tenant.id, population);
+    drop(loading);
     runtime.resume(&tenant, &place);
     let connect = |cursor: String| {
         let (service, tenant) = (service.clone(), tenant.clone());

@@ -19,12 +19,12 @@ TRAIN, GET, LIST, PUBLISH, RETIRE = (f"{MODELS}/{verb}ChurnModel{'s' * (verb == 
 DRIFT, RISK, RISKS = f"{MODELS}/MeasureChurnDrift", f"{SERVICE}/GetChurnRisk", f"{SERVICE}/ListChurnRisks"
 # What learns from everybody, or is done to everybody: no role with a row scope has it.
 OF_EVERYBODY = (TRAIN, PUBLISH, RETIRE, DRIFT)
-MONEY = {"revenue", "average_order_value", "revenue_365"}
-TEXTS = {"primary_channel", "top_category", "acquisition_channel"}
+MONEY = {"revenue", "average_order_value", "revenue_365", "refunded_share"}
+TEXTS = {"primary_channel", "top_category"}
 FEATURES = MONEY | TEXTS | {
     "days_since_last_order", "days_since_first_order", "orders", "purchase_days", "orders_30", "orders_90", "previous_orders_90", "orders_365",
     "interactions_90", "previous_interactions_90", "days_since_last_interaction", "gap_mean_days", "gap_p50_days", "gap_p80_days", "silence_ratio",
-    "refunds", "refunded_share", "category_count", "complaints", "open_complaints", "csat_mean", "last_nps"}
+    "refunds", "category_count", "complaints", "open_complaints", "csat_mean", "last_nps"}
 HORIZON, WINDOW = 90, 365
 DAY, HOUR, MINUTE, SECOND = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
 AS_OF = facts.AS_OF

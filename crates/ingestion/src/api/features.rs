@@ -22,7 +22,7 @@ use tonic::{Request, Response, Status};
 const PART: &str = "features";
 
 /// The longest window and the one before it, in days.
-const LONGEST_WINDOWS: i32 = 2 * 365;
+pub const LONGEST_WINDOWS: i32 = 2 * 365;
 
 /// The handlers.
 pub struct FeatureReads {
@@ -69,12 +69,12 @@ impl FeatureReads {
     }
 }
 
-/// A past instant of a request, if facts tell of it.
+/// A past instant of a request's field, if facts are kept of so many days before it.
 pub async fn past(
     service: &Service,
     tenant: &Tenant,
-    field: &str,
-    as_of: &prost_types::Timestamp,
+    (field, as_of): (&str, &prost_types::Timestamp),
+    days: i32,
 ) -> Result<Instant, ApiError> {
     let past = convert::instant(Some(as_of)).map_err(|error| ApiError::invalid_time(field, error))?;
     let refused = |problem| ApiError::failed_precondition(ErrorReason::FailedPrecondition, problem);
@@ -83,8 +83,6 @@ pub async fn past(
     }
     let kept = retention::get(service.runtime.database.reader(), tenant.id).await;
     let kept = kept.map_err(|error| store_error(&error))?;
-    let traits = service.traits.of(tenant).await.map_err(|error| store_error(&error))?;
-    let days = traits.iter().map(DefinedTrait::window_days).fold(LONGEST_WINDOWS, i32::max);
     if !kept.horizons.reach(past, days, &tenant.zone) {
         return Err(refused(format!("facts of the windows before {field} are not kept any more")));
     }
@@ -104,7 +102,11 @@ impl FeatureService for FeatureReads {
         let watermark = runtime.progress.of(tenant.id).watermark();
         let now = runtime.business.now();
         let past = match &request.get_ref().as_of {
-            Some(as_of) => Some(past(&self.service, tenant, "as_of", as_of).await?),
+            Some(as_of) => {
+                let traits = self.service.traits.of(tenant).await.map_err(|error| store_error(&error))?;
+                let days = traits.iter().map(DefinedTrait::window_days).fold(LONGEST_WINDOWS, i32::max);
+                Some(past(&self.service, tenant, ("as_of", as_of), days).await?)
+            }
             None => None,
         };
         let stored = match past {

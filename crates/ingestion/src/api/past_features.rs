@@ -1,7 +1,6 @@
 //! Features of everybody as of past instants: what models learn from that are judged by what came after.
 
-use super::features::past;
-use crate::defined_traits::DefinedTrait;
+use super::features::{LONGEST_WINDOWS, past};
 use crate::{Service, worker};
 use futures::SinkExt;
 use futures::channel::mpsc;
@@ -12,9 +11,8 @@ use quintile_domain::seeded::Seeded;
 use quintile_domain::time::Instant;
 use quintile_proto::ingestion::{ReadPastFeaturesRequest, ReadPastFeaturesResponse};
 use quintile_proto::types::CustomerRecord;
-use quintile_rpc::{AnswerStream, ApiError, Caller};
+use quintile_rpc::{AnswerStream, ApiError, Caller, convert};
 use quintile_store::{StoreError, records};
-use std::sync::Arc;
 use tonic::Status;
 
 /// The most instants.
@@ -42,7 +40,7 @@ pub async fn start(
     let mut instants = Vec::with_capacity(request.as_of.len());
     for (index, as_of) in request.as_of.iter().enumerate() {
         let field = format!("as_of[{index}]");
-        let instant = past(&service, &tenant, &field, as_of).await?;
+        let instant = past(&service, &tenant, (&field, as_of), LONGEST_WINDOWS).await?;
         if instants.last().is_some_and(|before| *before >= instant) {
             return Err(ApiError::invalid_field(field, "must be later than the one before it"));
         }
@@ -52,12 +50,11 @@ pub async fn start(
     let query = format!("ReadPastFeatures {instants:?} {one_in}");
     let behind = page::begin_behind(&service.runtime.sealer, tenant.id, &query, &request.cursor);
     let behind = behind.map_err(|_| ApiError::invalid_token("cursor"))?;
-    let traits = service.traits.of(&tenant).await.map_err(|error| store_error(&error))?;
     let customers = records::last(service.runtime.database.reader(), tenant.id).await;
     let customers = customers.map_err(|error| store_error(&error))?;
     let (sender, receiver) = mpsc::channel(2);
     let mut failed = sender.clone();
-    let mut reading = Reading { service, caller, instants, one_in, query, traits, customers, sender };
+    let mut reading = Reading { service, caller, instants, one_in, query, customers, sender };
     tokio::spawn(async move {
         // A reader that went away is no failure; anything else is told and ends the stream.
         if let Err(Some(status)) = reading.send_all(u32::try_from(behind).unwrap_or(u32::MAX)).await {
@@ -76,7 +73,6 @@ struct Reading {
     one_in: usize,
     /// The query that its cursors belong to.
     query: String,
-    traits: Arc<Vec<DefinedTrait>>,
     /// The highest number of a customer.
     customers: i64,
     sender: mpsc::Sender<Result<Masked<ReadPastFeaturesResponse>, Status>>,
@@ -91,6 +87,7 @@ impl Reading {
         while behind < last {
             let (chosen, to) = self.choose(behind, last);
             let found = self.compute(&chosen).await.map_err(|error| Some(store_error(&error).into()))?;
+            self.check_kept().await.map_err(|error| Some(error.into()))?;
             let tenant = self.caller.tenant().id;
             let sealer = &self.service.runtime.sealer;
             let cursor = page::next_behind(sealer, tenant, &self.query, true, Some(i64::from(to)));
@@ -132,13 +129,20 @@ impl Reading {
     async fn compute(&self, customers: &[CustomerId]) -> Result<Vec<CustomerRecord>, StoreError> {
         let reader = self.service.runtime.database.reader();
         let tenant = self.caller.tenant();
-        let computed = worker::compute_at(reader, tenant, &self.traits, customers, &self.instants).await?;
+        let computed = worker::compute_at(reader, tenant, &[], customers, &self.instants).await?;
         let mut records: Vec<CustomerRecord> = computed.into_iter().map(|derived| derived.record).collect();
         records.retain_mut(|record| {
             record.features.as_ref().is_some_and(|features| features.orders > 0)
                 && self.caller.reaches(record.attributes.get_or_insert_default())
         });
         Ok(records)
+    }
+
+    /// Of facts that have been dropped meanwhile nobody knows any more at which of the instants they were there.
+    async fn check_kept(&self) -> Result<(), ApiError> {
+        let Some(first) = self.instants.first() else { return Ok(()) };
+        let as_of = convert::timestamp(*first);
+        past(&self.service, self.caller.tenant(), ("as_of[0]", &as_of), LONGEST_WINDOWS).await.map(|_| ())
     }
 
     async fn send(&mut self, response: ReadPastFeaturesResponse) -> Result<(), Stopped> {

@@ -42,13 +42,14 @@ async fn is_seen_by_nobody(database: &Database) -> Result<bool, StoreError> {
     let now = Statement::from_string(DbBackend::Postgres, "SELECT pg_current_xact_id()::text AS now");
     let now = connection.query_one_raw(now).await?.ok_or_else(|| DbErr::RecordNotFound("a transaction".to_owned()))?;
     let now: String = now.try_get("", "now")?;
-    // Whoever begins to read later sees what those have done who have ended: all before `now`.
+    // Whoever begins to read later sees what those have done who have ended: all before `now`. Standbys keep rows by a slot, too; vacuums keep none.
     let all_ended = Statement::from_string(
         DbBackend::Postgres,
         format!(
             "SELECT pg_snapshot_xmin(pg_current_snapshot()) > '{now}'::xid8 AND NOT EXISTS (SELECT FROM pg_stat_activity \
              WHERE (datname = current_database() OR datname IS NULL) AND pid <> pg_backend_pid() \
-             AND age(backend_xmin) > age('{now}'::xid8::xid)) AS ended"
+             AND pid NOT IN (SELECT pid FROM pg_stat_progress_vacuum) AND age(backend_xmin) > age('{now}'::xid8::xid)) \
+             AND NOT EXISTS (SELECT FROM pg_replication_slots WHERE age(xmin) > age('{now}'::xid8::xid)) AS ended"
         ),
     );
     for _ in 0..ATTEMPTS {

@@ -1,22 +1,19 @@
 //! Churn models: trained, read, put in force and taken out of it.
 
-use crate::churning::features;
-use crate::churning::{Churning, refused, train};
+use crate::churning::{Churning, features, measure, refused, train};
 use crate::store::churn_models::{self, COLLECTION, Stored};
-use quintile_chain::listening::{self, Listener, Stopped};
-use quintile_chain::{feed, page, store_error};
+use quintile_chain::listening::{self, Listener};
+use quintile_chain::{page, store_error};
 use quintile_domain::masking::Sensitivity;
 use quintile_domain::names;
-use quintile_domain::stability::Verdict;
 use quintile_proto::lifecycle::churn_model_service_server::ChurnModelService;
 use quintile_proto::lifecycle::{
-    ChurnDrift, ChurnDriftVerdict, ChurnModel, ChurnModelState, ChurnProgress, GetChurnModelRequest,
-    ListChurnModelsRequest, ListChurnModelsResponse, MeasureChurnDriftRequest, MeasureChurnDriftResponse,
-    PublishChurnModelRequest, RetireChurnModelRequest, TrainChurnModelRequest, TrainChurnModelResponse,
+    ChurnModel, ChurnModelState, ChurnProgress, GetChurnModelRequest, ListChurnModelsRequest, ListChurnModelsResponse,
+    MeasureChurnDriftRequest, MeasureChurnDriftResponse, PublishChurnModelRequest, RetireChurnModelRequest,
+    TrainChurnModelRequest, TrainChurnModelResponse,
 };
-use quintile_rpc::policy::Tenant;
 use quintile_rpc::{Answer, AnswerStream, ApiError, Caller, convert};
-use quintile_store::{StoreError, Transaction, records};
+use quintile_store::{StoreError, Transaction};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
@@ -26,8 +23,6 @@ const HORIZON_DAYS: RangeInclusive<i32> = 7..=365;
 const USUAL_HORIZON_DAYS: i32 = 90;
 /// The query that page tokens belong to.
 const LIST: &str = "ListChurnModels";
-/// Records that are read at once.
-const SCAN_RECORDS: u64 = 5_000;
 
 /// The handlers.
 pub struct ChurnModels {
@@ -53,7 +48,7 @@ fn check_rights(caller: &Caller) -> Result<(), ApiError> {
 fn message(caller: &Caller, stored: &Stored) -> ChurnModel {
     let mut message = stored.message();
     if !caller.reads_in_clear(Sensitivity::Financial) {
-        message.drivers.retain(|driver| !features::is_money(&driver.feature));
+        message.drivers.retain(|driver| !features::is_financial(&driver.feature));
     }
     if caller.scope().is_none() {
         return message;
@@ -83,10 +78,11 @@ impl ChurnModels {
         &self,
         caller: &Caller,
         (name, etag): (&str, &str),
-        state: ChurnModelState,
+        states: &[ChurnModelState],
         otherwise: &str,
     ) -> Result<(Transaction, i64, Stored), ApiError> {
         let number = number_in(name)?;
+        check_rights(caller)?;
         let tenant = caller.tenant().id;
         let transaction = self.churning.runtime.database.begin().await.map_err(failed)?;
         let revision = churn_models::begin_change(&transaction, tenant).await.map_err(failed)?;
@@ -95,7 +91,7 @@ impl ChurnModels {
         if !etag.is_empty() && etag != found.etag() {
             return Err(ApiError::stale_etag());
         }
-        if found.state == state { Ok((transaction, revision, found)) } else { Err(refused(otherwise)) }
+        if states.contains(&found.state) { Ok((transaction, revision, found)) } else { Err(refused(otherwise)) }
     }
 }
 
@@ -151,28 +147,27 @@ impl ChurnModelService for ChurnModels {
     async fn publish_churn_model(&self, request: Request<PublishChurnModelRequest>) -> Answer<ChurnModel> {
         let caller = Caller::of(&request)?;
         let PublishChurnModelRequest { name, etag } = request.get_ref();
-        number_in(name)?;
-        check_rights(&caller)?;
-        let otherwise = "only a draft can be published: train a new model";
-        let (transaction, revision, draft) =
-            self.begin(&caller, (name, etag), ChurnModelState::Draft, otherwise).await?;
-        if !draft.body.better {
+        let states = [ChurnModelState::Draft, ChurnModelState::Retired];
+        let (transaction, revision, model) =
+            self.begin(&caller, (name, etag), &states, "the model is in force already").await?;
+        let is_draft = model.state == ChurnModelState::Draft;
+        if is_draft && !model.body.better {
             return Err(refused("the draft is not better than every baseline").into());
         }
         let tenant = caller.tenant().id;
         let before = churn_models::in_force(&transaction, tenant).await.map_err(failed)?;
         if let Some(before) = before {
             let name = before.name();
-            if !draft.body.baselines.iter().any(|baseline| baseline.baseline == name) {
-                let problem =
-                    "the draft was not compared with the model in force: train a new one, or retire that first";
+            if is_draft && !model.body.baselines.iter().any(|baseline| baseline.baseline == name) {
+                let problem = "the draft was not compared with the model in force: train it anew, or, where that is of \
+                               another horizon, retire it first";
                 return Err(refused(problem).into());
             }
             let retired = Stored { state: ChurnModelState::Retired, revision, ..before };
             churn_models::update(&transaction, tenant, &retired).await.map_err(failed)?;
         }
         let published_at = Some(self.churning.clock.now());
-        let published = Stored { state: ChurnModelState::Published, published_at, revision, ..draft };
+        let published = Stored { state: ChurnModelState::Published, published_at, revision, ..model };
         churn_models::update(&transaction, tenant, &published).await.map_err(failed)?;
         transaction.commit().await.map_err(failed)?;
         Ok(caller.respond(message(&caller, &published)))
@@ -183,7 +178,7 @@ impl ChurnModelService for ChurnModels {
         let RetireChurnModelRequest { name, etag } = request.get_ref();
         let otherwise = "only the model in force can be retired";
         let (transaction, revision, found) =
-            self.begin(&caller, (name, etag), ChurnModelState::Published, otherwise).await?;
+            self.begin(&caller, (name, etag), &[ChurnModelState::Published], otherwise).await?;
         let retired = Stored { state: ChurnModelState::Retired, revision, ..found };
         churn_models::update(&transaction, caller.tenant().id, &retired).await.map_err(failed)?;
         transaction.commit().await.map_err(failed)?;
@@ -197,53 +192,10 @@ impl ChurnModelService for ChurnModels {
         let caller = Caller::of(&request)?;
         let tenant = caller.tenant().clone();
         let churning = self.churning.clone();
-        let work = |listener| async move { measure(&churning, &tenant, listener).await };
+        let work = |mut listener: Listener<MeasureChurnDriftResponse, ChurnProgress>| async move {
+            let drift = measure(&churning, &tenant, |progress| listener.tell(progress)).await?;
+            listener.send(MeasureChurnDriftResponse { progress: None, drift: Some(drift) }).await
+        };
         Ok(Response::new(listening::stream(caller, measuring, work)))
     }
-}
-
-/// Compares the risks of everybody now with those that the model in force gave when it was judged.
-async fn measure(
-    churning: &Churning,
-    tenant: &Tenant,
-    mut listener: Listener<MeasureChurnDriftResponse, ChurnProgress>,
-) -> Result<(), Stopped> {
-    let failed = |error: StoreError| Some(store_error(&error));
-    let model = churning.models.of(tenant.id).await.map_err(failed)?;
-    let model = model.ok_or_else(|| refused("no churn model is in force"))?;
-    let database = churning.runtime.database.reader();
-    let customers = records::last(database, tenant.id).await.map_err(failed)?;
-    let as_of = churning.runtime.business.now();
-    let (mut risks, mut after) = (Vec::new(), 0);
-    loop {
-        let rows = records::scan(database, tenant.id, after, SCAN_RECORDS).await.map_err(failed)?;
-        let Some(last) = rows.last() else { break };
-        after = last.customer.0;
-        for row in rows.iter().filter(|row| !row.is_tombstone()) {
-            let record = feed::decode(row).map_err(failed)?;
-            let risk = model.risk(&record, as_of, tenant, false);
-            risks.extend(risk.map_err(|error| ApiError::internal(error.to_string()))?.map(|risk| risk.risk));
-        }
-        if !listener.tell(ChurnProgress { customers_read: i64::from(after), customers }) {
-            return Err(None);
-        }
-    }
-    if risks.is_empty() {
-        return Err(Some(refused("nobody has bought in 365 days")));
-    }
-    let drift = model.learnt.profile.drift(&risks).map_err(|error| ApiError::internal(error.to_string()))?;
-    let drift = ChurnDrift {
-        model: model.name.clone(),
-        customers: risks.len() as i64,
-        stability_index: drift.stability_index,
-        index_by_chance: drift.index_by_chance,
-        mean_risk_change: drift.mean_risk_change,
-        verdict: match drift.verdict {
-            Verdict::Stable => ChurnDriftVerdict::Stable,
-            Verdict::Shifting => ChurnDriftVerdict::Shifting,
-            Verdict::Shifted => ChurnDriftVerdict::Shifted,
-        }
-        .into(),
-    };
-    listener.send(MeasureChurnDriftResponse { progress: None, drift: Some(drift) }).await
 }

@@ -3,7 +3,7 @@
 use super::records::current;
 use crate::churn::Value;
 use crate::churning::features::{self, Seen};
-use crate::churning::{Churning, InForce, refused};
+use crate::churning::{Churning, InForce, refused, told_of};
 use crate::worker::StageLink;
 use quintile_chain::derive::Current;
 use quintile_chain::{feed, page, store_error};
@@ -17,14 +17,16 @@ use quintile_proto::lifecycle::{
 use quintile_proto::types::CustomerRecord;
 use quintile_rpc::policy::Tenant;
 use quintile_rpc::{Answer, ApiError, Caller, convert};
+use quintile_store::records::Record;
 use quintile_store::{StoreError, records};
 use std::sync::Arc;
 use tonic::Request;
 
 /// The part of a customer that is told.
 const PART: &str = "churnRisk";
-/// Customers that a page looks at.
+/// Customers that a page looks at, at most and at once.
 const LOOKED_AT: u64 = 5_000;
+const LOOKED_AT_ONCE: u64 = 500;
 
 /// The handlers.
 pub struct ChurnRisks {
@@ -52,11 +54,13 @@ fn risk(
     explained: bool,
 ) -> Result<Option<ChurnRisk>, ApiError> {
     let customer = CustomerId::try_from(record.customer_id).map_err(|_| ApiError::not_found())?;
+    let as_of = told_of(record, as_of);
     let found = model.risk(record, as_of, caller.tenant(), explained);
     let Some(found) = found.map_err(|error| ApiError::internal(error.to_string()))? else { return Ok(None) };
     let mut told = ChurnRisk {
         name: customer.part_name(PART),
         model: model.name.clone(),
+        horizon_days: model.horizon_days,
         risk: found.risk,
         as_of: Some(convert::timestamp(as_of)),
         ..ChurnRisk::default()
@@ -66,7 +70,7 @@ fn risk(
         told.factors = explanation
             .factors
             .into_iter()
-            .filter(|factor| caller.reads_in_clear(Sensitivity::Financial) || !features::is_money(&factor.feature))
+            .filter(|factor| caller.reads_in_clear(Sensitivity::Financial) || !features::is_financial(&factor.feature))
             .map(|factor| ChurnFactor {
                 feature: factor.feature,
                 contribution: factor.contribution,
@@ -85,12 +89,49 @@ fn add_values(record: &CustomerRecord, as_of: Instant, tenant: &Tenant, factors:
     for (feature, value) in features::all().iter().zip(seen.row()) {
         let told = factors.iter_mut().find(|factor| factor.feature == feature.name);
         match (told, value) {
-            (Some(factor), Value::Number(number)) if !features::is_money(&feature.name) => {
+            (Some(factor), Value::Number(number)) if !features::is_financial(&feature.name) => {
                 factor.number = Some(number);
             }
             (Some(factor), Value::Category(text)) => text.clone_into(&mut factor.text),
             _ => {}
         }
+    }
+}
+
+/// A page that is being looked for.
+struct Looking<'a> {
+    caller: &'a Caller,
+    model: &'a InForce,
+    as_of: Instant,
+    min_risk: f64,
+    size: u64,
+    /// Up to whom it has come.
+    after: u32,
+    found: Vec<CustomerRecord>,
+    risks: Vec<ChurnRisk>,
+}
+
+impl Looking<'_> {
+    /// Looks at the next customers, until the page is full. Returns whether there may be more behind those that it has come to.
+    fn take(&mut self, rows: &[Record]) -> Result<bool, ApiError> {
+        for row in rows {
+            if self.risks.len() as u64 == self.size {
+                return Ok(true);
+            }
+            self.after = row.customer.0;
+            if row.is_tombstone() {
+                continue;
+            }
+            let mut record: CustomerRecord = feed::decode(row).map_err(failed)?;
+            if self.caller.reaches(record.attributes.get_or_insert_default())
+                && let Some(risk) = risk(self.caller, self.model, &record, self.as_of, false)?
+                && risk.risk >= self.min_risk
+            {
+                self.risks.push(risk);
+                self.found.push(record);
+            }
+        }
+        Ok(rows.len() as u64 == LOOKED_AT_ONCE)
     }
 }
 
@@ -122,27 +163,26 @@ impl ChurnService for ChurnRisks {
         let after = u32::try_from(after).map_err(|_| ApiError::invalid_token("page_token"))?;
         let model = self.model(&caller).await?;
         let as_of = runtime.business.now();
-        let rows = records::scan(runtime.database.reader(), tenant, after, LOOKED_AT).await.map_err(failed)?;
-        let mut last = rows.last().map(|row| row.customer.as_i64());
-        let mut full = rows.len() as u64 == LOOKED_AT;
-        let (mut found, mut risks) = (Vec::new(), Vec::new());
-        for row in rows.iter().filter(|row| !row.is_tombstone()) {
-            let mut record = feed::decode(row).map_err(failed)?;
-            if !caller.reaches(record.attributes.get_or_insert_default()) {
-                continue;
-            }
-            if let Some(risk) = risk(&caller, &model, &record, as_of, false)?.filter(|told| told.risk >= min_risk) {
-                if risks.len() as u64 == size {
-                    // This one begins the next page.
-                    full = true;
-                    last = found.last().map(|last: &CustomerRecord| last.customer_id);
-                    break;
-                }
-                risks.push(risk);
-                found.push(record);
+        let mut looking = Looking {
+            caller: &caller,
+            model: &model,
+            as_of,
+            min_risk,
+            size,
+            after,
+            found: Vec::new(),
+            risks: Vec::new(),
+        };
+        let mut goes_on = true;
+        for _ in 0..LOOKED_AT / LOOKED_AT_ONCE {
+            let rows = records::scan(runtime.database.reader(), tenant, looking.after, LOOKED_AT_ONCE).await;
+            goes_on = looking.take(&rows.map_err(failed)?)?;
+            if !goes_on || looking.risks.len() as u64 == size {
+                break;
             }
         }
-        let next_page_token = page::next_behind(&runtime.sealer, tenant, &query, full, last);
+        let Looking { after, found, risks, .. } = looking;
+        let next_page_token = page::next_behind(&runtime.sealer, tenant, &query, goes_on, Some(i64::from(after)));
         Ok(feed::view_of(&caller, &found).respond(ListChurnRisksResponse { risks, next_page_token }))
     }
 }

@@ -47,7 +47,8 @@ pub enum Calibration {
 pub struct Knot {
     /// The score.
     pub score: f64,
-    /// Its risk, between 0 and 1 but neither: of n rows at least 1 / (n + 2), by the rule of succession.
+    /// Its risk, between 0 and 1 but neither: where none or all of n rows left, 1 / (n + 2) from it, by the rule of
+    /// succession.
     pub risk: f64,
 }
 
@@ -192,8 +193,7 @@ fn pool(scores: &[f64], labels: &[bool]) -> Vec<Block> {
         while let Some(last) = pooled.last()
             && last.churned * block.rows >= block.churned * last.rows
         {
-            let (rows, churned) = (last.rows + block.rows, last.churned + block.churned);
-            block = Block { from: last.from, to: block.to, rows, churned };
+            block = last.with(&block);
             pooled.pop();
         }
         pooled.push(block);
@@ -201,11 +201,41 @@ fn pool(scores: &[f64], labels: &[bool]) -> Vec<Block> {
     pooled
 }
 
+impl Block {
+    /// Of few rows of which none or all left nothing is as certain as it looks.
+    fn risk(&self) -> f64 {
+        let least = 1.0 / (self.rows + 2.0);
+        (self.churned / self.rows).clamp(least, 1.0 - least)
+    }
+
+    fn with(&self, next: &Self) -> Self {
+        Self { from: self.from, to: next.to, rows: self.rows + next.rows, churned: self.churned + next.churned }
+    }
+}
+
+/// Blocks whose risks rise: the first and the last, whose risks are not their shares, may have to be one with their
+/// neighbours.
+fn rising(mut blocks: Vec<Block>) -> Vec<Block> {
+    while let [first, second, ..] = blocks.as_slice()
+        && first.risk() >= second.risk()
+    {
+        let both = first.with(second);
+        blocks.splice(..2, [both]);
+    }
+    while let [.., before, last] = blocks.as_slice()
+        && before.risk() >= last.risk()
+    {
+        let both = before.with(last);
+        blocks.truncate(blocks.len() - 2);
+        blocks.push(both);
+    }
+    blocks
+}
+
 fn isotonic(scores: &[f64], labels: &[bool]) -> Vec<Knot> {
-    let least = 1.0 / (labels.len() as f64 + 2.0);
     let mut knots = Vec::new();
-    for block in pool(scores, labels) {
-        let risk = (block.churned / block.rows).clamp(least, 1.0 - least);
+    for block in rising(pool(scores, labels)) {
+        let risk = block.risk();
         knots.push(Knot { score: block.from, risk });
         if block.to > block.from {
             knots.push(Knot { score: block.to, risk });

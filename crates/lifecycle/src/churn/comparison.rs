@@ -3,8 +3,9 @@
 use super::error::{ChurnError, check_length, check_outcomes};
 use super::evaluation::{Evaluation, squared_error};
 
-/// One in forty for each of two differences: of models that are no better at most one in twenty is taken for better.
-const ONE_SIDED: f64 = 1.959_963_984_540_054;
+/// One in eighty for each of two differences, of each of two candidates: of drafts that are no better at most one in
+/// twenty is taken for better.
+const ONE_SIDED: f64 = 2.241_402_727_604_947;
 
 /// What a candidate has over what is there.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -15,9 +16,10 @@ pub struct Comparison {
     /// The candidate's Brier score less the other's: below 0 its risks are nearer to what happened.
     pub brier: Difference,
     /// Whether the candidate is to take the other's place: it ranks better, or its risks are nearer to what happened, by
-    /// more than chance would have it one time in twenty, and it is no worse in the other. More than by chance, because
-    /// a model that comes and goes is worse than one that stays; by either, as a model that has aged ranks customers
-    /// long after its risks have ceased to mean what they say.
+    /// more than chance would have it one time in forty, and is no worse in the other: a higher Brier score is worse, and
+    /// a smaller area if it is by more than chance. More than by chance, because a model that comes and goes is worse
+    /// than one that stays; by either, as a model that has aged ranks customers long after its risks have ceased to mean
+    /// what they say.
     pub better: bool,
 }
 
@@ -33,12 +35,21 @@ pub struct Difference {
 /// Compares risks of a candidate with those of a baseline or of the model in use. Two rows at least have to be of
 /// either outcome.
 pub fn compare(candidate: &[f64], other: &[f64], labels: &[bool]) -> Result<Comparison, ChurnError> {
+    compare_ranked(candidate, (other, other), labels)
+}
+
+/// The same where the other's order is that of its scores, which its risks may have made ties of.
+pub fn compare_ranked(
+    candidate: &[f64],
+    (scores, other): (&[f64], &[f64]),
+    labels: &[bool],
+) -> Result<Comparison, ChurnError> {
     check_length(other.len(), candidate.len())?;
-    let (of_candidate, of_other) = (Evaluation::new(candidate, labels)?, Evaluation::new(other, labels)?);
+    let (of_candidate, of_other) = (Evaluation::new(candidate, labels)?, Evaluation::ranked(scores, other, labels)?);
     check_outcomes(labels, 2)?;
     let area_under_curve = Difference {
         value: of_candidate.area_under_curve - of_other.area_under_curve,
-        standard_error: delong(candidate, other, labels),
+        standard_error: delong(candidate, scores, labels),
     };
     let gaps = candidate.iter().zip(other).zip(labels);
     let gaps = gaps.map(|((own, other), label)| squared_error((own, label)) - squared_error((other, label)));
@@ -46,9 +57,10 @@ pub fn compare(candidate: &[f64], other: &[f64], labels: &[bool]) -> Result<Comp
         value: of_candidate.brier - of_other.brier,
         standard_error: (variance(&gaps.collect::<Vec<f64>>()) / labels.len() as f64).sqrt(),
     };
-    let ranks_better = area_under_curve.value > ONE_SIDED * area_under_curve.standard_error;
+    let by_chance = ONE_SIDED * area_under_curve.standard_error;
+    let (ranks_better, ranks_worse) = (area_under_curve.value > by_chance, -area_under_curve.value > by_chance);
     let is_nearer = -brier.value > ONE_SIDED * brier.standard_error;
-    let better = (ranks_better && brier.value <= 0.0) || (is_nearer && area_under_curve.value >= 0.0);
+    let better = (ranks_better && brier.value <= 0.0) || (is_nearer && !ranks_worse);
     Ok(Comparison { area_under_curve, brier, better })
 }
 

@@ -62,11 +62,16 @@ pub struct ReliabilityBin {
 impl Evaluation {
     /// Of risks from 0 to 1. At least one row has to be of either outcome.
     pub fn new(risks: &[f64], labels: &[bool]) -> Result<Self, ChurnError> {
+        Self::ranked(risks, risks, labels)
+    }
+
+    /// Of risks whose order is that of scores, which risks may have made ties of.
+    pub fn ranked(scores: &[f64], risks: &[f64], labels: &[bool]) -> Result<Self, ChurnError> {
         check_length(risks.len(), labels.len())?;
         if let Some(row) = risks.iter().position(|risk| !(0.0..=1.0).contains(risk)) {
             return Err(ChurnError::Prediction(row));
         }
-        let ranking = Ranking::new(risks, labels)?;
+        let ranking = Ranking::new(scores, labels)?;
         let rows = risks.len() as f64;
         let mean = |each: fn((&f64, &bool)) -> f64| risks.iter().zip(labels).map(each).sum::<f64>() / rows;
         let reliability = reliability(risks, labels);

@@ -2,7 +2,7 @@
 
 use super::calibration::{Calibration, Method};
 use super::card::{Against, ModelCard, Rows};
-use super::comparison::compare;
+use super::comparison::compare_ranked;
 use super::drift::RiskProfile;
 use super::error::{ChurnError, check_length, check_outcomes};
 use super::evaluation::Evaluation;
@@ -40,10 +40,10 @@ pub struct Candidate {
 pub struct Baseline {
     /// Its name.
     pub name: String,
-    /// Its score for each row of the calibration period: any finite score, the higher the likelier to leave. Scores are
-    /// calibrated by the best rising curve on the same rows as candidates are, so that nothing is held against them but
-    /// what they do not know. `None`: they are risks, and are taken at their word, or a model would be better than itself
-    /// where a curve makes ties of its ranks.
+    /// Its score for each row of the calibration period: any finite score, the higher the likelier to leave. They rank as
+    /// they are, and make risks by that of a line and a curve, learnt of the same rows as those of candidates, whose risks
+    /// are nearer to what happened: nothing is held against them but what they do not know. `None`: they are risks, and
+    /// are taken at their word.
     pub calibration: Option<Vec<f64>>,
     /// Its score, or risk, for each row of the holdout period.
     pub holdout: Vec<f64>,
@@ -73,6 +73,7 @@ pub struct Trained {
 /// A baseline's risks on the holdout.
 struct Known<'b> {
     name: &'b str,
+    scores: &'b [f64],
     risks: Vec<f64>,
 }
 
@@ -109,8 +110,9 @@ pub fn train(
         }
         trained.push(one);
     }
-    let evaluated =
-        known.iter().map(|known| Ok((known.name.to_owned(), Evaluation::new(&known.risks, holdout.labels)?)));
+    let evaluated = known
+        .iter()
+        .map(|known| Ok((known.name.to_owned(), Evaluation::ranked(known.scores, &known.risks, holdout.labels)?)));
     Ok(Training { trained, baselines: evaluated.collect::<Result<_, ChurnError>>()?, chosen })
 }
 
@@ -119,14 +121,18 @@ fn known<'b>(baseline: &'b Baseline, calibration: Period<'_>, holdout: Period<'_
     if let Some(row) = baseline.holdout.iter().position(|score| !score.is_finite()) {
         return Err(ChurnError::Prediction(row));
     }
-    let risks = match &baseline.calibration {
-        Some(scores) => {
-            let learnt = Calibration::learn(Method::Isotonic, scores, calibration.labels)?;
-            baseline.holdout.iter().map(|score| learnt.risk(*score)).collect()
+    let (name, scores) = (&baseline.name, &baseline.holdout);
+    let Some(learning) = &baseline.calibration else { return Ok(Known { name, scores, risks: scores.clone() }) };
+    let mut nearest: Option<(f64, Vec<f64>)> = None;
+    for method in [Method::Isotonic, Method::Platt] {
+        let learnt = Calibration::learn(method, learning, calibration.labels)?;
+        let risks: Vec<f64> = scores.iter().map(|score| learnt.risk(*score)).collect();
+        let brier = Evaluation::new(&risks, holdout.labels)?.brier;
+        if nearest.as_ref().is_none_or(|(least, _)| brier < *least) {
+            nearest = Some((brier, risks));
         }
-        None => baseline.holdout.clone(),
-    };
-    Ok(Known { name: &baseline.name, risks })
+    }
+    Ok(Known { name, scores, risks: nearest.map(|(_, risks)| risks).unwrap_or_default() })
 }
 
 fn try_out(
@@ -142,7 +148,7 @@ fn try_out(
     let model = ChurnModel { model, calibration: learnt };
     let risks = model.risks(holdout.table)?;
     let against = baselines.iter().map(|known| {
-        let comparison = compare(&risks, &known.risks, holdout.labels)?;
+        let comparison = compare_ranked(&risks, (known.scores, &known.risks), holdout.labels)?;
         Ok(Against { baseline: known.name.to_owned(), comparison })
     });
     let against: Vec<Against> = against.collect::<Result<_, ChurnError>>()?;

@@ -1,4 +1,5 @@
-//! What models learn of a customer: how it has bought and been in touch, never what is said of a person.
+//! What models learn of a customer: how it has bought and been in touch, never what is said of a person: of that nobody knows since when it is so, and a
+//! model that learnt from it would learn from what it could not have known.
 //!
 //! To add a feature, add it to [`NUMBERS`] or [`CATEGORIES`]: models that are there know theirs by name and go on without it.
 
@@ -7,7 +8,7 @@ use prost_types::Timestamp;
 use quintile_domain::money::Currency;
 use quintile_domain::time::{Instant, TimeZone};
 use quintile_proto::google_type::Money;
-use quintile_proto::types::{CustomerAttributes, CustomerRecord, Features, WindowActivity};
+use quintile_proto::types::{CustomerRecord, Features, WindowActivity};
 use quintile_rpc::convert;
 
 /// Whoever has not bought for so many days has left already.
@@ -16,7 +17,6 @@ pub const ACTIVE_DAYS: i32 = 365;
 /// A customer at an instant.
 pub struct Seen<'r> {
     features: &'r Features,
-    attributes: Option<&'r CustomerAttributes>,
     /// The local day of the instant.
     today: i32,
     zone: &'r TimeZone,
@@ -26,16 +26,17 @@ pub struct Seen<'r> {
 /// A number that models learn from.
 struct Number {
     name: &'static str,
-    is_money: bool,
+    /// Whether it follows from money, which not everybody may read.
+    is_financial: bool,
     of: fn(&Seen<'_>) -> Option<f64>,
 }
 
 const fn number(name: &'static str, of: fn(&Seen<'_>) -> Option<f64>) -> Number {
-    Number { name, is_money: false, of }
+    Number { name, is_financial: false, of }
 }
 
-const fn money(name: &'static str, of: fn(&Seen<'_>) -> Option<f64>) -> Number {
-    Number { name, is_money: true, of }
+const fn financial(name: &'static str, of: fn(&Seen<'_>) -> Option<f64>) -> Number {
+    Number { name, is_financial: true, of }
 }
 
 /// The numbers. Days are local calendar days, money is in major units of the base currency.
@@ -44,13 +45,13 @@ const NUMBERS: [Number; 25] = [
     number("days_since_first_order", |seen| seen.days_since(seen.features.first_order_time.as_ref())),
     number("orders", |seen| Some(seen.features.orders as f64)),
     number("purchase_days", |seen| Some(seen.features.purchase_days as f64)),
-    money("revenue", |seen| seen.major(seen.features.revenue.as_ref())),
-    money("average_order_value", |seen| seen.major(seen.features.average_order_value.as_ref())),
+    financial("revenue", |seen| seen.major(seen.features.revenue.as_ref())),
+    financial("average_order_value", |seen| seen.major(seen.features.average_order_value.as_ref())),
     number("orders_30", |seen| Some(seen.window(30)?.orders as f64)),
     number("orders_90", |seen| Some(seen.window(90)?.orders as f64)),
     number("previous_orders_90", |seen| Some(seen.window(90)?.previous_orders as f64)),
     number("orders_365", |seen| Some(seen.window(365)?.orders as f64)),
-    money("revenue_365", |seen| seen.major(seen.window(365)?.revenue.as_ref())),
+    financial("revenue_365", |seen| seen.major(seen.window(365)?.revenue.as_ref())),
     number("interactions_90", |seen| Some(seen.window(90)?.interactions as f64)),
     number("previous_interactions_90", |seen| Some(seen.window(90)?.previous_interactions as f64)),
     number("days_since_last_interaction", |seen| seen.days_since(seen.features.last_interaction_time.as_ref())),
@@ -59,7 +60,7 @@ const NUMBERS: [Number; 25] = [
     number("gap_p80_days", |seen| seen.features.gap_p80_days),
     number("silence_ratio", |seen| Some(seen.silence()? / seen.features.gap_mean_days.filter(|gap| *gap > 0.0)?)),
     number("refunds", |seen| Some(seen.features.refunds as f64)),
-    number("refunded_share", |seen| {
+    financial("refunded_share", |seen| {
         let gross = seen.major(seen.features.gross_revenue.as_ref()).filter(|gross| *gross > 0.0)?;
         Some(seen.major(seen.features.refunded.as_ref()).unwrap_or(0.0) / gross)
     }),
@@ -74,11 +75,8 @@ const NUMBERS: [Number; 25] = [
 type Category = (&'static str, for<'s> fn(&'s Seen<'_>) -> &'s str);
 
 /// The categories.
-const CATEGORIES: [Category; 3] = [
-    ("primary_channel", |seen| &seen.features.primary_channel),
-    ("top_category", |seen| &seen.features.top_category),
-    ("acquisition_channel", |seen| seen.attributes.map_or("", |attributes| &attributes.acquisition_channel)),
-];
+const CATEGORIES: [Category; 2] =
+    [("primary_channel", |seen| &seen.features.primary_channel), ("top_category", |seen| &seen.features.top_category)];
 
 /// All features, in the order of a row's values.
 pub fn all() -> Vec<Feature> {
@@ -87,17 +85,16 @@ pub fn all() -> Vec<Feature> {
     numbers.chain(categories).collect()
 }
 
-/// Whether a feature tells of money, which not everybody may read.
-pub fn is_money(name: &str) -> bool {
-    NUMBERS.iter().any(|number| number.is_money && number.name == name)
+/// Whether a feature follows from money, which not everybody may read.
+pub fn is_financial(name: &str) -> bool {
+    NUMBERS.iter().any(|number| number.is_financial && number.name == name)
 }
 
 impl<'r> Seen<'r> {
     /// A customer at an instant, if it had bought in the 365 local days before. `record` tells of the instant.
     pub fn active(record: &'r CustomerRecord, as_of: Instant, zone: &'r TimeZone, currency: Currency) -> Option<Self> {
         let features = record.features.as_ref()?;
-        let seen =
-            Self { features, attributes: record.attributes.as_ref(), today: zone.local_day(as_of), zone, currency };
+        let seen = Self { features, today: zone.local_day(as_of), zone, currency };
         (seen.silence()? <= f64::from(ACTIVE_DAYS)).then_some(seen)
     }
 

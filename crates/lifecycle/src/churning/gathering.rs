@@ -1,28 +1,33 @@
 //! Reading everybody as they were at past midnights, and who of them has ordered since.
 
 use super::features::{self, Seen};
-use super::{Churning, refused};
+use super::{Churning, refused, told};
 use crate::churn::{ChurnError, Table, Value};
 use crate::stages::{Rational, StagePolicy};
 use crate::worker::{MAX_MESSAGE_BYTES, stage_input};
 use quintile_chain::listening::Stopped;
 use quintile_chain::store_error;
 use quintile_domain::time::Instant;
-use quintile_proto::ingestion::ReadPastFeaturesRequest;
 use quintile_proto::ingestion::feature_service_client::FeatureServiceClient;
+use quintile_proto::ingestion::{ReadPastFeaturesRequest, ReadPastFeaturesResponse};
 use quintile_proto::lifecycle::ChurnProgress;
 use quintile_proto::types::CustomerRecord;
 use quintile_rpc::client::upstream_error;
 use quintile_rpc::convert;
 use quintile_rpc::policy::Tenant;
-use quintile_store::records;
 use std::sync::Arc;
-use tonic::{Code, Status};
+use std::time::Duration;
+use tonic::{Code, Status, Streaming};
 
 /// Models learn from one in so many customers that there are about this many: more teach nothing that so few features could tell.
 const CUSTOMERS: i64 = 250_000;
-/// How often a stream that ended without a further response is opened anew.
-const MAX_ATTEMPTS: u32 = 3;
+/// How often a stream that ended without a further response is opened anew, and how much later each time.
+const MAX_ATTEMPTS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(500);
+/// For how many days before a midnight facts have to be kept: two windows of 365 days.
+const KEPT_DAYS: i32 = 730;
+/// How long the next response is waited for.
+const PATIENCE: Duration = Duration::from_mins(1);
 /// The midnights that models learn from, and the one that tells what became of the last of them.
 const MIDNIGHTS: usize = 4;
 
@@ -57,19 +62,17 @@ pub async fn gather(
     horizon: i32,
     tell: impl FnMut(ChurnProgress) -> bool,
 ) -> Result<Gathered, Stopped> {
-    let customers = records::last(churning.runtime.database.reader(), tenant.id).await;
-    let customers = customers.map_err(|error| store_error(&error))?;
     let today = tenant.zone.local_day(churning.runtime.business.now());
     let days: [i32; MIDNIGHTS] = [3, 2, 1, 0].map(|back| today - back * horizon);
     let policy = churning.policies.recent(tenant.id).await.map_err(|error| store_error(&error))?;
-    let period = |day| Period::new(day).map_err(|error| refused(error.to_string()));
+    let period = |day| Period::new(day).map_err(|error| told(&error));
     let mut gathering = Gathering {
         tenant,
         policy,
         midnights: days.map(|day| tenant.zone.start_of_day(day)),
-        one_in: i32::try_from(customers / CUSTOMERS + 1).unwrap_or(i32::MAX),
+        one_in: 1,
         tell,
-        read: ChurnProgress { customers_read: 0, customers },
+        read: ChurnProgress::default(),
         periods: [period(days[0])?, period(days[1])?, period(days[2])?],
     };
     let (mut cursor, mut attempts) = (String::new(), 0);
@@ -79,18 +82,30 @@ pub async fn gather(
             Ok(()) => break,
             Err(Failed::Stopped(stopped)) => return Err(stopped),
             Err(Failed::Upstream(status)) if status.code() == Code::FailedPrecondition => {
-                return Err(Some(refused("facts of the days to learn from are not kept any more")));
+                let days = KEPT_DAYS + 3 * horizon;
+                return Err(Some(refused(format!(
+                    "facts of the last {days} days are needed, and are not kept any more"
+                ))));
             }
             // A token that ran out, or a replica that went away: another stream goes on behind what was read.
             Err(Failed::Upstream(status)) => {
-                attempts = if cursor == before { attempts + 1 } else { 0 };
-                if attempts >= MAX_ATTEMPTS {
+                attempts = if cursor == before { attempts + 1 } else { 1 };
+                if attempts >= MAX_ATTEMPTS || !may_be_over(status.code()) {
                     return Err(Some(upstream_error(&status)));
                 }
+                tokio::time::sleep(attempts * PAUSE).await;
             }
         }
     }
     Ok(Gathered { periods: gathering.periods, one_in: gathering.one_in, read: gathering.read })
+}
+
+/// Whether a failure may be over in a while.
+fn may_be_over(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unavailable | Code::Unauthenticated | Code::ResourceExhausted | Code::Aborted | Code::Cancelled
+    )
 }
 
 /// Why a stream ended before it was complete.
@@ -109,6 +124,17 @@ struct Gathering<'a, T> {
     periods: [Period; 3],
 }
 
+/// One in how many customers is enough.
+fn one_in(customers: i64) -> i32 {
+    i32::try_from((customers + CUSTOMERS - 1) / CUSTOMERS).unwrap_or(i32::MAX).max(1)
+}
+
+/// The next response, if it comes in time.
+async fn next(responses: &mut Streaming<ReadPastFeaturesResponse>) -> Result<Option<ReadPastFeaturesResponse>, Status> {
+    let response = tokio::time::timeout(PATIENCE, responses.message()).await;
+    response.map_err(|_| Status::unavailable("no features came in time"))?
+}
+
 impl<T: FnMut(ChurnProgress) -> bool> Gathering<'_, T> {
     async fn stream(&mut self, churning: &Churning, cursor: &mut String) -> Result<(), Failed> {
         let as_of = self.midnights.iter().copied().map(convert::timestamp).collect();
@@ -118,11 +144,18 @@ impl<T: FnMut(ChurnProgress) -> bool> Gathering<'_, T> {
         let mut client = client.max_decoding_message_size(MAX_MESSAGE_BYTES);
         let mut responses = client.read_past_features(request).await.map_err(Failed::Upstream)?.into_inner();
         let before = self.read.customers_read;
-        while let Some(response) = responses.message().await.map_err(Failed::Upstream)? {
-            for customer in response.records.chunk_by(|one, other| one.customer_id == other.customer_id) {
-                self.add(customer).map_err(|error| Failed::Stopped(Some(refused(error.to_string()))))?;
+        while let Some(response) = next(&mut responses).await.map_err(Failed::Upstream)? {
+            let one_in = one_in(response.customers);
+            if cursor.is_empty() && one_in > self.one_in {
+                // It is ingestion who knows how many there are.
+                self.one_in = one_in;
+                return Err(Failed::Upstream(Status::aborted("fewer customers are enough")));
             }
-            self.read.customers_read = before + response.customers_read;
+            for customer in response.records.chunk_by(|one, other| one.customer_id == other.customer_id) {
+                self.add(customer).map_err(|error| Failed::Stopped(Some(told(&error))))?;
+            }
+            self.read =
+                ChurnProgress { customers_read: before + response.customers_read, customers: response.customers };
             if !(self.tell)(self.read) {
                 return Err(Failed::Stopped(None));
             }

@@ -7,6 +7,7 @@ use parking_lot::RwLock;
 use quintile_domain::ids::TenantId;
 use quintile_domain::time::Instant;
 use quintile_proto::types::CustomerRecord;
+use quintile_rpc::convert;
 use quintile_rpc::policy::Tenant;
 use quintile_store::{Database, StoreError};
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,8 @@ impl Learnt {
 pub struct InForce {
     /// `churnModels/{number}`.
     pub name: String,
+    /// Whoever does not order in so many days has left.
+    pub horizon_days: i32,
     /// What it has learnt.
     pub learnt: Learnt,
     /// For each of its features the place among those that are known now. `None`: it is known no more.
@@ -61,10 +64,10 @@ impl InForce {
         let known = features::all();
         let place = |name: &str| known.iter().position(|feature| feature.name == name);
         let places = learnt.model.model.encoding().features.iter().map(|encoded| place(&encoded.name)).collect();
-        Ok(Self { name: stored.name(), learnt, places })
+        Ok(Self { name: stored.name(), horizon_days: stored.body.horizon_days, learnt, places })
     }
 
-    /// The risk of a customer at an instant that its record tells of. `None`: it has left already, or never bought.
+    /// The risk of a customer at an instant that its record tells of: see [`told_of`]. `None`: it has left already, or never bought.
     pub fn risk(
         &self,
         record: &CustomerRecord,
@@ -80,6 +83,12 @@ impl InForce {
         let explanation = explained.then(|| self.learnt.model.explain(&row)).transpose()?;
         Ok(Some(Risk { risk, explanation }))
     }
+}
+
+/// The instant that a record tells of, where it is now: features are ahead of a service that has not heard yet that time has moved.
+pub fn told_of(record: &CustomerRecord, now: Instant) -> Instant {
+    let of = record.features.as_ref().and_then(|features| convert::sent_instant(features.as_of.as_ref()));
+    of.map_or(now, |of| of.max(now))
 }
 
 /// The model of a tenant, as it was read: which change of the tenant's models it holds, and what is in force by it.

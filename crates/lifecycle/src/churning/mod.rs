@@ -1,22 +1,30 @@
 //! Churn models of tenants: how everybody is read, what a training makes of it, and which model is in force.
 
+mod drift;
 pub mod features;
 mod gathering;
 mod in_force;
 mod telling;
 mod training;
 
+use crate::churn::ChurnError;
 use crate::in_force::PoliciesInForce;
 use quintile_chain::context::{Runtime, ServiceContext};
+use quintile_chain::listening::Stopped;
 use quintile_domain::clock::MachineClock;
 use quintile_proto::types::ErrorReason;
 use quintile_rpc::ApiError;
 use quintile_rpc::client::Credentials;
-use tokio::sync::Semaphore;
+use std::time::Duration;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tonic::transport::Channel;
 
-pub use in_force::{InForce, ModelsInForce};
+pub use drift::measure;
+pub use in_force::{InForce, ModelsInForce, told_of};
 pub use training::train;
+
+/// How often it is asked whether what waits for its turn is still wanted.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What trainings and risks are made with.
 pub struct Churning {
@@ -30,7 +38,7 @@ pub struct Churning {
     policies: PoliciesInForce,
     credentials: Credentials,
     ingestion: Channel,
-    /// One training at a time: each holds its rows in memory, and wants every core.
+    /// One at a time goes through everybody: each holds what it has read in memory, and wants every core.
     turns: Semaphore,
 }
 
@@ -46,6 +54,28 @@ impl Churning {
             ingestion: context.peers.ingestion.clone(),
             turns: Semaphore::new(1),
         }
+    }
+
+    /// Waits for a turn to go through everybody. `is_wanted` says whether anybody still waits for what comes of it.
+    async fn turn(&self, mut is_wanted: impl FnMut() -> bool) -> Result<SemaphorePermit<'_>, Stopped> {
+        loop {
+            match tokio::time::timeout(ASK_AGAIN, self.turns.acquire()).await {
+                Ok(turn) => return turn.map_err(|_| Some(ApiError::unavailable("the service is stopping"))),
+                Err(_) if is_wanted() => {}
+                Err(_) => return Err(None),
+            }
+        }
+    }
+}
+
+/// What a failure to learn means to a client: that there is too little or too much to learn from, or a fault of ours.
+fn told(error: &ChurnError) -> ApiError {
+    match error {
+        ChurnError::TooFewOutcomes { rows, churned, least } => refused(format!(
+            "at one of the three midnights {churned} of {rows} customers had left: {least} who left and {least} who stayed are needed"
+        )),
+        ChurnError::TooManyRows => refused(error.to_string()),
+        _ => ApiError::internal(error.to_string()),
     }
 }
 

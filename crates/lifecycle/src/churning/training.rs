@@ -2,7 +2,7 @@
 
 use super::gathering::{Gathered, Period, gather};
 use super::in_force::{InForce, Learnt};
-use super::{Churning, refused, telling};
+use super::{Churning, telling, told};
 use crate::churn::{
     self, Baseline, Boosting, Candidate, ChurnError, Method, Penalty, Period as Rows, Settings, Training, drivers,
 };
@@ -34,15 +34,14 @@ pub async fn train(
     mut tell: impl FnMut(ChurnProgress) -> bool,
 ) -> Result<Stored, Stopped> {
     let failed = |error: StoreError| Some(store_error(&error));
-    let stopping = |_| Some(ApiError::unavailable("the service is stopping"));
-    let turn = churning.turns.acquire().await.map_err(stopping)?;
+    let turn = churning.turn(|| tell(ChurnProgress::default())).await?;
     let in_force = churning.models.of(tenant.id).await.map_err(failed)?;
     let gathered = gather(churning, tenant, horizon, &mut tell).await?;
     let read = gathered.read;
     let work = tokio::task::spawn_blocking(move || learn(&gathered, in_force.as_ref(), horizon));
     let learnt = work.await.map_err(|_| ApiError::internal("a training panicked"))?;
     drop(turn);
-    let (body, learnt) = learnt.map_err(|error| refused(error.to_string()))?;
+    let (body, learnt) = learnt.map_err(|error| told(&error))?;
     if !tell(read) {
         return Err(None);
     }
@@ -75,6 +74,7 @@ fn learn(
     horizon: i32,
 ) -> Result<(ChurnModel, Learnt), ChurnError> {
     let [fit, calibration, holdout] = &gathered.periods;
+    let in_force = in_force.filter(|model| model.horizon_days == horizon);
     let baselines = baselines(calibration, holdout, in_force);
     let training = churn::train(fit.rows(), calibration.rows(), holdout.rows(), &candidates(calibration), &baselines)?;
     let place = training.chosen.or_else(|| best(&training)).ok_or(ChurnError::Setting("candidates"))?;
@@ -94,8 +94,9 @@ fn candidates(calibration: &Period) -> [Candidate; 2] {
     let left = calibration.left.iter().filter(|left| **left).count();
     let rarer = left.min(calibration.left.len() - left);
     let curve = if rarer < ROWS_OF_A_CURVE { Method::Platt } else { Method::Isotonic };
-    let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let threads = threads.min(NonZeroUsize::new(MAX_THREADS).unwrap_or(NonZeroUsize::MIN));
+    // Half of the cores are left to live work.
+    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get) / 2;
+    let threads = NonZeroUsize::new(threads.min(MAX_THREADS)).unwrap_or(NonZeroUsize::MIN);
     let logistic = Settings::Logistic(Penalty::default());
     let boosted = Settings::Boosted(Boosting { threads, ..Boosting::new(SEED) });
     [("logistic", logistic), ("boosting", boosted)].map(|(name, settings)| Candidate {
@@ -112,7 +113,7 @@ fn baselines(calibration: &Period, holdout: &Period, in_force: Option<&Arc<InFor
         holdout: of(holdout).clone(),
     };
     let mut baselines = vec![rule("recency", |period| &period.recency), rule("silence", |period| &period.silence)];
-    // One that was made of other features can't be compared: it has to be retired first.
+    // One that was made of other features, or foretells another time, can't be compared: it has to be retired first.
     if let Some(model) = in_force
         && let Ok(risks) = model.learnt.model.risks(&holdout.table)
     {

@@ -62,9 +62,15 @@ fn scores_the_wrong_way_round_make_everybody_alike() {
 #[test]
 fn few_rows_make_nobody_certain() {
     let found = Calibration::learn(Method::Isotonic, &[1.0, 2.0], &[false, true]).unwrap();
-    assert_close(found.risk(0.0), 0.25, 1e-15, "the lowest risk");
+    assert_close(found.risk(0.0), 1.0 / 3.0, 1e-15, "the lowest risk");
     assert_close(found.risk(1.5), 0.5, 1e-15, "half-way");
-    assert_close(found.risk(9.0), 0.75, 1e-15, "the highest risk");
+    assert_close(found.risk(9.0), 2.0 / 3.0, 1e-15, "the highest risk");
+    // Of many others less is known of the first two than that nobody leaves: 1 / 4 is more than 1 / 50.
+    let scores: Vec<f64> = (0..102).map(f64::from).collect();
+    let labels: Vec<bool> = (0..102).map(|row| row == 2 || row == 52 || row == 101).collect();
+    let found = Calibration::learn(Method::Isotonic, &scores, &labels).unwrap();
+    assert_close(found.risk(0.0), 2.0 / 101.0, 1e-15, "the first, with those behind them");
+    assert_close(found.risk(101.0), 2.0 / 3.0, 1e-15, "the last, alone");
 }
 
 #[test]
@@ -109,7 +115,7 @@ proptest! {
         let churned = labels.iter().filter(|label| **label).count() as f64;
         let found = Calibration::learn(Method::Isotonic, &scores, &labels).unwrap();
         let expected: f64 = scores.iter().map(|score| found.risk(*score)).sum();
-        // Risks of 0 and 1 count as 1 / (n + 2) and 1 less that: together that is less than one customer.
+        // Risks of 0 and 1 of n rows count as 1 / (n + 2) and 1 less that: of each that is less than one customer.
         prop_assert!((expected - churned).abs() < 1.0);
     }
 }

@@ -1,0 +1,78 @@
+//! Whether customers' risks are still spread as they were when the model in force was judged.
+
+use super::{Churning, InForce, refused, told_of};
+use crate::churn::ChurnError;
+use quintile_chain::listening::Stopped;
+use quintile_chain::{feed, store_error};
+use quintile_domain::stability::Verdict;
+use quintile_domain::time::Instant;
+use quintile_proto::lifecycle::{ChurnDrift, ChurnDriftVerdict, ChurnProgress};
+use quintile_proto::types::CustomerRecord;
+use quintile_rpc::policy::Tenant;
+use quintile_rpc::{ApiError, convert};
+use quintile_store::{StoreError, records};
+use std::sync::Arc;
+
+/// Records that are read at once.
+const SCAN_RECORDS: u64 = 5_000;
+
+/// Compares the risks of everybody now with those that the model in force gave when it was judged. `tell` hears how far it is and says whether to go on.
+pub async fn measure(
+    churning: &Churning,
+    tenant: &Arc<Tenant>,
+    mut tell: impl FnMut(ChurnProgress) -> bool,
+) -> Result<ChurnDrift, Stopped> {
+    let failed = |error: StoreError| Some(store_error(&error));
+    let fault = |error: ChurnError| Some(ApiError::internal(error.to_string()));
+    let _turn = churning.turn(|| tell(ChurnProgress::default())).await?;
+    let model = churning.models.of(tenant.id).await.map_err(failed)?;
+    let model = model.ok_or_else(|| refused("no churn model is in force"))?;
+    let database = churning.runtime.database.reader();
+    let customers = records::last(database, tenant.id).await.map_err(failed)?;
+    let as_of = churning.runtime.business.now();
+    let (mut risks, mut after) = (Vec::new(), 0);
+    loop {
+        let rows = records::scan(database, tenant.id, after, SCAN_RECORDS).await.map_err(failed)?;
+        let Some(last) = rows.last() else { break };
+        after = last.customer.0;
+        let there = rows.iter().filter(|row| !row.is_tombstone()).map(feed::decode);
+        let there = there.collect::<Result<Vec<CustomerRecord>, _>>().map_err(failed)?;
+        let (model, tenant) = (model.clone(), tenant.clone());
+        // Away from the threads that answer calls.
+        let part = tokio::task::spawn_blocking(move || risks_of(&model, &there, as_of, &tenant)).await;
+        let part = part.map_err(|_| ApiError::internal("a measurement panicked"))?;
+        risks.extend(part.map_err(fault)?);
+        if !tell(ChurnProgress { customers_read: i64::from(after), customers }) {
+            return Err(None);
+        }
+    }
+    if risks.is_empty() {
+        return Err(Some(refused("nobody has bought in 365 days")));
+    }
+    let drift = model.learnt.profile.drift(&risks).map_err(fault)?;
+    Ok(ChurnDrift {
+        as_of: Some(convert::timestamp(as_of)),
+        model: model.name.clone(),
+        customers: risks.len() as i64,
+        stability_index: drift.stability_index,
+        index_by_chance: drift.index_by_chance,
+        mean_risk_change: drift.mean_risk_change,
+        verdict: match drift.verdict {
+            Verdict::Stable => ChurnDriftVerdict::Stable,
+            Verdict::Shifting => ChurnDriftVerdict::Shifting,
+            Verdict::Shifted => ChurnDriftVerdict::Shifted,
+        }
+        .into(),
+    })
+}
+
+/// The risks of those who have one.
+fn risks_of(
+    model: &InForce,
+    records: &[CustomerRecord],
+    as_of: Instant,
+    tenant: &Tenant,
+) -> Result<Vec<f64>, ChurnError> {
+    let risks = records.iter().map(|record| model.risk(record, told_of(record, as_of), tenant, false));
+    risks.filter_map(|risk| risk.map(|found| found.map(|found| found.risk)).transpose()).collect()
+}
