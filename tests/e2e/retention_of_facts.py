@@ -148,6 +148,8 @@ def facts_go_and_features_stay_as_they_are_where_nothing_is_dropped(fresh):
         waiting.until(lambda moved=moved: retention(admin).order_horizon_time.seconds - horizon.order_horizon_time.seconds == moved * 86_400,
                       "the horizon to move")
         wait_until_dropped(admin)
+        for client in (admin, keeping):
+            questions.wait_for(client, 0, facts.AS_OF + timedelta(days=moved))
         assert_same_features(admin, keeping)
         for number in range(CUSTOMERS):
             assert_kept(admin, number, moved)

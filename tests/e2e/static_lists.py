@@ -287,7 +287,7 @@ def who_is_erased_is_on_no_list_for_ever(fresh):
         end()
         fresh.start()
         admin = fresh.client("admin")
-        questions.wait_for(admin, 0)
+        questions.wait_for(admin, receipt["facts_position"])
         for customer in gone:
             left_of = admin.call("quintile.segmentation.v1.ErasureService/GetErasureReceipt", receipt | {"name": customer}).remaining
             assert left_of == 0
