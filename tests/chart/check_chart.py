@@ -309,18 +309,30 @@ def secret_reference_faults(items, secrets):
     return faults
 
 
-def webhooks_are_lifecycles(items):
-    """The files that quintile.toml names hold the secrets that the values name, in the pods of lifecycle alone."""
-    config = tomllib.loads(of_kind(items, "ConfigMap")[f"{RELEASE}-config"]["data"]["quintile.toml"])
-    named = [(each["secret_file"], each["url"], each.get("tenant"), each.get("retry_after_seconds")) for each in config["webhooks"]]
-    folder, mounted = "/etc/quintile/", {}
-    for name, item in of_kind(items, "Deployment").items():
+def endpoints_are_lifecycles(items, kind, tables, secrets):
+    """quintile.toml has these tables, and the files that they name hold the secrets that the values name, in the pods of lifecycle alone."""
+    named = tomllib.loads(of_kind(items, "ConfigMap")[f"{RELEASE}-config"]["data"]["quintile.toml"])[kind]
+    mounted = {}
+    for name, item in (of_kind(items, "Deployment") | of_kind(items, "Job")).items():
         [sources] = [each["projected"]["sources"] for each in item["spec"]["template"]["spec"]["volumes"] if each["name"] == "config"]
-        mounted |= {(name, folder + entry["path"]): (each["secret"]["name"], entry["key"]) for each in sources if "secret" in each
-                    for entry in each["secret"]["items"] if "webhooks/" in entry["path"]}
-    lifecycle, file = f"{RELEASE}-lifecycle", f"{folder}webhooks/messages"
-    return mounted == {(lifecycle, file): ("hooks", "signing"), (lifecycle, f"{file}@acme"): ("crm", "v1")} and named == [
-        (file, "https://hooks.example/quintile", None, None), (f"{file}@acme", "https://crm.example", "acme", 30)]
+        mounted |= {(name, f"/etc/quintile/{entry['path']}"): (each["secret"]["name"], entry["key"]) for each in sources if "secret" in each
+                    for entry in each["secret"]["items"] if not entry["path"].startswith("secrets/")}
+    return named == tables and mounted == {(f"{RELEASE}-lifecycle", file): secret for file, secret in secrets.items()}
+
+
+def webhooks_are_lifecycles(items):
+    file = "/etc/quintile/webhooks/messages"
+    tables = [{"name": "messages", "url": "https://hooks.example/quintile", "secret_file": file},
+              {"name": "messages", "url": "https://crm.example", "secret_file": f"{file}@acme", "tenant": "acme", "retry_after_seconds": 30}]
+    return endpoints_are_lifecycles(items, "webhooks", tables, {file: ("hooks", "signing"), f"{file}@acme": ("crm", "v1")})
+
+
+def senders_are_lifecycles(items):
+    file = "/etc/quintile/mail/care@acme"
+    tables = [{"name": "care", "server": "smtp://mail.example:2525", "from": "care@shop.example"},
+              {"name": "care", "server": "smtps://mail.acme.example", "from": '"Acme, Ihr Händler" <care@acme.example>', "user": "acme\\care",
+               "password_file": file, "unsubscribe": "mailto:stop@acme.example?subject=stop", "tenant": "acme", "retry_after_seconds": 30}]
+    return endpoints_are_lifecycles(items, "mail", tables, {file: ("smtp", "password")})
 
 
 def configuration_faults(items, ports, release=RELEASE):
@@ -370,6 +382,7 @@ def override_faults(name, items):
         and not role_faults(items, {**PORTS, "scoring": 8802}) and not configuration_faults(items, {**PORTS, "scoring": 8802}),
         "own secrets": lambda: not secret_reference_faults(items, GOOD_VALUES["own secrets"]["secrets"]),
         "webhooks": lambda: webhooks_are_lifecycles(items),
+        "senders of e-mails": lambda: senders_are_lifecycles(items),
         "no migration": lambda: not of_kind(items, "Job") and len(of_kind(items, "ConfigMap")) == 1,
     }.get(name, lambda: True)
     return [] if kept() else ["the override does not show"]

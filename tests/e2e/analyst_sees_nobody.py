@@ -52,7 +52,8 @@ def an_rpc_answers_those_who_may_and_shows_them_no_more_than_they_may_see(world,
 def an_administrator_sees_the_canaries_so_that_the_search_is_known_to_find_them(world):
     admin = world.client("admin")
     answers = (admin.call("CustomerService/GetCustomer", {"name": world.customer}),
-               admin.call("FactService/ListCustomerFacts", {"parent": world.customer}))
+               admin.call("FactService/ListCustomerFacts", {"parent": world.customer}),
+               admin.call("ExportService/ExportAudience", {"customers": [world.customer]}))
     found = {each for answer in answers for each in canaries.found_in_message(answer, canaries.FROM_ANALYSTS)}
     assert set(canaries.FROM_ANALYSTS.texts) - {canaries.CONSENT_SOURCE} <= found, found
     assert any("a date" in each for each in found)

@@ -34,7 +34,7 @@ def town(backend):
 # -- pages ----------------------------------------------------------------------------------------------------------------
 
 LISTS = {LIST_TASKS: "customers/-", LIST_DELIVERIES: "customers/-", RUNS: "customers/1"}
-NUMBERS = {LIST_TASKS: (0, 4, -1), LIST_DELIVERIES: (0, 5, -1), RUNS: (0, 7, -1, 2**31 - 1)}
+NUMBERS = {LIST_TASKS: (0, 4, -1), LIST_DELIVERIES: (0, 6, -1), RUNS: (0, 7, -1, 2**31 - 1)}
 BAD = [(method, {"parent": parent}, "parent") for method in (LIST_TASKS, LIST_DELIVERIES) for parent in NO_CUSTOMERS]
 # Runs are of one customer or of one playbook.
 BAD += [(RUNS, {"parent": parent}, "parent") for parent in (

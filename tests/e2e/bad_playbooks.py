@@ -2,11 +2,13 @@
 nothing; and what may not be started."""
 import copy
 import uuid
+from datetime import date
 
 import grpc
 import pytest
 
 from support import facts, policies, questions, segments
+from support.playbook_days import on_birthdays, on_days
 from support.playbook_kit import (CREATE, DELETE, END, GET, LIST, NEVER, OUTCOME, RUNS, SECRET, START, STOP, TEMPLATES, UPDATE, UPDATE_POLICY, branch,
                                   create, get, is_refused, playbook, start, state, stop, task, variant, wait, webhook)
 from support.refusals import FAILED_PRECONDITION, INVALID_ARGUMENT, NOT_FOUND
@@ -39,6 +41,34 @@ NO_IDS = ["A", "2nd", "-a", "a_b", "a b", "a/b", "段", "a" * 64, f"{SECRET}_"]
 NO_TEXTS = ["a\0b", f"{SECRET}\nb", "a\u202eb"]
 NO_WAITS = ["59s", "0s", "-60s", "60.5s", f"{MOST_SECONDS + 1}s", f"{MOST_SECONDS}.000000001s"]
 
+# Days of the calendar that there are not, ever or in their year.
+NO_DAYS = [{}, {"month": 1}, {"day": 1}, {"year": 2000}, {"month": 13, "day": 1}, {"month": -1, "day": 1}, {"month": 1, "day": 32},
+           {"month": 1, "day": -1}, {"month": 2, "day": 30}, {"month": 4, "day": 31}, {"year": 2000, "month": 2, "day": 30},
+           *({"year": year, "month": 2, "day": 29} for year in (1999, 2001, 2100)),
+           *({"year": year, "month": 1, "day": 1} for year in (-1, 1, 1969, 10_000, 2**31 - 1))]
+
+
+def on(*days, **fields):
+    """A trigger of days as they are said."""
+    return {"trigger": {"date": {"dates": list(days)} | fields}}
+
+
+SOME_DAY, ITS_LIKE = {"month": 12, "day": 24}, {"year": 1999, "month": 12, "day": 24}
+# What is wrong with the days of a trigger, likewise.
+WRONG_DAYS = {
+    "no days": ({"trigger": {"date": {"hour": 9}}}, "trigger.date.dates"),
+    "days and birthdays": (on(SOME_DAY, birthday=True), "trigger.date.dates"),
+    "too many days": (on(*({"month": 1, "day": day} for day in range(1, 32)), *({"month": 3, "day": day} for day in (1, 2))),
+                      {"trigger.date.dates", "trigger.date.dates[32]"}),
+    **{f"the day {day}": (on(SOME_DAY, day), "trigger.date.dates[1]") for day in NO_DAYS},
+    "a day of each year twice": (on(SOME_DAY, ITS_LIKE, SOME_DAY), "trigger.date.dates[2]"),
+    "a day twice": (on(ITS_LIKE, SOME_DAY, ITS_LIKE), "trigger.date.dates[2]"),
+    **{f"{days} days before": (on(SOME_DAY, days_before=days), "trigger.date.days_before") for days in (-1, 91, 2**31 - 1)},
+    **{f"{days} days before a birthday": ({"trigger": on_birthdays(before=days)}, "trigger.date.days_before") for days in (-1, 91)},
+    **{f"at hour {hour}": (on(SOME_DAY, hour=hour), "trigger.date.hour") for hour in (-1, 24, 2**31 - 1)},
+    **{f"a birthday at hour {hour}": ({"trigger": on_birthdays(hour=hour)}, "trigger.date.hour") for hour in (-1, 24)},
+}
+
 # What is wrong with a playbook, and the field that a refusal names, or the fields one of which it names.
 WRONG = {
     "no trigger": ({"trigger": None}, "trigger"),
@@ -59,6 +89,7 @@ WRONG = {
     "too many kinds": ({"trigger": {"warning": {"kinds": [1, 2, 3, 4] * 5}}}, {"trigger.warning.kinds", "trigger.warning.kinds[4]"}),
     **{f"severity {number}": ({"trigger": {"warning": {"min_severity": number}}}, "trigger.warning.min_severity") for number in (4, -1)},
     "no segment": ({"trigger": {"segment": {"leaves": True}}}, "trigger.segment.segment"),
+    **WRONG_DAYS,
     **{f"triggered by {name}": ({"trigger": {"segment": {"segment": name}}}, "trigger.segment.segment") for name in NO_SEGMENTS},
     **{f"audience {name}": ({"audience": name}, "audience") for name in NO_SEGMENTS},
     **{f"excluded {name}": ({"excluded": name}, "excluded") for name in NO_SEGMENTS},
@@ -156,7 +187,14 @@ LEAST = {"trigger": {"warning": {}}, "purpose": "PURPOSE_SUPPORT", "goal_days": 
          "variants": [variant(END, weight=0), variant(END, variant_id="b", weight=1)]}
 
 
-@pytest.mark.parametrize("bounds", [MOST, LEAST], ids=["most", "least"])
+# A day of one year and the same of every year are two.
+MOST_DAYS = [*((month, day) for month in range(1, 13) for day in (1, 28)), (2, 29), (12, 31),
+             *(date(*day) for day in ((1970, 1, 1), (1972, 2, 29), (2000, 1, 1), (2000, 2, 29), (9999, 12, 30), (9999, 12, 31)))]
+DAYS = LEAST | {"trigger": on_days(*MOST_DAYS, before=90, hour=23)}
+BIRTHDAY = LEAST | {"trigger": on_birthdays()}
+
+
+@pytest.mark.parametrize("bounds", [MOST, LEAST, DAYS, BIRTHDAY], ids=["most", "least", "days", "birthday"])
 def what_is_just_within_bounds_is_taken_as_it_is(admin, new, bounds):
     made = admin.call(CREATE, {"playbook_id": f"b{new}", "playbook": bounds})
     method = admin.api.method(CREATE)
@@ -188,9 +226,16 @@ def what_is_output_only_is_not_taken_from_a_request(admin, new):
     assert (changed.create_time, state(changed), changed.version) == (made.create_time, "DRAFT", 0) and not changed.HasField("start_time")
 
 
+COME_WITH_IT = ("birthday", "cannot-lose-rescue", "complaint-follow-up", "holiday", "nurture", "reactivation-thank-you", "vip-care", "welcome",
+                "win-back")
+
+
 def templates_are_playbooks_that_can_be_made(admin, new):
     templates = admin.call(TEMPLATES).templates
-    assert templates and [each.name for each in templates] == sorted(each.name for each in templates)
+    assert [each.name for each in templates] == [f"playbookTemplates/{each}" for each in COME_WITH_IT]
+    by = {each.name.split("/")[1]: each.playbook.trigger.date for each in templates}
+    assert by["birthday"].birthday and by["birthday"].hour == 9 and not by["birthday"].dates
+    assert by["holiday"].dates and not by["holiday"].birthday and {each.year for each in by["holiday"].dates} == {0}
     for place, template in enumerate(templates):
         assert template.name.startswith("playbookTemplates/") and (template.playbook.name, template.playbook.state) == ("", 0)
         made = admin.call(CREATE, {"playbook_id": f"t{place}-{new}", "template": template.name})

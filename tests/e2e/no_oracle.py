@@ -164,6 +164,14 @@ def a_masked_amount_tells_no_more_by_its_explanation_its_feed_or_its_profile(sce
     assert profile.features.orders == 4 and not profile.features.HasField("net_revenue")
 
 
+def whose_birthday_it_is_is_asked_by_nobody_who_does_not_read_dates_of_birth(scene):
+    """Day by day they would be found out. Whoever reads the year alone asks in vain, and the day makes no difference."""
+    for day in (canaries.BIRTHDAY, {"month": 3, "day": 15}):
+        must_be_denied(scene.clients["maker"].refused("CustomerService/ListBirthdays", day))
+    assert scene.world.customer in scene.admin.call("CustomerService/ListBirthdays", canaries.BIRTHDAY).customers
+    assert scene.world.customer not in scene.admin.call("CustomerService/ListBirthdays", {"month": 3, "day": 15}).customers
+
+
 @pytest.mark.parametrize("role", ROLES)
 def an_export_holds_no_amount_and_no_rule_that_its_reader_may_not_see(scene, role):
     def exported(client):
@@ -223,7 +231,7 @@ def tokens(scene):
     assert given >= {"CustomerService/ListCustomers", "IngestService/ListRejects", "SegmentService/ListSegments",
                      "FeatureService/WatchFeatures", "ScoreService/WatchScores", "StageService/WatchStages",
                      "SegmentService/WatchMemberships", "PlaybookService/ListPlaybooks", "PlaybookService/ListPlaybookRuns",
-                     "TaskService/ListTasks", "DeliveryService/ListDeliveries"}
+                     "TaskService/ListTasks", "DeliveryService/ListDeliveries", "CustomerService/ListBirthdays"}
     return found
 
 
@@ -247,6 +255,9 @@ def a_page_token_or_cursor_is_good_for_its_own_query_alone(scene, tokens):
                     wrong.append((method, other, str(refusal)))
     members = scene.admin.call("SegmentService/ListMembers", {"parent": "segments/planted", "page_size": 1}).next_page_token
     refusal = scene.admin.refused("SegmentService/ListMembers", {"parent": "segments/rich", "page_size": 1, "page_token": members})
+    refusal.must_be(INVALID_ARGUMENT, "INVALID_TOKEN")
+    token = tokens["CustomerService/ListBirthdays"][2]
+    refusal = scene.admin.refused("CustomerService/ListBirthdays", {"month": 3, "day": 15, "page_size": 1, "page_token": token})
     refusal.must_be(INVALID_ARGUMENT, "INVALID_TOKEN")
     assert wrong == []
 

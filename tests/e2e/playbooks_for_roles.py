@@ -6,8 +6,8 @@ import pytest
 
 from support import facts, policies, questions, quintile, receiver, segments, waiting
 from support.playbook_kit import (ABSENT, CLAIM, COMPLETE, CREATE, DELETE, END, EVERYBODY, GET, GET_POLICY, GET_TASK, LIST, LIST_DELIVERIES,
-                                  LIST_TASKS, NEVER, OUTCOME, REPLAY, RUNS, START, STOP, TEMPLATES, UPDATE, UPDATE_POLICY, branch, come, consent,
-                                  create, customer_of, deliveries, every_task, get, playbook, runs, start, state, stop, task, tasks,
+                                  LIST_TASKS, NEVER, NEXT_ACTIONS, OUTCOME, REPLAY, RUNS, START, STOP, TEMPLATES, UPDATE, UPDATE_POLICY, branch,
+                                  come, consent, create, customer_of, deliveries, every_task, get, playbook, runs, start, state, stop, task, tasks,
                                   until_deliveries, until_ended, variant, webhook)
 from support.refusals import NOT_FOUND, PERMISSION_DENIED
 
@@ -16,7 +16,7 @@ ROLES = sorted(READERS | {"auditor"})
 MAKERS, DOERS = {"admin", "service", "marketer"}, {"admin", "service", "support", "sales", "marketer"}
 MAY = {**dict.fromkeys((GET, LIST, TEMPLATES, RUNS, GET_POLICY, LIST_TASKS, GET_TASK), READERS),
        **dict.fromkeys((CREATE, UPDATE, START, STOP, DELETE, UPDATE_POLICY), MAKERS), **dict.fromkeys((CLAIM, COMPLETE), DOERS),
-       OUTCOME: MAKERS | {"analyst", "data-engineer"}, LIST_DELIVERIES: MAKERS | {"support", "data-engineer"},
+       **dict.fromkeys((OUTCOME, NEXT_ACTIONS), MAKERS | {"analyst", "data-engineer"}), LIST_DELIVERIES: MAKERS | {"support", "data-engineer"},
        REPLAY: {"admin", "service", "data-engineer"}}
 REDACTED = {"FINANCIAL": {"form": "MASK_FORM_REDACTED"}}
 OWN = {"FINANCIAL": {"form": "MASK_FORM_CLEAR", "condition": "owner == caller.subject"}}
@@ -86,9 +86,9 @@ def each_role_does_what_it_may_and_nothing_else(town, role, new):
     requests = {CREATE: {"playbook_id": f"n{new}", "playbook": playbook(trigger=NEVER)}, GET: {"name": draft.name}, LIST: {}, TEMPLATES: {},
                 UPDATE: {"playbook": playbook(trigger=NEVER, purpose="MARKETING", description="x") | {"name": draft.name}},
                 START: {"name": draft.name}, STOP: {"name": running.name}, DELETE: {"name": gone.name}, RUNS: {"parent": town.names["ann-1"]},
-                OUTCOME: {"name": running.name}, GET_POLICY: {}, UPDATE_POLICY: {"policy": {}}, LIST_TASKS: {"parent": EVERYBODY},
-                GET_TASK: {"name": found.name}, CLAIM: {"name": found.name}, COMPLETE: {"name": ended.name, "outcome": 2},
-                LIST_DELIVERIES: {"parent": EVERYBODY}, REPLAY: {"name": dead.name}}
+                OUTCOME: {"name": running.name}, NEXT_ACTIONS: {"customer": town.names["ann-1"]}, GET_POLICY: {}, UPDATE_POLICY: {"policy": {}},
+                LIST_TASKS: {"parent": EVERYBODY}, GET_TASK: {"name": found.name}, CLAIM: {"name": found.name},
+                COMPLETE: {"name": ended.name, "outcome": 2}, LIST_DELIVERIES: {"parent": EVERYBODY}, REPLAY: {"name": dead.name}}
     assert requests.keys() == MAY.keys()
     for method, request in requests.items():
         if role not in MAY[method]:

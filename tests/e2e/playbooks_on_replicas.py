@@ -11,15 +11,17 @@ import pytest
 
 from one_process_per_role import ROLES, free_ports
 from support import facts, playbooks, questions, quintile, retention, segments, waiting
+from support.playbook_days import on_days
 from support.playbook_witness import DAY
-from support.playbooks import (after, branch, deliveries_of, lead, number_of, on_segment, on_stages, runs_of, running, stop, task, tasks_of,
-                               until_equal, wait, webhook, what_became)
+from support.playbooks import (HOUR, after, branch, deliveries_of, end, lead, number_of, on_segment, on_stages, runs_of, running, stop, task,
+                               tasks_of, until_equal, wait, webhook, what_became)
 from support.processes import command, serving, toml
 from support.reflection import Api
 from support.warnings import START
 
 TAKEN_OVER = 120  # Seconds until a lease of a killed process is another's, and more.
 CUSTOMERS = 30
+DAYS = 1, 2  # Behind the start: on both something begins for everybody, at nine.
 
 
 def config_of(home, name, url, ports, listen, inbox):
@@ -72,6 +74,7 @@ def begin(client):
     north = segments.create(client, "north", 'region == "north"').name
     steps = [task("first"), wait(DAY), branch(north), webhook("second"), wait(DAY), task("third"), webhook("third")]
     names = [running(client, "leads", on_stages("LEAD"), *steps), running(client, "enters", on_segment(north), *steps)]
+    running(client, "days", on_days(*(after(days).date() for days in DAYS), hour=9), end(), again_after_days=1)
     rows = [lead(f"c-{n}", region="north" if n % 3 else "south") for n in range(CUSTOMERS)]
     retention.wait_for(client, questions.take_in(client, *rows).facts_position, START)
     return names
@@ -82,6 +85,9 @@ def assert_done_once(replicas, client, names):
     inside = CUSTOMERS * 2 // 3
     ended = lambda: [Counter(map(what_became, runs_of(client, name))) for name in names]  # noqa: E731
     until_equal(ended, [{"FINISHED": CUSTOMERS}, {"FINISHED": inside}], TAKEN_OVER)
+    numbers = {int(each.split("/")[1]) for each in questions.names_of(client).values()}
+    on_each = Counter((number, after(days) - 3 * HOUR, "FINISHED") for number in numbers for days in DAYS)
+    until_equal(lambda: Counter(playbooks.whole(SimpleNamespace(client=client), "playbooks/days")), on_each, TAKEN_OVER)
     made = Counter((each.playbook, number_of(each), each.title) for each in tasks_of(client))
     sent = Counter((each.playbook, number_of(each), each.message) for each in deliveries_of(client))
     assert set(made.values()) == set(sent.values()) == {1}

@@ -66,10 +66,10 @@ def label_counts(client):
 
 
 def derived_reads(name):
-    """Every read by name of something derived."""
+    """Every read of something that is derived of one customer."""
     return [("FeatureService/GetFeatures", {"name": f"{name}/features"}), ("ScoreService/GetScore", {"name": f"{name}/score"}),
             ("ScoreService/ExplainScore", {"name": f"{name}/score"}), ("StageService/GetStage", {"name": f"{name}/stage"}),
-            ("ProfileService/GetProfile", {"name": f"{name}/profile"})]
+            ("ProfileService/GetProfile", {"name": f"{name}/profile"}), ("PlaybookService/GetNextBestActions", {"customer": name})]
 
 
 def own_reads(name):
@@ -197,7 +197,8 @@ def an_export_holds_every_planted_value_for_an_administrator_and_masks_for_other
     found = [canary for part in parts for canary in canaries.found_in_message(part, PLANTED)]
     assert set(found) >= {canaries.NAME, canaries.EMAIL_LOCAL, "冠城园", canaries.SOURCE_ID, canaries.NATIONAL_PHONE[-8:]}
     assert parts[0].customer.birth_date.day == canaries.BIRTH_DATE["day"] and parts[0].customer.attributes.region
-    assert [event.source for part in parts for event in part.consent_history] == ["said so at the counter", canaries.CONSENT_SOURCE]
+    assert [event.source for part in parts for event in part.consent_history] == [
+        "said so at the counter", *[canaries.CONSENT_SOURCE] * 2]
     orders = [order for part in parts for order in part.orders]
     assert [order.event_id for order in orders] == ["euros-1", "euros-0", "event-1", "event-2", "event-3"]
     assert all(facts.cents_of(o.amount) == 9_000 and o.customer.id == canaries.SOURCE_ID for o in orders[2:])
@@ -288,6 +289,7 @@ def an_erased_customer_is_nowhere_and_every_service_gives_its_receipt(fresh):
         "erasures/1", "erasures/2", "erasures/3"]
     assert admin.refused("CustomerService/LookupCustomer", {"identity": facts.identity(canaries.SOURCE_ID)}).code == NOT_FOUND
     assert admin.refused("CustomerService/LookupCustomer", {"phone": canaries.PHONE}).code == NOT_FOUND
+    assert not admin.call("ExportService/ExportAudience", {"customers": [world.customer]}).members
     assert world.customer not in {each.name for each in questions.everything(
         admin, "CustomerService/ListCustomers", "customers")}
     admin.refused("ProfileService/ListMembershipChanges", {"parent": world.customer}).must_be(NOT_FOUND, "NOT_FOUND")

@@ -5,40 +5,11 @@ from types import SimpleNamespace
 import pytest
 
 from support import facts, field_forms, going_on, policies, questions, quintile, waiting
+from support.reach import ABSENT, CUSTOMERS, LEAP_DAY, OF_ONE, OF_ONE_BY_EVERYTHING, REACHED, ROLES, orders_of
 from support.reflection import authorization
 from support.refusals import FAILED_PRECONDITION, INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED, UNAUTHENTICATED, Refusal
 from support.watching import watch
 
-ABSENT = "customers/987654"
-# Who looks after whom, what they say to marketing, and what they bought: (days ago, cents).
-CUSTOMERS = {
-    "ann-1": ("ann", "GIVEN", [(5, 9_000), (25, 8_000), (45, 7_000)]),
-    "ann-2": ("ann", "OBJECTED", [(400, 1_100)]),
-    "ann-3": ("ann", None, []),
-    "bob-1": ("bob", "GIVEN", [(6, 9_100), (26, 8_100), (46, 7_100)]),
-    "bob-2": ("bob", None, [(90, 2_300), (200, 2_400)]),
-    "none-1": ("", "GIVEN", [(15, 70_000)]),
-    "none-2": ("", "WITHDRAWN", [(16, 300)]),
-    # Whose owner's name begins like ann's, or is hers in other letters.
-    "anna": ("anna", None, [(3, 500)]),
-    "Ann": ("Ann", None, [(3, 600)]),
-}
-REACHED = {"sales": {"ann-1", "ann-2", "ann-3"}, "marketer": {"ann-1", "bob-1", "none-1"}, "scoped": {"ann-1", "ann-2", "ann-3"}}
-ROLES = sorted(REACHED)
-OF_ONE = [("CustomerService/GetCustomer", "name", ""), ("FeatureService/GetFeatures", "name", "/features"),
-          ("ScoreService/GetScore", "name", "/score"), ("ScoreService/ExplainScore", "name", "/score"),
-          ("StageService/GetStage", "name", "/stage"), ("ProfileService/GetProfile", "name", "/profile")]
-RIGHTS = ("ExportPersonalData", "RestrictProcessing", "LiftRestriction", "EraseCustomer")
-# Besides, of the role that may call everything: RPCs whose requests name a customer.
-OF_ONE_BY_EVERYTHING = [*OF_ONE, ("ProfileService/ListMembershipChanges", "parent", ""), ("PrivacyService/GetConsents", "name", ""),
-                        ("ScoreService/ListScoreChanges", "parent", "/score"), ("StageService/ListStageTransitions", "parent", "/stage"),
-                        ("ValueService/GetValue", "name", "/value"), ("FactService/ListCustomerFacts", "parent", ""),
-                        ("RecommendationService/GetRecommendations", "name", "/recommendations"), ("WarningService/ListWarnings", "parent", ""),
-                        *((f"WarningService/{verb}Warning", "name", "/warnings/1-0") for verb in ("Get", "Acknowledge", "Assign")),
-                        ("PlaybookService/ListPlaybookRuns", "parent", ""), ("TaskService/ListTasks", "parent", ""),
-                        ("DeliveryService/ListDeliveries", "parent", ""), ("DeliveryService/ReplayDelivery", "name", "/deliveries/1-0"),
-                        *((f"TaskService/{verb}Task", "name", "/tasks/1-0") for verb in ("Get", "Claim")),
-                        *((f"PrivacyService/{method}", "name", "") for method in RIGHTS)]
 COUNTED = "orders >= 1"
 
 
@@ -50,13 +21,11 @@ def town(shared):
     for customer, (owner, word, _) in CUSTOMERS.items():
         attributes = {"kind": "CUSTOMER_KIND_CUSTOMER", "region": "north"} | ({"owner": owner} if owner else {})
         names[customer] = admin.call("CustomerService/CreateCustomer", {
-            "customer": {"identities": [facts.identity(customer)], "attributes": attributes}}).name
+            "customer": {"identities": [facts.identity(customer)], "attributes": attributes, "birth_date": LEAP_DAY}}).name
         if word:
             admin.call("PrivacyService/SetConsent", {"name": names[customer], "purpose": "PURPOSE_MARKETING",
                                                      "state": f"CONSENT_STATE_{word}"})
-    orders = [facts.order(customer, f"{customer}-{n}", *fact) for customer, (_, _, history) in CUSTOMERS.items()
-              for n, fact in enumerate(history)]
-    position = questions.take_in(admin, *orders).facts_position
+    position = questions.take_in(admin, *orders_of()).facts_position
     segment = questions.save_segment(admin, "buyers", COUNTED)
     policies.publish(admin, policies.role_like(admin, "admin", "scoped", without=policies.TAKING_IN,
                                                row_scope="owner == caller.subject"))
@@ -150,6 +119,13 @@ def lists_end_and_name_all_whom_a_role_reaches_and_nobody_else(town, role, page_
     labelled = [name for parent in questions.labels(client).values() for name in questions.everything(
         client, "SegmentService/ListMembers", "customers", parent=parent, page_size=page_size)]
     assert in_order(labelled) == expected
+
+
+@pytest.mark.parametrize("page_size", [1, 2, 1000])
+def a_birthday_is_that_of_those_whom_a_role_reaches(town, page_size):
+    day = {"month": LEAP_DAY["month"], "day": LEAP_DAY["day"], "page_size": page_size}
+    for client, those in ((town.clients["scoped"], reached(town, "scoped")), (town.admin, town.names.values())):
+        assert questions.everything(client, "CustomerService/ListBirthdays", "customers", **day) == in_order(those)
 
 
 @pytest.mark.parametrize("role", ["marketer", "scoped"])

@@ -6,6 +6,7 @@
 mod api;
 pub mod churn;
 mod churning;
+pub mod endpoints;
 mod in_force;
 pub mod outcome;
 pub mod playbooks;
@@ -16,13 +17,12 @@ pub mod stages;
 mod store;
 mod triggering;
 pub mod warnings;
-pub mod webhooks;
 mod worker;
 
 use self::churning::Churning;
+use self::endpoints::Endpoints;
 use self::in_force::PoliciesInForce;
 use self::running::Playbooks;
-use self::webhooks::Endpoints;
 use quintile_chain::context::{Runtime, ServiceContext, ServiceError};
 use quintile_chain::derive;
 use quintile_store::{Database, DatabaseUrl, StoreError};
@@ -39,7 +39,7 @@ pub async fn migrate(url: &DatabaseUrl) -> Result<Database, StoreError> {
     Ok(database)
 }
 
-/// Runs the service until the process stops. `endpoints` are those that playbooks may tell something.
+/// Runs the service until the process stops. `endpoints` are those that playbooks may send to.
 pub async fn serve(context: ServiceContext, endpoints: Endpoints) -> Result<(), ServiceError> {
     let database = migrate(&context.database).await?;
     let runtime = Runtime::new(&context, database).await?;

@@ -87,7 +87,7 @@ enum Command {
     /// Tasks: what playbooks give colleagues to do
     #[command(subcommand)]
     Tasks(tasks::TasksCommand),
-    /// Deliveries: what playbooks tell other systems
+    /// Deliveries: what playbooks tell other systems, and write to customers
     #[command(subcommand)]
     Deliveries(deliveries::DeliveriesCommand),
     /// Clusters: customers who resemble each other

@@ -1,15 +1,16 @@
 //! Configuration: defaults, then a file, then the environment, then flags. Keys that are not known are refused.
 
+use crate::endpoints::{MailSender, Webhook};
 use anyhow::Context;
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
-use quintile_lifecycle::webhooks::{Endpoint, Endpoints};
+use quintile_lifecycle::endpoints::Endpoints;
 use quintile_rpc::settings::ServerSettings;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt::{self, Write};
 use std::path::{Path, PathBuf};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
 /// What stands for a secret where settings are printed.
 const HIDDEN: &str = "<secret>";
@@ -41,6 +42,9 @@ pub struct Config {
     /// Systems that playbooks may tell to contact customers: tables `[[webhooks]]` of a file, or all of them in one variable, as
     /// `QUINTILE_WEBHOOKS=[{name="messages",url="https://...",secret_file="..."}]`.
     pub webhooks: Vec<Webhook>,
+    /// Senders of e-mails that playbooks may write by: tables `[[mail]]` of a file, or all of them in one variable, as
+    /// `QUINTILE_MAIL=[{name="care",server="smtps://...",from="..."}]`.
+    pub mail: Vec<MailSender>,
 }
 
 /// Where the servers listen.
@@ -132,37 +136,6 @@ pub struct Log {
     pub json: bool,
 }
 
-/// A system that playbooks may tell to contact customers.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Webhook {
-    /// The name by which playbooks know it, as ids of resources are made: `messages`.
-    pub name: String,
-    /// Where it is: `https`, or `http` on loopback alone.
-    pub url: String,
-    /// The file with the secret that calls are signed by: 24 to 64 bytes in base64, with or without `whsec_` in front.
-    pub secret_file: PathBuf,
-    /// The tenant whose playbooks may tell it, before another one of that name. Without it, every tenant's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tenant: Option<String>,
-    /// How long to wait before the second try, in seconds, 1 or more; then 3 times as long each time, 6 hours at most.
-    #[serde(default = "default_retry_after_seconds")]
-    pub retry_after_seconds: u64,
-}
-
-fn default_retry_after_seconds() -> u64 {
-    10
-}
-
-impl Webhook {
-    fn endpoint(&self) -> anyhow::Result<Endpoint> {
-        let secret =
-            read_secret(&self.secret_file).map(Zeroizing::new).with_context(|| format!("webhook {}", self.name))?;
-        let (name, tenant) = (self.name.clone(), self.tenant.clone());
-        Ok(Endpoint::new(name, &self.url, &secret, tenant, self.retry_after_seconds)?)
-    }
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -175,6 +148,7 @@ impl Default for Config {
             server: ServerSettings::default(),
             log: Log::default(),
             webhooks: Vec::new(),
+            mail: Vec::new(),
         }
     }
 }
@@ -268,12 +242,15 @@ impl Config {
         }
     }
 
-    /// The endpoints that playbooks may call, with their secrets: none in a process that does not run lifecycle.
+    /// The endpoints that playbooks may send to, with their secrets: none in a process that does not run lifecycle.
     pub fn endpoints(&self, roles: &[Role]) -> anyhow::Result<Endpoints> {
         // Processes of the other roles may have the same configuration, and no business with the secrets.
-        let webhooks: &[Webhook] = if roles.contains(&Role::Lifecycle) { &self.webhooks } else { &[] };
-        let endpoints = webhooks.iter().map(Webhook::endpoint).collect::<anyhow::Result<Vec<_>>>()?;
-        Ok(Endpoints::new(endpoints)?)
+        if !roles.contains(&Role::Lifecycle) {
+            return Ok(Endpoints::new(Vec::new())?);
+        }
+        let (webhooks, mail) =
+            (self.webhooks.iter().map(Webhook::endpoint), self.mail.iter().map(MailSender::endpoint));
+        Ok(Endpoints::new(webhooks.chain(mail).collect::<anyhow::Result<Vec<_>>>()?)?)
     }
 
     /// The same without what is secret, to print.
@@ -284,6 +261,9 @@ impl Config {
         }
         for webhook in &mut self.webhooks {
             HIDDEN.clone_into(&mut webhook.url);
+        }
+        for sender in &mut self.mail {
+            HIDDEN.clone_into(&mut sender.server);
         }
         self
     }
@@ -416,29 +396,5 @@ mod tests {
             std::fs::write(&file, wrong).unwrap();
             assert!(Config::load(&flags).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn webhooks_are_read_with_their_secrets_where_lifecycle_runs() {
-        let folder = tempfile::tempdir().unwrap();
-        let [file, secret] = ["quintile.toml", "secret"].map(|name| folder.path().join(name));
-        std::fs::write(&secret, "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz\n").unwrap();
-        let webhook = format!(
-            "[[webhooks]]\nname = \"messages\"\nurl = \"http://127.0.0.1:8080/hook\"\nsecret_file = {:?}\n",
-            secret.display().to_string()
-        );
-        let load = |text: &str| {
-            std::fs::write(&file, text).unwrap();
-            Config::load(&ConfigFlags { config: Some(file.clone()), data_dir: None })
-        };
-        let config = load(&webhook).unwrap();
-        assert_eq!(config.webhooks[0].retry_after_seconds, 10);
-        assert!(config.endpoints(&Role::ALL).is_ok());
-        assert!(load(&format!("{webhook}secret = \"an open one\"\n")).is_err());
-        assert!(load(&webhook.repeat(2)).unwrap().endpoints(&Role::ALL).is_err(), "two of one name");
-        assert!(!serde_json::to_string(&config.clone().redacted()).unwrap().contains("8080"));
-        std::fs::remove_file(&secret).unwrap();
-        assert!(config.endpoints(&Role::ALL).is_err());
-        assert!(config.endpoints(&[Role::Scoring]).is_ok());
     }
 }

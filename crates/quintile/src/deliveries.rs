@@ -1,4 +1,4 @@
-//! What playbooks tell other systems, for those who look after it.
+//! What playbooks tell other systems and write to customers, for those who look after it.
 
 use crate::commands::CallerArgs;
 use crate::config::Role;
@@ -28,7 +28,7 @@ pub enum DeliveriesCommand {
         #[command(flatten)]
         caller: CallerArgs,
     },
-    /// Sends one again that has failed
+    /// Sends one again that has failed, or for which there was no address
     Replay {
         /// `customers/{number}/deliveries/{id}`
         name: String,
@@ -42,12 +42,14 @@ pub enum DeliveriesCommand {
 pub enum State {
     /// It is being sent, or tried again later
     Waiting,
-    /// The receiver has it
+    /// The receiver, or the server of e-mails, has it
     Delivered,
     /// It could not be delivered
     Failed,
-    /// It was not sent
+    /// It was not sent: it was not to be any more
     Cancelled,
+    /// It was not sent: the customer has no e-mail address
+    NoAddress,
 }
 
 impl From<State> for i32 {
@@ -57,6 +59,7 @@ impl From<State> for i32 {
             State::Delivered => DeliveryState::Delivered,
             State::Failed => DeliveryState::Failed,
             State::Cancelled => DeliveryState::Cancelled,
+            State::NoAddress => DeliveryState::NoAddress,
         };
         state.into()
     }
@@ -133,6 +136,7 @@ fn show_rows(deliveries: &[Delivery]) {
         vec![
             delivery.name.clone(),
             delivery.playbook.clone(),
+            plain(delivery.kind().as_str_name(), "DELIVERY_KIND_"),
             delivery.endpoint.clone(),
             delivery.message.clone(),
             instant(delivery.create_time.as_ref()),
@@ -142,7 +146,17 @@ fn show_rows(deliveries: &[Delivery]) {
             instant(delivery.next_attempt_time.as_ref()),
         ]
     });
-    let header =
-        ["delivery", "playbook", "endpoint", "message", "made", "state", "attempts", "last answer", "next attempt"];
+    let header = [
+        "delivery",
+        "playbook",
+        "kind",
+        "endpoint",
+        "message",
+        "made",
+        "state",
+        "attempts",
+        "last answer",
+        "next attempt",
+    ];
     say!("{}", output::table(&header, false, rows.collect()));
 }

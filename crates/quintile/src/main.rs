@@ -16,6 +16,7 @@ mod config;
 mod data_dir;
 mod deliveries;
 mod demo;
+mod endpoints;
 mod export;
 mod fictitious;
 mod generate;

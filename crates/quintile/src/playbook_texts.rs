@@ -1,12 +1,15 @@
-//! Playbooks, their runs and their outcome in words, as people read them.
+//! Playbooks, their runs, their outcome and what to do next in words, as people read them.
 
 use crate::output::{self, instant, money, plain, thousands};
 use prost_types::Duration;
+use quintile_lifecycle::outcome::Standing;
+use quintile_proto::google_type::Date;
 use quintile_proto::lifecycle::step::Action;
 use quintile_proto::lifecycle::trigger::Kind;
 use quintile_proto::lifecycle::{
-    ContactPolicy, ListPlaybookRunsResponse, ListPlaybookTemplatesResponse, OutcomeArm, OutcomeEffect, OutcomeVerdict,
-    Playbook, PlaybookOutcome, RunRefusal, Step, Trigger, Variant, WarningSeverity,
+    ActionStanding, ContactPolicy, DateTrigger, ListPlaybookRunsResponse, ListPlaybookTemplatesResponse,
+    MeasuredDifference, NextBestAction, NextBestActions, OutcomeArm, OutcomeEffect, OutcomeVerdict, Playbook,
+    PlaybookOutcome, RunRefusal, SendEmail, Step, Trigger, Variant, WarningSeverity,
 };
 use quintile_proto::types::{Stage, WarningKind};
 
@@ -74,7 +77,16 @@ fn does(step: &Step) -> String {
             format!("has a colleague {kind}: {}{}", task.title, due.unwrap_or_default())
         }
         Some(Action::Webhook(webhook)) => format!("tells {}: {}", webhook.endpoint, webhook.message),
+        Some(Action::Email(email)) => writes(email),
     }
+}
+
+/// What an e-mail is, and in which languages besides the text for everybody.
+fn writes(email: &SendEmail) -> String {
+    let languages = email.texts.iter().map(|text| text.language.as_str()).filter(|language| !language.is_empty());
+    let languages = languages.collect::<Vec<_>>().join(", ");
+    let also = if languages.is_empty() { languages } else { format!(", also in {languages}") };
+    format!("writes by {}: {}{also}", email.endpoint, email.message)
 }
 
 /// A length of time in the largest unit of which it is a whole number.
@@ -107,6 +119,25 @@ fn trigger(trigger: Option<&Trigger>) -> String {
             format!("warning: {}{severity}", if kinds.is_empty() { "any" } else { kinds.as_str() })
         }
         Some(Kind::Segment(said)) => format!("{} {}", if said.leaves { "leaves" } else { "enters" }, said.segment),
+        Some(Kind::Date(said)) => days(said),
+    }
+}
+
+/// Which days begin runs, and at which hour.
+fn days(said: &DateTrigger) -> String {
+    let before = match said.days_before {
+        0 => String::new(),
+        1 => "1 day before ".to_owned(),
+        days => format!("{days} days before "),
+    };
+    let dates = said.dates.iter().map(yearly_or_once).collect::<Vec<_>>().join(", ");
+    format!("{before}{}, at {}:00", if said.birthday { "the birthday" } else { dates.as_str() }, said.hour)
+}
+
+fn yearly_or_once(date: &Date) -> String {
+    match date.year {
+        0 => format!("{:02}-{:02} each year", date.month, date.day),
+        _ => output::date(Some(date)),
     }
 }
 
@@ -172,16 +203,22 @@ pub fn show_outcome(outcome: &PlaybookOutcome) {
     say!("{}", output::table(&header, false, outcome.effects.iter().map(effect_row).collect()));
 }
 
-fn effect_row(effect: &OutcomeEffect) -> Vec<String> {
-    let points = |share: f64| format!("{:+.2}", share * 100.0);
-    let bounded = |value: String, bounds: Option<(String, String)>| match bounds {
+/// What was measured, with its bounds where there are any.
+fn bounded(value: String, bounds: Option<(String, String)>) -> String {
+    match bounds {
         Some((low, high)) => format!("{value} ({low} to {high})"),
         None => value,
-    };
-    let uplift = effect.uplift.as_ref().map(|uplift| {
-        let bounds = uplift.low.zip(uplift.high).map(|(low, high)| (points(low), points(high)));
-        bounded(points(uplift.value), bounds)
-    });
+    }
+}
+
+fn difference(measured: &MeasuredDifference, show: impl Fn(f64) -> String) -> String {
+    let bounds = measured.low.zip(measured.high).map(|(low, high)| (show(low), show(high)));
+    bounded(show(measured.value), bounds)
+}
+
+fn effect_row(effect: &OutcomeEffect) -> Vec<String> {
+    let points = |share: f64| format!("{:+.2}", share * 100.0);
+    let uplift = effect.uplift.as_ref().map(|uplift| difference(uplift, points));
     let revenue = effect.revenue_per_customer.as_ref().map(|revenue| {
         let bounds = revenue.low.as_ref().zip(revenue.high.as_ref());
         bounded(money(revenue.value.as_ref()), bounds.map(|(low, high)| (money(Some(low)), money(Some(high)))))
@@ -192,6 +229,45 @@ fn effect_row(effect: &OutcomeEffect) -> Vec<String> {
         said => plain(said.as_str_name(), "OUTCOME_VERDICT_"),
     };
     vec![variant.to_owned(), uplift.unwrap_or_default(), revenue.unwrap_or_default(), verdict]
+}
+
+/// Prints what could be done next with a customer, the best first.
+pub fn show_next(next: &NextBestActions) {
+    let Some(first) = next.actions.first() else {
+        say!("{} could be put into no running playbook now.", next.customer);
+        return;
+    };
+    let header = ["playbook", "is", "uplift", "value", "expected", "at least"];
+    say!("{}", output::table(&header, false, next.actions.iter().map(action_row).collect()));
+    if first.standing() == ActionStanding::Harmful {
+        say!("None is to be chosen for {}: all were measured to harm.", next.customer);
+    }
+}
+
+fn action_row(action: &NextBestAction) -> Vec<String> {
+    let percent = |share: f64| format!("{:+.2} %", share * 100.0);
+    let uplift = action.uplift.as_ref().map(|uplift| difference(uplift, percent));
+    vec![
+        action.playbook.clone(),
+        standing(action.standing()).to_owned(),
+        uplift.unwrap_or("-".to_owned()),
+        money(action.value.as_ref()),
+        money(action.expected.as_ref()),
+        money(action.at_least.as_ref()),
+    ]
+}
+
+/// How much is known of a playbook, in words.
+fn standing(standing: ActionStanding) -> &'static str {
+    let standing = match standing {
+        ActionStanding::Unspecified => return "",
+        ActionStanding::Proven => Standing::Proven,
+        ActionStanding::Promising => Standing::Promising,
+        ActionStanding::Unknown => Standing::Unknown,
+        ActionStanding::Doubtful => Standing::Doubtful,
+        ActionStanding::Harmful => Standing::Harmful,
+    };
+    standing.words()
 }
 
 /// Prints what holds for all playbooks.
@@ -214,11 +290,58 @@ pub fn show_policy(policy: &ContactPolicy) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use quintile_proto::google_type::Money;
+    use quintile_proto::lifecycle::EmailText;
 
     #[test]
     fn lengths_of_time_are_told_in_the_largest_unit() {
         let told = |seconds| length(Some(&Duration { seconds, nanos: 0 }));
         assert_eq!([told(60), told(5_400), told(7_200), told(1_209_600)], ["1 min", "90 min", "2 h", "14 d"]);
         assert_eq!(told(61), "61 s");
+    }
+
+    #[test]
+    fn days_are_told_as_people_say_them() {
+        let date = |year, month, day| Date { year, month, day };
+        let birthday = DateTrigger { birthday: true, hour: 9, ..DateTrigger::default() };
+        assert_eq!(days(&birthday), "the birthday, at 9:00");
+        assert_eq!(days(&DateTrigger { days_before: 1, ..birthday }), "1 day before the birthday, at 9:00");
+        let dates = vec![date(0, 12, 20), date(2027, 3, 28)];
+        let said = DateTrigger { dates, days_before: 7, hour: 0, ..DateTrigger::default() };
+        assert_eq!(days(&said), "7 days before 12-20 each year, 2027-03-28, at 0:00");
+    }
+
+    #[test]
+    fn an_email_is_told_with_its_languages() {
+        let text = |language: &str| EmailText { language: language.to_owned(), ..EmailText::default() };
+        let email = |languages: &[&str]| SendEmail {
+            endpoint: "care".to_owned(),
+            message: "birthday".to_owned(),
+            texts: languages.iter().map(|language| text(language)).collect(),
+        };
+        assert_eq!(writes(&email(&[""])), "writes by care: birthday");
+        assert_eq!(writes(&email(&["de", "", "zh"])), "writes by care: birthday, also in de, zh");
+    }
+
+    #[test]
+    fn what_to_do_next_is_told_with_its_bounds() {
+        let amount = |units| Some(Money { currency_code: "USD".to_owned(), units, nanos: 0 });
+        let measured = NextBestAction {
+            playbook: "playbooks/win-back".to_owned(),
+            standing: ActionStanding::Proven.into(),
+            uplift: Some(MeasuredDifference { value: 0.05, low: Some(0.02), high: Some(0.08) }),
+            value: amount(100),
+            expected: amount(5),
+            at_least: amount(2),
+            ..NextBestAction::default()
+        };
+        let row = ["playbooks/win-back", "measured to help", "+5.00 % (+2.00 % to +8.00 %)"];
+        assert_eq!(action_row(&measured)[..3], row);
+        assert_eq!(action_row(&measured)[3..], ["100.00 USD", "5.00 USD", "2.00 USD"]);
+        // Too few, and not for the reader.
+        let few = Some(MeasuredDifference { value: -0.5, low: None, high: None });
+        let few = NextBestAction { uplift: few, at_least: None, expected: None, value: None, ..measured };
+        assert_eq!(action_row(&few)[2..], ["-50.00 %", "-", "-", "-"]);
+        assert_eq!(action_row(&NextBestAction::default())[1..3], ["", "-"]);
     }
 }

@@ -1,19 +1,21 @@
-//! Playbooks, for people: made, started and stopped, and what came of them.
+//! Playbooks, for people: made, started and stopped, what came of them, and which of them a customer is best put into.
 
 use crate::commands::CallerArgs;
 use crate::config::Role;
 use crate::output::{self, Format};
-use crate::playbook_texts::{show_outcome, show_playbook, show_policy, show_rows, show_runs, show_templates};
+use crate::playbook_texts::{
+    show_next, show_outcome, show_playbook, show_policy, show_rows, show_runs, show_templates,
+};
 use crate::remote::{Session, connect};
 use anyhow::ensure;
 use clap::{Subcommand, ValueEnum};
 use prost::Message;
 use quintile_proto::lifecycle::playbook_service_client::PlaybookServiceClient;
 use quintile_proto::lifecycle::{
-    ContactPolicy, CreatePlaybookRequest, DeletePlaybookRequest, GetContactPolicyRequest, GetPlaybookOutcomeRequest,
-    GetPlaybookRequest, ListPlaybookRunsRequest, ListPlaybookRunsResponse, ListPlaybookTemplatesRequest,
-    ListPlaybooksRequest, Playbook, RunState, StartPlaybookRequest, StopPlaybookRequest, UpdateContactPolicyRequest,
-    UpdatePlaybookRequest,
+    ContactPolicy, CreatePlaybookRequest, DeletePlaybookRequest, GetContactPolicyRequest, GetNextBestActionsRequest,
+    GetPlaybookOutcomeRequest, GetPlaybookRequest, ListPlaybookRunsRequest, ListPlaybookRunsResponse,
+    ListPlaybookTemplatesRequest, ListPlaybooksRequest, Playbook, RunState, StartPlaybookRequest, StopPlaybookRequest,
+    UpdateContactPolicyRequest, UpdatePlaybookRequest,
 };
 use std::path::{Path, PathBuf};
 use tonic::Status;
@@ -107,6 +109,13 @@ pub enum PlaybooksCommand {
         /// Of this version [default: the last one]
         #[arg(long, value_name = "NUMBER", default_value_t = 0, hide_default_value = true)]
         version: i64,
+        #[command(flatten)]
+        caller: CallerArgs,
+    },
+    /// Tells which running playbooks a customer could be put into now, the best first
+    Next {
+        /// `customers/{number}`, or the number
+        customer: String,
         #[command(flatten)]
         caller: CallerArgs,
     },
@@ -265,6 +274,12 @@ pub async fn run(command: PlaybooksCommand) -> anyhow::Result<()> {
             let answer = asker.client.get_playbook_outcome(asker.session.request(request)).await?.into_inner();
             asker.show(&answer, "PlaybookOutcome", show_outcome)
         }
+        PlaybooksCommand::Next { customer, caller } => {
+            let mut asker = Asker::begin(&caller).await?;
+            let request = GetNextBestActionsRequest { customer: named("customers", customer) };
+            let answer = asker.client.get_next_best_actions(asker.session.request(request)).await?.into_inner();
+            asker.show(&answer, "NextBestActions", show_next)
+        }
         PlaybooksCommand::Policy { said, caller } => policy(&caller, &said).await,
     }
 }
@@ -383,6 +398,12 @@ mod tests {
         assert_eq!(read(&file).unwrap(), playbook);
         std::fs::write(&file, r#"{"variant": []}"#).unwrap();
         assert!(read(&file).is_err(), "a word that is not known");
+    }
+
+    #[test]
+    fn a_resource_is_known_by_its_name_and_by_its_id() {
+        assert_eq!(named("customers", "42".to_owned()), "customers/42");
+        assert_eq!(named("customers", "customers/42".to_owned()), "customers/42");
     }
 
     #[test]

@@ -156,6 +156,16 @@ pub enum SegmentsCommand {
         #[command(flatten)]
         caller: CallerArgs,
     },
+    /// Writes by what advertising and social platforms know those members of a segment or label who consent to being passed on, to a CSV file
+    Audience {
+        /// `segments/{id}` or `labelSets/{set}/labels/{label}`
+        parent: String,
+        /// The file, ending in .csv
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+        #[command(flatten)]
+        caller: CallerArgs,
+    },
 }
 
 /// Members of a page: the most that there may be.
@@ -240,6 +250,7 @@ pub async fn run(command: SegmentsCommand) -> anyhow::Result<()> {
         }
         SegmentsCommand::Members { parent, limit, caller } => members(parent, limit, &caller).await,
         SegmentsCommand::Export { parent, to, caller } => export::members::run(&parent, &to, &caller).await,
+        SegmentsCommand::Audience { parent, to, caller } => export::audience::run(&parent, &to, &caller).await,
     }
 }
 

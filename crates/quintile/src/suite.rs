@@ -8,7 +8,7 @@ use quintile_access_control::AccessControl;
 use quintile_chain::context::{Peers, ServiceContext};
 use quintile_domain::entropy::Entropy;
 use quintile_domain::time::Instant;
-use quintile_lifecycle::webhooks::Endpoints;
+use quintile_lifecycle::endpoints::Endpoints;
 use quintile_rpc::client::{Credentials, channel};
 use quintile_rpc::server::Shared;
 use quintile_store::sealing::KeyEncryption;

@@ -82,7 +82,8 @@ impl Url {
     }
 }
 
-fn is_loopback(host: &str) -> bool {
+/// Whether a host is the machine itself.
+pub fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 

@@ -22,6 +22,22 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end }}
 
+{{/* What the tables of webhooks and of senders of e-mails have in common. */}}
+{{- define "quintile.endpoint" -}}
+name = {{ .name | quote }}
+{{- with .tenant }}
+tenant = {{ . | quote }}
+{{- end }}
+{{- with .retryAfterSeconds }}
+retry_after_seconds = {{ int . }}
+{{- end }}
+{{- end }}
+
+{{/* The name of the file with an endpoint's secret: there may be one of that name for all tenants, and one for each. */}}
+{{- define "quintile.endpointFile" -}}
+{{ .name }}{{ with .tenant }}@{{ . }}{{ end }}
+{{- end }}
+
 {{/* quintile.toml: the same for every role and for the migration. The role access-control has the key `access`. */}}
 {{- define "quintile.config" -}}
 data_dir = "/var/lib/quintile"
@@ -43,14 +59,22 @@ master_key_file = "/etc/quintile/secrets/master.key"
 {{- range .Values.webhooks }}
 
 [[webhooks]]
-name = {{ .name | quote }}
+{{ include "quintile.endpoint" . }}
 url = {{ .url | quote }}
-secret_file = "/etc/quintile/webhooks/{{ .name }}{{ with .tenant }}@{{ . }}{{ end }}"
-{{- with .tenant }}
-tenant = {{ . | quote }}
+secret_file = "/etc/quintile/webhooks/{{ include "quintile.endpointFile" . }}"
 {{- end }}
-{{- with .retryAfterSeconds }}
-retry_after_seconds = {{ int . }}
+{{- range .Values.mail }}
+
+[[mail]]
+{{ include "quintile.endpoint" . }}
+server = {{ .server | quote }}
+from = {{ .from | quote }}
+{{- if .user }}
+user = {{ .user | quote }}
+password_file = "/etc/quintile/mail/{{ include "quintile.endpointFile" . }}"
+{{- end }}
+{{- with .unsubscribe }}
+unsubscribe = {{ . | quote }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -82,7 +106,7 @@ capabilities:
 {{/*
 All of /etc/quintile is one volume: the secrets could not be mounted inside a ConfigMap's volume, which is read-only.
 data and tmp are the writable places, and what is there may be lost with the pod.
-The secrets of webhooks are lifecycle's alone. Takes (dict "root" $ "configMap" <name> "component" <role>).
+The secrets of webhooks and the passwords of senders of e-mails are lifecycle's alone. Takes (dict "root" $ "configMap" <name> "component" <role>).
 */}}
 {{- define "quintile.volumes" -}}
 - name: config
@@ -107,7 +131,16 @@ The secrets of webhooks are lifecycle's alone. Takes (dict "root" $ "configMap" 
           name: {{ .existingSecret }}
           items:
             - key: {{ .key }}
-              path: webhooks/{{ .name }}{{ with .tenant }}@{{ . }}{{ end }}
+              path: webhooks/{{ include "quintile.endpointFile" . }}
+      {{- end }}
+      {{- range .root.Values.mail }}
+      {{- if .user }}
+      - secret:
+          name: {{ .existingSecret }}
+          items:
+            - key: {{ .key }}
+              path: mail/{{ include "quintile.endpointFile" . }}
+      {{- end }}
       {{- end }}
       {{- end }}
 - name: data

@@ -1,4 +1,5 @@
 """Values that are nowhere but where the tests planted them, and the search for them in everything that comes back."""
+import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -12,7 +13,10 @@ EMAIL_LOCAL = "quillon.kestrel7731"
 EMAIL_DOMAIN = "zephyrwick-post.example"
 EMAIL = f"{EMAIL_LOCAL}@{EMAIL_DOMAIN}"
 ADDRESS = "北京市海淀区马甸冠城园7731号"
+# What platforms know the customer by. Whoever can guess an address or a number finds it out by them.
+HASHES = tuple(hashlib.sha256(each.encode()).hexdigest() for each in (EMAIL, PHONE, PHONE[1:]))
 BIRTH_DATE = {"year": 1987, "month": 3, "day": 14}
+BIRTHDAY = {"month": 3, "day": 14}
 SOURCE_ID = "canary-id-550917"
 REGION = "north"
 REFERRER = "partner-shop 8812-vorpal"
@@ -43,18 +47,19 @@ class Hidden:
 
 # Any part that would tell: the family name, the local part of the address, the last eight digits.
 FROM_ANALYSTS = Hidden(texts=(NAME, "Quillon", "Zephyrwick", "zephyrwick", EMAIL_LOCAL, "kestrel7731", "北京市海淀区", "冠城园", "7731号",
-                              SOURCE_ID, REFERRER, "vorpal", CONSENT_SOURCE, NOTE, "Bandersnatch", "jubjub"),
+                              SOURCE_ID, REFERRER, "vorpal", CONSENT_SOURCE, NOTE, "Bandersnatch", "jubjub", *HASHES),
                        digits=(NATIONAL_PHONE[-8:], NATIONAL_PHONE[:7]), birth_date=True)
 # Support sees the name, and the others in part.
-FROM_SUPPORT = Hidden(texts=(EMAIL_LOCAL, "kestrel7731", "冠城园", "7731号"), digits=(NATIONAL_PHONE[-8:], NATIONAL_PHONE[:8]),
+FROM_SUPPORT = Hidden(texts=(EMAIL_LOCAL, "kestrel7731", "冠城园", "7731号", *HASHES), digits=(NATIONAL_PHONE[-8:], NATIONAL_PHONE[:8]),
                       birth_date=True)
 # The canary is a customer of the one who asks: how to reach it is clear, and where it lives is not.
-FROM_SALES = Hidden(texts=("冠城园", "7731号"), birth_date=True)
+FROM_SALES = Hidden(texts=("冠城园", "7731号", *HASHES), birth_date=True)
 FROM_NOBODY = Hidden(texts=())
 HIDDEN_FROM = {"admin": FROM_NOBODY, "service": FROM_NOBODY, "support": FROM_SUPPORT, "sales": FROM_SALES,
                "marketer": FROM_ANALYSTS, "analyst": FROM_ANALYSTS, "data-engineer": FROM_ANALYSTS, "auditor": FROM_ANALYSTS}
 # Nothing of this may be in a log, an error or a data file.
-FROM_OUTPUT = Hidden(texts=(NAME, "vorpal", "Zephyrwick", "zephyrwick", EMAIL_LOCAL, "冠城园", CONSENT_SOURCE, "Bandersnatch", "jubjub"), digits=(NATIONAL_PHONE[-8:],))
+FROM_OUTPUT = Hidden(texts=(NAME, "vorpal", "Zephyrwick", "zephyrwick", EMAIL_LOCAL, "冠城园", CONSENT_SOURCE, "Bandersnatch", "jubjub", *HASHES),
+                     digits=(NATIONAL_PHONE[-8:],))
 
 
 def texts_in(value):
@@ -81,10 +86,11 @@ def dates_in(message):
 
 
 def found_in_bytes(data, hidden):
-    """The canaries that stand in raw bytes, in UTF-8 or as hexadecimal digits."""
+    """The canaries that stand in raw bytes, in UTF-8 or as hexadecimal digits; hashes also as what their digits say."""
     lower = data.lower()
     return [text for text in hidden.texts
-            if text.encode() in data or text.encode().hex().encode() in lower] + [
+            if text.encode() in data or text.encode().hex().encode() in lower
+            or (text in HASHES and (bytes.fromhex(text) in data or text.encode() in lower))] + [
             digits for digits in hidden.digits if digits.encode() in data]
 
 

@@ -27,6 +27,7 @@ CONTACT = row(CLEAR, CLEAR, PART, CLEAR, HIDDEN, HIDDEN, HIDDEN, NEVER)
 ADDRESS = row(CLEAR, CLEAR, PART, PART, HIDDEN, HIDDEN, HIDDEN, NEVER)
 A_BIRTH = row(CLEAR, CLEAR, YEAR, YEAR, YEAR, YEAR, YEAR, NEVER)
 FOREIGN = row(CLEAR, CLEAR, CLEAR, CLEAR, HIDDEN, HIDDEN, HIDDEN, NEVER)  # Ids of other systems, and what was written freely.
+HASHES = row(CLEAR, CLEAR, NEVER, NEVER, NEVER, NEVER, NEVER, NEVER)  # By which platforms know people.
 AMOUNTS = row(CLEAR, CLEAR, CLEAR, CLEAR, CLEAR, CLEAR, CLEAR, NEVER)
 PLACES = CIRCUMSTANCES = AMOUNTS
 OF_EVERYBODY = row(CLEAR, CLEAR, CLEAR, HIDDEN, HIDDEN, CLEAR, CLEAR, NEVER)  # Not for who reaches some alone.
@@ -40,6 +41,7 @@ FIELDS = {
     "quintile.ingestion.v1.Customer.birth_date": A_BIRTH,
     "quintile.ingestion.v1.Customer.referrer": FOREIGN,
     "quintile.ingestion.v1.ConsentEvent.source": FOREIGN,
+    **{f"quintile.ingestion.v1.AudienceMember.{of}_sha256": HASHES for of in ("email", "phone", "phone_digits")},
     "quintile.ingestion.v1.CustomAttribute.text": FOREIGN,  # As its class: the canary's is free text.
     "quintile.ingestion.v1.Order.amount": AMOUNTS,
     "quintile.ingestion.v1.OrderLine.amount": AMOUNTS,
@@ -90,6 +92,9 @@ FIELDS = {
     "quintile.lifecycle.v1.PlaybookRun.revenue": AMOUNTS,
     "quintile.lifecycle.v1.OutcomeArm.revenue": AMOUNTS,
     **{f"quintile.lifecycle.v1.MeasuredRevenue.{money}": OF_EVERYBODY for money in ("value", "low", "high")},
+    "quintile.lifecycle.v1.NextBestAction.value": AMOUNTS,
+    # By those who were measured, of whom whoever reaches some alone reaches none.
+    **{f"quintile.lifecycle.v1.NextBestAction.{money}": OF_EVERYBODY for money in ("expected", "at_least")},
     "quintile.segmentation.v1.LabelCount.net_revenue": AMOUNTS,
     "quintile.segmentation.v1.LabelMove.net_revenue": AMOUNTS,
     "quintile.segmentation.v1.SegmentPreview.net_revenue": AMOUNTS,

@@ -1,11 +1,11 @@
 """The RPCs that go on from a page token or a cursor, found by reflection, and what each asks for besides."""
 import base64
 
-from support import facts, waiting
+from support import canaries, facts, waiting
 
 # The fields that requests need besides; a page of one item gives a token where there are two.
 BESIDES = {"SegmentService/ListMembers": {"parent": "segments/planted"}, "SegmentService/ListMemberRecords": {"parent": "segments/planted"},
-           "CheckpointService/ListCheckpoints": {"service": "scoring"},
+           "CheckpointService/ListCheckpoints": {"service": "scoring"}, "CustomerService/ListBirthdays": canaries.BIRTHDAY,
            "ExportService/ExportRows": {"kind": "EXPORT_KIND_CUSTOMER"},
            "FeatureService/ReadPastFeatures": {"as_of": [facts.days_before(1)]},
            "FactService/ListWaitingFacts": {"reason": "WAITING_REASON_NO_PURCHASE"},
@@ -43,7 +43,7 @@ def for_lists(customer, label):
               "ListLabelSetVersions": "labelSets/theirs", "ListSegmentSizes": "segments/theirs"}
     everybody = {method: {"parent": "customers/-"} for method in ("ListWarnings", "ListTasks", "ListDeliveries")}
     ours = everybody | {"ListMembers": {"parent": label}, "ListMemberRecords": {"parent": label}, "ListCheckpoints": {"service": "scoring"},
-                        "ListWaitingFacts": {"reason": "WAITING_REASON_NO_PURCHASE"}}
+                        "ListWaitingFacts": {"reason": "WAITING_REASON_NO_PURCHASE"}, "ListBirthdays": canaries.BIRTHDAY}
     return {method: {"parent": parent} for method, parent in theirs.items()}, ours
 
 

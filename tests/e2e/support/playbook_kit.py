@@ -10,6 +10,7 @@ SERVICE, TASKS, DELIVERIES = "PlaybookService", "TaskService", "DeliveryService"
 CREATE, GET, LIST, UPDATE, START, STOP, DELETE = (f"{SERVICE}/{verb}" for verb in (
     "CreatePlaybook", "GetPlaybook", "ListPlaybooks", "UpdatePlaybook", "StartPlaybook", "StopPlaybook", "DeletePlaybook"))
 RUNS, OUTCOME, TEMPLATES = (f"{SERVICE}/{verb}" for verb in ("ListPlaybookRuns", "GetPlaybookOutcome", "ListPlaybookTemplates"))
+NEXT_ACTIONS = f"{SERVICE}/GetNextBestActions"
 GET_POLICY, UPDATE_POLICY = f"{SERVICE}/GetContactPolicy", f"{SERVICE}/UpdateContactPolicy"
 LIST_TASKS, GET_TASK, CLAIM, COMPLETE = (f"{TASKS}/{verb}" for verb in ("ListTasks", "GetTask", "ClaimTask", "CompleteTask"))
 LIST_DELIVERIES, REPLAY = f"{DELIVERIES}/ListDeliveries", f"{DELIVERIES}/ReplayDelivery"
@@ -46,6 +47,15 @@ def task(title="call back", kind="CALL", **fields):
 
 def webhook(message="hello", endpoint="messages"):
     return {"webhook": {"endpoint": endpoint, "message": message}}
+
+
+def text(subject="Hello", body="How are you?", **fields):
+    """What an e-mail says to everybody, unless it is in a `language`."""
+    return {"subject": subject, "body": body} | fields
+
+
+def email(message="hello", *texts, endpoint="care"):
+    return {"email": {"endpoint": endpoint, "message": message, "texts": list(texts or [text()])}}
 
 
 def variant(*steps, variant_id="a", weight=1):

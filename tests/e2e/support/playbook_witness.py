@@ -334,3 +334,25 @@ def verdict(difference):
     if difference.low is None:
         return "TOO_FEW"
     return "HELPS" if difference.low > 0 else "HARMS" if difference.high < 0 else "UNDECIDED"
+
+
+# -- what to do next ------------------------------------------------------------------------------------------------------
+
+STANDINGS = ("PROVEN", "PROMISING", "UNKNOWN", "DOUBTFUL", "HARMFUL")  # The best first.
+
+
+def standing(difference):
+    """How much is known of a playbook by its uplift. None: it was not measured on both sides."""
+    said = "TOO_FEW" if difference is None else verdict(difference)
+    known = {"TOO_FEW": "UNKNOWN", "HELPS": "PROVEN", "HARMS": "HARMFUL"}
+    return known.get(said) or ("PROMISING" if difference.value > 0 else "DOUBTFUL")
+
+
+def rank(difference, value, name):
+    """What playbooks are sorted by for a customer to whom a purchase is worth so much: those shown to help by what they bring at least, those of which
+    nothing is known by the value, and others by what they bring."""
+    known, brings = standing(difference), ()
+    if known != "UNKNOWN":
+        expected, at_least = -difference.value * value, -difference.low * value
+        brings = (at_least, expected) if known == "PROVEN" else (expected, at_least)
+    return STANDINGS.index(known), brings, -value, name

@@ -2,6 +2,7 @@
 import base64
 import contextlib
 import json
+import math
 import os
 import socket
 import threading
@@ -16,6 +17,7 @@ from support.warnings import START, complaint
 
 SERVICE, TASKS, DELIVERIES = "PlaybookService", "TaskService", "DeliveryService"
 CREATE, UPDATE, BEGIN, STOP, DELETE = (f"{SERVICE}/{verb}Playbook" for verb in ("Create", "Update", "Start", "Stop", "Delete"))
+NEXT = f"{SERVICE}/GetNextBestActions"
 RUN_STATES = ("TRIGGERED", "REFUSED", "HELD_OUT", "ACTIVE", "FINISHED", "STOPPED")
 TASK_STATES = ("OPEN", "CLAIMED", "DONE")
 ENDPOINT = "messages"
@@ -115,6 +117,10 @@ def outcome_of(client, name, version=0):
     return client.call(f"{SERVICE}/GetPlaybookOutcome", {"name": name, "version": version})
 
 
+def next_actions(client, customer):
+    return client.call(NEXT, {"customer": customer})
+
+
 def set_policy(client, hours=None, zones=None, **fields):
     """Says what holds for all playbooks, and nothing else: `hours` are those (from, to) of quiet, `zones` those of countries."""
     said = dict(fields)
@@ -154,6 +160,13 @@ def deliveries_of(client, parent="customers/-", **request):
 def number_of(message):
     """The number of the customer in a name."""
     return int(message.name.split("/")[1])
+
+
+def assert_uplift(told, ought):
+    """A measured difference is that of the witness, to nine digits; its bounds are told where there are enough for them."""
+    for name, value in zip(("value", "low", "high"), ought, strict=True):
+        assert name == "value" or told.HasField(name) == (value is not None), (name, told)
+        assert value is None or math.isclose(getattr(told, name), value, rel_tol=1e-9, abs_tol=1e-12), (name, told, ought)
 
 
 def instant_or_none(message, name):
@@ -339,9 +352,9 @@ def after(days):
 
 
 @contextlib.contextmanager
-def company(backend, webhooks=(), tenant=None, zone=None, now=START):
+def company(backend, webhooks=(), tenant=None, zone=None, now=START, mail=()):
     """A company on an empty suite of its own."""
-    with quintile.suite(backend, as_of=facts.text_of(now), webhooks=webhooks) as suite:
+    with quintile.suite(backend, as_of=facts.text_of(now), webhooks=webhooks, mail=mail) as suite:
         yield Company(suite, tenant, zone, now)
 
 

@@ -80,13 +80,14 @@ def new_database():
 class Quintile:
     """One suite with its data: it may be started, ended or killed, and started again on the same data."""
 
-    def __init__(self, directory, database_url=None, as_of=AS_OF, webhooks=()):
+    def __init__(self, directory, database_url=None, as_of=AS_OF, webhooks=(), mail=()):
         self.home = Path(directory)
         self.data = self.home / "data"
         self.log = self.home / "serve.log"
         self.database_url = database_url
         self.as_of = as_of
         self.webhooks = webhooks  # Settings of the configuration file, with the secret itself in the place of its file.
+        self.mail = mail  # Likewise of those who send e-mails, with the password, where there is one.
         self.within = ()  # What a command of ours is begun with, to run in a namespace of a test's own.
         self.process = None
         self.endpoints = {}
@@ -111,10 +112,10 @@ class Quintile:
 
     def configured(self):
         """The flag of the configuration file, which is written for what no flag can say; nothing where there is nothing of that."""
-        if not self.webhooks:
+        if not (self.webhooks or self.mail):
             return []
         config = self.home / "quintile.toml"
-        config.write_text(webhook_tables(self.home, self.webhooks))
+        config.write_text(webhook_tables(self.home, self.webhooks) + "\n" + mail_tables(self.home, self.mail))
         return ["--config", str(config)]
 
     def read_endpoints(self, path):
@@ -241,6 +242,20 @@ def webhook_tables(home, webhooks):
     return "\n".join(tables)
 
 
+def mail_tables(home, senders):
+    """The TOML of those who send e-mails, each given with its password or without one, which is written to a file of its own."""
+    tables = []
+    for place, sender in enumerate(senders):
+        settings = {key: value for key, value in sender.items() if key != "password"}
+        if "password" in sender:
+            password = home / f"mail-{place}.password"
+            password.touch(0o600)
+            password.write_text(sender["password"] + "\n")
+            settings["password_file"] = str(password)
+        tables.append("[[mail]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()))
+    return "\n".join(tables)
+
+
 def health_of(endpoint, service=""):
     """What grpc.health.v1 says at an address, without a token; None: nobody answers."""
     channel = open_channel(endpoint)
@@ -257,12 +272,12 @@ def health_of(endpoint, service=""):
 
 
 @contextlib.contextmanager
-def suite(backend, as_of=AS_OF, started=True, webhooks=()):
+def suite(backend, as_of=AS_OF, started=True, webhooks=(), mail=()):
     """A suite on a new data directory and, for `postgres`, a new database. Both are gone afterwards, and the process too."""
     home = tempfile.mkdtemp(prefix="quintile-e2e-")
     try:
         with new_database() if backend == "postgres" else contextlib.nullcontext() as url:
-            quintile = Quintile(home, url, as_of, webhooks)
+            quintile = Quintile(home, url, as_of, webhooks, mail)
             try:
                 yield quintile.start() if started else quintile
             finally:

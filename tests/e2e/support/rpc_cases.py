@@ -274,7 +274,9 @@ CASES = {
     f"{INGESTION}.CustomerService/UpdateCustomer": unary(SELLING, update_customer),
     f"{INGESTION}.CustomerService/ListCustomers": unary(EVERY_ROLE),
     f"{INGESTION}.CustomerService/LookupCustomer": unary(CARE, lambda _world: {"identity": facts.identity(canaries.SOURCE_ID)}),
+    f"{INGESTION}.CustomerService/ListBirthdays": unary(FEEDS, lambda _world: canaries.BIRTHDAY),
     f"{INGESTION}.ExportService/ExportRows": Case(ANALYSIS, export_rows),
+    f"{INGESTION}.ExportService/ExportAudience": unary(FEEDS, lambda world: {"customers": [world.customer]}),
     f"{INGESTION}.FeatureService/GetFeatures": unary(EVERY_ROLE, of_customer("/features")),
     f"{INGESTION}.FeatureService/WatchFeatures": watch(PIPELINES, lambda answer: answer.records),
     f"{INGESTION}.FeatureService/ReadPastFeatures": watch(

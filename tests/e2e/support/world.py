@@ -135,16 +135,19 @@ def populate(suite):
                {"attribute_id": canaries.NOTE_KEY, "attribute": {"sensitivity": "SENSITIVITY_FREE_TEXT"}})
     note = {"custom_attributes": [{"key": canaries.NOTE_KEY, "text": canaries.NOTE}]}
     name = admin.call("CustomerService/CreateCustomer", {"customer": canaries.CUSTOMER | note}).name
-    # With it, those who may see only who consents to marketing see the canary too.
-    admin.call("PrivacyService/SetConsent", {"name": name, "purpose": "PURPOSE_MARKETING", "state": "CONSENT_STATE_GIVEN",
-                                             "source": canaries.CONSENT_SOURCE})
+    # With the first, those who may see only who consents to marketing see the canary too; with the other, it may be part of an audience.
+    for purpose in ("MARKETING", "THIRD_PARTY"):
+        admin.call("PrivacyService/SetConsent", {"name": name, "purpose": f"PURPOSE_{purpose}", "state": "CONSENT_STATE_GIVEN",
+                                                 "source": canaries.CONSENT_SOURCE})
     line = {"product": "teapot", "quantity": 1, "amount": facts.dollars(9_000), "cost": facts.dollars(4_000)}
     orders = [facts.order(canaries.SOURCE_ID, f"event-{n}", days=n * 10, cents=9_000, lines=[line]) for n in range(1, 4)]
     with connection(admin, STREAM_ID) as stream:
         # The last row is refused and kept: its customer's contact details are canaries as well.
         refused = facts.customer("reject-1", display_name=canaries.NAME, phone="+86 000 " + canaries.NATIONAL_PHONE,
                                  email=f"{canaries.EMAIL_LOCAL}(at){canaries.EMAIL_DOMAIN}")
-        answer = stream.send(0, [*orders, facts.customer("bystander", display_name=canaries.NAME), refused])
+        # It has the canary's birthday, too.
+        bystander = facts.customer("bystander", display_name=canaries.NAME, birth_date=canaries.BIRTH_DATE)
+        answer = stream.send(0, [*orders, bystander, refused])
     assert (answer.applied, len(answer.rejects)) == (4, 1), answer
     answer = plant_other_facts(admin)
     drop_what_is_old(admin)
@@ -158,6 +161,7 @@ def populate(suite):
     plant_recommendations(admin)
     plant_value_models(admin)
     churn_cases.plant_models(admin)
+    playbook_cases.run_again(admin)
     admin.call("StagePolicyService/CreateStagePolicyVersion", {"parent": "stagePolicies/default", "version": {"description": "planted"}})
     segment = admin.call("SegmentService/CreateSegment",
                          {"segment_id": SEGMENT_ID, "segment": {"expression": facts.TARGET}})

@@ -70,7 +70,8 @@ const KEYS: Methods = ("quintile.access.v1.TokenService", &["GetJwks"]);
 const READ_CUSTOMERS: Methods = ("quintile.ingestion.v1.CustomerService", &["GetCustomer", "ListCustomers"]);
 const UPDATE_CUSTOMERS: Methods = ("quintile.ingestion.v1.CustomerService", &["UpdateCustomer"]);
 const LOOK_UP_CUSTOMERS: Methods = ("quintile.ingestion.v1.CustomerService", &["LookupCustomer"]);
-const CREATE_CUSTOMERS: Methods = ("quintile.ingestion.v1.CustomerService", &["CreateCustomer"]);
+const SERVE_CUSTOMERS: Methods = ("quintile.ingestion.v1.CustomerService", &["CreateCustomer", "ListBirthdays"]);
+const AUDIENCES: Methods = ("quintile.ingestion.v1.ExportService", &["ExportAudience"]);
 const READ_ATTRIBUTES: Methods = ("quintile.ingestion.v1.AttributeService", &["GetAttribute", "ListAttributes"]);
 const DECLARE_ATTRIBUTES: Methods = ("quintile.ingestion.v1.AttributeService", &["CreateAttribute", "DeleteAttribute"]);
 const READ_TRAITS: Methods = ("quintile.ingestion.v1.TraitService", &["GetTrait", "ListTraits"]);
@@ -143,7 +144,8 @@ const MAKE_PLAYBOOKS: Methods = (
     "quintile.lifecycle.v1.PlaybookService",
     &["CreatePlaybook", "UpdatePlaybook", "StartPlaybook", "StopPlaybook", "DeletePlaybook", "UpdateContactPolicy"],
 );
-const PLAYBOOK_OUTCOMES: Methods = ("quintile.lifecycle.v1.PlaybookService", &["GetPlaybookOutcome"]);
+const PLAYBOOK_OUTCOMES: Methods =
+    ("quintile.lifecycle.v1.PlaybookService", &["GetPlaybookOutcome", "GetNextBestActions"]);
 const TASKS: Methods = ("quintile.lifecycle.v1.TaskService", &["ListTasks", "GetTask"]);
 const DO_TASKS: Methods = ("quintile.lifecycle.v1.TaskService", &["ClaimTask", "CompleteTask"]);
 const DELIVERIES: Methods = ("quintile.lifecycle.v1.DeliveryService", &["ListDeliveries"]);
@@ -262,7 +264,8 @@ const FEEDS: &[Methods] = &[FEATURE_FEED, SCORE_FEED, STAGE_FEED];
 const SERVING: &[Methods] = &[
     UPDATE_CUSTOMERS,
     LOOK_UP_CUSTOMERS,
-    CREATE_CUSTOMERS,
+    SERVE_CUSTOMERS,
+    AUDIENCES,
     CONSENTS,
     INGEST,
     REJECTS,

@@ -3,17 +3,19 @@
 use super::is_blind;
 use crate::Service;
 use crate::intake::{CustomerPatch, Declared, Identity, Terms, check_kind, normal_email, normal_phone};
-use crate::store::customers::{self, StoredCustomer};
+use crate::store::customers::{self, MAX_OF_ONE_CONTACT, StoredCustomer};
 use crate::store::identities::{self, Newcomers};
 use crate::store::privacy::{self, Hold};
 use prost::Message;
 use quintile_chain::{page, store_error};
 use quintile_domain::ids::CustomerId;
 use quintile_domain::masking::{Masked, Sensitivity};
+use quintile_domain::time::day_number;
 use quintile_proto::ingestion::customer_service_server::CustomerService;
 use quintile_proto::ingestion::{
-    CreateCustomerRequest, Customer, GetCustomerRequest, ListCustomersRequest, ListCustomersResponse,
-    LookupCustomerRequest, UpdateCustomerRequest, lookup_customer_request::Key,
+    CreateCustomerRequest, Customer, GetCustomerRequest, ListBirthdaysRequest, ListBirthdaysResponse,
+    ListCustomersRequest, ListCustomersResponse, LookupCustomerRequest, UpdateCustomerRequest,
+    lookup_customer_request::Key,
 };
 use quintile_proto::types::{CustomerAttributes, ErrorReason};
 use quintile_rpc::{Answer, ApiError, Caller, convert};
@@ -24,6 +26,8 @@ use tonic::{Request, Response};
 
 /// The query that page tokens of customers belong to.
 const LIST_CUSTOMERS: &str = "ListCustomers";
+/// A year that has every day that a year may have.
+const LEAP_YEAR: i16 = 2000;
 
 /// The handlers.
 pub struct Customers {
@@ -221,10 +225,12 @@ impl CustomerService for Customers {
                 owners.map(|owners| owners.values().map(|owner| owner.customer).collect())
             }
             Key::Phone(phone) => {
-                customers::with_contact(reader, tenant, keys.phone_hash(&normal_phone(&phone, "phone")?)).await
+                let hash = keys.phone_hash(&normal_phone(&phone, "phone")?);
+                customers::with_hash(reader, tenant, hash, 0, MAX_OF_ONE_CONTACT).await
             }
             Key::Email(email) => {
-                customers::with_contact(reader, tenant, keys.email_hash(&normal_email(&email, "email")?)).await
+                let hash = keys.email_hash(&normal_email(&email, "email")?);
+                customers::with_hash(reader, tenant, hash, 0, MAX_OF_ONE_CONTACT).await
             }
         };
         let found: Vec<CustomerId> = found.map_err(|error| store_error(&error))?;
@@ -241,6 +247,45 @@ impl CustomerService for Customers {
             .into()),
         }
     }
+
+    async fn list_birthdays(&self, request: Request<ListBirthdaysRequest>) -> Answer<ListBirthdaysResponse> {
+        let caller = Caller::of(&request)?;
+        if !caller.reads_in_clear(Sensitivity::BirthDate) {
+            return Err(ApiError::field_denied("birth_date").into());
+        }
+        caller.is_about("customers:birthdays");
+        let ListBirthdaysRequest { month, day, page_size, page_token } = request.into_inner();
+        check_birthday(month, day)?;
+        let (tenant, sealer) = (caller.tenant().id, &self.service.runtime.sealer);
+        let size = convert::page_size(page_size, 1_000, 1_000)?;
+        let query = format!("ListBirthdays {month} {day}");
+        let behind = page::begin_behind(sealer, tenant, &query, &page_token)?;
+        let listed = async {
+            let hash = self.service.keys.of(tenant).await?.birthday_hash(month, day);
+            let reader = self.service.runtime.database.reader();
+            let found = customers::with_hash(reader, tenant, hash, behind, size).await?;
+            let attributes = customers::attributes(reader, tenant, &found).await?;
+            Ok((found, attributes))
+        };
+        let (found, attributes) = listed.await.map_err(|error: StoreError| store_error(&error))?;
+        let last = found.last().map(|last| last.as_i64());
+        let next_page_token = page::next_behind(sealer, tenant, &query, found.len() as u64 == size, last);
+        let reached = attributes.iter().filter(|(_, attributes)| caller.reaches(attributes));
+        let customers = reached.map(|(customer, _)| customer.to_string()).collect();
+        Ok(caller.respond(ListBirthdaysResponse { customers, next_page_token }))
+    }
+}
+
+/// Refuses what is no day of a leap year.
+fn check_birthday(month: i32, day: i32) -> Result<(), ApiError> {
+    let part = |number: i32| i8::try_from(number).unwrap_or_default();
+    if day_number(LEAP_YEAR, part(month), 1).is_none() {
+        return Err(ApiError::invalid_field("month", "must be 1 to 12"));
+    }
+    if day_number(LEAP_YEAR, part(month), part(day)).is_none() {
+        return Err(ApiError::invalid_field("day", "must be a day that the month has in a leap year"));
+    }
+    Ok(())
 }
 
 /// Takes over the fields that the mask names, absent ones as absent.

@@ -1,6 +1,7 @@
 //! The RPCs of ingestion: one file per resource.
 
 mod attributes;
+mod audiences;
 mod clock;
 mod consents;
 mod customers;

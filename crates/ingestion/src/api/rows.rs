@@ -1,5 +1,6 @@
 //! Everything that was taken in, kind by kind, in the order of keys: for tools of one's own.
 
+use super::audiences;
 use super::facts::{place, token};
 use crate::Service;
 use crate::store::customers::{self, StoredCustomer};
@@ -14,10 +15,11 @@ use quintile_chain::{page, store_error};
 use quintile_domain::masking::Masked;
 use quintile_proto::ingestion::export_service_server::ExportService;
 use quintile_proto::ingestion::{
-    AcquisitionSpend, Customer, CustomerFact, ExchangeRate, ExportKind, ExportRowsRequest, ExportRowsResponse, FactKind,
+    AcquisitionSpend, Customer, CustomerFact, ExchangeRate, ExportAudienceRequest, ExportAudienceResponse, ExportKind,
+    ExportRowsRequest, ExportRowsResponse, FactKind,
 };
 use quintile_proto::types::CustomerAttributes;
-use quintile_rpc::{AnswerStream, ApiError, Caller};
+use quintile_rpc::{Answer, AnswerStream, ApiError, Caller};
 use quintile_store::StoreError;
 use serde::{Deserialize, Serialize};
 use tonic::{Request, Response, Status};
@@ -62,6 +64,11 @@ impl ExportService for Rows {
             }
         });
         Ok(Response::new(Box::pin(receiver)))
+    }
+
+    async fn export_audience(&self, request: Request<ExportAudienceRequest>) -> Answer<ExportAudienceResponse> {
+        let caller = Caller::of(&request)?;
+        audiences::export(&self.service, &caller, request.get_ref()).await
     }
 }
 

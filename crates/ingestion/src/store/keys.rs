@@ -62,4 +62,9 @@ impl TenantKeys {
     pub fn email_hash(&self, email: &str) -> Vec<u8> {
         self.blind_index.hash(format!("email {email}").as_bytes()).to_vec()
     }
+
+    /// The hash by which those are found whose birthday a day of the year is.
+    pub fn birthday_hash(&self, month: i32, day: i32) -> Vec<u8> {
+        self.blind_index.hash(format!("birthday {month} {day}").as_bytes()).to_vec()
+    }
 }

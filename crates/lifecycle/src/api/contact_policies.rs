@@ -1,5 +1,6 @@
 //! What holds for all playbooks.
 
+use crate::running::skip_dates;
 use crate::store::{contact_policies, playbooks};
 use quintile_chain::context::Runtime;
 use quintile_chain::progress::Watermark;
@@ -81,6 +82,9 @@ pub async fn update(runtime: &Runtime, caller: &Caller, asked: ContactPolicy) ->
     let found = contact_policies::get(&transaction, tenant).await.map_err(failed)?;
     if !asked.etag.is_empty() && asked.etag != found.etag {
         return Err(ApiError::stale_etag().into());
+    }
+    if found.paused && !asked.paused {
+        skip_dates(&transaction, tenant, runtime.business.now()).await.map_err(failed)?;
     }
     let written = contact_policies::replace(&transaction, tenant, asked, revision).await.map_err(failed)?;
     transaction.commit().await.map_err(failed)?;

@@ -63,8 +63,8 @@ impl DeliveryService for Deliveries {
         let transaction = self.runtime.database.begin().await.map_err(failed)?;
         let stored = deliveries::hold(&transaction, tenant, customer, made).await.map_err(failed)?;
         let mut stored = stored.ok_or_else(ApiError::not_found)?;
-        if stored.state != DeliveryState::Failed {
-            let problem = "only a delivery that has failed is sent again";
+        if !matches!(stored.state, DeliveryState::Failed | DeliveryState::NoAddress) {
+            let problem = "only a delivery that has failed, or for which there was no address, is sent again";
             return Err(ApiError::failed_precondition(ErrorReason::FailedPrecondition, problem).into());
         }
         stored.state = DeliveryState::Waiting;

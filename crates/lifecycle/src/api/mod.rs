@@ -5,6 +5,7 @@ mod churn_risks;
 mod contact_policies;
 mod deliveries;
 mod erasures;
+mod next_best_actions;
 mod playbook_runs;
 mod playbooks;
 mod policy_previews;
@@ -48,7 +49,13 @@ pub fn routes(
         deliveries::Deliveries { runtime: runtime.clone(), link: link.clone(), clock: playbooks.clock.clone() },
         tasks::Tasks { runtime: runtime.clone(), link: link.clone() },
     );
-    let playbooks = playbooks::Handlers { runtime: runtime.clone(), link: link.clone(), playbooks: playbooks.clone() };
+    let measurements = next_best_actions::Measurements::new(playbooks.clock.clone());
+    let playbooks = playbooks::Handlers {
+        runtime: runtime.clone(),
+        link: link.clone(),
+        playbooks: playbooks.clone(),
+        measurements,
+    };
     let risks = churn_risks::ChurnRisks { churning: churning.clone(), link: link.clone() };
     Routes::default()
         .add_service(ChurnModelServiceServer::new(churn_models::ChurnModels { churning: churning.clone() }))

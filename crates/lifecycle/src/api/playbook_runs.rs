@@ -80,8 +80,9 @@ fn message(stored: &Stored, playbook: Option<&String>, currency: Currency) -> Pl
 
 /// What the customers of each side did.
 #[derive(Default)]
-struct Arms {
-    holdout: Arm,
+pub struct Arms {
+    /// Those who were held out.
+    pub holdout: Arm,
     /// By the id of the variant.
     variants: Vec<(String, Arm)>,
     /// Those who are not measured yet.
@@ -89,6 +90,11 @@ struct Arms {
 }
 
 impl Arms {
+    /// Those who were not, by variant.
+    pub fn treated(&self) -> Vec<Arm> {
+        self.variants.iter().map(|(_, arm)| *arm).collect()
+    }
+
     fn count(&mut self, stored: &Stored) {
         let Some(observed) = stored.run.observed() else {
             self.waiting += 1;
@@ -108,13 +114,13 @@ impl Arms {
     }
 }
 
-/// What a version of a playbook has brought about with those whom a caller reaches.
-pub async fn outcome(
+/// What the customers of each side of a version of a playbook did, of those whom a caller reaches.
+pub async fn arms(
     runtime: &Runtime,
     caller: &Caller,
     stored: &playbooks::Stored,
     version: i64,
-) -> Result<PlaybookOutcome, ApiError> {
+) -> Result<Arms, ApiError> {
     let (tenant, database) = (caller.tenant().id, runtime.database.reader());
     let mut arms = Arms::default();
     if version == stored.playbook.version {
@@ -133,12 +139,21 @@ pub async fn outcome(
         read.iter().filter(is_reached).for_each(|stored| arms.count(stored));
         match read.last() {
             Some(last) if read.len() as u64 == COUNTED => behind = last.position,
-            _ => break,
+            _ => return Ok(arms),
         }
     }
+}
+
+/// What a version of a playbook has brought about with those whom a caller reaches.
+pub async fn outcome(
+    runtime: &Runtime,
+    caller: &Caller,
+    stored: &playbooks::Stored,
+    version: i64,
+) -> Result<PlaybookOutcome, ApiError> {
+    let arms = arms(runtime, caller, stored, version).await?;
+    let measured = Outcome::of(&arms.treated(), &arms.holdout, Adjustment::RevenueBefore);
     let Arms { holdout, variants, waiting } = arms;
-    let treated: Vec<Arm> = variants.iter().map(|(_, arm)| *arm).collect();
-    let measured = Outcome::of(&treated, &holdout, Adjustment::RevenueBefore);
     let currency = caller.tenant().currency;
     let ids = std::iter::once("").chain(variants.iter().map(|(id, _)| id.as_str()));
     let effects = std::iter::once(measured.overall).chain(measured.variants);

@@ -1,5 +1,6 @@
 //! Playbooks: made, started, stopped, and what they bring about.
 
+use super::next_best_actions::{Advisor, Measurements};
 use super::{contact_policies, playbook_runs};
 use crate::playbooks::{self as definitions, DEFAULT_GOAL_DAYS, segments_of};
 use crate::running::{Playbooks, begin_following, forget_following};
@@ -13,11 +14,11 @@ use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::names;
 use quintile_proto::lifecycle::playbook_service_server::PlaybookService;
 use quintile_proto::lifecycle::{
-    ContactPolicy, CreatePlaybookRequest, DeletePlaybookRequest, DeletePlaybookResponse, GetContactPolicyRequest,
-    GetPlaybookOutcomeRequest, GetPlaybookRequest, ListPlaybookRunsRequest, ListPlaybookRunsResponse,
-    ListPlaybookTemplatesRequest, ListPlaybookTemplatesResponse, ListPlaybooksRequest, ListPlaybooksResponse, Playbook,
-    PlaybookOutcome, PlaybookTemplate, StartPlaybookRequest, StopPlaybookRequest, UpdateContactPolicyRequest,
-    UpdatePlaybookRequest, step,
+    ContactPolicy, CreatePlaybookRequest, DeletePlaybookRequest, DeletePlaybookResponse, DeliveryKind,
+    GetContactPolicyRequest, GetNextBestActionsRequest, GetPlaybookOutcomeRequest, GetPlaybookRequest,
+    ListPlaybookRunsRequest, ListPlaybookRunsResponse, ListPlaybookTemplatesRequest, ListPlaybookTemplatesResponse,
+    ListPlaybooksRequest, ListPlaybooksResponse, NextBestActions, Playbook, PlaybookOutcome, PlaybookTemplate,
+    StartPlaybookRequest, StopPlaybookRequest, UpdateContactPolicyRequest, UpdatePlaybookRequest, step,
 };
 use quintile_proto::segmentation::CheckMembersRequest;
 use quintile_proto::types::{ErrorReason, Purpose};
@@ -41,6 +42,7 @@ pub struct Handlers {
     pub runtime: Runtime,
     pub link: Arc<StageLink>,
     pub playbooks: Arc<Playbooks>,
+    pub measurements: Measurements,
 }
 
 fn failed(error: impl Into<StoreError>) -> ApiError {
@@ -141,9 +143,14 @@ impl Handlers {
             return Err(ApiError::beyond_reach());
         }
         for step in playbook.variants.iter().flat_map(|variant| &variant.steps) {
-            let Some(step::Action::Webhook(webhook)) = &step.action else { continue };
-            if self.playbooks.endpoints.of(&caller.tenant().name, &webhook.endpoint).is_none() {
-                return Err(refused("the endpoint of a webhook is not configured"));
+            let (name, kind) = match &step.action {
+                Some(step::Action::Webhook(webhook)) => (&webhook.endpoint, DeliveryKind::Webhook),
+                Some(step::Action::Email(email)) => (&email.endpoint, DeliveryKind::Email),
+                _ => continue,
+            };
+            let endpoint = self.playbooks.endpoints.of(&caller.tenant().name, name);
+            if endpoint.is_none_or(|endpoint| endpoint.kind() != kind) {
+                return Err(refused("the endpoint of a webhook or of an e-mail is not configured"));
             }
         }
         for segment in segments_of(playbook, true) {
@@ -173,7 +180,8 @@ impl Handlers {
             return Err(refused("it runs already"));
         }
         self.check_start(caller, &found.playbook).await?;
-        let beginning = begin_following(&self.playbooks, tenant, &found).await;
+        let now = self.runtime.business.now();
+        let beginning = begin_following(&self.playbooks, tenant, &found, now).await;
         let beginning = beginning.map_err(|status| upstream_error(&status))?;
         let (transaction, revision) = self.begin(tenant.id).await?;
         let mut stored = find(&transaction, tenant.id, id, etag).await?;
@@ -188,7 +196,7 @@ impl Handlers {
             if let Some(beginning) = beginning {
                 beginning.write(&transaction, tenant.id).await?;
             }
-            stored.start(self.runtime.business.now());
+            stored.start(now);
             stored.revision = revision;
             playbooks::write(&transaction, tenant.id, &stored).await?;
             Ok(transaction.commit().await?)
@@ -348,6 +356,13 @@ impl PlaybookService for Handlers {
         }
         let outcome = playbook_runs::outcome(&self.runtime, &caller, &stored, version).await?;
         Ok(caller.respond(outcome))
+    }
+
+    async fn get_next_best_actions(&self, request: Request<GetNextBestActionsRequest>) -> Answer<NextBestActions> {
+        let caller = Caller::of(&request)?;
+        let customer = convert::customer("customer", &request.get_ref().customer, None)?;
+        let Self { runtime, link, playbooks, measurements } = self;
+        Advisor { runtime, link, playbooks, measurements, caller: &caller }.advise(customer).await
     }
 
     async fn get_contact_policy(&self, request: Request<GetContactPolicyRequest>) -> Answer<ContactPolicy> {

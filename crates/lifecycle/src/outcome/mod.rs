@@ -3,7 +3,7 @@
 //! Pure: an [`Experiment`] says on which side a customer is, [`Arm`]s count what customers did, [`effect`] compares two
 //! of them, and a [`Ranking`] orders what could be done next. Nothing here knows a clock, a database or a stored form.
 //!
-//! Behind `GetPlaybookOutcome`, aside from the ranking, which is behind no RPC yet.
+//! Behind `GetPlaybookOutcome` and, the ranking, `GetNextBestActions`.
 //!
 //! An arm holds everybody who was *assigned* to it, whether or not a message went out: consent, quiet hours and caps
 //! let a playbook reach those who buy anyway, and comparing the reached with the holdout would count that as its merit.

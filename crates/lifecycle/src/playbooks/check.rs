@@ -1,5 +1,6 @@
 //! Whether a playbook makes sense.
 
+use super::{dates, emails};
 use crate::outcome::MAX_WEIGHT;
 use quintile_domain::names;
 use quintile_proto::lifecycle::{
@@ -16,6 +17,8 @@ const MAX_DESCRIPTION_BYTES: usize = 1_024;
 const MAX_NOTE_BYTES: usize = 2_048;
 const MAX_SUBJECT_BYTES: usize = 128;
 const MAX_MESSAGE_BYTES: usize = 128;
+/// Playbooks are read whole, and often.
+const MAX_TEXT_BYTES: usize = 256 * 1_024;
 const MAX_VALUES: usize = 16;
 const MAX_STAGES: usize = 8;
 const MAX_VARIANTS: usize = 10;
@@ -35,18 +38,18 @@ pub struct Problem {
     pub problem: String,
 }
 
-type Checked = Result<(), Problem>;
+pub(super) type Checked = Result<(), Problem>;
 
-fn wrong(field: impl Into<String>, problem: impl Into<String>) -> Checked {
+pub(super) fn wrong(field: impl Into<String>, problem: impl Into<String>) -> Checked {
     Err(Problem { field: field.into(), problem: problem.into() })
 }
 
-fn text(field: &str, value: &str, max: usize, required: bool) -> Checked {
+pub(super) fn text(field: &str, value: &str, max: usize, required: bool) -> Checked {
     let checked = if required { names::required_text(value, max) } else { names::optional_text(value, max) };
     checked.or_else(|error| wrong(field, error.to_string()))
 }
 
-fn within(field: &str, value: i32, least: i32, most: i32) -> Checked {
+pub(super) fn within(field: &str, value: i32, least: i32, most: i32) -> Checked {
     if (least..=most).contains(&value) { Ok(()) } else { wrong(field, format!("must be {least} to {most}")) }
 }
 
@@ -115,6 +118,7 @@ fn check_trigger(trigger: Option<&Trigger>) -> Checked {
             wrong("trigger.warning.min_severity", "must be one of the values of its enum")
         }
         Some(trigger::Kind::Segment(segment)) => check_segment("trigger.segment.segment", &segment.segment),
+        Some(trigger::Kind::Date(date)) => dates::check("trigger.date", date),
     }
 }
 
@@ -136,6 +140,14 @@ fn check_variants(variants: &[Variant]) -> Checked {
     }
     if variants.iter().all(|variant| variant.weight == 0) {
         return wrong("variants", "must not all have a weight of 0");
+    }
+    let steps = variants.iter().flat_map(|variant| &variant.steps);
+    let texts = steps.filter_map(|step| match &step.action {
+        Some(step::Action::Email(email)) => Some(emails::bytes(email)),
+        _ => None,
+    });
+    if texts.sum::<usize>() > MAX_TEXT_BYTES {
+        return wrong("variants", format!("must have e-mails of at most {MAX_TEXT_BYTES} bytes together"));
     }
     Ok(())
 }
@@ -167,6 +179,7 @@ fn check_steps(field: &str, steps: &[Step]) -> Checked {
             Some(step::Action::End(_)) => {}
             Some(step::Action::Task(task)) => check_task(&field, task)?,
             Some(step::Action::Webhook(webhook)) => check_webhook(&field, webhook)?,
+            Some(step::Action::Email(email)) => emails::check(&field, email)?,
         }
     }
     Ok(())

@@ -4,10 +4,11 @@
 //! stood still, everything that came due is done with the instants that it would have had.
 
 use super::contact::{ContactRules, permits};
+use super::emails::text_for;
 use crate::outcome::{Experiment, ExperimentError, Observed, Side};
 use quintile_domain::money::Currency;
 use quintile_domain::time::Instant;
-use quintile_proto::lifecycle::{CallWebhook, MakeTask, Playbook, RunRefusal, RunState, Step, step};
+use quintile_proto::lifecycle::{CallWebhook, EmailText, MakeTask, Playbook, RunRefusal, RunState, Step, step};
 use quintile_proto::types::{CustomerAttributes, CustomerRecord, Features};
 use quintile_rpc::convert;
 
@@ -113,13 +114,44 @@ pub enum Action {
         /// Whose it is.
         assignee: String,
     },
-    /// Another system is told.
+    /// The customer is contacted.
     Message {
         /// When the step was reached.
         at: Instant,
-        /// What.
-        webhook: CallWebhook,
+        /// How.
+        message: Message,
     },
+}
+
+/// How a customer is contacted.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Message {
+    /// Another system is told.
+    Webhook(CallWebhook),
+    /// It is sent an e-mail.
+    Email {
+        /// The sender, by name.
+        endpoint: String,
+        /// What it is, in a few words.
+        message: String,
+        /// What it says, in the customer's language.
+        text: EmailText,
+    },
+}
+
+impl Message {
+    /// The message of a step to a customer. `None`: the step is no message.
+    fn of(action: &step::Action, attributes: &CustomerAttributes) -> Option<Self> {
+        match action {
+            step::Action::Webhook(webhook) => Some(Self::Webhook(webhook.clone())),
+            step::Action::Email(email) => Some(Self::Email {
+                endpoint: email.endpoint.clone(),
+                message: email.message.clone(),
+                text: text_for(&email.texts, &attributes.language).cloned().unwrap_or_default(),
+            }),
+            _ => None,
+        }
+    }
 }
 
 /// Who is held out of a version of a playbook, and who gets which variant.
@@ -198,7 +230,8 @@ impl Run {
         }
     }
 
-    fn refusal_of(&self, playbook: &Playbook, customer: &Customer<'_>, earlier: &[&Self]) -> RunRefusal {
+    /// Why a customer is not meant, or not to be contacted, by a run that is triggered now. `earlier` are its runs of the playbook so far.
+    pub fn refusal_of(&self, playbook: &Playbook, customer: &Customer<'_>, earlier: &[&Self]) -> RunRefusal {
         let is_member = |segment: &str| (customer.is_member)(segment);
         if customer.record.is_none() {
             RunRefusal::Gone
@@ -271,21 +304,23 @@ impl Run {
                 return;
             }
             Some(step::Action::End(_)) => return self.finish(self.steps_done + 1),
-            Some(step::Action::Task(_) | step::Action::Webhook(_)) if !is_permitted => self.withheld += 1,
+            Some(step::Action::Task(_) | step::Action::Webhook(_) | step::Action::Email(_)) if !is_permitted => {
+                self.withheld += 1;
+            }
             Some(step::Action::Task(task)) => {
                 let assignee = if task.assignee.is_empty() { attributes.owner } else { task.assignee.clone() };
                 actions.push(Action::Task { at, task: task.clone(), assignee });
             }
-            Some(step::Action::Webhook(webhook)) => {
+            Some(action @ (step::Action::Webhook(_) | step::Action::Email(_))) => {
                 if let Some(end) = occasion.rules.quiet_until(&attributes, at) {
                     self.step_at = Some(end);
                     return;
                 }
                 if occasion.rules.is_capped(contacts, at) {
                     self.withheld += 1;
-                } else {
+                } else if let Some(message) = Message::of(action, &attributes) {
                     contacts.push(at);
-                    actions.push(Action::Message { at, webhook: webhook.clone() });
+                    actions.push(Action::Message { at, message });
                 }
             }
             Some(step::Action::Branch(_)) | None => {}

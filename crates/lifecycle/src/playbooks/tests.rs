@@ -111,7 +111,8 @@ impl World {
                 self.with(playbook, at(*now), |occasion, customer| run.advance(occasion, customer, &mut contacts));
             told.extend(actions.into_iter().map(|action| match action {
                 Action::Task { at: done, task, assignee } => (seconds(done), format!("{} {assignee}", task.title)),
-                Action::Message { at: done, webhook } => (seconds(done), webhook.message),
+                Action::Message { at: done, message: Message::Webhook(webhook) } => (seconds(done), webhook.message),
+                Action::Message { at: done, message: Message::Email { text, .. } } => (seconds(done), text.subject),
             }));
         }
         (run, told)

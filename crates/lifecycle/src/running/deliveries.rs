@@ -4,24 +4,27 @@
 //! waiting.
 
 use super::runs::message_id;
-use super::{LOOK, Playbooks};
-use crate::store::deliveries::{self, Stored};
-use crate::webhooks::{Attempt, Endpoint};
+use super::{CALL_TIMEOUT, LOOK, Playbooks};
+use crate::endpoints::{Attempt, Endpoint, Mail, Way};
+use crate::playbooks::{emails, permits};
+use crate::store::deliveries::{self, Email, Stored};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use prost::Message;
 use quintile_chain::context::WorkError;
 use quintile_domain::ids::CustomerId;
+use quintile_proto::ingestion::GetCustomerRequest;
 use quintile_proto::lifecycle::DeliveryState;
+use quintile_proto::types::Purpose;
 use quintile_rpc::policy::Tenant;
 use quintile_store::history::Position;
 use quintile_store::{StoreError, failpoint};
 use std::collections::HashSet;
 use std::time::Duration;
+use tonic::Code;
 
 /// How soon it is looked again.
 const SOON: Duration = Duration::from_millis(20);
-/// Messages that are on their way to an endpoint at once.
-const ON_THE_WAY: usize = 16;
 
 /// Sends without end.
 pub async fn send(playbooks: &Playbooks, tenant: &Tenant) -> Result<(), WorkError> {
@@ -39,18 +42,18 @@ pub async fn send(playbooks: &Playbooks, tenant: &Tenant) -> Result<(), WorkErro
         let is_paused = playbooks.is_paused(tenant).await?;
         for name in names.iter().filter(|_| !is_paused) {
             let taken = on_the_way.iter().filter(|(endpoint, ..)| endpoint == name).count();
-            let Some(endpoint) = playbooks.endpoints.of(&tenant.name, name).filter(|_| taken < ON_THE_WAY) else {
-                continue;
-            };
+            let endpoint = playbooks.endpoints.of(&tenant.name, name);
+            let Some(endpoint) = endpoint.filter(|endpoint| taken < endpoint.at_once()) else { continue };
             let (database, now) = (playbooks.runtime.database.reader(), playbooks.clock.now());
             // Those that are on their way are due too.
-            for stored in deliveries::due(database, tenant.id, name, now, ON_THE_WAY as u64).await? {
+            for stored in deliveries::due(database, tenant.id, name, now, endpoint.at_once() as u64).await? {
                 if on_the_way.insert((name, stored.customer, stored.made)) {
                     sending.push(attempt(playbooks, tenant, endpoint, stored));
                 }
             }
         }
-        let has_places = on_the_way.len() < ON_THE_WAY * names.len();
+        let places = names.iter().filter_map(|name| playbooks.endpoints.of(&tenant.name, name)).map(Endpoint::at_once);
+        let has_places = on_the_way.len() < places.sum();
         tokio::select! {
             Some((endpoint, stored, attempt)) = sending.next(), if !sending.is_empty() => {
                 write_down(playbooks, tenant, endpoint, &stored, attempt).await?;
@@ -70,8 +73,39 @@ async fn attempt<'a>(
     stored: Stored,
 ) -> (&'a Endpoint, Stored, Attempt) {
     let id = message_id(tenant, stored.made);
-    let attempt = playbooks.endpoints.send(endpoint, &id, stored.payload.clone(), playbooks.clock.now()).await;
+    let attempt = match &endpoint.way {
+        // A name that another kind of endpoint has now.
+        _ if endpoint.kind() != stored.kind() => Attempt::Failed(0),
+        Way::Webhook(webhook) => {
+            let (outbound, payload) = (&playbooks.endpoints.outbound, stored.payload.clone());
+            webhook.call(outbound, &id, payload, playbooks.clock.now()).await
+        }
+        Way::Mail(mail) => write_to(playbooks, tenant, mail, &id, &stored).await,
+    };
     (endpoint, stored, attempt)
+}
+
+/// Writes to a customer, at the address that it has now, if it still permits that.
+async fn write_to(playbooks: &Playbooks, tenant: &Tenant, mail: &Mail, id: &str, stored: &Stored) -> Attempt {
+    let Ok(Email { purpose, text: Some(text) }) = Email::decode(&*stored.payload) else { return Attempt::Refused(0) };
+    let message = GetCustomerRequest { name: stored.customer.to_string() };
+    let Ok(mut request) = playbooks.credentials.request(&tenant.name, message).await else { return Attempt::Failed(0) };
+    request.set_timeout(CALL_TIMEOUT);
+    let customer = match playbooks.customers().get_customer(request).await {
+        Ok(answer) => answer.into_inner(),
+        Err(status) if status.code() == Code::NotFound => return Attempt::Withdrawn,
+        Err(_) => return Attempt::Failed(0),
+    };
+    let attributes = customer.attributes.unwrap_or_default();
+    // Who was merged into somebody else is not written to again: that one may have a run of its own.
+    let purpose = Purpose::try_from(purpose).ok().filter(|purpose| *purpose != Purpose::Unspecified);
+    let is_permitted = permits(&attributes, purpose.unwrap_or(Purpose::Marketing));
+    if customer.name != stored.customer.to_string() || !is_permitted {
+        return Attempt::Withdrawn;
+    }
+    let Some(address) = customer.email.filter(|email| !email.is_empty()) else { return Attempt::NoAddress };
+    let written = emails::write(&text, customer.display_name.as_deref());
+    mail.send(id, &address, written, playbooks.clock.now()).await
 }
 
 /// Writes down what came of an attempt. Whoever cancelled it meanwhile was too late if the receiver has it.
@@ -94,10 +128,15 @@ async fn write_down(
     let again = endpoint.next_attempt(held.attempts, now);
     (held.state, held.next_attempt_at) = match (attempt, held.state) {
         (Attempt::Delivered(_), _) => (DeliveryState::Delivered, None),
+        (Attempt::NoAddress, DeliveryState::Waiting) => (DeliveryState::NoAddress, None),
+        (Attempt::Withdrawn, DeliveryState::Waiting) => (DeliveryState::Cancelled, None),
         (Attempt::Failed(_), DeliveryState::Waiting) if again.is_some() => (DeliveryState::Waiting, again),
         (_, DeliveryState::Waiting) => (DeliveryState::Failed, None),
         (_, state) => (state, None),
     };
+    if matches!(held.state, DeliveryState::Delivered | DeliveryState::Cancelled) {
+        held.payload.clear();
+    }
     deliveries::write(&transaction, tenant.id, &[held]).await?;
     transaction.commit().await.map_err(StoreError::from)?;
     Ok(())

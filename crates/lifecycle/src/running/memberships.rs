@@ -3,7 +3,7 @@
 //! Each playbook follows by itself, from where memberships stood when it was started: so what moved before does not begin its runs, and everything
 //! behind does, whatever other playbooks are started meanwhile.
 
-use super::{LOOK, Playbooks};
+use super::{LOOK, Playbooks, dates};
 use crate::playbooks::triggers::Happening;
 use crate::store::playbooks::{self, Stored};
 use crate::store::runs::{self, Triggered};
@@ -11,6 +11,7 @@ use futures::future::{Either, select, try_join_all};
 use quintile_chain::context::WorkError;
 use quintile_chain::progress::Watermark;
 use quintile_domain::ids::{CustomerId, TenantId};
+use quintile_domain::time::Instant;
 use quintile_proto::lifecycle::{Playbook, trigger};
 use quintile_proto::segmentation::{
     MembershipCause, MembershipChange, WatchMembershipsRequest, WatchMembershipsResponse,
@@ -28,7 +29,7 @@ use tonic::{Code, Status, Streaming};
 const WRITE_CURSOR: Duration = Duration::from_secs(5);
 
 /// The row of a playbook's follower.
-fn feed(number: i64) -> String {
+pub(super) fn feed(number: i64) -> String {
     format!("memberships/{number}")
 }
 
@@ -182,38 +183,38 @@ async fn watch(
     Ok(playbooks.segments().watch_memberships(request).await?.into_inner())
 }
 
-/// Where memberships stand now, for a playbook that is about to be started: `None` where it is not one that they begin.
+/// Where what begins a playbook's runs stands at an instant at which it is about to be started. `None`: nothing that has to be followed begins them.
 pub async fn begin_following(
     playbooks: &Playbooks,
     tenant: &Tenant,
     stored: &Stored,
+    now: Instant,
 ) -> Result<Option<Beginning>, Status> {
+    let number = stored.number;
+    if dates::trigger_of(&stored.playbook).is_some() {
+        let place = Place { time_micros: now.micros(), ..Place::default() };
+        return Ok(Some(Beginning { feed: dates::feed(number), place }));
+    }
     if segment_of(&stored.playbook).is_none() {
         return Ok(None);
     }
     let mut stream = watch(playbooks, tenant, stored, String::new()).await?;
     let first = tokio::time::timeout(Duration::from_secs(10), stream.message()).await;
     let first = first.map_err(|_| Status::unavailable("segmentation told nothing"))??;
-    Ok(first.map(|first| Beginning { number: stored.number, cursor: first.cursor }))
+    let beginning = |cursor| Beginning { feed: feed(number), place: Place { cursor, ..Place::default() } };
+    Ok(first.map(|first| beginning(first.cursor)))
 }
 
-/// A place in the memberships, for a playbook.
+/// From where what begins a playbook's runs is followed.
 pub struct Beginning {
-    number: i64,
-    cursor: String,
+    feed: String,
+    place: Place,
 }
 
 impl Beginning {
     /// Has the playbook's follower begin here.
     pub async fn write(self, transaction: &Transaction, tenant: TenantId) -> Result<(), StoreError> {
-        let feed = feed(self.number);
-        let old = follower::place(transaction, tenant, &feed).await?;
-        let new = Place { cursor: self.cursor, ..old.clone() };
-        follower::advance(transaction, tenant, &feed, &old, &new).await
+        let old = follower::place(transaction, tenant, &self.feed).await?;
+        follower::advance(transaction, tenant, &self.feed, &old, &self.place).await
     }
-}
-
-/// Forgets how far a playbook has followed.
-pub async fn forget(transaction: &Transaction, tenant: TenantId, number: i64) -> Result<(), StoreError> {
-    follower::forget(transaction, tenant, &feed(number)).await
 }

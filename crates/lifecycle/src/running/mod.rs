@@ -1,31 +1,48 @@
-//! What runs playbooks: on one replica at a time for each tenant, runs are gone on with, memberships followed that begin runs, and messages sent.
+//! What runs playbooks: on one replica at a time for each tenant, days are gone through and memberships followed that begin runs, runs are gone on with, and
+//! messages sent.
 //!
 //! It is the only part of lifecycle that asks segmentation, which is behind it: nothing that it does comes back into records.
 
+mod dates;
 mod deliveries;
 mod memberships;
 mod runs;
 
-pub use memberships::{begin_following, forget as forget_following};
+pub use dates::skip as skip_dates;
+pub use memberships::begin_following;
 
+use crate::endpoints::Endpoints;
 use crate::store::{contact_policies, playbooks};
-use crate::webhooks::Endpoints;
 use crate::worker::StageLink;
 use futures::future::try_join3;
 use quintile_chain::context::{Runtime, ServiceContext, WorkError};
 use quintile_chain::derive::Link;
 use quintile_chain::progress::Watermark;
 use quintile_domain::clock::MachineClock;
+use quintile_domain::ids::{CustomerId, TenantId};
+use quintile_proto::ingestion::customer_service_client::CustomerServiceClient;
+use quintile_proto::segmentation::CheckMembersRequest;
 use quintile_proto::segmentation::segment_service_client::SegmentServiceClient;
 use quintile_rpc::client::Credentials;
 use quintile_rpc::policy::Tenant;
-use quintile_store::{StoreError, follower};
+use quintile_store::{StoreError, Transaction, follower};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
+use tonic::Code;
 use tonic::transport::Channel;
 
 /// How often each part looks for something to do by itself.
 const LOOK: Duration = Duration::from_millis(250);
+/// How soon segmentation is asked again that was behind.
+const SOON: Duration = Duration::from_millis(50);
+/// How long a call to another service may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Customers of a part; as many at most as memberships can be asked of at once.
+const CUSTOMERS_PER_PART: u64 = 500;
+
+/// Who is a member of which segments. `None`: there is no such segment.
+type Members = HashMap<String, Option<HashSet<i64>>>;
 
 /// What the parts share.
 #[derive(Clone)]
@@ -34,10 +51,11 @@ pub struct Playbooks {
     pub runtime: Runtime,
     /// For deliveries.
     pub clock: MachineClock,
-    /// The endpoints of webhooks.
+    /// The endpoints that messages go to.
     pub endpoints: Endpoints,
-    /// For calls to segmentation.
+    /// For calls to other services.
     pub credentials: Credentials,
+    ingestion: Channel,
     segmentation: Channel,
 }
 
@@ -49,6 +67,7 @@ impl Playbooks {
             clock: context.shared.clock.clone(),
             endpoints,
             credentials: context.credentials.clone(),
+            ingestion: context.peers.ingestion.clone(),
             segmentation: context.peers.segmentation.clone(),
         }
     }
@@ -56,6 +75,11 @@ impl Playbooks {
     /// A client of segmentation.
     pub fn segments(&self) -> SegmentServiceClient<Channel> {
         SegmentServiceClient::new(self.segmentation.clone())
+    }
+
+    /// A client of ingestion.
+    fn customers(&self) -> CustomerServiceClient<Channel> {
+        CustomerServiceClient::new(self.ingestion.clone())
     }
 
     /// Runs a tenant's playbooks without end.
@@ -81,6 +105,56 @@ impl Playbooks {
         Ok(contact_policies::get(self.runtime.database.reader(), tenant.id).await?.paused)
     }
 
+    /// Which of some customers are members of a segment, by everything up to a watermark. `None`: there is no such segment.
+    async fn members(
+        &self,
+        tenant: &Tenant,
+        segment: &str,
+        customers: &BTreeSet<CustomerId>,
+        watermark: Watermark,
+    ) -> Result<Option<HashSet<i64>>, Code> {
+        if customers.is_empty() {
+            // That is no question.
+            return Ok(Some(HashSet::new()));
+        }
+        let customers = customers.iter().map(CustomerId::to_string).collect();
+        let message = CheckMembersRequest { parent: segment.to_owned(), customers };
+        let request = self.credentials.request(&tenant.name, message).await;
+        let mut request = request.map_err(|status| status.code())?;
+        request.set_timeout(CALL_TIMEOUT);
+        let answer = match self.segments().check_members(request).await {
+            Ok(answer) => answer.into_inner(),
+            Err(status) if status.code() == Code::NotFound => return Ok(None),
+            Err(status) => return Err(status.code()),
+        };
+        let reached = answer.watermark.as_ref().map(Watermark::from_message).unwrap_or_default();
+        if reached.facts_position < watermark.facts_position || reached.time < watermark.time {
+            return Err(Code::Aborted);
+        }
+        let members = answer.members.iter().filter_map(|name| CustomerId::from_name(name, None));
+        Ok(Some(members.map(CustomerId::as_i64).collect()))
+    }
+
+    /// The same of several segments, each for customers of its own. `None`: that is not known yet.
+    async fn members_of_all(
+        &self,
+        tenant: &Tenant,
+        asked: &HashMap<String, BTreeSet<CustomerId>>,
+        watermark: Watermark,
+    ) -> Option<Members> {
+        let mut members = Members::new();
+        for (segment, customers) in asked {
+            match self.members(tenant, segment, customers, watermark).await {
+                Ok(found) => members.insert(segment.clone(), found),
+                Err(code) => {
+                    tracing::debug!(?code, "segmentation is asked again for members");
+                    return None;
+                }
+            };
+        }
+        Some(members)
+    }
+
     /// The tenant's playbooks, if they are others than those of a revision, and their own.
     async fn changed_since(
         &self,
@@ -95,4 +169,10 @@ impl Playbooks {
         // Read after its number: they are at least as new as that says.
         Ok(Some((present, playbooks::all(database, tenant.id).await?)))
     }
+}
+
+/// Forgets how far what begins a playbook's runs was followed.
+pub async fn forget_following(transaction: &Transaction, tenant: TenantId, number: i64) -> Result<(), StoreError> {
+    follower::forget(transaction, tenant, &memberships::feed(number)).await?;
+    follower::forget(transaction, tenant, &dates::feed(number)).await
 }

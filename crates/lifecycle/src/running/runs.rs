@@ -1,59 +1,59 @@
 //! Going on with runs that have come due: a part at a time, each in one transaction with what its steps bring about.
 
-use super::{LOOK, Playbooks};
+use super::dates::{Calendars, Next, trigger_of};
+use super::{CUSTOMERS_PER_PART, LOOK, Members, Playbooks, SOON};
 use crate::outcome::Side;
-use crate::playbooks::{Action, ContactRules, Customer, Occasion, experiment, segments_of};
+use crate::playbooks::{Action, ContactRules, Customer, Message, Occasion, experiment, segments_of};
+use crate::store::deliveries::{self, Email};
 use crate::store::runs::{self, Stored};
-use crate::store::{contact_policies, deliveries, playbooks, tasks};
+use crate::store::{contact_policies, playbooks, tasks};
+use prost::Message as _;
 use quintile_chain::context::WorkError;
 use quintile_chain::feed;
 use quintile_chain::progress::Watermark;
 use quintile_domain::ids::CustomerId;
 use quintile_domain::time::Instant;
-use quintile_proto::lifecycle::{Delivery, DeliveryState, Playbook, RunState, Task, TaskState};
-use quintile_proto::segmentation::CheckMembersRequest;
-use quintile_proto::types::CustomerRecord;
+use quintile_proto::lifecycle::{Delivery, DeliveryKind, DeliveryState, Playbook, RunState, Task, TaskState};
+use quintile_proto::types::{CustomerRecord, Purpose};
 use quintile_rpc::convert;
 use quintile_rpc::policy::Tenant;
 use quintile_store::history::Position;
 use quintile_store::{StoreError, failpoint, records};
 use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 use tokio::time::Instant as MachineInstant;
-use tonic::Code;
 
-/// Runs of a part; of as many customers at most a membership can be asked at once.
-const RUNS_PER_PART: u64 = 500;
 /// How long a run that was just triggered waits for the watermark to pass its facts, where nothing tells that it has: a feed tells it right behind the
 /// records that it covers.
 const SETTLES_WITHIN: Duration = Duration::from_millis(300);
-/// How soon segmentation is asked again that was behind.
-const SOON: Duration = Duration::from_millis(50);
-/// How long a call to segmentation may take.
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a message is, in events.
 const EVENT_TYPE: &str = "quintile.playbook.message";
 
 /// Goes on with runs without end.
 pub async fn go_on(playbooks: &Playbooks, tenant: &Tenant) -> Result<(), WorkError> {
-    let mut looking =
-        Looking { playbooks, tenant, revision: None, known: HashMap::new(), seen: HashMap::new(), pending: None };
+    let mut looking = Looking {
+        playbooks,
+        tenant,
+        revision: None,
+        known: HashMap::new(),
+        calendars: Calendars::default(),
+        seen: HashMap::new(),
+        pending: None,
+    };
     let mut progress = playbooks.runtime.progress.of(tenant.id).subscribe();
     loop {
         progress.mark_unchanged();
-        if !looking.look().await? {
-            let wait = if looking.pending.is_some() { SOON } else { LOOK };
-            tokio::select! {
-                changed = progress.changed(), if looking.pending.is_none() => drop(changed),
-                () = tokio::time::sleep(wait) => {}
-            }
+        match looking.look().await? {
+            Next::More => {}
+            Next::Soon => tokio::time::sleep(SOON).await,
+            Next::Nothing => tokio::select! {
+                _ = progress.changed() => {}
+                () = tokio::time::sleep(LOOK) => {}
+            },
         }
     }
 }
-
-/// Who is a member of which segments. `None`: there is no such segment.
-type Members = HashMap<String, Option<HashSet<i64>>>;
 
 struct Looking<'a> {
     playbooks: &'a Playbooks,
@@ -61,6 +61,8 @@ struct Looking<'a> {
     /// Which change of the playbooks is known, and the playbooks by number.
     revision: Option<i64>,
     known: HashMap<i64, playbooks::Stored>,
+    /// The days that begin runs of them.
+    calendars: Calendars<'a>,
     /// Runs that wait for the watermark: what it was when each was first seen, and when that was.
     seen: HashMap<(CustomerId, Position), (i64, MachineInstant)>,
     /// What segmentation has yet to reach before the runs that ask it are gone on with.
@@ -81,27 +83,37 @@ struct Part {
 type Actions = Vec<(Stored, Action)>;
 
 impl Looking<'_> {
-    /// Goes on with a part of what is due. Returns whether there may be more.
-    async fn look(&mut self) -> Result<bool, WorkError> {
+    /// Goes on with a part of what is due, and begins a part of what days begin. Returns when there is something to do again.
+    async fn look(&mut self) -> Result<Next, WorkError> {
         if let Some((revision, all)) = self.playbooks.changed_since(self.tenant, self.revision).await? {
             self.revision = Some(revision);
+            self.calendars = Calendars::of(self.playbooks, self.tenant, revision, &all).await?;
             self.known = all.into_iter().map(|stored| (stored.number, stored)).collect();
         }
         if self.known.is_empty() {
-            return Ok(false);
+            return Ok(Next::Nothing);
         }
         let policy = contact_policies::get(self.playbooks.runtime.database.reader(), self.tenant.id).await?;
         if policy.paused {
-            return Ok(false);
+            return Ok(Next::Nothing);
         }
         let rules = ContactRules::of(&policy, &self.tenant.zone);
         let watermark = self.playbooks.watermark(self.tenant).await?;
+        let (next, days_up_to) = self.calendars.step(watermark).await?;
+        let behind_days = |of: Watermark| Watermark { time: of.time.into_iter().chain(days_up_to).min(), ..of };
         let (asking, others): (Vec<i64>, Vec<i64>) =
             self.known.keys().partition(|number| asks_segments(&self.known, **number));
         // Those that need nobody else do not wait for those that do.
-        let more = self.go_on_with_some(&others, &rules, watermark).await?;
         let reached = self.pending.take().unwrap_or(watermark);
-        Ok(self.go_on_with_some(&asking, &rules, reached).await? || more)
+        let mut more = false;
+        for (numbers, watermark) in [(others, watermark), (asking, reached)] {
+            let (by_days, by_others): (Vec<i64>, Vec<i64>) =
+                numbers.into_iter().partition(|number| begun_by_days(&self.known, *number));
+            more |= self.go_on_with_some(&by_others, &rules, watermark).await?;
+            more |= self.go_on_with_some(&by_days, &rules, behind_days(watermark)).await?;
+        }
+        let soon = if self.pending.is_some() { Next::Soon } else { Next::Nothing };
+        Ok(if more { Next::More } else { next.max(soon) })
     }
 
     /// Goes on with a part of what is due of some playbooks. Returns whether there may be more.
@@ -113,8 +125,8 @@ impl Looking<'_> {
     ) -> Result<bool, WorkError> {
         let Some(now) = watermark.time.filter(|_| !numbers.is_empty()) else { return Ok(false) };
         let database = self.playbooks.runtime.database.reader();
-        let due = runs::due(database, self.tenant.id, now, numbers, RUNS_PER_PART).await?;
-        let is_full = due.len() as u64 == RUNS_PER_PART;
+        let due = runs::due(database, self.tenant.id, now, numbers, CUSTOMERS_PER_PART).await?;
+        let is_full = due.len() as u64 == CUSTOMERS_PER_PART;
         let due = self.settled(due, watermark);
         if due.is_empty() {
             return Ok(false);
@@ -161,48 +173,17 @@ impl Looking<'_> {
 
     /// Finds out who of a part is in which segments. Returns whether that is known, as of the part's watermark.
     async fn find_members(&self, part: &mut Part) -> bool {
-        let mut asked: BTreeMap<&str, BTreeSet<CustomerId>> = BTreeMap::new();
+        let mut asked: HashMap<String, BTreeSet<CustomerId>> = HashMap::new();
         for stored in &part.due {
             let Some(playbook) = self.known.get(&stored.playbook) else { continue };
             for segment in segments_of(&playbook.playbook, false) {
-                asked.entry(segment).or_default().insert(stored.customer);
+                asked.entry(segment.to_owned()).or_default().insert(stored.customer);
             }
         }
-        for (segment, customers) in asked {
-            match self.members(segment, customers, part.watermark).await {
-                Ok(members) => part.members.insert(segment.to_owned(), members),
-                Err(code) => {
-                    tracing::debug!(?code, "segmentation is asked again for members");
-                    return false;
-                }
-            };
-        }
-        true
-    }
-
-    /// Which of some customers are members of a segment, by everything up to a watermark. `None`: there is no such segment.
-    async fn members(
-        &self,
-        segment: &str,
-        customers: BTreeSet<CustomerId>,
-        watermark: Watermark,
-    ) -> Result<Option<HashSet<i64>>, Code> {
-        let customers = customers.into_iter().map(|customer| customer.to_string()).collect();
-        let message = CheckMembersRequest { parent: segment.to_owned(), customers };
-        let request = self.playbooks.credentials.request(&self.tenant.name, message).await;
-        let mut request = request.map_err(|status| status.code())?;
-        request.set_timeout(CALL_TIMEOUT);
-        let answer = match self.playbooks.segments().check_members(request).await {
-            Ok(answer) => answer.into_inner(),
-            Err(status) if status.code() == Code::NotFound => return Ok(None),
-            Err(status) => return Err(status.code()),
-        };
-        let reached = answer.watermark.as_ref().map(Watermark::from_message).unwrap_or_default();
-        if reached.facts_position < watermark.facts_position || reached.time < watermark.time {
-            return Err(Code::Aborted);
-        }
-        let members = answer.members.iter().filter_map(|name| CustomerId::from_name(name, None));
-        Ok(Some(members.map(CustomerId::as_i64).collect()))
+        let members = self.playbooks.members_of_all(self.tenant, &asked, part.watermark).await;
+        let is_known = members.is_some();
+        part.members = members.unwrap_or_default();
+        is_known
     }
 
     /// Goes on with a part, in one transaction.
@@ -335,15 +316,8 @@ impl Looking<'_> {
                     };
                     made_tasks.push(tasks::Stored { customer: stored.customer, made, task });
                 }
-                Action::Message { at, webhook } => {
-                    let body = Delivery {
-                        playbook: self.name_of(&stored),
-                        run: stored.name(),
-                        endpoint: webhook.endpoint,
-                        message: webhook.message,
-                        ..Delivery::default()
-                    };
-                    made_deliveries.push(self.delivery(&stored, made, at, body));
+                Action::Message { at, message } => {
+                    made_deliveries.push(self.delivery(&stored, made, at, message));
                 }
             }
         }
@@ -355,8 +329,47 @@ impl Looking<'_> {
         self.known.get(&stored.playbook).map(|known| known.playbook.name.clone()).unwrap_or_default()
     }
 
-    fn delivery(&self, stored: &Stored, made: Position, at: Instant, body: Delivery) -> deliveries::Stored {
-        let payload = json!({
+    fn delivery(&self, stored: &Stored, made: Position, at: Instant, message: Message) -> deliveries::Stored {
+        let body = |kind: DeliveryKind, endpoint, message| Delivery {
+            playbook: self.name_of(stored),
+            run: stored.name(),
+            kind: kind.into(),
+            endpoint,
+            message,
+            ..Delivery::default()
+        };
+        let (body, payload) = match message {
+            Message::Webhook(webhook) => {
+                let body = body(DeliveryKind::Webhook, webhook.endpoint, webhook.message);
+                let payload = self.event(stored, made, at, &body);
+                (body, payload)
+            }
+            // Whom it goes to is asked when it is sent, and kept nowhere here.
+            Message::Email { endpoint, message, text } => {
+                let known = self.known.get(&stored.playbook).map(|known| known.playbook.purpose());
+                let purpose = known.unwrap_or(Purpose::Marketing).into();
+                let email = Email { purpose, text: Some(text) };
+                (body(DeliveryKind::Email, endpoint, message), email.encode_to_vec())
+            }
+        };
+        deliveries::Stored {
+            customer: stored.customer,
+            made,
+            playbook: stored.playbook,
+            created_at: at,
+            state: DeliveryState::Waiting,
+            attempts: 0,
+            last_status: 0,
+            next_attempt_at: Some(self.playbooks.clock.now()),
+            last_attempt_at: None,
+            body,
+            payload,
+        }
+    }
+
+    /// The event that a webhook is told.
+    fn event(&self, stored: &Stored, made: Position, at: Instant, body: &Delivery) -> Vec<u8> {
+        let event = json!({
             "specversion": "1.0",
             "id": message_id(self.tenant, made),
             "source": format!("/quintile/{}/{}", self.tenant.name, body.playbook),
@@ -374,19 +387,7 @@ impl Looking<'_> {
                 "delivery": deliveries::delivery_name(stored.customer, made),
             },
         });
-        deliveries::Stored {
-            customer: stored.customer,
-            made,
-            playbook: stored.playbook,
-            created_at: at,
-            state: DeliveryState::Waiting,
-            attempts: 0,
-            last_status: 0,
-            next_attempt_at: Some(self.playbooks.clock.now()),
-            last_attempt_at: None,
-            body,
-            payload: payload.to_string().into_bytes(),
-        }
+        event.to_string().into_bytes()
     }
 }
 
@@ -398,4 +399,9 @@ pub fn message_id(tenant: &Tenant, made: Position) -> String {
 /// Whether runs of a playbook can't be gone on with without segmentation.
 fn asks_segments(known: &HashMap<i64, playbooks::Stored>, number: i64) -> bool {
     known.get(&number).is_some_and(|known| !segments_of(&known.playbook, false).is_empty())
+}
+
+/// Whether days begin runs of a playbook.
+fn begun_by_days(known: &HashMap<i64, playbooks::Stored>, number: i64) -> bool {
+    known.get(&number).is_some_and(|known| trigger_of(&known.playbook).is_some())
 }

@@ -1,22 +1,27 @@
-//! Deliveries: what is to be sent to the endpoints of webhooks, and what was. A row is written with the step that makes it, so each step has one, under a
+//! Deliveries: what is to be sent to endpoints, and what was. A row is written with the step that makes it, so each step has one, under a
 //! number that stays the same however often it is sent.
 
 use prost::Message;
 use quintile_chain::feed::Removed;
 use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::time::Instant;
-use quintile_proto::lifecycle::{Delivery, DeliveryState};
+use quintile_proto::lifecycle::{Delivery, DeliveryKind, DeliveryState, EmailText};
 use quintile_rpc::convert;
 use quintile_store::bulk::{Column, OnConflict, Target};
 use quintile_store::history::{self, History, Position};
 use quintile_store::numbers::Numbers;
 use quintile_store::{StoreError, Transaction, feed};
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select, UpdateMany};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, Iterable, QueryFilter, QueryOrder, QuerySelect, Select, UpdateMany,
+};
 use std::collections::BTreeSet;
 
 /// The feed that numbers tasks and deliveries.
 const ACTIONS: &str = "playbook_actions";
+
+/// Those by which nobody was contacted.
+const NO_CONTACTS: [DeliveryState; 2] = [DeliveryState::Cancelled, DeliveryState::NoAddress];
 
 mod entity {
     use sea_orm::entity::prelude::*;
@@ -76,8 +81,26 @@ const TABLE: Target = Target {
         "payload",
     ],
     key: &["tenant_id", "customer_id", "seq", "place"],
-    on_conflict: OnConflict::Replace(&["state", "attempts", "last_status", "next_attempt_at", "last_attempt_at"]),
+    on_conflict: OnConflict::Replace(&[
+        "state",
+        "attempts",
+        "last_status",
+        "next_attempt_at",
+        "last_attempt_at",
+        "payload",
+    ]),
 };
+
+/// What is kept of an e-mail until it is sent.
+#[derive(Clone, PartialEq, Message)]
+pub struct Email {
+    /// What the customer has to permit, as a [`quintile_proto::types::Purpose`].
+    #[prost(int32, tag = "1")]
+    pub purpose: i32,
+    /// What it says.
+    #[prost(message, optional, tag = "2")]
+    pub text: Option<EmailText>,
+}
 
 /// A delivery, and where it was made.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,17 +123,26 @@ pub struct Stored {
     pub next_attempt_at: Option<Instant>,
     /// When it was tried last. Machine time.
     pub last_attempt_at: Option<Instant>,
-    /// What does not change: its playbook, its run, the endpoint and the message.
+    /// What does not change: its playbook, its run, its kind, the endpoint and the message.
     pub body: Delivery,
-    /// What is sent.
+    /// What is sent: an event, or an [`Email`]. Empty in lists, and once it will not be sent again.
     pub payload: Vec<u8>,
 }
 
 impl Stored {
+    /// By which way it goes: one that was made before there was another is of a webhook.
+    pub fn kind(&self) -> DeliveryKind {
+        match self.body.kind() {
+            DeliveryKind::Unspecified => DeliveryKind::Webhook,
+            kind => kind,
+        }
+    }
+
     /// The delivery as callers see it.
     pub fn message(&self) -> Delivery {
         Delivery {
             name: delivery_name(self.customer, self.made),
+            kind: self.kind().into(),
             state: self.state.into(),
             create_time: Some(convert::timestamp(self.created_at)),
             attempts: self.attempts,
@@ -200,7 +232,7 @@ pub async fn contacts(
             .columns([entity::Column::CustomerId, entity::Column::CreatedAt])
             .filter(numbers.contain(entity::Column::CustomerId))
             .filter(entity::Column::CreatedAt.gt(behind.micros()))
-            .filter(entity::Column::State.ne(i32::from(DeliveryState::Cancelled)))
+            .filter(entity::Column::State.is_not_in(NO_CONTACTS.map(i32::from)))
             .into_tuple()
             .all(connection)
             .await?;
@@ -232,6 +264,7 @@ fn cancel(tenant: TenantId) -> UpdateMany<entity::Entity> {
     entity::Entity::update_many()
         .col_expr(entity::Column::State, Expr::value(i32::from(DeliveryState::Cancelled)))
         .col_expr(entity::Column::NextAttemptAt, Expr::value(None::<i64>))
+        .col_expr(entity::Column::Payload, Expr::value(Vec::<u8>::new()))
         .filter(entity::Column::TenantId.eq(tenant.0))
         .filter(entity::Column::NextAttemptAt.is_not_null())
 }
@@ -261,7 +294,11 @@ pub async fn page(
         deliveries = deliveries.filter(entity::Column::State.is_in(wanted.states.clone()));
     }
     let key = [entity::Column::Seq, entity::Column::Place].map(ColumnTrait::into_expr);
+    let told = entity::Column::iter().filter(|column| !matches!(column, entity::Column::Payload));
     let rows = deliveries
+        .select_only()
+        .columns(told)
+        .column_as(Expr::value(Vec::<u8>::new()), "payload")
         .filter(Expr::tuple(key).lt(Expr::tuple([before.seq, before.place].map(Expr::value))))
         .order_by_desc(entity::Column::Seq)
         .order_by_desc(entity::Column::Place)

@@ -2,7 +2,7 @@
 
 use super::csv_file::CsvFile;
 use super::server::Server;
-use super::table::{Cell, Row, TableFile};
+use super::table::{Cell, Row, TableFile, part_of};
 use super::{records, rows};
 use crate::commands::CallerArgs;
 use crate::config::Config;
@@ -47,8 +47,7 @@ enum MembersFile {
 impl MembersFile {
     fn create(path: &Path) -> anyhow::Result<Self> {
         let shape = row(CustomerRecord::default());
-        // Of this process alone: two may write to one name, and the last one whole has it.
-        let part = path.with_added_extension(format!("{}.part", std::process::id()));
+        let part = part_of(path);
         match path.extension().and_then(OsStr::to_str) {
             Some("csv") => CsvFile::create(path, part, &shape).map(Self::Csv),
             Some("parquet") => TableFile::create_by(path, part, &shape).map(Self::Parquet),

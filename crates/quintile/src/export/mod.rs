@@ -5,6 +5,7 @@
 //!
 //! To add a file, add it to [`FileKind`], and its rows to a step.
 
+pub mod audience;
 mod csv_file;
 pub mod members;
 mod note;

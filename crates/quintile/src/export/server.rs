@@ -3,7 +3,9 @@
 use crate::config::{Config, Role};
 use crate::remote::{Identity, Session, connect};
 use quintile_proto::ingestion::export_service_client::ExportServiceClient;
-use quintile_proto::ingestion::{ExportKind, ExportRowsRequest, ExportRowsResponse};
+use quintile_proto::ingestion::{
+    ExportAudienceRequest, ExportAudienceResponse, ExportKind, ExportRowsRequest, ExportRowsResponse,
+};
 use quintile_proto::lifecycle::stage_service_client::StageServiceClient;
 use quintile_proto::lifecycle::{ListRecordsRequest, ListRecordsResponse};
 use quintile_proto::segmentation::label_service_client::LabelServiceClient;
@@ -104,6 +106,12 @@ impl Server {
             *cursor = behind;
         }
         Err(Status::unavailable("the export broke off").into())
+    }
+
+    /// By what platforms know some customers: of those who may be passed on.
+    pub async fn export_audience(&mut self, customers: &[String]) -> anyhow::Result<ExportAudienceResponse> {
+        let request = || ExportAudienceRequest { customers: customers.to_vec() };
+        ask!(self, ExportServiceClient, Role::Ingestion, export_audience, request())
     }
 
     /// A page of records.

@@ -135,6 +135,11 @@ fn decimal(value: i128) -> FixedLenByteArray {
     FixedLenByteArray::from(bytes[bytes.len() - MONEY_BYTES..].to_vec())
 }
 
+/// The name of a file until it is whole, of this process alone: two may write to one name, and the last one whole has it.
+pub fn part_of(path: &Path) -> PathBuf {
+    path.with_added_extension(format!("{}.part", std::process::id()))
+}
+
 /// The name of a file that is not whole. What has not been given another name is gone with it.
 pub struct Temporary(PathBuf);
 

@@ -29,7 +29,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 /// Keys of one query: under the parameter limits of both databases.
 const KEYS_PER_QUERY: usize = 500;
 /// Customers of one contact that are looked at.
-const MAX_OF_ONE_CONTACT: u64 = 100;
+pub const MAX_OF_ONE_CONTACT: u64 = 100;
 
 /// A customer, opened.
 #[derive(Clone, Debug, PartialEq)]
@@ -436,22 +436,23 @@ pub async fn attributes(
     Ok(found)
 }
 
-/// The customers with a contact of this hash, as far as anybody wants to know: nobody is looked up among more.
-pub async fn with_contact(
+/// Up to `limit` customers behind `after` with a contact or birthday of this hash, by number.
+pub async fn with_hash(
     connection: &impl ConnectionTrait,
     tenant: TenantId,
     hash: Vec<u8>,
+    after: i64,
+    limit: u64,
 ) -> Result<Vec<CustomerId>, StoreError> {
     let rows = contact::Entity::find()
         .filter(contact::Column::TenantId.eq(tenant.0))
         .filter(contact::Column::ContactHmac.eq(hash))
+        .filter(contact::Column::CustomerId.gt(after))
         .order_by_asc(contact::Column::CustomerId)
-        .limit(MAX_OF_ONE_CONTACT)
+        .limit(limit)
         .all(connection)
         .await?;
-    rows.into_iter()
-        .map(|row| CustomerId::try_from(row.customer_id).map_err(|_| StoreError::Sealed("customer id")))
-        .collect()
+    rows.into_iter().map(|row| number(row.customer_id)).collect()
 }
 
 fn open(

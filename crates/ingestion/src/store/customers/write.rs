@@ -102,7 +102,7 @@ pub async fn forget_undeclared(
     Ok(())
 }
 
-/// Writes the hashes by which the contacts of customers are found, those of all their records.
+/// Writes the hashes by which customers are found: the contacts of all their records, and the birthday.
 async fn write_contacts(
     transaction: &Transaction,
     tenant: TenantId,
@@ -133,6 +133,9 @@ fn contact_columns(tenant: TenantId, keys: &TenantKeys, customers: &[&StoredCust
             rows.extend(person.phone.iter().map(|phone| (keys.phone_hash(phone), customer.id.as_i64())));
             rows.extend(person.email.iter().map(|email| (keys.email_hash(email), customer.id.as_i64())));
         }
+        // Of what its records say, a customer has one birthday.
+        let born = customer.person.birth_date.iter();
+        rows.extend(born.map(|date| (keys.birthday_hash(date.month, date.day), customer.id.as_i64())));
     }
     rows.sort_unstable();
     rows.dedup();

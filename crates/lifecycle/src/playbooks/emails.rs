@@ -1,0 +1,181 @@
+//! What e-mails say: whether it makes sense, in which language somebody reads it, and with whose name.
+
+use super::check::{Checked, text, wrong};
+use quintile_domain::names;
+use quintile_proto::lifecycle::{EmailText, SendEmail};
+use std::collections::HashSet;
+
+const MAX_TEXTS: usize = 20;
+const MAX_MESSAGE_BYTES: usize = 128;
+const MAX_SUBJECT_BYTES: usize = 256;
+const MAX_BODY_BYTES: usize = 16_384;
+const MAX_HTML_BYTES: usize = 65_536;
+/// What a tag of any length that is in use fits into: RFC 5646, 4.4.1.
+const MAX_LANGUAGE_BYTES: usize = 35;
+/// What stands for the customer's name.
+const NAME: &str = "{{name}}";
+/// What placeholders begin with.
+const OPENS: &str = "{{";
+
+/// Checks a step that sends an e-mail.
+pub(super) fn check(field: &str, email: &SendEmail) -> Checked {
+    let field = format!("{field}.email");
+    if let Err(error) = names::resource_id(&email.endpoint) {
+        return wrong(format!("{field}.endpoint"), error.to_string());
+    }
+    text(&format!("{field}.message"), &email.message, MAX_MESSAGE_BYTES, true)?;
+    if email.texts.is_empty() || email.texts.len() > MAX_TEXTS {
+        return wrong(format!("{field}.texts"), format!("must have 1 to {MAX_TEXTS} texts"));
+    }
+    let mut languages = HashSet::new();
+    for (index, of) in email.texts.iter().enumerate() {
+        let field = format!("{field}.texts[{index}]");
+        check_text(&field, of)?;
+        if !languages.insert(of.language.to_ascii_lowercase()) {
+            return wrong(format!("{field}.language"), "is the language of another text too");
+        }
+    }
+    if languages.contains("") {
+        return Ok(());
+    }
+    wrong(format!("{field}.texts"), "must have one without language, for everybody else")
+}
+
+/// The bytes that an e-mail's texts take.
+pub(super) fn bytes(email: &SendEmail) -> usize {
+    email.texts.iter().map(|text| text.subject.len() + text.body.len() + text.html.len()).sum()
+}
+
+fn check_text(field: &str, of: &EmailText) -> Checked {
+    if !of.language.is_empty() && !is_language_tag(&of.language) {
+        return wrong(format!("{field}.language"), "must be a BCP 47 tag, such as en or zh-Hant");
+    }
+    text(&format!("{field}.subject"), &of.subject, MAX_SUBJECT_BYTES, true)?;
+    text(&format!("{field}.unnamed"), &of.unnamed, MAX_SUBJECT_BYTES, false)?;
+    check_lines(&format!("{field}.body"), &of.body, MAX_BODY_BYTES)?;
+    if of.body.trim().is_empty() {
+        return wrong(format!("{field}.body"), "is required");
+    }
+    check_lines(&format!("{field}.html"), &of.html, MAX_HTML_BYTES)?;
+    for (name, value) in [("subject", &of.subject), ("body", &of.body), ("html", &of.html)] {
+        if value.replace(NAME, "").contains(OPENS) {
+            return wrong(format!("{field}.{name}"), format!("must have no other {OPENS} than {NAME}"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a text has the form of a BCP 47 tag.
+fn is_language_tag(tag: &str) -> bool {
+    let is_subtag = |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    tag.len() <= MAX_LANGUAGE_BYTES && tag.split('-').all(is_subtag)
+}
+
+/// Checks a text of several lines.
+fn check_lines(field: &str, value: &str, max: usize) -> Checked {
+    if value.len() > max {
+        return wrong(field, format!("must have at most {max} bytes"));
+    }
+    if value.chars().any(|each| each.is_control() && !matches!(each, '\n' | '\r' | '\t')) {
+        return wrong(field, "must have no control characters but for the ends of lines and tabs");
+    }
+    Ok(())
+}
+
+/// The text for somebody's language: that of the whole tag, or of its longest part that there is, or the one without language ("lookup" of RFC 4647).
+pub fn text_for<'t>(texts: &'t [EmailText], language: &str) -> Option<&'t EmailText> {
+    let of = |tag: &str| texts.iter().find(|text| text.language.eq_ignore_ascii_case(tag));
+    let mut tag = language;
+    while !tag.is_empty() {
+        if let Some(found) = of(tag) {
+            return Some(found);
+        }
+        tag = tag.rsplit_once(['-', '_']).map_or("", |(longer, _)| longer);
+    }
+    of("")
+}
+
+/// An e-mail to somebody. It holds the name.
+#[cfg_attr(test, derive(Debug, PartialEq, Eq))]
+pub struct Written {
+    /// The subject.
+    pub subject: String,
+    /// The text.
+    pub body: String,
+    /// The same as HTML. `None`: the text alone.
+    pub html: Option<String>,
+}
+
+/// Writes an e-mail to somebody of a name, or of none.
+pub fn write(text: &EmailText, name: Option<&str>) -> Written {
+    let name = name.map(str::trim).filter(|name| !name.is_empty()).unwrap_or(&text.unnamed);
+    // A name is on one line, or it could end one that it must not.
+    let name: String = name.chars().map(|each| if each.is_control() { ' ' } else { each }).collect();
+    Written {
+        subject: text.subject.replace(NAME, &name),
+        body: text.body.replace(NAME, &name),
+        html: (!text.html.is_empty()).then(|| text.html.replace(NAME, &escaped(&name))),
+    }
+}
+
+/// A text as HTML shows it, within elements and within the values of attributes.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for each in text.chars() {
+        match each {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            each => escaped.push(each),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text_of(language: &str) -> EmailText {
+        EmailText {
+            language: language.to_owned(),
+            subject: "For {{name}}".to_owned(),
+            body: "Dear {{name}},\n{{name}}!".to_owned(),
+            html: "<p title=\"{{name}}\">{{name}}</p>".to_owned(),
+            unnamed: "customer".to_owned(),
+        }
+    }
+
+    #[test]
+    fn everybody_reads_the_nearest_language_that_there_is() {
+        let texts = ["de", "zh", "zh-Hant", ""].map(text_of);
+        let of = |language| text_for(&texts, language).map(|text| text.language.as_str());
+        for (language, read) in [
+            ("de", "de"),
+            ("DE-at", "de"),
+            ("zh-hant-TW", "zh-Hant"),
+            ("zh-Hans-CN", "zh"),
+            ("de_AT", "de"),
+            ("den", ""),
+            ("fr", ""),
+            ("", ""),
+        ] {
+            assert_eq!(of(language), Some(read), "{language}");
+        }
+    }
+
+    #[test]
+    fn a_name_ends_no_line_and_opens_no_element() {
+        let written = write(&text_of(""), Some("Ann <b>\r\nBcc: x & \"y\""));
+        assert_eq!(written.subject, "For Ann <b>  Bcc: x & \"y\"");
+        assert_eq!(written.body, "Dear Ann <b>  Bcc: x & \"y\",\nAnn <b>  Bcc: x & \"y\"!");
+        let safe = "Ann &lt;b&gt;  Bcc: x &amp; &quot;y&quot;";
+        assert_eq!(written.html, Some(format!("<p title=\"{safe}\">{safe}</p>")));
+        assert_eq!(write(&text_of(""), Some("  ")).subject, "For customer");
+        // Who is called so is not written to twice.
+        assert_eq!(write(&text_of(""), Some(NAME)).subject, "For {{name}}");
+        assert_eq!(write(&EmailText { html: String::new(), ..text_of("") }, None).html, None);
+    }
+}
