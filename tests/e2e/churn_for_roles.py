@@ -18,7 +18,7 @@ ABSENT = "customers/987654"
 @pytest.fixture(scope="module")
 def town(backend):
     """A small shop with a model in force and a draft, and clients of roles: some reach their own customers only, some read no money."""
-    with churn.company(backend, churn.shop(4, 400, churn.candid)) as town:
+    with churn.company(backend, churn.village()) as town:
         admin = town.admin
         town.draft = train(admin)
         town.model = publish(admin, train(admin))

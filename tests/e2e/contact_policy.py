@@ -6,13 +6,13 @@ import grpc
 import pytest
 
 from support import playbook_witness, playbooks, policies, questions, segments
+from support.noons import START
 from support.playbook_witness import DAY, Book, Person, Policy, Witness
 from support.playbooks import (MINUTE, after, begun, branch, content, deliveries_of, enum_name, now_in, number_of, on_segment, on_stages, on_warnings,
                                plain_delivery, policy_of, runs_of, running, set_policy, stop, task, tasks_of, until_equal, wait, webhook,
                                what_became)
 from support.refusals import INVALID_ARGUMENT
 from support.retention import HOUR, instant_of
-from support.warnings import START
 
 ABORTED = grpc.StatusCode.ABORTED
 GET, UPDATE = (f"{playbooks.SERVICE}/{verb}ContactPolicy" for verb in ("Get", "Update"))

@@ -5,10 +5,11 @@ from collections import Counter
 import pytest
 
 from support import facts, questions, quintile, retention, waiting, warnings
+from support.noons import START, after, find, later, midnight, move, named
 from support.refusals import FAILED_PRECONDITION, INVALID_ARGUMENT, NOT_FOUND
 from support.retention import DAY, HOUR, KEEPER, instant_of
-from support.warnings import (GOING_ON, KINDS, LASTS, LIST, SERVICE, SEVERITIES, START, STATES, act, after, bought, complained, every, get, listed,
-                              midnight, move, plain, resolve, severity_of, shown, tell, told, until_told, value_name)
+from support.warnings import (GOING_ON, KINDS, LASTS, LIST, SERVICE, SEVERITIES, STATES, act, bought, complained, every, get, listed, plain, resolve,
+                              severity_of, shown, tell, told, until_told, value_name)
 
 
 @pytest.fixture(scope="module")
@@ -17,17 +18,44 @@ def shop(backend):
         yield shop
 
 
+@pytest.fixture(scope="module")
+def whole(shop):
+    """All warnings of the shop, in which nothing happens any more."""
+    return every(shop.client)
+
+
 @pytest.fixture
-def office(backend):
+def alone(backend):
     """An empty suite at a noon."""
     with quintile.suite(backend, as_of=facts.text_of(START)) as suite:
         yield suite
 
 
+@pytest.fixture(scope="module")
+def hall(backend):
+    """A suite that tests share, one after the other, each of which moves time."""
+    with quintile.suite(backend, as_of=facts.text_of(START)) as suite:
+        yield suite
+
+
+@pytest.fixture
+def office(hall, new):
+    """A suite at a noon at which nobody is warned of."""
+    with later(hall, new, days=500):
+        # Whoever was there before is churned.
+        waiting.until(lambda: not listed(hall.client("admin")), "what others were warned of to end")
+        yield hall
+
+
 # -- everybody, by the witness --------------------------------------------------------------------------------------------
 
+@pytest.fixture(scope="module")
 def pairs(shop):
     """Of every customer's warnings what is told beside what ought to be, by kind and instant; None: there is none."""
+    return list(paired(shop))
+
+
+def paired(shop):
     for key, life in shop.lives.items():
         found = {plain(each)[:2]: each for each in every(shop.client, shop.names[key])}
         ought = {(each.kind, each.raised): each for each in life.warnings}
@@ -35,20 +63,21 @@ def pairs(shop):
         yield from ((key, found.get(at), ought.get(at)) for at in found.keys() | ought.keys())
 
 
-def both(shop):
+@pytest.fixture(scope="module")
+def both(pairs):
     """Those of them that are told and ought to be."""
-    return [(key, found, ought) for key, found, ought in pairs(shop) if found and ought]
+    return [(key, found, ought) for key, found, ought in pairs if found and ought]
 
 
-def every_warning_is_raised_and_ended_once_at_its_own_instant(shop):
+def every_warning_is_raised_and_ended_once_at_its_own_instant(shop, pairs, whole):
     wrong, seen = [], Counter()
-    for key, found, ought in pairs(shop):
+    for key, found, ought in pairs:
         kind, at, state, end = plain(found) if found else (None,) * 4
         if ought is None or (kind, at, end) != (ought.kind, ought.raised, ought.ended) or state not in ought.states:
             wrong.append((key, found and plain(found), ought and (ought.kind, ought.raised, ought.states, ought.ended)))
         seen[kind, state, end is not None and end == at + LASTS] += 1
     assert not wrong, "\n".join(f"{key}: told {found}, and not {ought}" for key, found, ought in sorted(wrong, key=str))
-    assert len(every(shop.client)) == sum(len(life.warnings) for life in shop.lives.values()) > 300
+    assert len(whole) == sum(len(life.warnings) for life in shop.lives.values()) > 300
     for kind, how in itertools.product(KINDS, [("CLEARED", False), ("EXPIRED", False), ("EXPIRED", True), ("RESOLVED", False)]):
         assert seen[(kind, *how)], (kind, how, seen)
     assert {kind for kind, state, _ in seen if state == "ACKNOWLEDGED"} >= {"SILENCE"}
@@ -56,8 +85,9 @@ def every_warning_is_raised_and_ended_once_at_its_own_instant(shop):
 
 def nobody_has_two_of_a_kind_at_once(shop):
     for key, name in shop.names.items():
+        of_all = told(shop.client, name)
         for kind in KINDS:
-            spans = sorted((at, end) for of, at, _, end in told(shop.client, name) if of == kind)
+            spans = sorted((at, end) for of, at, _, end in of_all if of == kind)
             assert all(end is not None and end <= later for (_, end), (later, _) in zip(spans, spans[1:])), (key, kind, spans)
 
 
@@ -67,9 +97,9 @@ def a_stage_tells_the_signs_that_are_shown_now(shop):
     assert {kind for kinds in now.values() for kind in kinds} == set(KINDS)
 
 
-def a_warning_carries_what_the_customer_was(shop):
+def a_warning_carries_what_the_customer_was(both):
     """Where time jumps, windows are seen where it lands: of what is raised between, only what silence makes is told exactly."""
-    for key, found, ought in both(shop):
+    for key, found, ought in both:
         evidence, stage = found.evidence, found.evidence.stage
         last, rhythm = ought.known.days[-1], retention.rhythm_of(ought.known.days)
         assert (instant_of(stage.as_of), stage.silent_days, stage.rhythm_p80_days) == (ought.raised, (ought.day - last).days, float(rhythm)), key
@@ -82,17 +112,17 @@ def a_warning_carries_what_the_customer_was(shop):
             assert (evidence.interactions, evidence.previous_interactions) == contacts, (key, ought)
 
 
-def as_much_is_at_stake_as_the_customer_may_be_worth(shop):
-    for key, found, ought in both(shop):
+def as_much_is_at_stake_as_the_customer_may_be_worth(both):
+    for key, found, ought in both:
         worth, stake = facts.cents_of(found.customer_value), facts.cents_of(found.value_at_stake)
         assert worth in ought.worths() and found.risk == float(ought.risk), (key, ought)
         assert stake == warnings.cents_at_stake(worth, ought.risk) and value_name(found, "severity") == severity_of(stake)
-    assert {found.risk for _, found, _ in both(shop)} == {0.5, 0.8}
-    assert {value_name(found, "severity") for _, found, _ in both(shop)} == set(SEVERITIES)
+    assert {found.risk for _, found, _ in both} == {0.5, 0.8}
+    assert {value_name(found, "severity") for _, found, _ in both} == set(SEVERITIES)
 
 
-def what_people_did_stays_with_a_warning(shop):
-    for key, found, ought in both(shop):
+def what_people_did_stays_with_a_warning(shop, both):
+    for key, found, ought in both:
         assert (found.assignee, value_name(found, "resolution")) == (ought.assignee, ought.resolution), (key, ought)
         assert (found.resolved_by == "admin") == (value_name(found, "state") == "RESOLVED") and found.resolved_by in ("", "admin")
         assert found.HasField("acknowledge_time") == (found.acknowledged_by == "admin") and found.acknowledged_by in ("", "admin")
@@ -114,23 +144,22 @@ def matches(warning, states=GOING_ON, kinds=KINDS, min_severity="WARNING_SEVERIT
 
 
 @pytest.mark.parametrize("asked", QUESTIONS)
-def a_list_has_those_that_are_asked_for_the_last_raised_first(shop, asked):
-    whole = every(shop.client)
+def a_list_has_those_that_are_asked_for_the_last_raised_first(shop, whole, asked):
     raised = [instant_of(each.raise_time) for each in whole]
     assert raised == sorted(raised, reverse=True) and len({each.name for each in whole}) == len(whole)
     expected = [each for each in whole if matches(each, **asked)]
     assert listed(shop.client, **asked) == expected == listed(shop.client, order="WARNING_ORDER_RAISED", **asked)
     assert expected or asked.get("assignee") == "nobody"
-    for name in list(shop.names.values())[:9]:
+    for name in list(shop.names.values())[::14]:
         assert listed(shop.client, name, **asked) == [each for each in expected if each.name.startswith(f"{name}/")]
 
 
 @pytest.mark.parametrize("asked", QUESTIONS)
-def by_value_the_most_valuable_come_first(shop, asked):
+def by_value_the_most_valuable_come_first(shop, whole, asked):
     found = listed(shop.client, order="WARNING_ORDER_VALUE", **asked)
     values = [facts.cents_of(each.value_at_stake) for each in found]
     assert values == sorted(values, reverse=True)
-    assert sorted(each.name for each in found) == sorted(each.name for each in listed(shop.client, **asked))
+    assert sorted(each.name for each in found) == sorted(each.name for each in whole if matches(each, **asked))
 
 
 @pytest.mark.parametrize("order", ["RAISED", "VALUE"])
@@ -142,10 +171,10 @@ def pages_come_to_the_whole_in_its_order(shop, order, page_size):
     assert len(page.warnings) <= min(page_size, 1_000) and page.watermark.HasField("time")
 
 
-def a_page_token_is_of_its_whole_question(shop):
+def a_page_token_is_of_its_whole_question(shop, whole):
     first = warnings.asked(parent="customers/-", page_size=2, states=STATES, kinds=("SILENCE",))
     token = shop.client.call(LIST, first).next_page_token
-    busy = max(shop.names.values(), key=lambda name: len(every(shop.client, name)))
+    busy, _ = Counter(each.name.rsplit("/warnings/", 1)[0] for each in whole).most_common(1)[0]
     assert token and shop.client.call(LIST, first | {"page_token": token, "page_size": 5}).warnings
     others = [{"parent": busy}, {"states": []}, {"states": first["states"][:-1]}, {"kinds": []}, {"kinds": ["WARNING_KIND_COMPLAINT"]},
               {"min_severity": "WARNING_SEVERITY_HIGH"}, {"assignee": KEEPER}, {"order": "WARNING_ORDER_VALUE"}]
@@ -171,7 +200,7 @@ def a_silence_is_warned_of_at_its_midnight_and_held_for_a_fortnight(office):
     """With fewer than three gaps a rhythm is 119 days."""
     client = office.client("admin")
     tell(client, 0, bought("ann", "first", cents=90_000), bought("ann", "second", cents=30_001))
-    name = questions.find(client, "ann")
+    name = find(client, "ann")
     move(client, 119)
     assert told(client) == [] and shown(client, name) == ()
     move(client, 120)
@@ -199,18 +228,18 @@ def time_that_jumps_over_everything_leaves_each_at_its_instant(office):
     tell(client, 0, bought("slow", "o"), *(bought("fast", n, ago=5 * n * DAY + HOUR) for n in range(31)))
     move(client, 800)
     # Of thirty gaps of 5 days a rhythm is (30 * 5 + 3 * 119) / 33 = 15.36 days: 16, and 62.
-    until_told(client, [("SILENCE", midnight(120), "EXPIRED", midnight(210))], questions.find(client, "slow"))
+    until_told(client, [("SILENCE", midnight(120), "EXPIRED", midnight(210))], find(client, "slow"))
     # When day 46 begins there are nine days of purchase in the last 90, and eighteen in those before.
-    assert told(client, questions.find(client, "fast")) == [
+    assert told(client, find(client, "fast")) == [
         ("SILENCE", midnight(16), "EXPIRED", midnight(62)), ("FEWER_PURCHASES", midnight(46), "EXPIRED", midnight(62))]
-    assert shown(client, questions.find(client, "fast")) == ()
+    assert shown(client, find(client, "fast")) == ()
 
 
 def silences_of_under_a_fortnight_are_nobodys_business(office):
     """Whoever buys every day is at risk after seven days, and warned of after fifteen: too late, as it is dormant by then."""
     client = office.client("admin")
     tell(client, 0, *(bought("ann", n, ago=n * DAY + HOUR) for n in range(61)))
-    name = questions.find(client, "ann")
+    name = find(client, "ann")
     for day, stage in ((7, "AT_RISK"), (14, "DORMANT")):
         move(client, day)
         assert (questions.stage(client, name), told(client)) == (stage, [])
@@ -226,12 +255,12 @@ def fewer_days_of_purchase_are_warned_of_by_the_day(office):
     """As told plainly by the days; several orders of a day are one."""
     client, days = office.client("admin"), [0, 11, 22, 33, 44, 55, 66, 77, 95, 120, 160, 161, 162, 163]
     tell(client, 0, *(bought("ann", f"0-{n}") for n in range(3)))
-    for day in sorted({*days[1:], *range(5, 200, 9), 199}):
+    for day in sorted({*days[1:], *range(5, 200, 24), 199}):
         move(client, day)
         if day in days:
             tell(client, day, *(bought("ann", f"{day}-{n}", day) for n in range(1 + day % 3)))
-    known = lambda day: [START.date() + each * DAY for each in days if each < day]  # noqa: E731
-    shows = [day for day in range(1, 200) if warnings.buys_less(known(day), START.date() + day * DAY)]
+    known = lambda day: [after(each).date() for each in days if each < day]  # noqa: E731
+    shows = [day for day in range(1, 200) if warnings.buys_less(known(day), after(day).date())]
     begins = [day for day in shows if day - 1 not in shows]
     ends = [day + 1 for day in shows if day + 1 not in shows]
     ought = [("FEWER_PURCHASES", midnight(begin), "CLEARED", midnight(end)) for begin, end in zip(begins, ends)]
@@ -241,9 +270,9 @@ def fewer_days_of_purchase_are_warned_of_by_the_day(office):
 
 def fewer_contacts_are_warned_of_after_a_fortnight_without_any(office):
     client = office.client("admin")
-    contact = lambda day, n=0: facts.interaction("ann", f"i{day}-{n}", interaction_time=facts.text_of(after(day) - HOUR))  # noqa: E731
+    contact = lambda day, n=0: facts.interaction(named("ann"), f"{named(day)}-{n}", interaction_time=facts.text_of(after(day) - HOUR))  # noqa: E731
     tell(client, 0, bought("ann", "o"), *(contact(-day) for day in (5, 10, 15, 20)))
-    name = questions.find(client, "ann")
+    name = find(client, "ann")
     move(client, 79)
     # Four were in the window before from the 85th day on, when the last of them had been 90 days ago.
     tell(client, 79, contact(79))
@@ -266,9 +295,9 @@ def fewer_contacts_are_warned_of_after_a_fortnight_without_any(office):
 def fewer_contacts_by_a_window_that_ends_are_told_from_that_instant(office):
     """As in live time, in which everything that time does is looked at within the minute."""
     client = office.client("admin")
-    rows = [facts.interaction("ann", f"i{n}", interaction_time=facts.text_of(START - HOUR)) for n in range(4)]
+    rows = [facts.interaction(named("ann"), f"i{n}", interaction_time=facts.text_of(after(0) - HOUR)) for n in range(4)]
     tell(client, 0, bought("ann", "o"), *rows)
-    ends = START - HOUR + 90 * DAY
+    ends = after(90) - HOUR
     questions.set_clock(client, ends - HOUR / 60)
     assert told(client) == []
     questions.set_clock(client, ends + HOUR / 120)
@@ -319,13 +348,13 @@ def ninety_days_are_the_end_of_a_warning_and_no_other_comes_while_the_sign_lasts
     move(client, 60)
     tell(client, 60, bought("ann", "p", 60))
     questions.set_clock(client, after(90) - HOUR)
-    assert told(client) == [("COMPLAINT", START, "OPEN", None)]
+    assert told(client) == [("COMPLAINT", after(0), "OPEN", None)]
     [warning] = listed(client)
     act(client, "Acknowledge", warning)
     move(client, 90)
-    expired = ("COMPLAINT", START, "EXPIRED", after(90))
+    expired = ("COMPLAINT", after(0), "EXPIRED", after(90))
     until_told(client, [expired])
-    assert shown(client, questions.find(client, "ann")) == ("COMPLAINT",) and get(client, warning).acknowledged_by == "admin"
+    assert shown(client, find(client, "ann")) == ("COMPLAINT",) and get(client, warning).acknowledged_by == "admin"
     tell(client, 90, bought("ann", "q", 90), complained("ann", 90, number=2))
     move(client, 100)
     assert told(client) == [expired]
@@ -342,13 +371,13 @@ def what_was_too_old_before_anything_else_ended_it_has_expired(office):
     """Everything happens at once when time has jumped: what came first is what is told."""
     client = office.client("admin")
     tell(client, 0, *(bought(who, "o") for who in ("ann", "bob", "cid")), *map(complained, ("ann", "bob", "cid")))
-    names = {who: questions.find(client, who) for who in ("ann", "bob", "cid")}
+    names = {who: find(client, who) for who in ("ann", "bob", "cid")}
     client.call("ClockService/SetAsOf", {"as_of": facts.text_of(after(100))})
     client.call("PrivacyService/RestrictProcessing", {"name": names["bob"]})
     tell(client, 100, complained("ann", 100, is_opened=False), bought("cid", "p", 100))
     position = client.call("PrivacyService/LiftRestriction", {"name": names["bob"]}).facts_position
     questions.wait_for(client, position, after(100))
-    expired = ("COMPLAINT", START, "EXPIRED", after(90))
+    expired = ("COMPLAINT", after(0), "EXPIRED", after(90))
     # Of who comes back from a restriction, nobody knows whether it has complained all the time.
     for name in names.values():
         until_told(client, [expired], name)
@@ -359,11 +388,11 @@ def of_what_somebody_resolved_there_is_no_second_before_the_sign_has_stopped(off
     tell(client, 0, bought("ann", "o"), complained("ann"), bought("bob", "o"))
     [warning] = listed(client)
     done = resolve(client, warning, "FALSE_ALARM")
-    first = ("COMPLAINT", START, "RESOLVED", START)
+    first = ("COMPLAINT", after(0), "RESOLVED", after(0))
     assert plain(done) == first and (done.resolved_by, value_name(done, "resolution")) == ("admin", "FALSE_ALARM")
     move(client, 5)
     tell(client, 5, complained("ann", 5, number=2), bought("ann", "p", 5))
-    assert told(client) == [first] and shown(client, questions.find(client, "ann")) == ("COMPLAINT",)
+    assert told(client) == [first] and shown(client, find(client, "ann")) == ("COMPLAINT",)
     tell(client, 5, complained("ann", 5, is_opened=False), complained("ann", 5, number=2, is_opened=False))
     move(client, 6)
     tell(client, 6, complained("ann", 6, number=3))
@@ -375,7 +404,7 @@ def of_what_somebody_resolved_there_is_no_second_before_the_sign_has_stopped(off
     move(client, 400)
     tell(client, 400, bought("bob", "p", 400))
     move(client, 520)
-    silences = [each for each in told(client, questions.find(client, "bob"))]
+    silences = [each for each in told(client, find(client, "bob"))]
     assert silences == [("SILENCE", midnight(120), "RESOLVED", after(120)), ("SILENCE", midnight(520), "OPEN", None)]
 
 
@@ -385,40 +414,40 @@ def whoever_comes_with_a_history_is_warned_of_at_once(office):
     ages = {"silent": 200, "dormant": 300, "churned": 500, "fresh": 20}
     tell(client, 3, *(bought(who, "e", 3, ago=days * DAY) for who, days in ages.items()), bought("cross", "e", 3), complained("cross", 3))
     ought = {"silent": "SILENCE", "dormant": "SILENCE", "cross": "COMPLAINT"}
-    assert {who: told(client, questions.find(client, who)) for who in (*ages, "cross")} == {
+    assert {who: told(client, find(client, who)) for who in (*ages, "cross")} == {
         who: [(ought[who], after(3), "OPEN", None)] if who in ought else [] for who in (*ages, "cross")}
-    assert {who: listed(client, questions.find(client, who))[0].risk for who in ought} == {"silent": 0.5, "dormant": 0.8, "cross": 0.5}
+    assert {who: listed(client, find(client, who))[0].risk for who in ought} == {"silent": 0.5, "dormant": 0.8, "cross": 0.5}
     until_told(client, [("SILENCE", after(3), "OPEN", None)] * 2 + [("COMPLAINT", after(3), "OPEN", None)])
 
 
-def nothing_is_raised_twice_whatever_comes_again(office):
-    client = office.client("admin")
+def nothing_is_raised_twice_whatever_comes_again(alone):
+    client = alone.client("admin")
     rows = [bought("ann", "o"), complained("ann"), bought("bob", "o")]
     tell(client, 0, *rows)
     move(client, 130)
     until_told(client, [("COMPLAINT", START, "EXPIRED", after(90)), *[("SILENCE", midnight(120), "OPEN", None)] * 2])
     whole = [each.SerializeToString(deterministic=True) for each in every(client)]
     questions.wait_for(client, client.call("IngestService/IngestBatch", facts.batch(*rows)).facts_position, after(130))
-    for end in (office.stop, office.kill):
+    for end in (alone.stop, alone.kill):
         end()
-        office.as_of = facts.text_of(after(130))
-        office.start()
-        client = office.client("admin")
+        alone.as_of = facts.text_of(after(130))
+        alone.start()
+        client = alone.client("admin")
         tell(client, 130, bought(end.__name__, "o", 130))
         until_told(client, [("COMPLAINT", START, "EXPIRED", after(90)), *[("SILENCE", midnight(120), "OPEN", None)] * 2])
         assert [each.SerializeToString(deterministic=True) for each in every(client)] == whole
 
 
-def kills_as_time_moves_leave_each_warning_raised_and_ended_once(office):
+def kills_as_time_moves_leave_each_warning_raised_and_ended_once(alone):
     """Each time the suite is killed at once, and goes on at a later instant."""
-    client, count = office.client("admin"), 1_500
+    client, count = alone.client("admin"), 1_200  # More than expire at once.
     tell(client, 0, *(bought(f"c{n}", "e", ago=(1 + n % 20) * DAY) for n in range(count)), *(complained(f"c{n}") for n in range(0, count, 5)))
-    for days in (80, 95, 101, 104, 110, 115, 119, 195, 200, 240, 500):
+    for days in (80, 95, 104, 119, 240, 500):
         client.call("ClockService/SetAsOf", {"as_of": facts.text_of(after(days))})
-        office.kill()
-        office.as_of = facts.text_of(after(days) + HOUR)
-        office.start()
-        client = office.client("admin")
+        alone.kill()
+        alone.as_of = facts.text_of(after(days) + HOUR)
+        alone.start()
+        client = alone.client("admin")
     questions.wait_for(client, 0, after(500))
     waiting.until(lambda: not listed(client), lambda: f"what is too late to expire: {len(listed(client))}")
     numbers = {name: int(key[1:]) for key, name in questions.names_of(client, facts.SOURCE).items()}

@@ -273,7 +273,8 @@ def whoever_is_named_twice_is_told_of_once_and_by_number(crowd):
 # -- what makes no sense --------------------------------------------------------------------------------------------------
 
 MALFORMED = ["", "customers", "customers/", "customers/x", "customers/0", "customers/01", "customers/+1", "customers/-1", "customers/-",
-             "customers/1.0", "customers/1/features", "customers/1/", " customers/1", "customers/1 ", "Customers/1", "segments/1", "1", "customers/4294967296",
+             "customers/1.0", "customers/1/features", "customers/1/", " customers/1", "customers/1 ", "Customers/1", "segments/1", "1",
+             "customers/4294967296",
              f"customers/{'9' * 30}", "customers/１"]
 
 

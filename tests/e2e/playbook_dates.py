@@ -7,11 +7,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from support import facts, playbooks, questions, quintile, retention, segments, waiting
+from support.noons import START, midnight
 from support.playbook_days import SECONDS, Diary, anniversary, birthdays, born, coming, on_birthdays, on_days
 from support.playbook_witness import DAY
 from support.playbooks import (HOUR, MINUTE, after, assert_begun, begun, end, in_order, lead, now_in, runs_of, running, set_policy, start, stop, task,
                                until_equal, wait, whole)
-from support.warnings import START, midnight
 
 UTC, BERLIN, PAULO = timezone.utc, ZoneInfo("Europe/Berlin"), ZoneInfo("America/Sao_Paulo")
 SECOND = MINUTE / 60
@@ -201,7 +201,7 @@ def runs_begin_of_those_alone_whom_a_playbook_is_for(office):
 
 
 def a_day_that_is_nobodys_holds_nothing_up(office):
-    """Neither one on which nobody was born, nor one on which nobody who was born may be contacted, or is in the audience: there is nobody to ask about."""
+    """Neither one on which nobody was born, nor one on which nobody who was born may be contacted or is in the audience."""
     client = office.client
     meant, vip = (segments.create(client, *each).name for each in (("meant", 'department == "meant"'), ("vip", 'acquisition_channel == "vip"')))
     fields = {"audience": meant, "excluded": vip, "again_after_days": 1}

@@ -4,12 +4,13 @@ from collections import Counter
 import pytest
 
 from support import facts, playbooks, questions, retention, segments, stage_policies, warnings
+from support.noons import START, midnight
 from support.playbook_witness import DAY
 from support.playbooks import (MINUTE, STAGES, after, assert_begun, begun, in_order, lead, number_of, on_segment, on_stages, on_warnings, runs_of,
                                running, start, stop, task, until_equal, wait, what_became, whole)
 from support.retention import HOUR, instant_of
 from support.segments import number
-from support.warnings import START, midnight, value_name
+from support.warnings import value_name
 from support.watching import cause
 
 

@@ -11,13 +11,13 @@ import pytest
 
 from one_process_per_role import ROLES, free_ports
 from support import facts, playbooks, questions, quintile, retention, segments, waiting
+from support.noons import START
 from support.playbook_days import on_days
 from support.playbook_witness import DAY
 from support.playbooks import (HOUR, after, branch, deliveries_of, end, lead, number_of, on_segment, on_stages, runs_of, running, stop, task,
                                tasks_of, until_equal, wait, webhook, what_became)
 from support.processes import command, serving, toml
 from support.reflection import Api
-from support.warnings import START
 
 TAKEN_OVER = 120  # Seconds until a lease of a killed process is another's, and more.
 CUSTOMERS = 30

@@ -3,6 +3,7 @@ each change told once, in its order and with its cause."""
 import base64
 import contextlib
 import os
+import random
 import subprocess
 from collections import Counter
 from datetime import datetime, timedelta, timezone
@@ -16,8 +17,8 @@ from support import facts, questions, quintile, retention, stage_policies, waiti
 from support.processes import command, serving, toml
 from support.reflection import Api
 from support.stage_policies import (AS_OF, CALM, DAY, FIRST, HELD, HOUR, OTHERS, SELDOM, SHIPPED, Person, Rules, begin_publishing, by_policy,
-                                    create, differ, foreseen, funnel_of, invented, metadata, passing, placed, plain, policy, preview, put_in_force,
-                                    read, restaged, signs, stage, state, streamed, take_in, told, values, versions, warned)
+                                    create, differ, foreseen, funnel_of, instant, invented, metadata, passing, place, placed, plain, policy, preview,
+                                    put_in_force, read, restaged, stage, state, streamed, take_in, told, values, versions, warned)
 
 MANY = 2_700  # More than are gone through at once.
 LATER = AS_OF + 45 * DAY
@@ -54,7 +55,7 @@ def richer(people, turn):
 def buy(client, people, turn):
     """The orders of a turn are taken in: the position of the facts."""
     keys = {name: key for key, name in questions.names_of(client, facts.SOURCE).items()}
-    rows = [facts.order(keys[name], f"{keys[name]}-{turn.buys}-new", order_time=facts.text_of(turn.until - HOUR), cents=4_200)
+    rows = [facts.order(keys[name], f"{keys[name]}-{turn.until:%j}-{turn.buys}", order_time=facts.text_of(turn.until - HOUR), cents=4_200)
             for name in buyers(people, turn)]
     return questions.take_in(client, *rows).facts_position
 
@@ -79,7 +80,8 @@ def warnings_of(people, *turns):
 
     def see(people, at, rules):
         for name, person in people.items():
-            before, shown, end = going_on[name], signs(person, at, rules), "EXPIRED" if stage(person, at, rules) == "CHURNED" else "CLEARED"
+            (now_in, shown), before = place(person, at, rules), going_on[name]
+            end = "EXPIRED" if now_in == "CHURNED" else "CLEARED"
             ended.update((name, kind, before[kind], end, at) for kind in before.keys() - set(shown))
             going_on[name] = {kind: before.get(kind, at) for kind in shown}
     see(people, now, SHIPPED)
@@ -93,12 +95,24 @@ def warnings_of(people, *turns):
     return ended + Counter((name, kind, at, "OPEN", None) for name, of in going_on.items() for kind, at in of.items())
 
 
+def assert_told(expected, changes):
+    """The changes of customers, {name: the newest first}, are those that ought to be: all of them."""
+    found = {name: [retention.plain(each) for each in reversed(of)] for name, of in changes.items()}
+    wrong = {name: (of, expected[name]) for name, of in found.items() if of != expected[name]}
+    assert not wrong, f"{len(wrong)} of {len(found)}: told, and what ought to be: {list(wrong.items())[:4]}"
+
+
 def assert_lives(client, people, *turns):
-    """Everybody's changes are told as they ought to be: all of them."""
-    expected = lives(people, *turns)
-    found = {name: [retention.plain(each) for each in reversed(retention.transitions(client, name))] for name in people}
-    wrong = {name: (found[name], ought) for name, ought in expected.items() if found[name] != ought}
-    assert not wrong, f"{len(wrong)} of {len(people)}: told, and what ought to be: {list(wrong.items())[:4]}"
+    """Everybody's changes are told as they ought to be, and what is told of them: {name: the newest first}."""
+    changes = {name: retention.transitions(client, name) for name in people}
+    assert_told(lives(people, *turns), changes)
+    return changes
+
+
+def assert_read(client, placing, turn):
+    """Everybody is counted where they are, and some, others at each turn, are read there."""
+    names = list(placing)[turn % 4::4]
+    assert read(client, names) == {name: placing[name] for name in names} and retention.funnel(client) == funnel_of(placing)
 
 
 # -- one behind the other -------------------------------------------------------------------------------------------------
@@ -108,21 +122,22 @@ def earlier_parameters_put_everybody_back(fresh):
     people = take_in(client, invented(seed=4))
     placings = {rules: placed(people, AS_OF, rules) for rules in (SHIPPED, OTHERS, SHIPPED._replace(population_p80_days=40))}
     expected, now = {name: [] for name in people}, SHIPPED
-    for rules in [*placings, OTHERS, SHIPPED]:
+    for turn, rules in enumerate([*placings, OTHERS, SHIPPED]):
         before, after = placings[now], placings[rules]
         name, done = put_in_force(client, rules)
         assert (done.version, done.changed_customers) == (name, len(differ(before, after)))
-        assert read(client, people) == after and retention.funnel(client) == funnel_of(after)
+        assert_read(client, after, turn)
         for each in differ(before, after, 0):
             expected[each].append((AS_OF, "POLICY", before[each][0], after[each][0]))
         now = rules
+    assert read(client, people) == after
     assert {name: told(client, name) for name in people} == expected and max(map(len, expected.values())) >= 4
     assert {name: questions.stage_name(of) for name, of in streamed(client).items()} == {name: at for name, (at, _) in after.items()}
 
 
 def publishings_that_follow_at_once_end_in_their_order_and_the_last_one_holds(fresh):
     client = fresh.client("admin")
-    people = take_in(client, invented(customers=1_200, paces=SELDOM))
+    people = take_in(client, invented(customers=500, paces=SELDOM))
     drafts = [create(client, rules) for rules in (OTHERS, SHIPPED._replace(new_days=10), OTHERS._replace(churned_factor=9), SHIPPED)]
     begun = [begin_publishing(client, each.name) for each in drafts]
     assert read(client, list(people)[:50]) == dict(list(placed(people, AS_OF).items())[:50])
@@ -154,20 +169,20 @@ def time_goes_on_by_the_version_in_force(fresh):
         questions.set_clock(client, now)
         assert read(client, people) == placed(people, now, CALM)
         assert retention.funnel(client) == funnel_of(placed(people, now, CALM))
-    assert_lives(client, people, Turn(CALM, now))
-    for name in people:
-        seen.update(step[1:] for step in told(client, name))
+    changes = assert_lives(client, people, Turn(CALM, now))
+    for of in changes.values():
+        seen.update(retention.plain(each)[1:] for each in of)
     assert {("TIME", "AT_RISK", "DORMANT"), ("TIME", "DORMANT", "CHURNED"), ("TIME", "NEW", "AT_RISK"), ("POLICY", "ACTIVE", "LOYAL")} <= seen.keys()
-    assert {retention.transitions(client, name)[0].to.policy_version for name in people if told(client, name)} == {made}
+    assert {of[0].to.policy_version for of in changes.values() if of} == {made}
 
 
 @pytest.mark.parametrize("rules", [OTHERS, SHIPPED._replace(decline_min_count=2), SHIPPED._replace(decline_min_count=9)])
 def signs_go_on_by_the_version_in_force(fresh, rules):
-    """Of those who do a lot, day by day. How often somebody gets in touch is seen by the hour, and left out."""
+    """Of those who do a lot, by the day, over some of which time jumps. How often somebody gets in touch is seen by the hour, and left out."""
     client, last = fresh.client("admin"), AS_OF + 25 * DAY
     people = take_in(client, invented())
     put_in_force(client, rules)
-    for days in range(1, 26):
+    for days in (1, 2, 3, 5, 8, 9, 14, 25):
         questions.set_clock(client, AS_OF + days * DAY)
     assert read(client, people) == placed(people, last, rules)
     left_out = lambda found: Counter({each: count for each, count in found.items() if each[1] != "FEWER_INTERACTIONS"})  # noqa: E731
@@ -194,18 +209,18 @@ def in_live_time_a_change_holds_from_when_it_was_made(backend):
 # -- beside whatever else happens -----------------------------------------------------------------------------------------
 
 BLUNT = SHIPPED._replace(population_p80_days=50)
+RULES = [CALM, BLUNT, SHIPPED, CALM, SHIPPED, BLUNT]
 # Time passes, customers buy, or both, as soon as a version is published: often before it has come to them.
-MEANWHILE = {"time": [Turn(rules, AS_OF + 9 * n * DAY) for n, rules in enumerate([CALM, BLUNT, SHIPPED, CALM, SHIPPED, BLUNT], 1)],
-             "orders": [Turn(rules, AS_OF, n) for n, rules in enumerate([CALM, BLUNT, SHIPPED, CALM, SHIPPED, BLUNT])],
-             "both": [Turn(rules, AS_OF + 9 * n * DAY, n) for n, rules in enumerate([CALM, BLUNT, SHIPPED, CALM, SHIPPED, BLUNT], 1)]}
+MEANWHILE = [*(Turn(rules, AS_OF + 7 * n * DAY) for n, rules in enumerate(RULES, 1)),
+             *(Turn(rules, AS_OF + 42 * DAY, n) for n, rules in enumerate(RULES)),
+             *(Turn(rules, AS_OF + (42 + 7 * n) * DAY, n) for n, rules in enumerate(RULES, 1))]
 
 
-@pytest.mark.parametrize("meanwhile", MEANWHILE)
-def what_a_version_makes_of_customers_is_told_before_all_that_comes_behind_it(fresh, meanwhile):
-    client, turns = fresh.client("admin"), MEANWHILE[meanwhile]
+def what_a_version_makes_of_customers_is_told_before_all_that_comes_behind_it(fresh):
+    client = fresh.client("admin")
     first = people = take_in(client, invented(paces=SELDOM))
     now, rules = AS_OF, SHIPPED
-    for turn in turns:
+    for number, turn in enumerate(MEANWHILE):
         draft = create(client, turn.rules)
         operation = begin_publishing(client, draft.name)
         if turn.until > now:
@@ -218,9 +233,10 @@ def what_a_version_makes_of_customers_is_told_before_all_that_comes_behind_it(fr
         least = len(changed - set(buyers(people, turn))) if turn.until == now else 0
         assert least <= done.changed_customers <= len(changed), turn
         people, now, rules = richer(people, turn), turn.until, turn.rules
-        assert read(client, people) == placed(people, now, rules) and retention.funnel(client) == funnel_of(placed(people, now, rules))
-    assert_lives(client, first, *turns)
-    assert warned(client) == warnings_of(first, *turns)
+        assert_read(client, placed(people, now, rules), number)
+    assert read(client, people) == placed(people, now, rules)
+    assert_lives(client, first, *MEANWHILE)
+    assert warned(client) == warnings_of(first, *MEANWHILE)
 
 
 def a_publishing_right_behind_time_that_passes_is_told_once(fresh):
@@ -242,33 +258,82 @@ def a_publishing_right_behind_time_that_passes_is_told_once(fresh):
 
 # -- in the middle of it --------------------------------------------------------------------------------------------------
 
+class Crowd:
+    """More customers than are gone through at once, and what has befallen them so far. Most have bought once, others more often."""
+
+    def __init__(self, suite):
+        self.suite, self.turns, self.holds = suite, [], 0
+        chance, known = random.Random(5), list(invented(paces=SELDOM).items())
+        once = {f"once-{n}": Person(((instant(chance.randrange(1, 600)), 900),)) for n in range(MANY - len(known))}
+        self.first = self.people = take_in(self.client(), {**dict(known[::2]), **once, **dict(known[1::2])})
+        self.rules, self.now = SHIPPED, AS_OF
+        names = sorted(self.first, key=stage_policies.number)
+        # Those of whom more is known, every twentieth of the others, and those between whom the first part ends.
+        self.asked = {name for name, person in self.first.items() if len(person.orders) != 1} | {*names[::20], *names[2_480:2_520]}
+
+    def client(self):
+        return self.suite.client("admin")
+
+    def others(self):
+        """Rules that are not in force."""
+        return SHIPPED if self.rules == CALM else CALM
+
+    def placed(self, rules=None):
+        """Where everybody is now: by the rules in force, unless by others."""
+        return placed(self.people, self.now, rules or self.rules)
+
+    def kill(self, now=None):
+        """The suite is killed, and goes on at an instant."""
+        self.suite.kill()
+        self.suite.as_of = facts.text_of(now or self.now)
+        self.suite.start()
+        return self.client()
+
+    def turn(self, turn):
+        """Behind a further turn everybody is where they ought to be."""
+        self.turns.append(turn)
+        self.people, self.rules, self.now = richer(self.people, turn), turn.rules, turn.until
+        assert retention.funnel(self.client()) == funnel_of(self.placed())
+
+    def assert_told(self):
+        """Each change is told once: by customer of some, and counted of all."""
+        client, expected = self.client(), lives(self.first, *self.turns)
+        assert_told(expected, {name: retention.transitions(client, name) for name in self.asked})
+        moves = Counter(step[2:] for steps in expected.values() for step in steps)
+        assert retention.counts(retention.flow(client, AS_OF - HOUR).moves) == moves
+
+
+@pytest.fixture(scope="module")
+def crowd(backend):
+    with quintile.suite(backend) as suite:
+        yield Crowd(suite)
+
+
 @pytest.fixture
-def held(fresh):
-    """A publishing that stands still before its second part."""
-    people = take_in(fresh.client("admin"), invented(customers=MANY, paces=SELDOM))
-    fresh.stop()
-    fresh.start(failpoints=f"{HELD}=1*off->1*return")
-    client = fresh.client("admin")
-    draft = create(client, CALM)
+def held(crowd):
+    """A publishing to a crowd that stands still before its second part: its client, its draft and its operation."""
+    crowd.suite.stop()
+    crowd.suite.as_of = facts.text_of(crowd.now)
+    crowd.suite.start(failpoints=f"{HELD}=1*off->1*return")
+    crowd.holds += 1
+    client = crowd.client()
+    draft = create(client, crowd.others())
     operation = begin_publishing(client, draft.name)
-    waiting.until(lambda: fresh.has_logged(f"failpoint {HELD} reached"), "the second part to be reached")
-    return SimpleNamespace(suite=fresh, client=client, people=people, draft=draft, operation=operation)
+    waiting.until(lambda: crowd.suite.log.read_text().count(f"failpoint {HELD} reached") == crowd.holds, "the second part to be reached")
+    return SimpleNamespace(client=client, rules=crowd.others(), draft=draft, operation=operation)
 
 
-def killed(held, now=AS_OF):
+def goes_on(crowd, held, now=None):
     """The suite is killed, and goes on at an instant: its client, and what the publishing did."""
-    held.suite.kill()
-    held.suite.as_of = facts.text_of(now)
-    held.suite.start()
-    client = held.suite.client("admin")
+    client = crowd.kill(now)
     done = restaged(client, held.operation)
     assert done.version == held.draft.name == policy(client).published.name
     return client, done
 
 
-def reads_are_by_a_version_that_has_not_come_to_everybody(held):
-    client, people = held.client, held.people
-    before, after = placed(people, AS_OF), placed(people, AS_OF, CALM)
+def reads_are_by_a_version_that_has_not_come_to_everybody_and_a_killed_suite_goes_on(crowd, held):
+    client, people, now = held.client, crowd.people, crowd.now
+    before, after = crowd.placed(), crowd.placed(held.rules)
     some = dict(list(after.items())[::20])
     assert read(client, some) == some and retention.funnel(client) == funnel_of(after)
     assert client.call("RetentionService/GetSurvival").churned == funnel_of(after)["CHURNED"]
@@ -276,63 +341,50 @@ def reads_are_by_a_version_that_has_not_come_to_everybody(held):
     records = questions.everything(client, "StageService/ListRecords", "records", page_size=1_000)
     assert {f"customers/{each.customer_id}": questions.stage_name(each.stage) for each in records} == stages_of(after)
     ends = Counter()
-    for (_, now), count in retention.counts(retention.flow(client, AS_OF - HOUR).customers).items():
-        ends[now] += count
+    for (_, at), count in retention.counts(retention.flow(client, now - HOUR).customers).items():
+        ends[at] += count
     assert ends == funnel_of(after), "a flow up to now ends with the funnel"
-    assert plain(preview(client, FIRST)) == foreseen(people.values(), AS_OF, SHIPPED, CALM)
+    assert plain(preview(client, FIRST)) == foreseen(people.values(), now, SHIPPED, held.rules)
     # The feed has come to half of it.
     half, changed = {name: questions.stage_name(of) for name, of in streamed(client).items()}, differ(before, after, 0)
     assert 0 < sum(half[name] == after[name][0] for name in changed) < len(changed)
     assert {name: at for name, at in half.items() if name not in changed} == {name: at for name, (at, _) in after.items() if name not in changed}
-
-
-def a_killed_suite_goes_on_and_tells_each_change_once(held):
-    people = held.people
-    client, done = killed(held)
-    before, after = placed(people, AS_OF), placed(people, AS_OF, CALM)
+    client, done = goes_on(crowd, held)
     assert done.changed_customers == len(differ(before, after))
     assert {name: questions.stage_name(of) for name, of in streamed(client).items()} == stages_of(after)
-    assert_lives(client, people, Turn(CALM))
-    moves = Counter((before[name][0], after[name][0]) for name in differ(before, after, 0))
-    assert retention.counts(retention.flow(client, AS_OF - HOUR).moves) == moves
+    crowd.turn(Turn(held.rules, now))
+    crowd.assert_told()
 
 
-def orders_in_the_middle_are_of_customers_whom_it_has_moved(held):
-    turn = Turn(CALM, AS_OF, 4)
-    position = buy(held.client, held.people, turn)
-    client, _ = killed(held)
-    questions.wait_for(client, position)
-    assert retention.funnel(client) == funnel_of(placed(richer(held.people, turn), AS_OF, CALM))
-    assert_lives(client, held.people, turn)
+def orders_in_the_middle_are_of_customers_whom_it_has_moved(crowd, held):
+    turn = Turn(held.rules, crowd.now, 4)
+    position = buy(held.client, crowd.people, turn)
+    client, _ = goes_on(crowd, held)
+    questions.wait_for(client, position, crowd.now)
+    crowd.turn(turn)
+    crowd.assert_told()
 
 
-def time_that_passes_in_the_middle_is_by_the_new_version(held):
-    set_clock(held.client, LATER)
-    client, _ = killed(held, LATER)
-    questions.wait_for(client, 0, LATER)
-    assert retention.funnel(client) == funnel_of(placed(held.people, LATER, CALM))
-    assert_lives(client, held.people, Turn(CALM, LATER))
+def time_that_passes_in_the_middle_is_by_the_new_version(crowd, held):
+    later = crowd.now + 45 * DAY
+    set_clock(held.client, later)
+    client, _ = goes_on(crowd, held, later)
+    questions.wait_for(client, 0, later)
+    crowd.turn(Turn(held.rules, later))
+    crowd.assert_told()
 
 
-def kills_at_any_moment_leave_each_change_told_once(fresh):
+@pytest.mark.parametrize("begun", [True, False])
+def kills_at_any_moment_leave_each_change_told_once(crowd, begun):
     """One after the other, wherever it is then."""
-    client = fresh.client("admin")
-    people, now = take_in(client, invented(customers=MANY, paces=SELDOM)), SHIPPED
-    expected = {name: [] for name in people}
-    for turn, rules in enumerate([CALM, SHIPPED, SHIPPED._replace(population_p80_days=50), CALM]):
-        operation = begin_publishing(client, create(client, rules).name)
-        if turn % 2:
+    for turn in [Turn(rules, crowd.now) for rules in (BLUNT, crowd.others())]:
+        client = crowd.client()
+        operation = begin_publishing(client, create(client, turn.rules).name)
+        if begun:
             waiting.until(lambda: metadata(client, reading(client, operation)).progress_percent > 0, "it to have begun")  # noqa: B023
-        fresh.kill()
-        fresh.start()
-        client = fresh.client("admin")
-        restaged(client, operation)
-        for name, person in people.items():
-            step = (AS_OF, "POLICY", stage(person, AS_OF, now), stage(person, AS_OF, rules))
-            expected[name] += [step] if step[2] != step[3] else []
-        now = rules
-        assert retention.funnel(client) == funnel_of(placed(people, AS_OF, rules))
-    assert {name: told(client, name) for name in people} == expected
+        restaged(crowd.kill(), operation)
+        crowd.turn(turn)
+    crowd.assert_told()
 
 
 def reading(client, operation):
@@ -380,7 +432,7 @@ def settle(client, people):
     return {names[key]: person for key, person in people.items()}
 
 
-def what_one_replica_publishes_another_reads_by_in_a_moment(replicas):
+def what_one_replica_publishes_another_reads_by_in_a_moment_and_brings_to_everybody_when_that_one_is_killed(replicas):
     first, second = replicas.first, replicas.second
     people = settle(first, invented(paces=SELDOM))
     some = list(people)[:30]
@@ -397,20 +449,16 @@ def what_one_replica_publishes_another_reads_by_in_a_moment(replicas):
         move = stage(person, AS_OF), stage(person, AS_OF, CALM)
         expected = [(AS_OF, "POLICY", *ends) for ends in (move, move[::-1], move)] if move[0] != move[1] else []
         assert told(first, name) == told(second, name) == expected, name
-
-
-def when_a_replica_is_killed_another_goes_on_by_the_version_in_force(replicas):
-    """Also where it was begun and read by the one that is gone, and long before."""
-    first, second = replicas.first, replicas.second
-    people = settle(first, invented(paces=SELDOM))
-    before, after = placed(people, AS_OF), placed(people, AS_OF, CALM)
-    operation = begin_publishing(first, create(first, CALM).name)
+    # Also where it was begun and read by the one that is gone, and long before.
+    before, after = placed(people, AS_OF, CALM), placed(people, AS_OF, BLUNT)
+    operation = begin_publishing(first, create(first, BLUNT).name)
     replicas.processes["lifecycle"].kill()
     waiting.until(lambda: reading(second, operation).done, "the other replica to take over", 120)
     assert read(second, people) == after
-    turn = Turn(CALM, AS_OF, 4)
+    turn = Turn(BLUNT, AS_OF, 4)
     buy(second, people, turn)
-    ought = placed(richer(people, turn), AS_OF, CALM)
+    ought = placed(richer(people, turn), AS_OF, BLUNT)
+    waiting.until(lambda: retention.funnel(second) == funnel_of(ought), "orders to come through", 120, 0.1)
     waiting.until(lambda: read(second, people) == ought, "orders to come through", 120, 1)
-    assert_lives(second, people, turn)
+    assert_lives(second, people, Turn(CALM), Turn(SHIPPED), Turn(CALM), turn)
     assert len(differ(before, after, 0)) > 50

@@ -6,10 +6,12 @@ from datetime import timedelta
 
 from support import facts, ingest_stream, questions, quintile, traits, waiting
 
-# Of one customer: so many that while they are computed the next fact comes in.
-MANY = 30_000
+# Of one customer: so many that it is computed beside the others, and that meanwhile the next fact comes in.
+MANY = 10_000
 # Rows of a batch that is not live.
 LARGE = 600
+# And of whom more are touched than are computed at once.
+PARTS = 2_600
 # Where the worker is about to compute whom such batches touched.
 HELD = "features::before_bulk"
 
@@ -56,8 +58,7 @@ def batches_keep_coming(suite):
 
 def time_passes_and_long_work_gets_done_while_facts_keep_coming(fresh):
     admin = fresh.client("admin")
-    for start in range(0, MANY, 10_000):
-        questions.take_in(admin, *(facts.interaction("device", f"i{n}", days=1 + n % 300) for n in range(start, start + 10_000)))
+    questions.take_in(admin, *(facts.interaction("device", f"i{n}", days=1 + n % 300) for n in range(MANY)))
     position = questions.take_in(admin, facts.order("ann", "old", days=720), facts.order("ann", "o", days=5)).facts_position
     questions.wait_for(admin, position)
     name = questions.find(admin, "ann")
@@ -79,19 +80,19 @@ def time_passes_and_long_work_gets_done_while_facts_keep_coming(fresh):
 def a_heavy_customer_and_others_are_each_up_to_date_in_whatever_order_they_come(fresh):
     """Of which most are computed apart from the others, and a restart and an erasure come in between."""
     admin = fresh.client("admin")
-    bulk = [facts.order("heavy", f"o{n}", days=1 + n % 300, cents=100) for n in range(12_000)]
-    for start in range(0, len(bulk), 4_000):
-        questions.take_in(admin, *bulk[start:start + 4_000])
-    for turn in range(40):
+    bulk = [facts.order("heavy", f"o{n}", days=1 + n % 300, cents=100) for n in range(6_000)]
+    for start in range(0, len(bulk), 2_000):
+        questions.take_in(admin, *bulk[start:start + 2_000])
+    for turn in range(24):
         rows = [[facts.order("heavy", f"more-{turn}", cents=100)], [facts.order(f"light-{turn}", "o", cents=100 * (turn + 1))]]
         rows = rows[turn % 2:] + rows[:turn % 2] if turn % 4 < 2 else [rows[0] + rows[1]]
         position = [questions.take_in(admin, *each) for each in rows][-1].facts_position
-        if turn % 10 == 9:
+        if turn % 8 == 7:
             questions.wait_for(admin, position)
             assert questions.preview(admin, f"orders == {len(bulk) + turn + 1} && revenue == {len(bulk) + turn + 1}").customers == 1
             assert questions.preview(admin, "orders == 1").customers == turn + 1
             assert questions.preview(admin, f"revenue == {turn + 1}").customers == 1
-        if turn == 24:
+        if turn == 14:
             fresh.kill()
             fresh.start()
             admin = fresh.client("admin")
@@ -129,7 +130,7 @@ def who_waits_is_computed_after_a_kill_that_comes_before(backend):
     """Although what came live meanwhile was published: the worker's place stays behind those who wait."""
     with quintile.suite(backend, started=False) as suite:
         admin = suite.start(failpoints=f"{HELD}=1*return").client("admin")
-        rows = [facts.order(f"b{n}", "o", cents=100) for n in range(6 * LARGE)]
+        rows = [facts.order(f"b{n}", "o", cents=100) for n in range(PARTS)]
         bulk = questions.take_in(admin, *rows).facts_position
         live = questions.take_in(admin, facts.order("ann", "o", days=5)).facts_position
         assert live > bulk
@@ -144,7 +145,7 @@ def who_waits_is_computed_after_a_kill_that_comes_before(backend):
 def who_waits_is_computed_although_the_worker_panics(backend):
     with quintile.suite(backend, started=False) as suite:
         admin = suite.start(failpoints=f"{HELD}=1*panic").client("admin")
-        rows = [facts.order(f"b{n}", "o", cents=100) for n in range(6 * LARGE)]
+        rows = [facts.order(f"b{n}", "o", cents=100) for n in range(2 * LARGE)]
         bulk = questions.take_in(admin, *rows).facts_position
         waiting.until(lambda: suite.has_logged(f"failpoint {HELD} panic"), suite.log_tail)
         questions.wait_for(admin, bulk, None)

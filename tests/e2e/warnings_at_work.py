@@ -5,10 +5,11 @@ import grpc
 import pytest
 
 from support import facts, policies, questions, quintile, retention, segments, waiting, warnings
+from support.noons import START, after, midnight, move
 from support.refusals import FAILED_PRECONDITION, INVALID_ARGUMENT, NOT_FOUND
 from support.retention import DAY
-from support.warnings import (LIST, RESOLVE, SERVICE, START, act, after, bought, command, complained, every, get, listed, midnight, move, plain,
-                              resolve, tell, told, until_told, value_name)
+from support.warnings import (LIST, RESOLVE, SERVICE, act, bought, command, complained, every, get, listed, plain, resolve, tell, told, until_told,
+                              value_name)
 from support.watching import cause
 
 ABORTED = grpc.StatusCode.ABORTED

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import pytest
 
 from support import facts, policies, questions, quintile, waiting, warnings
+from support.noons import START, after, midnight, move
 from support.refusals import INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED
-from support.warnings import (GET, LIST, RESOLVE, SERVICE, START, STATES, WATCH, act, after, bought, complained, every, get, listed, midnight,
-                              resolve, tell, value_name)
+from support.warnings import GET, LIST, RESOLVE, SERVICE, STATES, WATCH, act, bought, complained, every, get, listed, resolve, tell, value_name
 from support.watching import watch
 
 READERS = {"admin", "service", "support", "sales", "marketer", "analyst", "data-engineer"}
@@ -388,7 +388,7 @@ def a_watch_tells_what_time_does_and_outlives_a_restart_by_its_cursor(backend):
         tell(client, 0, bought("ann", "o"), complained("ann"))
         with watch(client, WATCH) as watcher:
             begun(watcher)
-            warnings.move(client, 90)
+            move(client, 90)
             watcher.until(lambda _: heard(watcher), "the end of the complaint")
             assert [warnings.plain(each) for each in heard(watcher)] == [("COMPLAINT", START, "EXPIRED", after(90))]
             cursor = watcher.responses[-1].cursor

@@ -69,6 +69,12 @@ impl Instant {
         Self::from_parts(timestamp.as_second(), timestamp.subsec_nanosecond())
     }
 
+    /// As e-mails have it (RFC 5322): `Wed, 01 Jul 1998 00:00:00 +0000`.
+    pub fn to_rfc5322(self) -> String {
+        let timestamp = Timestamp::from_microsecond(self.0).unwrap_or_default();
+        jiff::fmt::rfc2822::to_string(&timestamp.to_zoned(JiffZone::UTC)).unwrap_or_default()
+    }
+
     /// This instant and `micros` more, within the accepted range.
     #[must_use]
     pub fn plus_micros(self, micros: i64) -> Self {
@@ -194,6 +200,14 @@ pub fn date_of_day(day_number: i32) -> (i16, i8, i8) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_instant_is_written_as_e_mails_have_it() {
+        let text = |instant: &str| Instant::parse(instant).unwrap().to_rfc5322();
+        // The example of RFC 5322, A.1.1, in UTC.
+        assert_eq!(text("1997-11-21T15:55:06Z"), "Fri, 21 Nov 1997 15:55:06 +0000");
+        assert_eq!(text("1970-01-01T00:00:00Z"), "Thu, 01 Jan 1970 00:00:00 +0000");
+    }
 
     #[test]
     fn a_day_is_known_by_its_number() {

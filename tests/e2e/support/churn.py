@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 import cdnow_witness as witness
-from support import facts, questions, quintile, score_models, waiting
+from support import facts, policies, questions, quintile, score_models, waiting
 from support.refusals import Refusal
 
 MODELS, SERVICE = "ChurnModelService", "ChurnService"
@@ -86,10 +86,15 @@ def candid(chance):
     return Buyer(orders, (), [(leaves, "the last", True)] if leaves < FORESEEN else (), (), chance.choice(OWNERS), chance.choice(WAYS))
 
 
-def shop(seed=1, customers=1_200, kind=buyer):
+def shop(seed=2, customers=500, kind=buyer):
     """{id: buyer}"""
     chance = random.Random(seed)
     return {f"c-{number}": kind(chance) for number in range(customers)}
+
+
+def village():
+    """A small shop of people who say when they leave."""
+    return shop(4, 400, candid)
 
 
 def on_the_edge(now=AS_OF, horizon=HORIZON, zone=timezone.utc):
@@ -325,11 +330,21 @@ def figures(model):
     return copy
 
 
+def settled(suite, people, told=None, tenant=None):
+    """What everybody did, or what is given of it, as a suite has taken it in, into a new tenant where one is named; and the names of customers."""
+    if tenant:
+        suite.client("admin").call("TenantService/CreateTenant", {"tenant_id": tenant})
+    admin = suite.client("admin", tenant)
+    waiting.until(lambda: policies.is_known(admin), "the tenant to be known", policies.FORCE_SECONDS)
+    told = rows(people) if told is None else told
+    if told:
+        take_in(admin, told)
+    names = questions.names_of(admin, facts.SOURCE)
+    return SimpleNamespace(suite=suite, admin=admin, people=people, orders=bought(people), names=names)
+
+
 @contextlib.contextmanager
 def company(backend, people, told=None, **suite):
-    """A suite that has taken in what everybody did, or what is given of it, and the names of customers."""
+    """The same in a suite of its own."""
     with quintile.suite(backend, **suite) as running:
-        admin = running.client("admin")
-        take_in(admin, rows(people) if told is None else told)
-        names = questions.names_of(admin, facts.SOURCE)
-        yield SimpleNamespace(suite=running, admin=admin, people=people, orders=bought(people), names=names)
+        yield settled(running, people, told)

@@ -27,20 +27,15 @@ def plant_customers(admin):
 
 
 def plant_models(admin):
-    """Two models, the first in force: once everybody is there who buys."""
-    put_in_force(admin)
+    """Two models, the first in force: once everybody is there who buys. It is compared with none."""
+    model = trained(admin)
+    assert model.better, model
+    churn.publish(admin, model)
     trained(admin)
 
 
 def trained(admin):
     return churn.train(admin, horizon_days=HORIZON)
-
-
-def put_in_force(admin):
-    """A model that is compared with none."""
-    model = trained(admin)
-    assert model.better, model
-    return churn.publish(admin, model)
 
 
 def in_force(admin):
@@ -52,22 +47,22 @@ def oldest(world):
 
 
 def published(world, client, method):
-    """The call that puts a draft in force."""
+    """The call that puts a model in force: the one that was until then."""
     admin = world.client("admin")
-    churn.retire(admin, in_force(admin))
-    draft = trained(admin)
+    model = churn.retire(admin, in_force(admin))
     try:
-        return [client.exchange(method, {"name": draft.name, "etag": draft.etag})]
+        return [client.exchange(method, {"name": model.name, "etag": model.etag})]
     finally:
         if in_force(admin) is None:
-            churn.publish(admin, draft)
+            churn.publish(admin, model)
 
 
 def retired(world, client, method):
     """The call that takes a model out of force."""
     admin = world.client("admin")
+    model = in_force(admin)
     try:
-        return [client.exchange(method, {"name": in_force(admin).name})]
+        return [client.exchange(method, {"name": model.name})]
     finally:
         if in_force(admin) is None:
-            put_in_force(admin)
+            churn.publish(admin, churn.get(admin, model.name))

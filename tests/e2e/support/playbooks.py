@@ -11,9 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 from support import facts, policies, questions, quintile, retention, waiting
+from support.noons import START
 from support.playbook_witness import ASSIGNED, DAY
 from support.retention import HOUR, instant_of
-from support.warnings import START, complaint
+from support.warnings import complaint
 
 SERVICE, TASKS, DELIVERIES = "PlaybookService", "TaskService", "DeliveryService"
 CREATE, UPDATE, BEGIN, STOP, DELETE = (f"{SERVICE}/{verb}Playbook" for verb in ("Create", "Update", "Start", "Stop", "Delete"))

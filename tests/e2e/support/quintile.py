@@ -4,7 +4,10 @@
     QUINTILE_CDNOW  CDNOW_master.txt; by default tests/data/cdnow/CDNOW_master.txt
     QUINTILE_TEST_POSTGRES_URL  a database in which these tests may make others; see tests/postgres.py
 """
+import atexit
 import contextlib
+import functools
+import itertools
 import json
 import os
 import shutil
@@ -29,6 +32,7 @@ START_SECONDS = 60
 STOP_SECONDS = 40
 COMMAND_SECONDS = 60
 IMPORT_SECONDS = 300
+SUITES = itertools.count()
 TABLES = ("SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
           "WHERE c.relkind IN ('r', 'm', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema')")
 
@@ -65,16 +69,44 @@ def connect(url):
 
 
 @contextlib.contextmanager
-def new_database():
-    """The URL of a new, empty database, gone afterwards."""
-    url, name = postgres_url(), f"quintile_{uuid.uuid4().hex}"
-    with contextlib.closing(connect(url)) as admin:
-        admin.run(f"CREATE DATABASE {name}")
+def new_database(like=None):
+    """The URL of a new database, empty or as another is, gone afterwards."""
+    name = f"quintile_{uuid.uuid4().hex}"
+    on_server(f"CREATE DATABASE {name}" + (f" TEMPLATE {like}" if like else ""))
     try:
-        yield urllib.parse.urlunsplit(urllib.parse.urlsplit(url)._replace(path=f"/{name}"))
+        yield url_of(name)
     finally:
-        with contextlib.closing(connect(url)) as admin:
-            admin.run(f"DROP DATABASE {name} WITH (FORCE)")
+        drop(name)
+
+
+def on_server(statement):
+    with contextlib.closing(connect(postgres_url())) as admin:
+        admin.run(statement)
+
+
+def drop(name):
+    on_server(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def url_of(name):
+    return urllib.parse.urlunsplit(urllib.parse.urlsplit(postgres_url())._replace(path=f"/{name}"))
+
+
+def database_of_suite():
+    """A new database. In the first one a suite makes its tables itself, as users have it do."""
+    return new_database(like=tables() if next(SUITES) else None)
+
+
+@functools.cache
+def tables():
+    """The name of a database that has all tables and nobody in them, made once by `quintile migrate`: making them takes longer than most tests."""
+    name = f"quintile_{uuid.uuid4().hex}"
+    on_server(f"CREATE DATABASE {name}")
+    atexit.register(drop, name)
+    with tempfile.TemporaryDirectory(prefix="quintile-e2e-") as home:
+        subprocess.run([binary(), "migrate", "--data-dir", home, "--database-url", url_of(name)], stdin=subprocess.DEVNULL, capture_output=True,
+                       check=True, timeout=COMMAND_SECONDS)
+    return name
 
 
 class Quintile:
@@ -276,7 +308,7 @@ def suite(backend, as_of=AS_OF, started=True, webhooks=(), mail=()):
     """A suite on a new data directory and, for `postgres`, a new database. Both are gone afterwards, and the process too."""
     home = tempfile.mkdtemp(prefix="quintile-e2e-")
     try:
-        with new_database() if backend == "postgres" else contextlib.nullcontext() as url:
+        with database_of_suite() if backend == "postgres" else contextlib.nullcontext() as url:
             quintile = Quintile(home, url, as_of, webhooks, mail)
             try:
                 yield quintile.start() if started else quintile

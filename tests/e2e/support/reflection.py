@@ -104,7 +104,7 @@ class Api:
             self.services[port] = names
             files |= files_on(channel, [*names, PACKED], token)
         self.pool = pool = pool_of(files)
-        self.methods = {}
+        self.methods, self.asked = {}, {}
         for port, names in self.services.items():
             for service in names:
                 for descriptor in pool.FindServiceByName(service).methods:
@@ -118,6 +118,11 @@ class Api:
         """The method `Service/Method`; the package may be left out. A `Method` is itself."""
         if isinstance(name, Method):
             return name
+        if name not in self.asked:
+            self.asked[name] = self.search(name)
+        return self.asked[name]
+
+    def search(self, name):
         found = [m for path, m in self.methods.items() if path == name or path.endswith(f".{name}")]
         assert len(found) == 1, f"{name} is {[m.path for m in found] or 'not reflected'}"
         return found[0]

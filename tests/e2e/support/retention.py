@@ -1,6 +1,7 @@
 """Customers whose stages are lived through in São Paulo, where the midnight of October 11th 1998 is left out: who ordered when, when it was told,
 and what the witness makes of it; and how long things last, counted plainly."""
 import contextlib
+import functools
 import math
 import random
 import statistics
@@ -49,7 +50,7 @@ def visits(chance):
     days, day = {FIRST_DAY, PUNCTUAL, LAST_VISIT, LAST_DAY}, FIRST_DAY
     while day < LAST_VISIT:
         days.add(day)
-        day += chance.randrange(3, 32) * DAY
+        day += chance.randrange(6, 50) * DAY
     return sorted(days)
 
 
@@ -102,7 +103,10 @@ def stage_on(known, day):
 
 def rhythm_of(days):
     days = sorted(set(days))
-    return witness.shrunk_p80([(later - earlier).days for earlier, later in zip(days, days[1:])], POPULATION)
+    return shrunk_p80(tuple((later - earlier).days for earlier, later in zip(days, days[1:])), POPULATION)
+
+
+shrunk_p80 = functools.cache(witness.shrunk_p80)
 
 
 def history(person, until=LAST_DAY):
@@ -159,12 +163,19 @@ def move(suite, instant):
     suite.client("admin").call("ClockService/SetAsOf", {"as_of": facts.text_of(instant)})
 
 
-@contextlib.contextmanager
-def living(backend, seed=7):
-    """The customers up to the last day, through an orderly restart and a kill as time moves."""
+@functools.cache
+def lived(seed):
+    """What ought to be, whatever the database: the days of visits, the customers, and the histories of those who are heard of."""
     chance = random.Random(seed)
     noons = visits(chance)
     people = lives(chance, noons)
+    return noons, people, {key: history(person) for key, person in people.items() if person.is_lead or person.orders}
+
+
+@contextlib.contextmanager
+def living(backend, seed=7):
+    """The customers up to the last day, through an orderly restart and a kill as time moves."""
+    noons, people, histories = lived(seed)
     with quintile.suite(backend, as_of=facts.text_of(noon(FIRST_DAY))) as suite:
         suite.client("admin").call("TenantService/CreateTenant", {"tenant_id": TENANT, "tenant": {"time_zone": ZONE.key}})
         client = client_of(suite)
@@ -182,10 +193,9 @@ def living(backend, seed=7):
             position = questions.take_in(client, *rows).facts_position if rows else 0
             wait_for(client, position, noon(day))
         names = questions.names_of(client, facts.SOURCE)
-        heard = {key: person for key, person in people.items() if person.is_lead or person.orders}
-        assert names.keys() == heard.keys()
-        yield SimpleNamespace(suite=suite, client=client, noons=noons, people=heard, names=names, now=noon(LAST_DAY),
-                              histories={key: history(person) for key, person in heard.items()})
+        assert names.keys() == histories.keys()
+        yield SimpleNamespace(suite=suite, client=client, noons=noons, people={key: people[key] for key in histories}, names=names,
+                              now=noon(LAST_DAY), histories=histories)
 
 
 # -- what is told ---------------------------------------------------------------------------------------------------------
@@ -242,6 +252,7 @@ class Curve:
     """A survival curve of [(days, whether it is over)], by Kaplan and Meier, day by day and exactly."""
 
     def __init__(self, durations):
+        self.customers, self.ended = len(durations), sum(over for _, over in durations)
         self.longest = max((days for days, _ in durations), default=0)
         ended, lasted = Counter(days for days, over in durations if over), Counter(days for days, _ in durations)
         at_risk, share, spread = len(durations), Fraction(1), Fraction(0)
@@ -284,15 +295,11 @@ def month_of(day):
 
 def assert_cohorts(told, people, first, last, present):
     """Cohorts by the months [(of which somebody bought)] of people: everything that an answer has."""
-    by_cohort, behind = {}, {}
-    for months in people:
-        by_cohort.setdefault(min(months), []).append(months)
+    begun, bought, behind = Counter(map(min, people)), Counter((min(months), month) for months in people for month in months), {}
     assert [(12 * each.month.year + each.month.month - 1, each.month.day) for each in told.cohorts] == [(m, 1) for m in range(first, last + 1)]
     for cohort, month in zip(told.cohorts, range(first, last + 1)):
-        members = by_cohort.get(month, [])
-        assert cohort.customers == len(members), month
-        expected = [(since, len(members), sum(month + since in months for months in members), month + since == present)
-                    for since in range(last - month + 1)]
+        assert cohort.customers == begun[month], month
+        expected = [(since, begun[month], bought[month, month + since], month + since == present) for since in range(last - month + 1)]
         assert [(each.months_since, each.customers, each.active, each.partial) for each in cohort.cells] == expected, month
         for each in cohort.cells:
             assert each.share == (each.active / each.customers if each.customers else 0)

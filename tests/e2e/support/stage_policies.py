@@ -1,6 +1,7 @@
 """Stage policies: made, tried and put in force; and customers of every stage and sign, with where the rules put them by whatever parameters, told
 plainly from the contract."""
 import bisect
+import functools
 import itertools
 import json
 import math
@@ -59,9 +60,12 @@ ALONE = {"population_p80_days": 50, "new_days": 300, "new_orders": 7, "loyal_ord
 
 # -- who there is, and where the rules put it -----------------------------------------------------------------------------
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Person:
-    """A customer: its orders (instant, cents) and the instants of its contacts, the earliest first, and whether a complaint is open."""
+    """A customer: its orders (instant, cents) and the instants of its contacts, the earliest first, and whether a complaint is open.
+
+    Each is somebody else, be it of the same orders: where the rules put somebody is looked up by who it is.
+    """
 
     orders: tuple = ()
     contacts: tuple = ()
@@ -78,17 +82,28 @@ class Person:
 
     @cached_property
     def gaps(self):
-        return [(later - earlier).days for earlier, later in zip(self.days, self.days[1:])]
+        return tuple((later - earlier).days for earlier, later in zip(self.days, self.days[1:]))
 
-    @property
+    @cached_property
     def cents(self):
         return sum(cents for _, cents in self.orders)
 
 
 def declines(instants, now, least):
     """Whether there are at most half as many of the last 90 days as of the 90 before."""
+    if len(instants) < least:
+        return False
     start, middle, end = (bisect.bisect_left(instants, at) for at in (now - 2 * WINDOW, now - WINDOW, now))
     return middle - start >= least and 2 * (end - middle) <= middle - start
+
+
+rhythm = functools.cache(witness.shrunk_p80)
+
+
+@functools.cache
+def explained(gaps, population, factor=1):
+    """How long a silence is explained by so many times the rhythm. Silences are of whole days, so that what is beyond the last one does not count."""
+    return math.floor(factor * rhythm(gaps, population))
 
 
 def stage(person, now, rules=SHIPPED):
@@ -97,14 +112,14 @@ def stage(person, now, rules=SHIPPED):
         return "LEAD"
     today, gaps, population = now.date(), person.gaps, rules.population_p80_days
     silent, since_first = ((today - day).days for day in (person.days[-1], person.days[0]))
-    rhythm = witness.shrunk_p80(gaps, population)
-    if silent > rules.churned_factor * rhythm:
+    if silent > explained(gaps, population, rules.churned_factor):
         return "CHURNED"
-    if silent > rules.dormant_factor * rhythm:
+    if silent > explained(gaps, population, rules.dormant_factor):
         return "DORMANT"
-    if silent < rules.reactivated_days and gaps and gaps[-1] > rules.dormant_factor * witness.shrunk_p80(gaps[:-1], population):
+    if silent < rules.reactivated_days and gaps and gaps[-1] > explained(gaps[:-1], population, rules.dormant_factor):
         return "REACTIVATED"
-    if silent > rhythm or any(declines(of, now, rules.decline_min_count) for of in (person.bought, person.contacts)) or person.complains:
+    if (silent > explained(gaps, population) or any(declines(of, now, rules.decline_min_count) for of in (person.bought, person.contacts))
+            or person.complains):
         return "AT_RISK"
     if since_first < rules.new_days and len(person.orders) < rules.new_orders:
         return "NEW"
@@ -113,7 +128,7 @@ def stage(person, now, rules=SHIPPED):
 
 def patience(gaps, rules):
     """The first day of a silence that warns."""
-    return max(math.floor(witness.shrunk_p80(gaps, rules.population_p80_days)) + 1, HOLD_DAYS + 1)
+    return max(explained(gaps, rules.population_p80_days) + 1, HOLD_DAYS + 1)
 
 
 def is_silent(person, today, rules):
@@ -132,6 +147,9 @@ def is_silent(person, today, rules):
 
 def buys_less(person, today, rules):
     """By one of the last fourteen midnights."""
+    if len(person.days) < rules.decline_min_count:
+        return False
+
     def between(first, last):
         return bisect.bisect_right(person.days, last) - bisect.bisect_left(person.days, first)
     for midnight in (today - ago * DAY for ago in range(HOLD_DAYS)):
@@ -143,17 +161,24 @@ def buys_less(person, today, rules):
 
 def signs(person, now, rules=SHIPPED):
     """The kinds of warnings that a customer shows, by number."""
-    if stage(person, now, rules) in ("LEAD", "CHURNED"):
-        return ()
+    return place(person, now, rules)[1]
+
+
+@functools.lru_cache(maxsize=500_000)
+def place(person, now, rules=SHIPPED):
+    """(stage, signs)"""
+    at = stage(person, now, rules)
+    if at in ("LEAD", "CHURNED"):
+        return at, ()
     today = now.date()
     writes_less = declines(person.contacts, now, rules.decline_min_count) and (today - person.contacts[-1].date()).days >= HOLD_DAYS
     shown = is_silent(person, today, rules), buys_less(person, today, rules), writes_less, person.complains
-    return tuple(kind for kind, is_shown in zip(KINDS, shown) if is_shown)
+    return at, tuple(kind for kind, is_shown in zip(KINDS, shown) if is_shown)
 
 
 def placed(people, now, rules=SHIPPED):
     """{customer: (stage, signs)}"""
-    return {name: (stage(person, now, rules), signs(person, now, rules)) for name, person in people.items()}
+    return {name: place(person, now, rules) for name, person in people.items()}
 
 
 def differ(before, after, part=slice(None)):
@@ -163,6 +188,8 @@ def differ(before, after, part=slice(None)):
 
 def passing(person, start, end, rules):
     """[(midnight, stage before, stage after)] between two instants: what time alone does to who buys seldom and does nothing else."""
+    if not person.orders:
+        return []
     steps, now, at = [], stage(person, start, rules), start
     while (at := datetime.combine(at.date() + DAY, datetime.min.time(), timezone.utc)) <= end:
         if (then := stage(person, at, rules)) != now:
@@ -181,12 +208,12 @@ def foreseen(people, now, rules, in_force=SHIPPED):
     """What a preview has to tell, as `plain` puts it."""
     moves, cents, warnings = Counter(), Counter(), {kind: [0, 0] for kind in KINDS}
     for person in people:
-        move = stage(person, now, in_force), stage(person, now, rules)
-        moves[move] += 1
-        cents[move] += person.cents
-        for place, by in enumerate((rules, in_force)):
-            for kind in signs(person, now, by):
-                warnings[kind][place] += 1
+        (before, shown), (after, shows) = place(person, now, in_force), place(person, now, rules)
+        moves[before, after] += 1
+        cents[before, after] += person.cents
+        for which, kinds in enumerate((shows, shown)):
+            for kind in kinds:
+                warnings[kind][which] += 1
     changed = sum(count for (before, after), count in moves.items() if before != after)
     return {"customers": moves.total(), "changed": changed, "moves": {move: (count, cents[move]) for move, count in moves.items()},
             "warnings": {kind: tuple(both) for kind, both in warnings.items()}, "p80": population_p80(people)}

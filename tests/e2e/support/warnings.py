@@ -2,18 +2,20 @@
 plainly; and what tests ask of warnings again and again."""
 import bisect
 import contextlib
+import functools
 import json
 import math
 import random
 import subprocess
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta
 from fractions import Fraction
 from types import SimpleNamespace
 from typing import NamedTuple
 
 import cdnow_witness as witness
 from support import facts, questions, quintile, retention, waiting
+from support.noons import Noon, after, named
 from support.retention import HOUR, KEEPER, POPULATION, instant_of, noon
 from support.worth import DAY, TENANT, ZONE, begin
 
@@ -29,7 +31,6 @@ LASTS = timedelta(seconds=90 * 86_400)
 HOLD_DAYS = 14
 FIRST_DAY, LAST_VISIT, LAST_DAY = retention.FIRST_DAY, date(2000, 1, 20), date(2000, 4, 4)
 CLOSED = date(1999, 4, 20), date(1999, 9, 1)  # Between these days nobody looks.
-START = datetime(1998, 7, 1, 12, tzinfo=timezone.utc)  # Of tests by hand.
 
 
 # -- what happens ---------------------------------------------------------------------------------------------------------
@@ -49,7 +50,7 @@ def visits(chance):
     days, day = {FIRST_DAY, retention.SKIPPED, *CLOSED, LAST_VISIT, LAST_DAY}, FIRST_DAY
     while day < LAST_VISIT:
         days.add(day)
-        day += chance.randrange(1, 17) * DAY
+        day += chance.randrange(1, 28) * DAY
     return sorted(day for day in days if not CLOSED[0] < day < CLOSED[1])
 
 
@@ -127,10 +128,15 @@ class Known:
         return replace(self, bought=tuple(sorted([*self.bought, *((of, cents) for of, told, cents in person.orders if told == day)])),
                        contacts=tuple(sorted([*self.contacts, *contacts])), cases=frozenset(cases))
 
-    @property
+    @functools.cached_property
     def days(self):
         """The distinct days of purchase."""
         return sorted({day for day, _ in self.bought})
+
+    @functools.cached_property
+    def windows(self):
+        """How many contacts lie in the window that ends with the day of the last look, and in the one before it."""
+        return windows(self.contacts, self.seen)
 
 
 def windows(days, last, length=90):
@@ -140,9 +146,10 @@ def windows(days, last, length=90):
 
 
 def gaps_of(days):
-    return [(later - earlier).days for earlier, later in zip(days, days[1:])]
+    return tuple((later - earlier).days for earlier, later in zip(days, days[1:]))
 
 
+@functools.cache
 def patience(gaps):
     """The first day of a silence that warns."""
     return max(math.floor(witness.shrunk_p80(gaps, POPULATION)) + 1, HOLD_DAYS + 1)
@@ -185,11 +192,11 @@ def stage_of(known, day):
     return witness.stage_of(known.days, len(known.bought), 0, 0, day, POPULATION)[0]
 
 
-def signs(known, day):
-    """The kinds that a customer shows on a day, by number."""
-    if stage_of(known, day) in ("LEAD", "CHURNED"):
+def signs(known, day, stage):
+    """The kinds that a customer of a stage shows on a day, by number."""
+    if stage in ("LEAD", "CHURNED"):
         return ()
-    now, before = windows(known.contacts, known.seen)
+    now, before = known.windows
     fewer_contacts = before >= 4 and 2 * now <= before and (day - known.contacts[-1]).days >= HOLD_DAYS
     shown = (is_silent(known.days, day), buys_less(known.days, day), fewer_contacts, bool(known.cases))
     return tuple(kind for kind, is_shown in zip(KINDS, shown) if is_shown)
@@ -242,7 +249,8 @@ class Life:
 
     def see(self, at, day, by_time=False):
         self.expire(at)
-        shown, is_gone = signs(self.known, day), stage_of(self.known, day) == "CHURNED"
+        stage = stage_of(self.known, day)
+        shown, is_gone = signs(self.known, day, stage), stage == "CHURNED"
         for each in self.warnings:
             if each.kind not in shown and each.ended is None:
                 each.end(at, "EXPIRED" if is_gone else "CLEARED")
@@ -295,12 +303,22 @@ def tend(client, key, action, now):
             client.call(RESOLVE, {"name": each.name, "resolution": f"WARNING_RESOLUTION_{action}"})
 
 
-@contextlib.contextmanager
-def living(backend, seed=11):
-    """The customers up to the last day, through an orderly restart and two kills as time moves."""
+@functools.cache
+def lived(seed):
+    """What ought to be, whatever the database: the days of visits, the customers, and the lives of those who are heard of."""
     chance = random.Random(seed)
     noons = visits(chance)
     people = lives(chance, noons)
+    lives_of = {key: history(person, noons) for key, person in people.items() if any(rows_of(key, person, day) for day in noons)}
+    for life in lives_of.values():
+        life.expire(noon(LAST_DAY))
+    return noons, people, lives_of
+
+
+@contextlib.contextmanager
+def living(backend, seed=11):
+    """The customers up to the last day, through an orderly restart and two kills as time moves."""
+    noons, people, lives_of = lived(seed)
     with quintile.suite(backend, as_of=facts.text_of(noon(FIRST_DAY))) as suite:
         suite.client("admin").call("TenantService/CreateTenant", {"tenant_id": TENANT, "tenant": {"time_zone": ZONE.key}})
         client = retention.client_of(suite)
@@ -320,15 +338,13 @@ def living(backend, seed=11):
             for key, person in people.items():
                 if day in person.tended and any(rows_of(key, person, told) for told in noons[:place + 1]):
                     tend(client, key, person.tended[day], noon(day))
-        heard = {key: person for key, person in people.items() if any(rows_of(key, person, day) for day in noons)}
-        names, lives_of = questions.names_of(client, facts.SOURCE), {key: history(person, noons) for key, person in heard.items()}
-        assert names.keys() == heard.keys()
-        for life in lives_of.values():
-            life.expire(noon(LAST_DAY))
+        names = questions.names_of(client, facts.SOURCE)
+        assert names.keys() == lives_of.keys()
         settled = sum(len(life.going_on()) for life in lives_of.values())
         with contextlib.suppress(AssertionError):  # The tests tell better what is missing.
             waiting.until(lambda: len(listed(client)) == settled, "what is too late to expire", 20)
-        yield SimpleNamespace(suite=suite, client=client, names=names, people=heard, lives=lives_of, now=noon(LAST_DAY))
+        yield SimpleNamespace(suite=suite, client=client, names=names, people={key: people[key] for key in lives_of}, lives=lives_of,
+                              now=noon(LAST_DAY))
 
 
 # -- what is asked and told -----------------------------------------------------------------------------------------------
@@ -380,8 +396,9 @@ def plain(warning):
 
 
 def told(client, parent="customers/-"):
-    """All warnings plainly, the earliest first."""
-    return sorted(map(plain, every(client, parent)), key=lambda each: (each[1], KINDS.index(each[0])))
+    """All warnings since the noon of a test plainly, the earliest first."""
+    found = [each for each in map(plain, every(client, parent)) if not Noon.mark or each[1] >= Noon.start]
+    return sorted(found, key=lambda each: (each[1], KINDS.index(each[0])))
 
 
 def shown(client, name):
@@ -402,20 +419,6 @@ def severity_of(cents, medium_from=10_000, high_from=100_000):
 
 # -- by hand --------------------------------------------------------------------------------------------------------------
 
-def midnight(days):
-    """So many midnights behind the start, which is a noon."""
-    return START - 12 * HOUR + days * DAY
-
-
-def after(days):
-    """So many noons behind the start."""
-    return START + days * DAY
-
-
-def move(client, days):
-    questions.set_clock(client, after(days))
-
-
 def tell(client, days, *rows):
     """Takes rows in at the noon so many days behind the start, at which time stands."""
     questions.wait_for(client, questions.take_in(client, *rows).facts_position, after(days))
@@ -423,12 +426,12 @@ def tell(client, days, *rows):
 
 def bought(who, event, days=0, ago=HOUR, **fields):
     """An order of a moment before a noon."""
-    return facts.order(who, f"{who}-{event}", order_time=facts.text_of(after(days) - ago), **fields)
+    return facts.order(named(who), f"{named(who)}-{event}", order_time=facts.text_of(after(days) - ago), **fields)
 
 
 def complained(who, days=0, number=1, is_opened=True, ago=HOUR):
     """A complaint of a moment before a noon, or its end."""
-    return complaint(who, f"{who}-{number}-{is_opened}", number, is_opened, interaction_time=facts.text_of(after(days) - ago))
+    return complaint(named(who), f"{named(who)}-{number}-{is_opened}", number, is_opened, interaction_time=facts.text_of(after(days) - ago))
 
 
 def until_told(client, expected, parent="customers/-"):

@@ -12,7 +12,7 @@ use lettre::transport::smtp::{self, SMTP_PORT, SUBMISSION_PORT, SUBMISSIONS_PORT
 use lettre::{Address, Message};
 use quintile_domain::time::Instant;
 use quintile_rpc::outbound::{MAX_URL_BYTES, is_loopback};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// Mails at once, each by a connection of its own, that no other one has left in the midst of something.
@@ -20,7 +20,7 @@ pub(super) const AT_ONCE: usize = 16;
 /// How long a connection may take to be ready, the log-in included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a server may take for a mail: some look at it before they reply.
-const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
+const REPLY_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long it may take to say goodbye, which changes nothing any more.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -117,13 +117,12 @@ impl Mail {
     }
 
     fn message(&self, id: &str, to: Address, written: Written, now: Instant) -> Option<Message> {
-        let sent_at = SystemTime::UNIX_EPOCH + Duration::from_micros(now.micros().unsigned_abs());
         let header = |name, value: String| HeaderValue::new(HeaderName::new_from_ascii_str(name), value);
         let mut builder = Message::builder()
             .from(self.from.clone())
             .to(Mailbox::new(None, to))
             .subject(written.subject)
-            .date(sent_at)
+            .raw_header(header("Date", now.to_rfc5322()))
             .message_id(Some(format!("<{id}@{}>", self.from.email.domain())))
             // Whoever is away need not say so to a machine: RFC 3834.
             .raw_header(header("Auto-Submitted", "auto-generated".to_owned()));
