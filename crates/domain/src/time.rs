@@ -72,7 +72,7 @@ impl Instant {
     /// As e-mails have it (RFC 5322): `Wed, 01 Jul 1998 00:00:00 +0000`.
     pub fn to_rfc5322(self) -> String {
         let timestamp = Timestamp::from_microsecond(self.0).unwrap_or_default();
-        jiff::fmt::rfc2822::to_string(&timestamp.to_zoned(JiffZone::UTC)).unwrap_or_default()
+        timestamp.strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
     }
 
     /// This instant and `micros` more, within the accepted range.

@@ -48,7 +48,7 @@ pub enum State {
     Failed,
     /// It was not sent: it was not to be any more
     Cancelled,
-    /// It was not sent: the customer has no e-mail address
+    /// It was not sent: the customer has no e-mail address, or none that can be written to
     NoAddress,
 }
 

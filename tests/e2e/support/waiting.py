@@ -3,14 +3,17 @@ import threading
 import time
 
 SECONDS = 60
-INTERVAL_SECONDS = 0.02
+# How soon it is looked again, each time later: what takes longer need not be asked about so often, which costs whom it waits for.
+INTERVALS_SECONDS, LATER = (0.02, 0.1), 1.3
 
 
-def until(condition, what, seconds=SECONDS, interval=INTERVAL_SECONDS):
+def until(condition, what, seconds=SECONDS, interval=None):
     """The first true value of `condition()`; an AssertionError that says `what` was waited for after `seconds`.
 
-    `what` is a text, or makes one when it is needed.
+    `what` is a text, or makes one when it is needed. With an interval, it is looked again so often.
     """
+    shortest, longest = INTERVALS_SECONDS if interval is None else (interval, interval)
+    interval = shortest
     end = time.monotonic() + seconds
     pause = threading.Event()
     while True:
@@ -19,3 +22,4 @@ def until(condition, what, seconds=SECONDS, interval=INTERVAL_SECONDS):
             return value
         assert time.monotonic() < end, f"waited {seconds} s in vain for {what() if callable(what) else what}"
         pause.wait(interval)
+        interval = min(longest, interval * LATER)

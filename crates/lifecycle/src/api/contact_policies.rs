@@ -1,12 +1,13 @@
 //! What holds for all playbooks.
 
-use crate::running::skip_dates;
-use crate::store::{contact_policies, playbooks};
+use crate::running::{Playbooks, skip_dates};
+use crate::store::{contact_policies, playbooks as stored};
 use quintile_chain::context::Runtime;
 use quintile_chain::progress::Watermark;
 use quintile_chain::store_error;
 use quintile_domain::time::TimeZone;
 use quintile_proto::lifecycle::ContactPolicy;
+use quintile_rpc::client::upstream_error;
 use quintile_rpc::{Answer, ApiError, Caller};
 use quintile_store::StoreError;
 use std::collections::HashSet;
@@ -73,18 +74,28 @@ pub async fn get(runtime: &Runtime, caller: &Caller) -> Answer<ContactPolicy> {
 }
 
 /// Replaces the policy.
-pub async fn update(runtime: &Runtime, caller: &Caller, asked: ContactPolicy) -> Answer<ContactPolicy> {
+pub async fn update(
+    runtime: &Runtime,
+    playbooks: &Playbooks,
+    caller: &Caller,
+    asked: ContactPolicy,
+) -> Answer<ContactPolicy> {
     check(&asked)?;
     caller.is_about(contact_policies::POLICY);
     let tenant = caller.tenant().id;
+    let is_paused = contact_policies::get(runtime.database.reader(), tenant).await.map_err(failed)?.paused;
+    let mut now = runtime.business.now();
+    if is_paused && !asked.paused {
+        now = playbooks.now(caller.tenant()).await.map_err(|status| upstream_error(&status))?;
+    }
     let transaction = runtime.database.begin().await.map_err(failed)?;
-    let revision = playbooks::begin_change(&transaction, tenant).await.map_err(failed)?;
+    let revision = stored::begin_change(&transaction, tenant).await.map_err(failed)?;
     let found = contact_policies::get(&transaction, tenant).await.map_err(failed)?;
     if !asked.etag.is_empty() && asked.etag != found.etag {
         return Err(ApiError::stale_etag().into());
     }
     if found.paused && !asked.paused {
-        skip_dates(&transaction, tenant, runtime.business.now()).await.map_err(failed)?;
+        skip_dates(&transaction, tenant, now).await.map_err(failed)?;
     }
     let written = contact_policies::replace(&transaction, tenant, asked, revision).await.map_err(failed)?;
     transaction.commit().await.map_err(failed)?;

@@ -150,7 +150,8 @@ impl Handlers {
             };
             let endpoint = self.playbooks.endpoints.of(&caller.tenant().name, name);
             if endpoint.is_none_or(|endpoint| endpoint.kind() != kind) {
-                return Err(refused("the endpoint of a webhook or of an e-mail is not configured"));
+                let problem = "is not configured, or is of the other kind: of webhooks, or of e-mails";
+                return Err(refused(format!("the endpoint {name} {problem}")));
             }
         }
         for segment in segments_of(playbook, true) {
@@ -180,7 +181,7 @@ impl Handlers {
             return Err(refused("it runs already"));
         }
         self.check_start(caller, &found.playbook).await?;
-        let now = self.runtime.business.now();
+        let now = self.playbooks.now(tenant).await.map_err(|status| upstream_error(&status))?;
         let beginning = begin_following(&self.playbooks, tenant, &found, now).await;
         let beginning = beginning.map_err(|status| upstream_error(&status))?;
         let (transaction, revision) = self.begin(tenant.id).await?;
@@ -374,6 +375,6 @@ impl PlaybookService for Handlers {
         let caller = Caller::of(&request)?;
         let asked = request.into_inner().policy;
         let asked = asked.ok_or_else(|| ApiError::invalid_field("policy", "is required"))?;
-        contact_policies::update(&self.runtime, &caller, asked).await
+        contact_policies::update(&self.runtime, &self.playbooks, &caller, asked).await
     }
 }

@@ -32,6 +32,7 @@ pub async fn send(playbooks: &Playbooks, tenant: &Tenant) -> Result<(), WorkErro
     let mut sending = FuturesUnordered::new();
     // By endpoint and message.
     let mut on_the_way: HashSet<(&str, CustomerId, Position)> = HashSet::new();
+    let mut unreachable: HashSet<String> = HashSet::new();
     let names = playbooks.endpoints.names(&tenant.name);
     if names.is_empty() {
         // Whoever configures one starts the suite anew.
@@ -56,6 +57,7 @@ pub async fn send(playbooks: &Playbooks, tenant: &Tenant) -> Result<(), WorkErro
         let has_places = on_the_way.len() < places.sum();
         tokio::select! {
             Some((endpoint, stored, attempt)) = sending.next(), if !sending.is_empty() => {
+                note_reach(tenant, &stored.body.endpoint, attempt, &mut unreachable);
                 write_down(playbooks, tenant, endpoint, &stored, attempt).await?;
                 on_the_way.retain(|(_, customer, made)| (*customer, *made) != (stored.customer, stored.made));
             }
@@ -63,6 +65,24 @@ pub async fn send(playbooks: &Playbooks, tenant: &Tenant) -> Result<(), WorkErro
             _ = progress.changed(), if has_places => tokio::time::sleep(SOON).await,
             () = tokio::time::sleep(LOOK) => {}
         }
+    }
+}
+
+/// Tells whoever runs the suite when an endpoint can't be reached or logged into, and when it can again: once, and nothing of whom it was for.
+fn note_reach(tenant: &Tenant, endpoint: &str, attempt: Attempt, unreachable: &mut HashSet<String>) {
+    match attempt {
+        Attempt::Failed(status @ (0 | 530..=538)) if unreachable.insert(endpoint.to_owned()) => {
+            tracing::warn!(
+                tenant = tenant.name,
+                endpoint,
+                status,
+                "an endpoint of playbooks can't be reached or logged into"
+            );
+        }
+        Attempt::Delivered(_) if unreachable.remove(endpoint) => {
+            tracing::info!(tenant = tenant.name, endpoint, "an endpoint of playbooks is reached again");
+        }
+        _ => {}
     }
 }
 

@@ -20,17 +20,21 @@ use quintile_chain::derive::Link;
 use quintile_chain::progress::Watermark;
 use quintile_domain::clock::MachineClock;
 use quintile_domain::ids::{CustomerId, TenantId};
+use quintile_domain::time::Instant;
+use quintile_proto::ingestion::GetAsOfRequest;
+use quintile_proto::ingestion::clock_service_client::ClockServiceClient;
 use quintile_proto::ingestion::customer_service_client::CustomerServiceClient;
 use quintile_proto::segmentation::CheckMembersRequest;
 use quintile_proto::segmentation::segment_service_client::SegmentServiceClient;
 use quintile_rpc::client::Credentials;
+use quintile_rpc::convert;
 use quintile_rpc::policy::Tenant;
 use quintile_store::{StoreError, Transaction, follower};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tonic::Code;
 use tonic::transport::Channel;
+use tonic::{Code, Status};
 
 /// How often each part looks for something to do by itself.
 const LOOK: Duration = Duration::from_millis(250);
@@ -75,6 +79,15 @@ impl Playbooks {
     /// A client of segmentation.
     pub fn segments(&self) -> SegmentServiceClient<Channel> {
         SegmentServiceClient::new(self.segmentation.clone())
+    }
+
+    /// The business time of a tenant as ingestion has it, which is ahead of what has come to lifecycle: days that are gone by then begin nothing.
+    pub async fn now(&self, tenant: &Tenant) -> Result<Instant, Status> {
+        let mut request = self.credentials.request(&tenant.name, GetAsOfRequest {}).await?;
+        request.set_timeout(CALL_TIMEOUT);
+        let answer = ClockServiceClient::new(self.ingestion.clone()).get_as_of(request).await?.into_inner();
+        let told = convert::sent_instant(answer.as_of.as_ref()).unwrap_or_default();
+        Ok(told.max(self.runtime.business.now()))
     }
 
     /// A client of ingestion.
