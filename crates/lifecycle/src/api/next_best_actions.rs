@@ -2,7 +2,7 @@
 
 use super::playbook_runs::{self, Arms};
 use super::records::current;
-use crate::outcome::{Adjustment, Arm, Candidate, Estimate, Interval, Outcome, Ranked, Ranking, Standing};
+use crate::outcome::{Adjustment, Arm, Candidate, Estimate, Outcome, Ranked, Ranking, Standing};
 use crate::playbooks::{Customer, Run};
 use crate::running::Playbooks;
 use crate::store::playbooks::{self, Stored};
@@ -18,7 +18,7 @@ use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::masking::Sensitivity;
 use quintile_domain::money::Currency;
 use quintile_domain::time::Instant;
-use quintile_proto::lifecycle::{ActionStanding, MeasuredDifference, NextBestAction, NextBestActions, RunRefusal};
+use quintile_proto::lifecycle::{ActionStanding, NextBestAction, NextBestActions, RunRefusal};
 use quintile_proto::segmentation::CheckMembersRequest;
 use quintile_proto::types::CustomerRecord;
 use quintile_rpc::client::upstream_error;
@@ -238,10 +238,7 @@ fn action(ranked: &Ranked<&Stored>, uplift: Option<Estimate>, currency: Currency
         display_name: playbook.display_name.clone(),
         version: playbook.version,
         standing: standing.into(),
-        uplift: uplift.map(|Estimate { value, interval }| {
-            let (low, high) = interval.map(|Interval { low, high }| (low, high)).unzip();
-            MeasuredDifference { value, low, high }
-        }),
+        uplift: uplift.map(playbook_runs::difference_message),
         value: Some(convert::money(currency, ranked.value_minor)),
         expected: ranked.expected_minor.map(money),
         at_least: ranked.at_least_minor.map(money),

@@ -184,17 +184,19 @@ fn effect_message(variant: &str, effect: Option<&Effect>, currency: Currency) ->
         Verdict::Helps => OutcomeVerdict::Helps,
         Verdict::Harms => OutcomeVerdict::Harms,
     });
-    let uplift = effect.map(|effect| {
-        let Estimate { value, interval } = effect.conversion;
-        let (low, high) = interval.map(|Interval { low, high }| (low, high)).unzip();
-        MeasuredDifference { value, low, high }
-    });
+    let uplift = effect.map(|effect| difference_message(effect.conversion));
     OutcomeEffect {
         variant: variant.to_owned(),
         uplift,
         verdict: verdict.into(),
         revenue_per_customer: effect.map(|effect| revenue_message(effect.revenue_minor, currency)),
     }
+}
+
+/// A difference with its bounds.
+pub fn difference_message(Estimate { value, interval }: Estimate) -> MeasuredDifference {
+    let (low, high) = interval.map(|Interval { low, high }| (low, high)).unzip();
+    MeasuredDifference { value, low, high }
 }
 
 fn revenue_message(estimate: Estimate, currency: Currency) -> MeasuredRevenue {
