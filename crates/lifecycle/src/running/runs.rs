@@ -20,7 +20,7 @@ use quintile_rpc::policy::Tenant;
 use quintile_store::history::Position;
 use quintile_store::{StoreError, failpoint, records};
 use serde_json::json;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 use tokio::time::Instant as MachineInstant;
 
@@ -38,7 +38,8 @@ pub async fn go_on(playbooks: &Playbooks, tenant: &Tenant) -> Result<(), WorkErr
         revision: None,
         known: HashMap::new(),
         calendars: Calendars::default(),
-        seen: HashMap::new(),
+        begun: VecDeque::new(),
+        settled_up_to: 0,
         pending: None,
     };
     let mut progress = playbooks.runtime.progress.of(tenant.id).subscribe();
@@ -63,10 +64,19 @@ struct Looking<'a> {
     known: HashMap<i64, playbooks::Stored>,
     /// The days that begin runs of them.
     calendars: Calendars<'a>,
-    /// Runs that wait for the watermark: what it was when each was first seen, and when that was.
-    seen: HashMap<(CustomerId, Position), (i64, MachineInstant)>,
+    /// Runs that wait for the watermark, in the order of their numbers.
+    begun: VecDeque<Begun>,
+    /// Up to which number runs wait no more.
+    settled_up_to: i64,
     /// What segmentation has yet to reach before the runs that ask it are gone on with.
     pending: Option<Watermark>,
+}
+
+/// Runs up to a number that had begun when it was looked: where the watermark was, and when that was.
+struct Begun {
+    head: i64,
+    facts_position: i64,
+    at: MachineInstant,
 }
 
 /// What a part is gone on with by.
@@ -127,7 +137,7 @@ impl Looking<'_> {
         let database = self.playbooks.runtime.database.reader();
         let due = runs::due(database, self.tenant.id, now, numbers, CUSTOMERS_PER_PART).await?;
         let is_full = due.len() as u64 == CUSTOMERS_PER_PART;
-        let due = self.settled(due, watermark);
+        let due = self.settled(due, watermark).await?;
         if due.is_empty() {
             return Ok(false);
         }
@@ -142,25 +152,24 @@ impl Looking<'_> {
     }
 
     /// The runs that can be gone on with: whoever was just triggered waits until the watermark is past its facts, so that segmentation can be asked for them.
-    fn settled(&mut self, due: Vec<Stored>, watermark: Watermark) -> Vec<Stored> {
+    async fn settled(&mut self, due: Vec<Stored>, watermark: Watermark) -> Result<Vec<Stored>, StoreError> {
         let asks = |stored: &Stored| asks_segments(&self.known, stored.playbook);
         if !due.iter().any(asks) {
-            return due;
+            return Ok(due);
         }
-        let mut seen = HashMap::new();
-        let settled = due.into_iter().filter(|stored| {
-            if stored.run.state != RunState::Triggered {
-                return true;
-            }
-            let key = (stored.customer, stored.position);
-            let first = self.seen.get(&key).copied();
-            let (position, at) = first.unwrap_or_else(|| (watermark.facts_position, MachineInstant::now()));
-            seen.insert(key, (position, at));
-            watermark.facts_position > position || at.elapsed() >= SETTLES_WITHIN
-        });
-        let settled = settled.collect();
-        self.seen = seen;
-        settled
+        // Noted for all that have begun, and not for those alone that are due in this part: the next part need not wait for itself.
+        let head = runs::head(self.playbooks.runtime.database.reader(), self.tenant.id).await?;
+        if self.begun.back().is_none_or(|last| last.head < head) {
+            self.begun.push_back(Begun { head, facts_position: watermark.facts_position, at: MachineInstant::now() });
+        }
+        let is_past =
+            |begun: &mut Begun| watermark.facts_position > begun.facts_position || begun.at.elapsed() >= SETTLES_WITHIN;
+        while let Some(begun) = self.begun.pop_front_if(is_past) {
+            self.settled_up_to = begun.head;
+        }
+        let is_settled =
+            |stored: &Stored| stored.run.state != RunState::Triggered || stored.position.seq <= self.settled_up_to;
+        Ok(due.into_iter().filter(is_settled).collect())
     }
 
     async fn records(&self, due: &[Stored]) -> Result<HashMap<CustomerId, CustomerRecord>, StoreError> {

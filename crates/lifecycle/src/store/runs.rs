@@ -160,6 +160,11 @@ pub async fn begin(
     write(transaction, tenant, &runs.collect::<Vec<_>>()).await
 }
 
+/// The number of those that were begun last.
+pub async fn head(connection: &impl ConnectionTrait, tenant: TenantId) -> Result<i64, StoreError> {
+    feed::head(connection, tenant, RUNS).await
+}
+
 /// Writes runs, sorted by customer and position.
 pub async fn write(transaction: &Transaction, tenant: TenantId, runs: &[Stored]) -> Result<(), StoreError> {
     let all = || runs.iter();
