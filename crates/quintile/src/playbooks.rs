@@ -112,7 +112,7 @@ pub enum PlaybooksCommand {
         #[command(flatten)]
         caller: CallerArgs,
     },
-    /// Tells which running playbooks a customer could be put into now, the best first
+    /// Tells which running playbooks are for a customer now, the best first
     Next {
         /// `customers/{number}`, or the number
         customer: String,

@@ -1,4 +1,4 @@
-//! What to do next with a customer: the playbooks that run and that it could be put into, by what they have been measured to bring about.
+//! What to do next with a customer: the playbooks that run and are for it, by what they have been measured to bring about.
 
 use super::playbook_runs::{self, Arms};
 use super::records::current;

@@ -117,9 +117,9 @@ async fn write_to(playbooks: &Playbooks, tenant: &Tenant, mail: &Mail, id: &str,
         Err(_) => return Attempt::Failed(0),
     };
     let attributes = customer.attributes.unwrap_or_default();
-    // Who was merged into somebody else is not written to again: that one may have a run of its own.
     let purpose = Purpose::try_from(purpose).ok().filter(|purpose| *purpose != Purpose::Unspecified);
     let is_permitted = permits(&attributes, purpose.unwrap_or(Purpose::Marketing));
+    // Who was merged into somebody else is not written to again: that one may have a run of its own.
     if customer.name != stored.customer.to_string() || !is_permitted {
         return Attempt::Withdrawn;
     }
