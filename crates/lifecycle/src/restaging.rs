@@ -15,6 +15,8 @@ use quintile_rpc::policy::Tenant;
 use quintile_store::operations::{self, Operation, Work};
 use quintile_store::{StoreError, Transaction, failpoint, records};
 
+/// What asks for it.
+const PUBLISH: &str = "PublishStagePolicyVersion";
 /// Customers of a part: some ten milliseconds, for which live changes wait at most.
 const CUSTOMERS_PER_PART: u64 = 2_500;
 
@@ -26,7 +28,7 @@ pub async fn begin(
     machine_now: Instant,
 ) -> Result<Operation, StoreError> {
     let total = records::last(transaction, tenant.id).await?;
-    let work = Work { verb: "PublishStagePolicyVersion", target: version, cancellable: false, total };
+    let work = Work { verb: PUBLISH, target: version, cancellable: false, total };
     operations::begin(transaction, tenant.id, work, machine_now).await
 }
 
@@ -37,7 +39,8 @@ pub async fn step(
     tenant: &Tenant,
     step: &mut Step<'_>,
 ) -> Result<bool, WorkError> {
-    let Some(operation) = operations::next(runtime.database.reader(), tenant.id).await? else { return Ok(false) };
+    let next = operations::next_of(runtime.database.reader(), tenant.id, &[PUBLISH]).await?;
+    let Some(operation) = next else { return Ok(false) };
     // Before anybody is put into a stage: the operation was written with the version that it brings.
     link.policies.of(tenant.id).await?;
     let reached = step.reached();

@@ -157,9 +157,23 @@ pub async fn page(
 
 /// The operation whose turn it is: the oldest that has not ended.
 pub async fn next(connection: &impl ConnectionTrait, tenant: TenantId) -> Result<Option<Operation>> {
-    let open = [State::Open as i32, State::Cancelling as i32];
-    let oldest = of(tenant).filter(operation::Column::State.is_in(open)).order_by_asc(operation::Column::OperationId);
+    open(tenant).one(connection).await?.map(from_row).transpose()
+}
+
+/// The same among those that one of some RPCs asked for, where several workers of a service each do their own.
+pub async fn next_of(
+    connection: &impl ConnectionTrait,
+    tenant: TenantId,
+    verbs: &[&str],
+) -> Result<Option<Operation>> {
+    let oldest = open(tenant).filter(operation::Column::Verb.is_in(verbs.iter().copied()));
     oldest.one(connection).await?.map(from_row).transpose()
+}
+
+/// Those that have not ended, the oldest first.
+fn open(tenant: TenantId) -> Select<operation::Entity> {
+    let states = [State::Open as i32, State::Cancelling as i32];
+    of(tenant).filter(operation::Column::State.is_in(states)).order_by_asc(operation::Column::OperationId)
 }
 
 /// How many operations have not ended.
