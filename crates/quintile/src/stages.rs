@@ -94,6 +94,9 @@ pub struct ParameterArgs {
     /// Declines are of at least so many
     #[arg(long, value_name = "NUMBER")]
     decline_min_count: Option<i32>,
+    /// A sign of leaving: a risk of so many hundredths or more
+    #[arg(long, value_name = "PERCENT")]
+    risk_warning_percent: Option<i32>,
 }
 
 impl From<ParameterArgs> for StageParameters {
@@ -107,6 +110,7 @@ impl From<ParameterArgs> for StageParameters {
             churned_factor: said.churned_factor,
             reactivated_days: said.reactivated_days,
             decline_min_count: said.decline_min_count,
+            risk_warning_percent: said.risk_warning_percent,
         }
     }
 }
@@ -225,6 +229,7 @@ fn show_policy(policy: &StagePolicy) {
         ("churned_factor", said.churned_factor),
         ("reactivated_days", said.reactivated_days),
         ("decline_min_count", said.decline_min_count),
+        ("risk_warning_percent", said.risk_warning_percent),
     ];
     let rows = rows.map(|(name, value)| vec![name.to_owned(), value.unwrap_or_default().to_string()]);
     say!("{}", output::table(&["parameter", "value"], true, rows.into()));

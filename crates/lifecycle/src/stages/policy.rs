@@ -23,6 +23,8 @@ pub struct StagePolicy {
     pub reactivated_days: i32,
     /// `AT_RISK` by decline: at least this many orders in the 90 days before the last 90. Default: 4.
     pub decline_min_count: i64,
+    /// A sign of leaving: the risk is so many hundredths or more. Default: 70.
+    pub risk_warning_percent: i32,
 }
 
 /// Why a policy is refused, by the name of the parameter.
@@ -57,6 +59,7 @@ impl Default for StagePolicy {
             dormant_factor: 2,
             reactivated_days: 90,
             decline_min_count: 4,
+            risk_warning_percent: 70,
         }
     }
 }
@@ -87,6 +90,7 @@ impl StagePolicy {
             bounded("churned_factor", self.churned_factor.into(), 1_000),
             bounded("reactivated_days", self.reactivated_days.into(), MAX_DAYS),
             bounded("decline_min_count", self.decline_min_count, MAX_COUNT),
+            bounded("risk_warning_percent", self.risk_warning_percent.into(), 100),
         ];
         let is_out = |parameter: &&Bounded| !(1..=parameter.most).contains(&parameter.value);
         if let Some(Bounded { name, most, .. }) = parameters.iter().find(is_out) {

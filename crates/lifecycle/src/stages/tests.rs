@@ -157,6 +157,7 @@ fn parameters_that_make_no_sense_still_have_a_defined_result() {
         dormant_factor: i32::MIN,
         reactivated_days: i32::MAX,
         decline_min_count: i64::MIN,
+        risk_warning_percent: i32::MIN,
     };
     let input =
         StageInput { orders_90: i64::MAX, previous_orders_90: i64::MIN, ..customer(1, &[i32::MAX, i32::MIN, 1]) };

@@ -130,6 +130,7 @@ fn parameters(policy: &StagePolicy) -> StageParameters {
         churned_factor: Some(policy.churned_factor),
         reactivated_days: Some(policy.reactivated_days),
         decline_min_count: count(policy.decline_min_count),
+        risk_warning_percent: Some(policy.risk_warning_percent),
     }
 }
 
@@ -146,6 +147,7 @@ pub fn policy_of(parameters: &StageParameters, otherwise: &StagePolicy, version:
         dormant_factor: parameters.dormant_factor.unwrap_or(otherwise.dormant_factor),
         reactivated_days: parameters.reactivated_days.unwrap_or(otherwise.reactivated_days),
         decline_min_count: count(parameters.decline_min_count, otherwise.decline_min_count),
+        risk_warning_percent: parameters.risk_warning_percent.unwrap_or(otherwise.risk_warning_percent),
     }
 }
 
