@@ -379,6 +379,7 @@ pub async fn compute_at(
                 features: Some(features),
                 scores: None,
                 stage: None,
+                churn: None,
             };
             computed.push(Derived { record, next_change, is_new: false });
         }

@@ -74,6 +74,7 @@ pub fn scores(in_force: &InForce, tenant: &Tenant, record: &CustomerRecord, as_o
         monetary: of_rfm(2),
         next_change_time: next_change.map(convert::timestamp),
         models,
+        alive_percent: None,
     }
 }
 
