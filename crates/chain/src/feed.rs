@@ -109,6 +109,10 @@ pub fn is_change(before: &mut CustomerRecord, after: &CustomerRecord) -> bool {
         before.as_of = after.as_of;
         before.policy_version.clone_from(&after.policy_version);
     }
+    if let (Some(before), Some(after)) = (&mut before.churn, &after.churn) {
+        before.as_of = after.as_of;
+        before.model.clone_from(&after.model);
+    }
     *before != *after
 }
 

@@ -19,7 +19,7 @@ mod triggering;
 pub mod warnings;
 mod worker;
 
-use self::churning::Churning;
+use self::churning::{Churning, ModelsInForce};
 use self::endpoints::Endpoints;
 use self::in_force::PoliciesInForce;
 use self::running::Playbooks;
@@ -44,17 +44,17 @@ pub async fn serve(context: ServiceContext, endpoints: Endpoints) -> Result<(), 
     let database = migrate(&context.database).await?;
     let runtime = Runtime::new(&context, database).await?;
     let policies = PoliciesInForce::new(runtime.database.clone());
-    let link = Arc::new(worker::StageLink::new(policies, &context));
+    let models = ModelsInForce::new(runtime.database.clone());
+    let link = Arc::new(worker::StageLink::new(policies, models, &context));
     let playbooks = Arc::new(Playbooks::new(&runtime, &context, endpoints));
-    let churning = Arc::new(Churning::new(&runtime, &context, link.policies.clone()));
+    let churning = Arc::new(Churning::new(&runtime, &context, link.policies.clone(), link.models.clone()));
     let routes = api::routes(&runtime, &link, &playbooks, &churning);
     tokio::spawn(runtime.clone().for_each_tenant("playbooks", move |tenant| playbooks.clone().run(tenant)));
     let (following, worked) = (runtime.clone(), link.clone());
     tokio::spawn(runtime.clone().for_each_tenant("stages", move |tenant| {
         let (runtime, link) = (following.clone(), worked.clone());
         async move {
-            // Before anybody is put into a stage, the policy in force is known.
-            link.policies.of(tenant.id).await?;
+            link.know_in_force(tenant.id).await?;
             derive::run(runtime, link, tenant).await
         }
     }));

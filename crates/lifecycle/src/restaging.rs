@@ -1,8 +1,8 @@
-//! Bringing a change of the policy to all customers: part by part, behind live changes, in the worker that alone writes stages.
+//! Bringing a change of the policy, or of the churn model in force, to all customers: part by part, behind live changes, in the worker that alone writes stages.
 //!
 //! The operation's progress is a customer number and commits with its part, so a kill loses nothing and repeats nothing.
 
-use crate::store::stage_policies;
+use crate::store::{churn_models, stage_policies};
 use crate::worker::StageLink;
 use prost::Message;
 use quintile_chain::context::{Runtime, WorkError};
@@ -16,19 +16,22 @@ use quintile_store::operations::{self, Operation, Work};
 use quintile_store::{StoreError, Transaction, failpoint, records};
 
 /// What asks for it.
-const PUBLISH: &str = "PublishStagePolicyVersion";
+pub const PUBLISH: &str = "PublishStagePolicyVersion";
+pub const PUBLISH_MODEL: &str = "PublishChurnModel";
+pub const RETIRE_MODEL: &str = "RetireChurnModel";
 /// Customers of a part: some ten milliseconds, for which live changes wait at most.
 const CUSTOMERS_PER_PART: u64 = 2_500;
 
-/// Begins to bring a version that was published to all customers.
+/// Begins to bring what was published or retired to all customers: a version of the policy, a churn model.
 pub async fn begin(
     transaction: &Transaction,
     tenant: &Tenant,
-    version: &str,
+    verb: &str,
+    target: &str,
     machine_now: Instant,
 ) -> Result<Operation, StoreError> {
     let total = records::last(transaction, tenant.id).await?;
-    let work = Work { verb: PUBLISH, target: version, cancellable: false, total };
+    let work = Work { verb, target, cancellable: false, total };
     operations::begin(transaction, tenant.id, work, machine_now).await
 }
 
@@ -39,10 +42,11 @@ pub async fn step(
     tenant: &Tenant,
     step: &mut Step<'_>,
 ) -> Result<bool, WorkError> {
-    let next = operations::next_of(runtime.database.reader(), tenant.id, &[PUBLISH]).await?;
+    let next =
+        operations::next_of(runtime.database.reader(), tenant.id, &[PUBLISH, PUBLISH_MODEL, RETIRE_MODEL]).await?;
     let Some(operation) = next else { return Ok(false) };
-    // Before anybody is put into a stage: the operation was written with the version that it brings.
-    link.policies.of(tenant.id).await?;
+    // The operation was written with what it brings.
+    link.know_in_force(tenant.id).await?;
     let reached = step.reached();
     let transaction = step.begin().await?;
     let after = u32::try_from(operation.done).map_err(|_| StoreError::Sealed("progress"))?;
@@ -57,10 +61,13 @@ pub async fn step(
         return Err(StoreError::Fenced.into());
     }
     let number = number_in(&operation.target).ok_or(StoreError::Sealed("operation"))?;
-    stage_policies::add_changed(&transaction, tenant.id, number, changed, operation.done == 0).await?;
+    let begins = operation.done == 0;
+    let changed_customers = if operation.verb == PUBLISH {
+        stage_policies::add_changed(&transaction, tenant.id, number, changed, begins).await?
+    } else {
+        churn_models::add_changed(&transaction, tenant.id, number, changed, begins).await?
+    };
     if end.is_end {
-        let version = stage_policies::get(&transaction, tenant.id, number).await?;
-        let changed_customers = version.map_or(0, |version| version.changed);
         let restaging = Restaging { version: operation.target.clone(), changed_customers };
         let response = packed("quintile.lifecycle.v1.Restaging", &restaging).encode_to_vec();
         operations::end(&transaction, tenant.id, operation.id, Some(response), machine_now).await?;
@@ -70,7 +77,7 @@ pub async fn step(
     Ok(true)
 }
 
-/// The number of the version that an operation brings.
+/// The number of what an operation brings.
 fn number_in(target: &str) -> Option<i64> {
     target.rsplit_once('/')?.1.parse().ok()
 }

@@ -1,6 +1,8 @@
 //! The link of the chain that adds stages: it follows scoring, and decides for every customer that changes, and for every
 //! customer that time alone changes.
 
+use crate::churning::features::is_active;
+use crate::churning::{InForce, ModelsInForce};
 use crate::in_force::PoliciesInForce;
 use crate::restaging;
 use crate::stages::{Rational, Stage, StageInput, StagePolicy};
@@ -12,16 +14,18 @@ use crate::warnings::{purchase_days, showing};
 use quintile_chain::context::{Runtime, ServiceContext, WorkError};
 use quintile_chain::derive::{self, Before, Cause, Link, Remembered};
 use quintile_chain::follow::Step;
+use quintile_chain::store_error;
 use quintile_domain::clock::MachineClock;
-use quintile_domain::ids::CustomerId;
+use quintile_domain::ids::{CustomerId, TenantId};
+use quintile_domain::midnight::begin_of_later_day;
 use quintile_domain::time::Instant;
 use quintile_proto::lifecycle::{StageTransitionCause, WarningEvidence, WarningState};
 use quintile_proto::scoring::WatchScoresRequest;
 use quintile_proto::scoring::score_service_client::ScoreServiceClient;
-use quintile_proto::types::{CustomerRecord, Features, StageValues, WarningKind, WatchRecordsResponse};
+use quintile_proto::types::{ChurnValues, CustomerRecord, Features, StageValues, WarningKind, WatchRecordsResponse};
 use quintile_rpc::client::Credentials;
-use quintile_rpc::convert;
 use quintile_rpc::policy::Tenant;
+use quintile_rpc::{ApiError, convert};
 use quintile_store::{StoreError, Transaction};
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
@@ -38,10 +42,12 @@ const WARNINGS_PER_PART: u64 = 1_000;
 /// The window in which a decline of orders shows, in days.
 const DECLINE_DAYS: i32 = 90;
 
-/// Puts customers into stages.
+/// Puts customers into stages, and says how likely they are to leave.
 pub struct StageLink {
     /// What decides.
     pub policies: PoliciesInForce,
+    /// What foretells.
+    pub models: ModelsInForce,
     /// For when operations went on.
     pub clock: MachineClock,
     credentials: Credentials,
@@ -49,10 +55,11 @@ pub struct StageLink {
 }
 
 impl StageLink {
-    /// A link that decides by the policies in force and follows scoring.
-    pub fn new(policies: PoliciesInForce, context: &ServiceContext) -> Self {
+    /// A link that decides and foretells by what is in force and follows scoring.
+    pub fn new(policies: PoliciesInForce, models: ModelsInForce, context: &ServiceContext) -> Self {
         Self {
             policies,
+            models,
             clock: context.shared.clock.clone(),
             credentials: context.credentials.clone(),
             scoring: context.peers.scoring.clone(),
@@ -60,7 +67,38 @@ impl StageLink {
     }
 }
 
-/// Where a customer stands by a policy, and when time alone changes that or what it shows.
+impl StageLink {
+    /// Reads what is in force where it has changed: before anybody is put into a stage.
+    pub async fn know_in_force(&self, tenant: TenantId) -> Result<(), StoreError> {
+        self.policies.of(tenant).await?;
+        self.models.of(tenant).await?;
+        Ok(())
+    }
+
+    /// The same as of a moment ago at most: before a read derives.
+    pub async fn know_recent(&self, tenant: TenantId) -> Result<(), ApiError> {
+        self.policies.recent(tenant).await.map_err(|error| store_error(&error))?;
+        self.models.recent(tenant).await.map_err(|error| store_error(&error))?;
+        Ok(())
+    }
+}
+
+/// How likely a customer is to leave by a model, and when time alone changes that. `None`: there is none, or the customer has left already or never bought.
+pub fn churn_values(
+    model: Option<&InForce>,
+    tenant: &Tenant,
+    record: &CustomerRecord,
+    as_of: Instant,
+) -> Option<(ChurnValues, Option<Instant>)> {
+    let model = model?;
+    // What a record holds of a customer is finite, and so is a model that was read.
+    let step = model.step(record, as_of, tenant).ok().flatten()?;
+    let values =
+        ChurnValues { model: model.name.clone(), as_of: Some(convert::timestamp(as_of)), risk_percent: step.percent };
+    Some((values, begin_of_later_day(&tenant.zone, i64::from(step.turns_on), as_of)))
+}
+
+/// Where a customer stands by a policy, and when time alone changes that or what it shows: by the risk that the record holds.
 pub fn stage_values(
     policy: &StagePolicy,
     tenant: &Tenant,
@@ -68,7 +106,8 @@ pub fn stage_values(
     as_of: Instant,
 ) -> (StageValues, Option<Instant>) {
     let nothing = Features::default();
-    let input = stage_input(record.features.as_ref().unwrap_or(&nothing));
+    let risk_percent = record.churn.as_ref().map(|churn| churn.risk_percent);
+    let input = StageInput { risk_percent, ..stage_input(record.features.as_ref().unwrap_or(&nothing)) };
     let decision = policy.evaluate(&input, as_of, &tenant.zone);
     let showing = showing(policy, &input, &decision, as_of, &tenant.zone);
     let values = StageValues {
@@ -99,6 +138,7 @@ pub fn stage_input(features: &Features) -> StageInput<'_> {
         previous_interactions_90: decline.map_or(0, |window| window.previous_interactions),
         last_interaction: convert::sent_instant(features.last_interaction_time.as_ref()),
         open_complaints: features.open_complaints,
+        risk_percent: None,
     }
 }
 
@@ -159,6 +199,7 @@ fn warning_change(
         interactions: input.interactions_90,
         previous_interactions: input.previous_interactions_90,
         open_complaints: input.open_complaints,
+        risk_percent: after.churn.as_ref().map(|churn| churn.risk_percent),
     };
     Some(warnings::Change { customer, valid_at, returns, begun, ended, ended_as, evidence, year })
 }
@@ -180,9 +221,12 @@ impl Link for StageLink {
     type Transition = Turn;
 
     fn derive(&self, tenant: &Tenant, record: &mut CustomerRecord, as_of: Instant) -> Option<Instant> {
+        let model = self.models.last_read(tenant.id);
+        let (churn, turns_at) = churn_values(model.as_deref(), tenant, record, as_of).unzip();
+        record.churn = churn;
         let (values, next_change) = stage_values(&self.policies.last_read(tenant.id), tenant, record, as_of);
         record.stage = Some(values);
-        next_change
+        [next_change, turns_at.flatten()].into_iter().flatten().min()
     }
 
     fn derived_at(&self, record: &CustomerRecord) -> Option<Instant> {
@@ -190,13 +234,21 @@ impl Link for StageLink {
     }
 
     fn outdated(&self, tenant: &Tenant, record: &CustomerRecord) -> Option<Instant> {
+        let derived_at = self.derived_at(record)?;
         let version = version_name(self.policies.last_read(tenant.id).version);
-        record.stage.as_ref().filter(|stage| stage.policy_version != version)?;
-        self.derived_at(record)
+        let by_another_policy = record.stage.as_ref().is_some_and(|stage| stage.policy_version != version);
+        let by_another_model = match (self.models.last_read(tenant.id), &record.churn) {
+            (Some(model), Some(churn)) => model.name != churn.model,
+            (Some(_), None) => is_active(record, derived_at, tenant),
+            (None, foretold) => foretold.is_some(),
+        };
+        (by_another_policy || by_another_model).then_some(derived_at)
     }
 
+    /// From when both hold.
     fn in_force_from(&self, tenant: &Tenant) -> Option<Instant> {
-        self.policies.in_force_from(tenant.id)
+        let (policy, model) = (self.policies.in_force_from(tenant.id), self.models.in_force_from(tenant.id));
+        policy.max(model)
     }
 
     fn transition(

@@ -117,6 +117,9 @@ pub fn lines(profile: &Profile) -> Vec<(&'static str, String)> {
         let name = stage.stage().as_str_name().trim_start_matches("STAGE_").to_owned();
         lines.push(("stage", format!("{name} ({})", stage.reason)));
     }
+    if let Some(churn) = &profile.churn {
+        lines.push(("risk of leaving", format!("{} % ({})", churn.risk_percent, churn.model)));
+    }
     lines.push(("labels", profile.labels.join(", ")));
     lines.push(("segments", profile.segments.join(", ")));
     if !profile.missing_parts.is_empty() {

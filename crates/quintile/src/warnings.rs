@@ -115,6 +115,8 @@ pub enum Kind {
     FewerInteractions,
     /// A complaint that is not resolved
     Complaint,
+    /// Likely to leave by the churn model in force
+    ChurnRisk,
 }
 
 impl From<Kind> for i32 {
@@ -124,6 +126,7 @@ impl From<Kind> for i32 {
             Kind::FewerPurchases => WarningKind::FewerPurchases,
             Kind::FewerInteractions => WarningKind::FewerInteractions,
             Kind::Complaint => WarningKind::Complaint,
+            Kind::ChurnRisk => WarningKind::ChurnRisk,
         };
         kind.into()
     }

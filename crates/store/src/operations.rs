@@ -161,11 +161,7 @@ pub async fn next(connection: &impl ConnectionTrait, tenant: TenantId) -> Result
 }
 
 /// The same among those that one of some RPCs asked for, where several workers of a service each do their own.
-pub async fn next_of(
-    connection: &impl ConnectionTrait,
-    tenant: TenantId,
-    verbs: &[&str],
-) -> Result<Option<Operation>> {
+pub async fn next_of(connection: &impl ConnectionTrait, tenant: TenantId, verbs: &[&str]) -> Result<Option<Operation>> {
     let oldest = open(tenant).filter(operation::Column::Verb.is_in(verbs.iter().copied()));
     oldest.one(connection).await?.map(from_row).transpose()
 }

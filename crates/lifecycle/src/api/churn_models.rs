@@ -1,6 +1,7 @@
 //! Churn models: trained, read, put in force and taken out of it.
 
 use crate::churning::{Churning, features, measure, refused, train};
+use crate::restaging::{self, PUBLISH_MODEL, RETIRE_MODEL};
 use crate::store::churn_models::{self, COLLECTION, Stored};
 use quintile_chain::listening::{self, Listener};
 use quintile_chain::{page, store_error};
@@ -93,6 +94,29 @@ impl ChurnModels {
         }
         if states.contains(&found.state) { Ok((transaction, revision, found)) } else { Err(refused(otherwise)) }
     }
+
+    /// Writes where a model stands now, and has everybody's record follow.
+    async fn end(
+        &self,
+        caller: &Caller,
+        transaction: Transaction,
+        model: Stored,
+        verb: &'static str,
+    ) -> Result<Stored, ApiError> {
+        let tenant = caller.tenant();
+        let model = Stored { stands_since: Some(self.churning.runtime.business.now()), ..model };
+        let written = async {
+            churn_models::update(&transaction, tenant.id, &model).await?;
+            restaging::begin(&transaction, tenant, verb, &model.name(), self.churning.clock.now()).await?;
+            Ok::<_, StoreError>(transaction.commit().await?)
+        };
+        written.await.map_err(failed)?;
+        // This process's reads go by it at once. It is written whether or not that succeeds now: they come to it in a moment.
+        if let Err(error) = self.churning.models.of(tenant.id).await {
+            tracing::debug!(%error, "the churn model in force is read a moment later");
+        }
+        Ok(model)
+    }
 }
 
 #[tonic::async_trait]
@@ -168,8 +192,7 @@ impl ChurnModelService for ChurnModels {
         }
         let published_at = Some(self.churning.clock.now());
         let published = Stored { state: ChurnModelState::Published, published_at, revision, ..model };
-        churn_models::update(&transaction, tenant, &published).await.map_err(failed)?;
-        transaction.commit().await.map_err(failed)?;
+        let published = self.end(&caller, transaction, published, PUBLISH_MODEL).await?;
         Ok(caller.respond(message(&caller, &published)))
     }
 
@@ -180,8 +203,7 @@ impl ChurnModelService for ChurnModels {
         let (transaction, revision, found) =
             self.begin(&caller, (name, etag), &[ChurnModelState::Published], otherwise).await?;
         let retired = Stored { state: ChurnModelState::Retired, revision, ..found };
-        churn_models::update(&transaction, caller.tenant().id, &retired).await.map_err(failed)?;
-        transaction.commit().await.map_err(failed)?;
+        let retired = self.end(&caller, transaction, retired, RETIRE_MODEL).await?;
         Ok(caller.respond(message(&caller, &retired)))
     }
 

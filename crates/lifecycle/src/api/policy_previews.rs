@@ -1,8 +1,9 @@
 //! Dry runs of stage policies.
 
+use crate::churning::InForce;
 use crate::stages::{PopulationGaps, StagePolicy};
 use crate::store::stage_policies::Version;
-use crate::worker::stage_values;
+use crate::worker::{churn_values, stage_values};
 use quintile_chain::context::Runtime;
 use quintile_chain::listening::{self, Listener, Stopped};
 use quintile_chain::{feed, store_error};
@@ -15,22 +16,28 @@ use quintile_rpc::policy::Tenant;
 use quintile_rpc::{AnswerStream, Caller, convert};
 use quintile_store::{StoreError, records};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Records that are read at once.
 const SCAN_RECORDS: u64 = 5_000;
 /// The kinds of warnings, in the order of their numbers.
-const KINDS: [WarningKind; 4] =
-    [WarningKind::Silence, WarningKind::FewerPurchases, WarningKind::FewerInteractions, WarningKind::Complaint];
+const KINDS: [WarningKind; 5] = [
+    WarningKind::Silence,
+    WarningKind::FewerPurchases,
+    WarningKind::FewerInteractions,
+    WarningKind::Complaint,
+    WarningKind::ChurnRisk,
+];
 
 /// Begins a dry run of a version beside the policy in force; whoever stops reading ends it.
 pub fn preview(
     runtime: Runtime,
     caller: Caller,
     version: Version,
-    in_force: StagePolicy,
+    (in_force, model): (StagePolicy, Option<Arc<InForce>>),
 ) -> AnswerStream<PreviewStagePolicyVersionResponse> {
     let tenant = caller.tenant().clone();
-    let work = |listener| async move { DryRun { runtime, version, in_force }.run(&tenant, listener).await };
+    let work = |listener| async move { DryRun { runtime, version, in_force, model }.run(&tenant, listener).await };
     listening::stream(caller, progress, work)
 }
 
@@ -42,6 +49,7 @@ struct DryRun {
     runtime: Runtime,
     version: Version,
     in_force: StagePolicy,
+    model: Option<Arc<InForce>>,
 }
 
 impl DryRun {
@@ -61,7 +69,8 @@ impl DryRun {
             let Some(last) = rows.last() else { break };
             after = last.customer.0;
             for row in rows.iter().filter(|row| !row.is_tombstone()) {
-                let record = feed::decode(row).map_err(failed)?;
+                let mut record = feed::decode(row).map_err(failed)?;
+                record.churn = churn_values(self.model.as_deref(), tenant, &record, as_of).map(|(churn, _)| churn);
                 counts.add(&record, [&self.in_force, &self.version.policy], tenant, as_of);
             }
             if !listener.tell(StagePreviewProgress { customers_read: i64::from(after), customers }) {

@@ -32,9 +32,9 @@ pub struct Part {
 }
 
 impl<'a> Everybody<'a> {
-    /// Everybody as of the present business time, by the policy in force.
+    /// Everybody as of the present business time, by what is in force.
     pub async fn now(runtime: &'a Runtime, link: &'a StageLink, caller: &'a Caller) -> Result<Self, ApiError> {
-        link.policies.recent(caller.tenant().id).await.map_err(|error| store_error(&error))?;
+        link.know_recent(caller.tenant().id).await?;
         Ok(Self { runtime, link, caller, as_of: runtime.business.now(), after: 0 })
     }
 
@@ -66,13 +66,13 @@ impl<'a> Everybody<'a> {
     }
 }
 
-/// A customer's record by the policy in force, for a caller that reaches it.
+/// A customer's record by what is in force, for a caller that reaches it.
 pub async fn current(
     runtime: &Runtime,
     link: &StageLink,
     caller: &Caller,
     customer: CustomerId,
 ) -> Result<Current, ApiError> {
-    link.policies.recent(caller.tenant().id).await.map_err(|error| store_error(&error))?;
+    link.know_recent(caller.tenant().id).await?;
     derive::current(runtime, link, caller, customer).await
 }

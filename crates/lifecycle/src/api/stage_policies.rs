@@ -172,7 +172,7 @@ impl StagePolicies {
                 ..version
             };
             stage_policies::write(&transaction, tenant.id, &published).await?;
-            let operation = restaging::begin(&transaction, tenant, &published.name(), now).await?;
+            let operation = restaging::begin(&transaction, tenant, restaging::PUBLISH, &published.name(), now).await?;
             transaction.commit().await?;
             Ok(operation)
         };
@@ -270,7 +270,9 @@ impl StagePolicyService for StagePolicies {
         let version = stage_policies::get(database, tenant, number).await.map_err(failed)?;
         let version = version.ok_or_else(ApiError::not_found)?;
         let in_force = stage_policies::published(database, tenant).await.map_err(failed)?;
-        Ok(Response::new(policy_previews::preview(self.runtime.clone(), caller, version, in_force.policy)))
+        let model = self.link.models.of(tenant).await.map_err(failed)?;
+        let in_force = (in_force.policy, model);
+        Ok(Response::new(policy_previews::preview(self.runtime.clone(), caller, version, in_force)))
     }
 
     async fn publish_stage_policy_version(

@@ -39,7 +39,8 @@ impl StageService for Stages {
         let name = request.get_ref().name.clone();
         let customer = convert::customer("name", &name, Some(PART))?;
         let Current { record, watermark, view } = current(&self.runtime, &self.link, &caller, customer).await?;
-        Ok(view.respond(CustomerStage { name, values: record.stage, watermark: Some(watermark.to_message()) }))
+        let watermark = Some(watermark.to_message());
+        Ok(view.respond(CustomerStage { name, values: record.stage, watermark, churn: record.churn }))
     }
 
     async fn get_funnel(&self, request: Request<GetFunnelRequest>) -> Answer<Funnel> {
@@ -99,7 +100,7 @@ impl StageService for Stages {
         let sealer = &self.runtime.sealer;
         let after = page::begin_behind(sealer, tenant.id, LIST_RECORDS, &request.get_ref().page_token)?;
         let after = u32::try_from(after).map_err(|_| ApiError::invalid_token("page_token"))?;
-        self.link.policies.recent(tenant.id).await.map_err(|error| store_error(&error))?;
+        self.link.know_recent(tenant.id).await?;
         let watermark = self.runtime.progress.of(tenant.id).watermark();
         let rows = records::scan(self.runtime.database.reader(), tenant.id, after, size).await;
         let rows = rows.map_err(|error| store_error(&error))?;

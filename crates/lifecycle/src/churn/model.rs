@@ -37,7 +37,7 @@ pub struct ChurnModel {
 }
 
 /// Log-odds of a customer's values.
-type OfCells<'m> = Box<dyn Fn(&[Cell]) -> f64 + 'm>;
+pub(super) type OfCells<'m> = Box<dyn Fn(&[Cell]) -> f64 + 'm>;
 
 impl Model {
     /// Fits a model to who left.
@@ -68,7 +68,7 @@ impl Model {
     }
 
     /// What makes log-odds of a customer's values.
-    fn of_cells(&self) -> OfCells<'_> {
+    pub(super) fn of_cells(&self) -> OfCells<'_> {
         match self {
             Self::Logistic(model) => {
                 let terms = model.encoding.terms();

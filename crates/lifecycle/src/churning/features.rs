@@ -10,17 +10,21 @@ use quintile_domain::time::{Instant, TimeZone};
 use quintile_proto::google_type::Money;
 use quintile_proto::types::{CustomerRecord, Features, WindowActivity};
 use quintile_rpc::convert;
+use quintile_rpc::policy::Tenant;
 
 /// Whoever has not bought for so many days has left already.
 pub const ACTIVE_DAYS: i32 = 365;
 
-/// A customer at an instant.
+/// A customer on a day.
+#[derive(Clone, Copy)]
 pub struct Seen<'r> {
     features: &'r Features,
-    /// The local day of the instant.
-    today: i32,
-    zone: &'r TimeZone,
     currency: Currency,
+    /// The local day that is looked from, and those of what is looked back upon.
+    today: i32,
+    first_order: Option<i32>,
+    last_order: Option<i32>,
+    last_interaction: Option<i32>,
 }
 
 /// A number that models learn from.
@@ -28,21 +32,27 @@ struct Number {
     name: &'static str,
     /// Whether it follows from money, which not everybody may read.
     is_financial: bool,
+    /// Whether it is another one every day, though nothing happens. What is of a window moves upstream, and comes as another record.
+    is_of_days: bool,
     of: fn(&Seen<'_>) -> Option<f64>,
 }
 
 const fn number(name: &'static str, of: fn(&Seen<'_>) -> Option<f64>) -> Number {
-    Number { name, is_financial: false, of }
+    Number { name, is_financial: false, is_of_days: false, of }
+}
+
+const fn of_days(name: &'static str, of: fn(&Seen<'_>) -> Option<f64>) -> Number {
+    Number { name, is_financial: false, is_of_days: true, of }
 }
 
 const fn financial(name: &'static str, of: fn(&Seen<'_>) -> Option<f64>) -> Number {
-    Number { name, is_financial: true, of }
+    Number { name, is_financial: true, is_of_days: false, of }
 }
 
 /// The numbers. Days are local calendar days, money is in major units of the base currency.
 const NUMBERS: [Number; 25] = [
-    number("days_since_last_order", |seen| seen.days_since(seen.features.last_order_time.as_ref())),
-    number("days_since_first_order", |seen| seen.days_since(seen.features.first_order_time.as_ref())),
+    of_days("days_since_last_order", Seen::silence),
+    of_days("days_since_first_order", |seen| seen.days_since(seen.first_order)),
     number("orders", |seen| Some(seen.features.orders as f64)),
     number("purchase_days", |seen| Some(seen.features.purchase_days as f64)),
     financial("revenue", |seen| seen.major(seen.features.revenue.as_ref())),
@@ -54,11 +64,11 @@ const NUMBERS: [Number; 25] = [
     financial("revenue_365", |seen| seen.major(seen.window(365)?.revenue.as_ref())),
     number("interactions_90", |seen| Some(seen.window(90)?.interactions as f64)),
     number("previous_interactions_90", |seen| Some(seen.window(90)?.previous_interactions as f64)),
-    number("days_since_last_interaction", |seen| seen.days_since(seen.features.last_interaction_time.as_ref())),
+    of_days("days_since_last_interaction", |seen| seen.days_since(seen.last_interaction)),
     number("gap_mean_days", |seen| seen.features.gap_mean_days),
     number("gap_p50_days", |seen| seen.features.gap_p50_days),
     number("gap_p80_days", |seen| seen.features.gap_p80_days),
-    number("silence_ratio", |seen| Some(seen.silence()? / seen.features.gap_mean_days.filter(|gap| *gap > 0.0)?)),
+    of_days("silence_ratio", |seen| Some(seen.silence()? / seen.features.gap_mean_days.filter(|gap| *gap > 0.0)?)),
     number("refunds", |seen| Some(seen.features.refunds as f64)),
     financial("refunded_share", |seen| {
         let gross = seen.major(seen.features.gross_revenue.as_ref()).filter(|gross| *gross > 0.0)?;
@@ -72,7 +82,7 @@ const NUMBERS: [Number; 25] = [
 ];
 
 /// A category that models learn from.
-type Category = (&'static str, for<'s> fn(&'s Seen<'_>) -> &'s str);
+type Category = (&'static str, for<'r> fn(&Seen<'r>) -> &'r str);
 
 /// The categories.
 const CATEGORIES: [Category; 2] =
@@ -85,26 +95,62 @@ pub fn all() -> Vec<Feature> {
     numbers.chain(categories).collect()
 }
 
+/// A number that is another one every day, by the name of its feature.
+pub type OfDays = (&'static str, fn(&Seen<'_>) -> Option<f64>);
+
+/// The numbers that are others every day.
+pub fn of_every_day() -> impl Iterator<Item = OfDays> {
+    NUMBERS.iter().filter(|number| number.is_of_days).map(|number| (number.name, number.of))
+}
+
 /// Whether a feature follows from money, which not everybody may read.
 pub fn is_financial(name: &str) -> bool {
     NUMBERS.iter().any(|number| number.is_financial && number.name == name)
+}
+
+/// Whether a customer has a risk at an instant that its record tells of: whether it had bought in the 365 local days before.
+pub fn is_active(record: &CustomerRecord, as_of: Instant, tenant: &Tenant) -> bool {
+    Seen::active(record, as_of, &tenant.zone, tenant.currency).is_some()
 }
 
 impl<'r> Seen<'r> {
     /// A customer at an instant, if it had bought in the 365 local days before. `record` tells of the instant.
     pub fn active(record: &'r CustomerRecord, as_of: Instant, zone: &'r TimeZone, currency: Currency) -> Option<Self> {
         let features = record.features.as_ref()?;
-        let seen = Self { features, today: zone.local_day(as_of), zone, currency };
-        (seen.silence()? <= f64::from(ACTIVE_DAYS)).then_some(seen)
+        let day = |instant: Option<&Timestamp>| Some(zone.local_day(convert::sent_instant(instant)?));
+        let seen = Self {
+            features,
+            currency,
+            today: zone.local_day(as_of),
+            first_order: day(features.first_order_time.as_ref()),
+            last_order: day(features.last_order_time.as_ref()),
+            last_interaction: day(features.last_interaction_time.as_ref()),
+        };
+        seen.is_active().then_some(seen)
+    }
+
+    /// Whether it had bought in the 365 local days before.
+    pub fn is_active(&self) -> bool {
+        self.silence().is_some_and(|days| days <= f64::from(ACTIVE_DAYS))
+    }
+
+    /// The same so many days later, if nothing happens until then.
+    pub fn later(&self, days: i32) -> Self {
+        Self { today: self.today.saturating_add(days), ..*self }
+    }
+
+    /// The local day that is looked from.
+    pub fn today(&self) -> i32 {
+        self.today
     }
 
     /// The local days since the last order. `None`: there was none.
     pub fn silence(&self) -> Option<f64> {
-        self.days_since(self.features.last_order_time.as_ref())
+        self.days_since(self.last_order)
     }
 
     /// A value for each feature.
-    pub fn row(&self) -> Vec<Value<'_>> {
+    pub fn row(&self) -> Vec<Value<'r>> {
         let numbers = NUMBERS.iter().map(|number| (number.of)(self).map_or(Value::Missing, Value::Number));
         let categories = CATEGORIES.iter().map(|(_, of)| match of(self) {
             "" => Value::Missing,
@@ -113,9 +159,8 @@ impl<'r> Seen<'r> {
         numbers.chain(categories).collect()
     }
 
-    fn days_since(&self, instant: Option<&Timestamp>) -> Option<f64> {
-        let instant = convert::sent_instant(instant)?;
-        Some(f64::from(self.today - self.zone.local_day(instant)))
+    fn days_since(&self, day: Option<i32>) -> Option<f64> {
+        Some(f64::from(self.today.saturating_sub(day?)))
     }
 
     fn window(&self, days: i32) -> Option<&WindowActivity> {

@@ -1,9 +1,9 @@
 //! The churn models that tell risks of a tenant's customers now.
 
-use super::features::{self, Seen};
-use crate::churn::{ChurnError, ChurnModel, Explanation, RiskProfile, Value};
+use super::features::{self, OfDays, Seen};
+use crate::churn::{ChurnError, ChurnModel, Explanation, Moving, RiskProfile, Turns, Value};
+use crate::in_force::{self, Defined};
 use crate::store::churn_models::{self, Stored, malformed};
-use parking_lot::RwLock;
 use quintile_domain::ids::TenantId;
 use quintile_domain::time::Instant;
 use quintile_proto::types::CustomerRecord;
@@ -11,7 +11,6 @@ use quintile_rpc::convert;
 use quintile_rpc::policy::Tenant;
 use quintile_store::{Database, StoreError};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What is kept of a model beside what is told of it.
@@ -48,6 +47,27 @@ pub struct InForce {
     pub learnt: Learnt,
     /// For each of its features the place among those that are known now. `None`: it is known no more.
     places: Vec<Option<usize>>,
+    /// The places of its features that are others every day, and what they are.
+    of_every_day: Vec<(usize, OfDays)>,
+    turns: Turns,
+}
+
+/// What a step of risk spans, in hundredths.
+const STEP_PERCENT: i32 = 5;
+
+/// The step of a customer's risk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// In hundredths, rounded down to a multiple of 5.
+    pub percent: i32,
+    /// The first later local day on which it is at another one, or at none, if nothing happens until then.
+    pub turns_on: i32,
+}
+
+/// The step that a risk of 0 to 1 is at.
+fn percent(risk: f64) -> i32 {
+    let steps = 100 / STEP_PERCENT;
+    ((risk * f64::from(steps)) as i32).clamp(0, steps) * STEP_PERCENT
 }
 
 /// The risk of a customer.
@@ -63,8 +83,12 @@ impl InForce {
         let learnt = Learnt::from_bytes(bytes)?;
         let known = features::all();
         let place = |name: &str| known.iter().position(|feature| feature.name == name);
-        let places = learnt.model.model.encoding().features.iter().map(|encoded| place(&encoded.name)).collect();
-        Ok(Self { name: stored.name(), horizon_days: stored.body.horizon_days, learnt, places })
+        let encoded = &learnt.model.model.encoding().features;
+        let places = encoded.iter().map(|encoded| place(&encoded.name)).collect();
+        let own = |(name, of)| Some((encoded.iter().position(|encoded| encoded.name == name)?, (name, of)));
+        let of_every_day = features::of_every_day().filter_map(own).collect();
+        let turns = Turns::of(&learnt.model);
+        Ok(Self { name: stored.name(), horizon_days: stored.body.horizon_days, learnt, places, of_every_day, turns })
     }
 
     /// The risk of a customer at an instant that its record tells of: see [`told_of`]. `None`: it has left already, or never bought.
@@ -76,12 +100,38 @@ impl InForce {
         explained: bool,
     ) -> Result<Option<Risk>, ChurnError> {
         let Some(seen) = Seen::active(record, as_of, &tenant.zone, tenant.currency) else { return Ok(None) };
-        let known = seen.row();
-        let value = |place: &Option<usize>| place.and_then(|place| known.get(place).copied());
-        let row: Vec<_> = self.places.iter().map(|place| value(place).unwrap_or(Value::Missing)).collect();
+        let row = self.row(&seen);
         let risk = self.learnt.model.risk(&row)?;
         let explanation = explained.then(|| self.learnt.model.explain(&row)).transpose()?;
         Ok(Some(Risk { risk, explanation }))
+    }
+
+    /// The step of a customer's risk at an instant that its record tells of. `None`: it has left already, or never bought.
+    pub fn step(&self, record: &CustomerRecord, as_of: Instant, tenant: &Tenant) -> Result<Option<Step>, ChurnError> {
+        let Some(seen) = Seen::active(record, as_of, &tenant.zone, tenant.currency) else { return Ok(None) };
+        let row = self.row(&seen);
+        let mut moving = Moving::new(&self.learnt.model, &self.turns, &row)?;
+        let now = percent(moving.risk());
+        // It ends, as nobody has a risk for ever.
+        let mut days = 1;
+        loop {
+            let later = seen.later(days);
+            let mut may_differ = !later.is_active();
+            for (feature, (_, of)) in &self.of_every_day {
+                may_differ |= of(&later).is_some_and(|number| moving.set(*feature, number));
+            }
+            if may_differ && (!later.is_active() || percent(moving.risk()) != now) {
+                return Ok(Some(Step { percent: now, turns_on: later.today() }));
+            }
+            days += 1;
+        }
+    }
+
+    /// A value for each feature of the model.
+    fn row<'r>(&self, seen: &Seen<'r>) -> Vec<Value<'r>> {
+        let known = seen.row();
+        let value = |place: &Option<usize>| place.and_then(|place| known.get(place).copied());
+        self.places.iter().map(|place| value(place).unwrap_or(Value::Missing)).collect()
     }
 }
 
@@ -91,44 +141,22 @@ pub fn told_of(record: &CustomerRecord, now: Instant) -> Instant {
     of.map_or(now, |of| of.max(now))
 }
 
-/// The model of a tenant, as it was read: which change of the tenant's models it holds, and what is in force by it.
-type Read = (i64, Option<Arc<InForce>>);
+/// The models in force of every tenant.
+pub type ModelsInForce = in_force::InForce<Option<Arc<InForce>>>;
 
-/// The models in force of every tenant, as last read.
-pub struct ModelsInForce {
-    database: Database,
-    read: RwLock<HashMap<TenantId, Read>>,
-}
-
-impl ModelsInForce {
-    /// The models in a database.
-    pub fn new(database: Database) -> Self {
-        Self { database, read: RwLock::default() }
+impl Defined for Option<Arc<InForce>> {
+    async fn revision(database: &Database, tenant: TenantId) -> Result<i64, StoreError> {
+        churn_models::revision(database.reader(), tenant).await
     }
 
-    /// The model in force. Whether something changed is asked every time.
-    pub async fn of(&self, tenant: TenantId) -> Result<Option<Arc<InForce>>, StoreError> {
-        let connection = self.database.reader();
-        let revision = churn_models::revision(connection, tenant).await?;
-        if let Some((read, model)) = self.read.read().get(&tenant)
-            && *read == revision
-        {
-            return Ok(model.clone());
-        }
-        // Read after its number: it is at least as new as that says.
-        let model = match churn_models::in_force(connection, tenant).await? {
-            Some(stored) => {
-                let learnt = churn_models::learnt(connection, tenant, stored.number).await?;
-                Some(Arc::new(InForce::new(&stored, &learnt)?))
-            }
-            None => None,
-        };
-        let mut all = self.read.write();
-        let latest = all.entry(tenant).or_insert_with(|| (revision, model.clone()));
-        // Somebody may have read later and been faster.
-        if latest.0 <= revision {
-            *latest = (revision, model);
-        }
-        Ok(latest.1.clone())
+    async fn read(database: &Database, tenant: TenantId) -> Result<(Self, Option<Instant>), StoreError> {
+        let connection = database.reader();
+        let from = churn_models::in_force_from(connection, tenant).await?;
+        let Some(stored) = churn_models::in_force(connection, tenant).await? else { return Ok((None, from)) };
+        let learnt = churn_models::learnt(connection, tenant, stored.number).await?;
+        Ok((Some(Arc::new(InForce::new(&stored, &learnt)?)), from))
     }
 }
+
+#[cfg(test)]
+mod tests;

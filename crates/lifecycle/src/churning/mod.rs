@@ -44,11 +44,11 @@ pub struct Churning {
 
 impl Churning {
     /// What a service trains with.
-    pub fn new(runtime: &Runtime, context: &ServiceContext, policies: PoliciesInForce) -> Self {
+    pub fn new(runtime: &Runtime, context: &ServiceContext, policies: PoliciesInForce, models: ModelsInForce) -> Self {
         Self {
             runtime: runtime.clone(),
             clock: context.shared.clock.clone(),
-            models: ModelsInForce::new(runtime.database.clone()),
+            models,
             policies,
             credentials: context.credentials.clone(),
             ingestion: context.peers.ingestion.clone(),

@@ -60,7 +60,15 @@ async fn keep(churning: &Churning, tenant: TenantId, body: ChurnModel, learnt: &
     let newest = churn_models::page(&transaction, tenant, i64::MAX, 1).await?;
     let number = newest.first().map_or(0, |newest| newest.number) + 1;
     let created_at = churning.clock.now();
-    let stored = Stored { number, state: ChurnModelState::Draft, body, created_at, published_at: None, revision };
+    let stored = Stored {
+        number,
+        state: ChurnModelState::Draft,
+        body,
+        created_at,
+        published_at: None,
+        revision,
+        stands_since: None,
+    };
     churn_models::insert(&transaction, tenant, &stored, bytes).await?;
     churn_models::forget(&transaction, tenant, number - KEPT).await?;
     transaction.commit().await?;

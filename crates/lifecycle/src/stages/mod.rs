@@ -92,6 +92,8 @@ pub struct StageInput<'a> {
     pub last_interaction: Option<Instant>,
     /// Complaints that are not resolved.
     pub open_complaints: i64,
+    /// How likely the customer is to leave, in hundredths. `None`: nothing foretells it.
+    pub risk_percent: Option<i32>,
 }
 
 /// Where a customer stands, and why.

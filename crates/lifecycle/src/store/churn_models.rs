@@ -6,6 +6,7 @@ use quintile_domain::time::Instant;
 use quintile_proto::lifecycle::{ChurnModel, ChurnModelState};
 use quintile_rpc::convert;
 use quintile_store::{StoreError, Transaction, feed};
+use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 /// The collection that resource names begin with.
@@ -29,6 +30,8 @@ mod entity {
         pub created_at: i64,
         pub published_at: Option<i64>,
         pub revision: i64,
+        pub stands_since: Option<i64>,
+        pub changed: i64,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -38,7 +41,7 @@ mod entity {
 }
 
 /// A row without what gives risks, which is large.
-type Row = (i64, i32, Vec<u8>, i64, Option<i64>, i64);
+type Row = (i64, i32, Vec<u8>, i64, Option<i64>, i64, Option<i64>);
 
 /// A model.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,6 +58,8 @@ pub struct Stored {
     pub published_at: Option<Instant>,
     /// Which change of the tenant's models changed it last.
     pub revision: i64,
+    /// When it was put in force or taken out of it last. Business time.
+    pub stands_since: Option<Instant>,
 }
 
 impl Stored {
@@ -101,6 +106,7 @@ fn rows(tenant: TenantId) -> sea_orm::Select<entity::Entity> {
         .select_only()
         .columns([entity::Column::Number, entity::Column::State, entity::Column::Body])
         .columns([entity::Column::CreatedAt, entity::Column::PublishedAt, entity::Column::Revision])
+        .column(entity::Column::StandsSince)
         .filter(entity::Column::TenantId.eq(tenant.0))
 }
 
@@ -118,6 +124,38 @@ pub async fn get(
 pub async fn in_force(connection: &impl ConnectionTrait, tenant: TenantId) -> Result<Option<Stored>, StoreError> {
     let published = entity::Column::State.eq(ChurnModelState::Published as i32);
     rows(tenant).filter(published).into_tuple::<Row>().one(connection).await?.map(stored).transpose()
+}
+
+/// The business time from which what is in force is so, be it that nothing is. `None`: from the start.
+pub async fn in_force_from(connection: &impl ConnectionTrait, tenant: TenantId) -> Result<Option<Instant>, StoreError> {
+    let latest: Option<Option<i64>> = entity::Entity::find()
+        .select_only()
+        .column_as(entity::Column::StandsSince.max(), "latest")
+        .filter(entity::Column::TenantId.eq(tenant.0))
+        .into_tuple()
+        .one(connection)
+        .await?;
+    Ok(latest.flatten().map(Instant::from_micros))
+}
+
+/// Adds to the customers of whom bringing a change of where a model stands has changed a stage or a warning: how many there are. `begins`: it is only now begun.
+pub async fn add_changed(
+    transaction: &Transaction,
+    tenant: TenantId,
+    number: i64,
+    customers: i64,
+    begins: bool,
+) -> Result<i64, StoreError> {
+    let counted = if begins { Expr::value(customers) } else { Expr::col(entity::Column::Changed).add(customers) };
+    entity::Entity::update_many()
+        .filter(entity::Column::TenantId.eq(tenant.0))
+        .filter(entity::Column::Number.eq(number))
+        .col_expr(entity::Column::Changed, counted)
+        .exec(transaction)
+        .await?;
+    let row = entity::Entity::find_by_id((tenant.0, number)).select_only().column(entity::Column::Changed);
+    let changed: Option<i64> = row.into_tuple().one(transaction).await?;
+    Ok(changed.unwrap_or(0))
 }
 
 /// What gives risks, in its stored form.
@@ -159,6 +197,8 @@ pub async fn insert(
         created_at: Set(stored.created_at.micros()),
         published_at: Set(stored.published_at.map(Instant::micros)),
         revision: Set(stored.revision),
+        stands_since: Set(stored.stands_since.map(Instant::micros)),
+        changed: Set(0),
     };
     entity::Entity::insert(row).exec_without_returning(transaction).await?;
     Ok(())
@@ -172,6 +212,7 @@ pub async fn update(transaction: &Transaction, tenant: TenantId, stored: &Stored
         state: Set(stored.state.into()),
         published_at: Set(stored.published_at.map(Instant::micros)),
         revision: Set(stored.revision),
+        stands_since: Set(stored.stands_since.map(Instant::micros)),
         ..<entity::ActiveModel as sea_orm::ActiveModelTrait>::default()
     };
     entity::Entity::update(row).exec(transaction).await?;
@@ -189,7 +230,7 @@ pub async fn forget(transaction: &Transaction, tenant: TenantId, number: i64) ->
     Ok(())
 }
 
-fn stored((number, state, body, created_at, published_at, revision): Row) -> Result<Stored, StoreError> {
+fn stored((number, state, body, created_at, published_at, revision, stands_since): Row) -> Result<Stored, StoreError> {
     Ok(Stored {
         number,
         state: ChurnModelState::try_from(state).map_err(|_| malformed())?,
@@ -197,5 +238,6 @@ fn stored((number, state, body, created_at, published_at, revision): Row) -> Res
         created_at: Instant::from_micros(created_at),
         published_at: published_at.map(Instant::from_micros),
         revision,
+        stands_since: stands_since.map(Instant::from_micros),
     })
 }

@@ -464,6 +464,8 @@ enum ChurnModel {
     CreatedAt,
     PublishedAt,
     Revision,
+    StandsSince,
+    Changed,
 }
 
 #[async_trait::async_trait]
@@ -479,6 +481,8 @@ impl MigrationTrait for M0007ChurnModels {
             .col(ColumnDef::new(ChurnModel::CreatedAt).big_integer().not_null())
             .col(ColumnDef::new(ChurnModel::PublishedAt).big_integer())
             .col(ColumnDef::new(ChurnModel::Revision).big_integer().not_null())
+            .col(ColumnDef::new(ChurnModel::StandsSince).big_integer())
+            .col(ColumnDef::new(ChurnModel::Changed).big_integer().not_null())
             .primary_key(Index::create().col(ChurnModel::TenantId).col(ChurnModel::Number))
             .to_owned();
         manager.create_table(models).await

@@ -262,7 +262,7 @@ pub async fn add_changed(
     number: i64,
     customers: i64,
     begins: bool,
-) -> Result<(), StoreError> {
+) -> Result<i64, StoreError> {
     let counted = if begins { Expr::value(customers) } else { Expr::col(entity::Column::Changed).add(customers) };
     entity::Entity::update_many()
         .filter(entity::Column::TenantId.eq(tenant.0))
@@ -270,7 +270,7 @@ pub async fn add_changed(
         .col_expr(entity::Column::Changed, counted)
         .exec(transaction)
         .await?;
-    Ok(())
+    Ok(get(transaction, tenant, number).await?.map_or(0, |version| version.changed))
 }
 
 /// Deletes a version. What is left of it keeps its number from being given again.

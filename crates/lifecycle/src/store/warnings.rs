@@ -165,7 +165,7 @@ impl Change {
     /// A warning of a kind that it begins to show.
     fn warning(&self, kind: WarningKind, thresholds: Thresholds, currency: Currency) -> Stored {
         let stage = self.evidence.stage.as_ref().map(StageValues::stage).unwrap_or_default();
-        let at_stake = Stake::of(self.year.as_ref(), stage, currency);
+        let at_stake = Stake::of(self.year.as_ref(), stage, self.evidence.risk_percent, currency);
         let value_at_stake = at_stake.value();
         let warning = Warning {
             kind: kind.into(),

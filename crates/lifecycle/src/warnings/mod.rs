@@ -63,6 +63,7 @@ pub fn showing(
         },
         fewer_interactions(policy, input, today, zone),
         Sign { kind: WarningKind::Complaint, shows: input.open_complaints > 0, turns_on: None },
+        churn_risk(policy, input, last_order_day, today),
     ];
     let turns_on = signs.iter().filter_map(|sign| sign.turns_on).min();
     Showing {
@@ -81,6 +82,18 @@ fn fewer_interactions(policy: &StagePolicy, input: &StageInput<'_>, today: i64, 
         kind: WarningKind::FewerInteractions,
         shows: begins.is_some_and(|day| day <= today),
         turns_on: begins.filter(|day| *day > today),
+    }
+}
+
+/// Risks fall with a purchase and rise with silence. When a risk is another one, the record is; that nobody is warned of within [`HOLD_DAYS`] of a purchase
+/// keeps this sign from coming and going with every order.
+fn churn_risk(policy: &StagePolicy, input: &StageInput<'_>, last_order_day: i64, today: i64) -> Sign {
+    let begins = last_order_day + HOLD_DAYS;
+    let is_likely = input.risk_percent.is_some_and(|risk| risk >= policy.risk_warning_percent);
+    Sign {
+        kind: WarningKind::ChurnRisk,
+        shows: is_likely && begins <= today,
+        turns_on: (is_likely && begins > today).then_some(begins),
     }
 }
 

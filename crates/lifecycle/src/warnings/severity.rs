@@ -16,12 +16,13 @@ pub struct Stake {
 
 impl Stake {
     /// Of a customer in a stage, with the activity of its last year. Its value is the revenue of the better one of the last two years: whoever is silent
-    /// has already brought in less.
-    pub fn of(year: Option<&WindowActivity>, stage: Stage, currency: Currency) -> Self {
+    /// has already brought in less. How likely it is lost says a churn model where one is in force, and otherwise its stage.
+    pub fn of(year: Option<&WindowActivity>, stage: Stage, foretold: Option<i32>, currency: Currency) -> Self {
         let revenues = year.map(|year| [&year.revenue, &year.previous_revenue]).into_iter().flatten();
         let revenue = revenues.filter_map(|revenue| convert::sent_minor(revenue.as_ref(), currency)).max();
         // The bounds on the probability of being alive that the stages stand for.
-        let risk_percent = if stage == Stage::Dormant { 80 } else { 50 };
+        let by_stage = if stage == Stage::Dormant { 80 } else { 50 };
+        let risk_percent = foretold.map_or(by_stage, i64::from);
         Self { customer_value: revenue.unwrap_or(0).max(0), risk_percent }
     }
 

@@ -131,12 +131,12 @@ fn what_is_at_stake_is_a_part_of_the_better_year() {
         previous_revenue: dollars(200, 10_000_000),
         ..WindowActivity::default()
     };
-    let at_risk = Stake::of(Some(&year), types::Stage::AtRisk, currency);
+    let at_risk = Stake::of(Some(&year), types::Stage::AtRisk, None, currency);
     assert_eq!((at_risk.customer_value, at_risk.value()), (20_001, 10_000), "half of a cent, to even");
-    assert_eq!(Stake::of(Some(&year), types::Stage::Dormant, currency).value(), 16_001, "16,000.8");
+    assert_eq!(Stake::of(Some(&year), types::Stage::Dormant, None, currency).value(), 16_001, "16,000.8");
     let refunded = WindowActivity { revenue: dollars(-5, 0), previous_revenue: dollars(-1, 0), ..year };
-    assert_eq!(Stake::of(Some(&refunded), types::Stage::AtRisk, currency).value(), 0);
-    assert_eq!(Stake::of(None, types::Stage::AtRisk, currency).value(), 0);
+    assert_eq!(Stake::of(Some(&refunded), types::Stage::AtRisk, None, currency).value(), 0);
+    assert_eq!(Stake::of(None, types::Stage::AtRisk, None, currency).value(), 0);
     let yen = Currency::from_code("JPY").unwrap();
     let severities = [(99, WarningSeverity::Low), (100, WarningSeverity::Medium), (1_000, WarningSeverity::High)];
     for (value, severity) in severities {

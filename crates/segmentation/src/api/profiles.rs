@@ -102,6 +102,7 @@ impl ProfileService for Profiles {
         let features = part("features", features, &mut missing_parts)?;
         let score = part("scores", score, &mut missing_parts)?;
         let stage = part("stage", stage, &mut missing_parts)?;
+        let (stage, churn) = stage.map(|stage| (stage.values, stage.churn)).unwrap_or_default();
         let (labels, segments) = self.memberships(&caller, id)?;
         // The parts were masked by the services that own them; whether the caller reaches the customer was found out above.
         let view = caller.view_of_reached([]);
@@ -110,7 +111,8 @@ impl ProfileService for Profiles {
             customer,
             features: features.and_then(|features| features.features),
             scores: score.and_then(|score| score.values),
-            stage: stage.and_then(|stage| stage.values),
+            stage,
+            churn,
             labels,
             segments,
             missing_parts,
