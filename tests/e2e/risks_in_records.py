@@ -17,7 +17,7 @@ def town(backend):
     """The invented shop with a playbook that asks for a call for whoever is likely to leave, and then a model in force."""
     with churn.company(backend, churn.shop()) as town:
         kinds = {"warning": {"kinds": ["WARNING_KIND_CHURN_RISK"]}}
-        town.playbook = playbook_kit.running(town.admin, playbook_kit.task(), trigger=kinds)
+        town.playbook = playbook_kit.begin(town.admin, playbook_kit.task(), trigger=kinds)
         town.model = publish(town.admin, train(town.admin))
         settle(town)
         yield town
@@ -72,7 +72,7 @@ def likely_to_leave(town, now):
 
 
 def warned(admin):
-    going_on = warnings.every(admin, **warnings.asked(("OPEN", "ACKNOWLEDGED"), ("CHURN_RISK",)))
+    going_on = warnings.listed(admin, **warnings.asked(("OPEN", "ACKNOWLEDGED"), ("CHURN_RISK",)))
     return {"/".join(each.name.split("/")[:2]): each for each in going_on}
 
 

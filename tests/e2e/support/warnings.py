@@ -21,7 +21,7 @@ from support.worth import DAY, TENANT, ZONE, begin
 
 SERVICE = "WarningService"
 LIST, GET, WATCH, RESOLVE = (f"{SERVICE}/{method}" for method in ("ListWarnings", "GetWarning", "WatchWarnings", "ResolveWarning"))
-KINDS = ("SILENCE", "FEWER_PURCHASES", "FEWER_INTERACTIONS", "COMPLAINT")
+KINDS = ("SILENCE", "FEWER_PURCHASES", "FEWER_INTERACTIONS", "COMPLAINT", "CHURN_RISK")
 STATES = ("OPEN", "ACKNOWLEDGED", "RESOLVED", "CLEARED", "EXPIRED")
 SEVERITIES = ("LOW", "MEDIUM", "HIGH")
 GOING_ON = ("OPEN", "ACKNOWLEDGED")

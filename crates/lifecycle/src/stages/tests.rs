@@ -213,6 +213,7 @@ proptest! {
             previous_interactions_90: windows.3,
             last_interaction: None,
             open_complaints: windows.4,
+            risk_percent: None,
         };
         prop_assert_eq!(policy.validate(), Ok(()));
         let as_of = last_order.plus_micros(later);
