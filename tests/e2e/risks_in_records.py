@@ -72,7 +72,7 @@ def likely_to_leave(town, now):
 
 
 def warned(admin):
-    going_on = warnings.listed(admin, **warnings.asked(("OPEN", "ACKNOWLEDGED"), ("CHURN_RISK",)))
+    going_on = warnings.listed(admin, states=("OPEN", "ACKNOWLEDGED"), kinds=("CHURN_RISK",))
     return {"/".join(each.name.split("/")[:2]): each for each in going_on}
 
 
