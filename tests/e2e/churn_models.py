@@ -1,4 +1,5 @@
 """Models of who will leave: what they are trained on, how they are judged, put in force and taken out of it; whatever befalls a training."""
+import random
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 
@@ -133,7 +134,7 @@ def assert_consistent(evaluation, period):
 
 def figures_of_a_model_and_what_it_is_held_against_agree(town):
     model = town.model
-    assert [each.baseline for each in model.baselines] == ["recency", "silence"]
+    assert [each.baseline for each in model.baselines] == ["recency", "silence", "p_alive"]
     assert_consistent(model.evaluation, town.holdout)
     for each in model.baselines:
         assert_consistent(each.evaluation, town.holdout)
@@ -147,12 +148,29 @@ def figures_of_a_model_and_what_it_is_held_against_agree(town):
 
 
 def rules_of_thumb_are_worth_what_the_orders_say(town):
-    recency, silence = (each.evaluation for each in town.model.baselines)
+    recency, silence, _ = (each.evaluation for each in town.model.baselines)
     at, labels = churn.begin(town.holdout.day), town.holdout.labels
     days = list(town.holdout.silent.values())
     rhythms = [silent / churn.rhythm(town.orders[key], at) for key, silent in town.holdout.silent.items()]
     assert recency.area_under_curve == pytest.approx(churn.area(days, labels), abs=1e-9)
     assert silence.area_under_curve == pytest.approx(churn.area(rhythms, labels), abs=1e-9)
+
+
+def it_is_known_by_rhythm_alone_who_has_left_where_customers_buy_as_the_model_has_it(fresh):
+    """Of rates that differ, and chances to leave after every purchase but the first: who buys often has left sooner than its recency says."""
+    chance, people = random.Random(17), {}
+    for number in range(900):
+        at, gap, leaves = churn.OPENED + chance.randrange(200, 600) * churn.DAY, 1 / chance.gammavariate(1.5, 0.06), chance.betavariate(1, 12)
+        orders, stays = [], True
+        while stays and at < AS_OF:
+            orders.append(churn.ordered(chance, at))
+            at += (1 + round(chance.expovariate(1 / gap) * 1_440)) * churn.MINUTE
+            stays = len(orders) == 1 or chance.random() > leaves
+        people[f"c-{number}"] = churn.Buyer(orders)
+    model = train(churn.settled(fresh, people).admin)
+    of = {each.baseline: each.evaluation.area_under_curve for each in model.baselines}
+    assert 0.5 < of["recency"] < of["p_alive"] < 1
+    assert told_periods(model) == [period.plain for period in churn.periods(churn.bought(people), AS_OF)]
 
 
 def a_model_that_knows_more_is_better(town):
@@ -180,6 +198,11 @@ def drivers_are_of_its_features_the_strongest_first(town):
 
 
 # -- drafts, in force, retired --------------------------------------------------------------------------------------------
+
+def held_against(model):
+    """What it is held against, whether or not the days of purchases tell that anybody leaves."""
+    return [each.baseline for each in model.baselines if each.baseline != "p_alive"]
+
 
 def a_draft_is_put_in_force_and_taken_out_of_it(village):
     admin, others = village.admin, states(village.admin)
@@ -210,7 +233,7 @@ def a_model_of_another_horizon_is_no_measure(village):
     admin = village.admin
     first = publish(admin, train(admin))
     other = train(admin, horizon_days=60)
-    assert [each.baseline for each in other.baselines] == ["recency", "silence"] and other.better
+    assert held_against(other) == ["recency", "silence"] and other.better
     admin.refused(PUBLISH, {"name": other.name}).must_be(FAILED_PRECONDITION, "FAILED_PRECONDITION")
     assert {each.horizon_days for each in risks(admin).values()} == {90}
     retire(admin, first)
@@ -223,7 +246,7 @@ def a_draft_that_is_no_better_is_kept_and_not_put_in_force(village):
     admin, others = village.admin, states(village.admin)
     first = publish(admin, train(admin))
     same = train(admin)
-    assert [each.baseline for each in same.baselines] == ["recency", "silence", first.name] and not same.better
+    assert held_against(same) == ["recency", "silence", first.name] and not same.better
     of_first = same.baselines[-1]
     assert (of_first.area_gained, of_first.brier_gained, of_first.better) == (0, 0, False)
     admin.refused(PUBLISH, {"name": same.name, "etag": same.etag}).must_be(FAILED_PRECONDITION, "FAILED_PRECONDITION")

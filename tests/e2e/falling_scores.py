@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from support import facts, policies, questions, quintile, score_models, waiting
+from support import alive, facts, policies, questions, quintile, score_models, value_models, waiting
 from support.score_models import dimension
 from support.worth import (
     DAY, DAYS, FEATURE, FIRST_DAY, QUARTILES, TENANT, ZONE, Worth, assert_scores, begin, changes_of, company, cut_offs_between, order,
@@ -57,17 +57,23 @@ def months(backend):
         people, now = company(), begin(FIRST_DAY)
         take_in(client, people, now)
         questions.wait_for(client, questions.take_in(client, *(facts.customer(f"lead-{n}") for n in range(3))).facts_position, now)
-        publish_value_model(client)
+        first = publish_value_model(client)
         diary, chance = Diary(client, questions.numbers_of(client)), random.Random(3)
         values = told_values(client, diary.numbers.values())
         score_models.put_in_force(client, "worth", *dimensions_by(values))
         diary.look("START", now)
         foretold = {number: score_models.explain(client, number, "scoreModels/worth") for number in diary.numbers.values()}
         scored = score_models.values(client, foretold)
+        worth = value_models.values(client, [f"customers/{number}" for number in foretold])
         for number, explained in foretold.items():
             both = explained, score_models.explain(client, number)
-            earliest = min((each.next_change_time.seconds for each in both if each.HasField("next_change_time")), default=0)
-            assert scored[number].next_change_time.seconds == earliest, number
+            # Or at the midnight at which it is likelier that it has left.
+            value = worth[f"customers/{number}"]
+            bought = value.HasField("alive_probability")
+            steps = alive.next_step(first, (value.repeats, value.recency_weeks, value.age_weeks)) if bought else None
+            instants = [each.next_change_time.seconds for each in both if each.HasField("next_change_time")]
+            instants += [] if steps is None else [begin(FIRST_DAY + steps * DAY).timestamp()]
+            assert scored[number].next_change_time.seconds == min(instants, default=0), number
         buyers, told_late = defaultdict(list), {}
         for passed in range(1, DAYS + 1):
             day = FIRST_DAY + passed * DAY

@@ -135,16 +135,17 @@ def without_a_value_model_it_is_missing_and_cells_have_no_mean(fresh):
     assert {number: of[:1] for number, of in read(client, numbers.values()).items()} == expected
 
 
-def a_value_model_rescores_nobody_where_no_score_looks_at_it(fresh):
+def a_value_model_changes_nobodys_scores_where_none_looks_at_it(fresh):
+    """It is brought to everybody all the same: records tell how likely each still buys."""
     client = fresh.client("admin")
     take_in(client, utc_company(), BEGIN)
     dimensions = [dimension("worth", FEATURE, cut_offs=[1_000])]
     score_models.create(client, "worth", *dimensions)
-    assert operations_of(client, publish_value_model(client).name) == []
+    assert rescored_by(client, publish_value_model(client)).changed_customers == 0
     score_models.put_in_force(client, "worth", *dimensions)
-    assert len(operations_of(client, publish_value_model(client).name)) == 1
+    assert rescored_by(client, publish_value_model(client, terms={"gross_margin_percent": 1})).changed_customers > 0
     score_models.retire(client, "worth")
-    assert operations_of(client, publish_value_model(client).name) == []
+    assert rescored_by(client, publish_value_model(client)).changed_customers == 0
 
 
 def what_another_value_model_says_is_previewed_again_before_it_is_published(town):

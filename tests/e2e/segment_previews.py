@@ -16,7 +16,7 @@ MOST_TEXTS, MOST_SINGLES, ABOUT = 50, 20, 10
 TEXTS = ("owner", "region", "department", "language", "acquisition_channel", "acquisition_campaign", "country", "currency", "gender",
          "income_band", "household")
 # By the numbers of the contract.
-WARNINGS = {"silence": 1, "purchases": 2, "interactions": 3, "complaint": 4}
+WARNINGS = {"silence": 1, "purchases": 2, "interactions": 3, "complaint": 4, "churn_risk": 5}
 CONSENTS = {"marketing": 1, "profiling": 2, "analytics": 3, "support": 4, "third_party": 5}  # As Purpose numbers them.
 STAGES = ["", "lead", "new", "active", "loyal", "at_risk", "dormant", "churned", "reactivated"]  # As Stage numbers them.
 SELECTIONS = {"true": lambda record: True, "orders >= 3 && !has(region)": lambda record: (
@@ -113,6 +113,10 @@ def value_of(town, field, name):
         return word.get(True)
     if part == "warning":
         return "yes" if WARNINGS[of] in record.stage.warnings else "no"
+    if field == "alive_percent":
+        return scores.alive_percent if scores.HasField(field) else None
+    if field == "churn_risk_percent":
+        return record.churn.risk_percent if record.HasField("churn") else None
     if part == "grade":
         grade = score_models.grade_of(scores)
         return grade and dict(zip(("value", "band", "tier", "vip"), (*grade[:3], "yes" if grade[3] else "no")))[of]

@@ -108,6 +108,9 @@ pub fn lines(profile: &Profile) -> Vec<(&'static str, String)> {
     }
     if let Some(scores) = &profile.scores {
         lines.push(("RFM", format!("{}-{}-{}", scores.recency, scores.frequency, scores.monetary)));
+        if let Some(percent) = scores.alive_percent {
+            lines.push(("still buys", format!("{percent} % ({})", scores.value_model)));
+        }
     }
     if let Some(grade) = profile.scores.as_ref().and_then(grade) {
         let vip = if grade.vip { ", VIP" } else { "" };

@@ -31,6 +31,15 @@ pub struct Live {
     pub definition: Definition,
 }
 
+/// The published model of lifetime value.
+#[derive(Clone, Debug)]
+pub struct LiveValueModel {
+    /// The resource name, as records carry it.
+    pub name: String,
+    /// What it says.
+    pub model: ValueModel,
+}
+
 /// The published versions of a tenant.
 #[derive(Clone, Debug, Default)]
 pub struct InForce {
@@ -39,7 +48,7 @@ pub struct InForce {
     /// Of the others, by model.
     pub others: Arc<[Live]>,
     /// What says what customers will be worth. `None`: nothing does.
-    pub value_model: Option<ValueModel>,
+    pub value_model: Option<LiveValueModel>,
     /// Which change of the tenant's models it holds.
     revision: i64,
     /// When that was last asked. `None`: never.
@@ -50,6 +59,16 @@ impl InForce {
     /// All of them.
     pub fn all(&self) -> impl Iterator<Item = &Live> {
         self.rfm.as_deref().into_iter().chain(self.others.iter())
+    }
+
+    /// What says what customers will be worth.
+    pub fn valuing(&self) -> Option<&ValueModel> {
+        self.value_model.as_ref().map(|live| &live.model)
+    }
+
+    /// Its resource name. Empty: nothing does.
+    pub fn value_model_name(&self) -> &str {
+        self.value_model.as_ref().map(|live| live.name.as_str()).unwrap_or_default()
     }
 
     /// Whether any of them scores what customers will be worth.
@@ -109,7 +128,10 @@ impl ModelsInForce {
         let (rfm, others): (Vec<_>, Vec<_>) = published.into_iter().map(live).partition(|live| live.model == RFM);
         let (rfm, others) = (rfm.into_iter().next().map(Arc::new), others.into());
         let value_model = fits::in_force::<sent::ValueModel>(self.database.reader(), tenant.id).await?;
-        let value_model = value_model.and_then(|stored| model_of(&stored.body));
+        let valued = |stored: fits::Stored<sent::ValueModel>| {
+            Some(LiveValueModel { name: stored.name(), model: model_of(&stored.body)? })
+        };
+        let value_model = value_model.and_then(valued);
         Ok(self.keep(tenant.id, Arc::new(InForce { rfm, others, value_model, revision, asked })))
     }
 

@@ -4,7 +4,6 @@
 //! To add a kind of score, write it as a pure module beside [`models`] and let [`worker`] put it on the record.
 
 mod api;
-pub mod clv;
 mod economics;
 mod encoding;
 mod fitting;

@@ -27,7 +27,7 @@ const CUSTOMERS_PER_PART: u64 = 2_500;
 const VALUED_CUSTOMERS_PER_PART: u64 = 250;
 
 /// Begins to bring a change of models to all customers; `version` is the resource name of what was published or retired, be it
-/// what score models look at.
+/// a model of lifetime value.
 pub async fn begin(
     transaction: &Transaction,
     tenant: &Tenant,

@@ -9,6 +9,7 @@ use crate::models::{At, Scored};
 use crate::population::Populations;
 use crate::rescoring;
 use crate::store::changes::{self, Change};
+use crate::value::alive::alive;
 use quintile_chain::context::{Runtime, ServiceContext, WorkError};
 use quintile_chain::derive::{self, Before, Cause, Link, Remembered};
 use quintile_chain::feed::same_model;
@@ -56,7 +57,7 @@ pub fn conventions(tenant: &Tenant) -> Conventions<'_> {
 
 /// The scores of a record under the models in force, as of an instant.
 pub fn scores(in_force: &InForce, tenant: &Tenant, record: &CustomerRecord, as_of: Instant) -> ScoreValues {
-    let at = At::new(as_of, conventions(tenant)).valued_by(in_force.value_model.as_ref());
+    let at = At::new(as_of, conventions(tenant)).valued_by(in_force.valuing());
     let rfm = in_force.rfm.as_ref().map(|rfm| rfm.definition.score(record, &at));
     let of_rfm = |place: usize| rfm.as_ref().and_then(|rfm| rfm.scores.get(place)).map_or(0, |score| i32::from(*score));
     let mut next_change = rfm.as_ref().and_then(|rfm| rfm.next_change);
@@ -66,6 +67,12 @@ pub fn scores(in_force: &InForce, tenant: &Tenant, record: &CustomerRecord, as_o
         model_score(live, &scored)
     });
     let models = others.collect();
+    let features = record.features.as_ref();
+    let alive_percent = in_force.valuing().and_then(|model| {
+        let alive = alive(model, features?, as_of, conventions(tenant))?;
+        next_change = [next_change, alive.next_change].into_iter().flatten().min();
+        Some(alive.percent)
+    });
     ScoreValues {
         model_version: in_force.rfm.as_ref().map(|rfm| rfm.name.clone()).unwrap_or_default(),
         as_of: Some(convert::timestamp(as_of)),
@@ -74,7 +81,8 @@ pub fn scores(in_force: &InForce, tenant: &Tenant, record: &CustomerRecord, as_o
         monetary: of_rfm(2),
         next_change_time: next_change.map(convert::timestamp),
         models,
-        alive_percent: None,
+        alive_percent,
+        value_model: in_force.value_model_name().to_owned(),
     }
 }
 
@@ -98,7 +106,15 @@ fn difference(before: &ScoreValues, after: &ScoreValues) -> Option<(ScoreValues,
         };
         let rfm = |scores: &ScoreValues| (scores.recency, scores.frequency, scores.monetary);
         let models = scores.models.iter().filter(differs).cloned().collect();
-        let changed = ScoreValues { models, as_of: None, next_change_time: None, ..scores.clone() };
+        // How likely the customer still buys is no score: it is told as it is now alone.
+        let changed = ScoreValues {
+            model_version: scores.model_version.clone(),
+            recency: scores.recency,
+            frequency: scores.frequency,
+            monetary: scores.monetary,
+            models,
+            ..ScoreValues::default()
+        };
         if rfm(scores) == rfm(other) {
             ScoreValues { models: changed.models, ..ScoreValues::default() }
         } else {

@@ -65,6 +65,9 @@ pub enum FieldId {
     WarningPurchases = 52,
     WarningInteractions = 53,
     WarningComplaint = 54,
+    AlivePercent = 55,
+    ChurnRiskPercent = 56,
+    WarningChurnRisk = 57,
 }
 
 /// What rules, access control and authors know of a field.
@@ -89,7 +92,7 @@ const fn define(field: FieldId, name: &'static str, ty: Type, description: &'sta
 const CONSENT: &str = "\"given\" or \"objected\"; missing: the customer has said neither";
 
 /// In the order of their ids, which start at 1 and leave no gap.
-const DEFINITIONS: [Definition; 54] = [
+const DEFINITIONS: [Definition; 57] = [
     define(FieldId::Recency, "rfm.r", Type::Int, "recency score, 1-5, 5 best; missing without orders"),
     define(FieldId::Frequency, "rfm.f", Type::Int, "frequency score, 1-5, 5 best; missing without orders"),
     define(FieldId::Monetary, "rfm.m", Type::Int, "monetary score, 1-5, 5 best; missing without orders"),
@@ -188,6 +191,24 @@ const DEFINITIONS: [Definition; 54] = [
         "warning.complaint",
         Type::Text,
         "\"yes\" or \"no\": a complaint is not resolved",
+    ),
+    define(
+        FieldId::AlivePercent,
+        "alive_percent",
+        Type::Int,
+        "how likely the customer still buys, in hundredths, in steps of 5; missing without a value model in force or without orders",
+    ),
+    define(
+        FieldId::ChurnRiskPercent,
+        "churn_risk_percent",
+        Type::Int,
+        "how likely the customer is to leave, in hundredths, in steps of 5; missing without a churn model in force or orders of 365 days",
+    ),
+    define(
+        FieldId::WarningChurnRisk,
+        "warning.churn_risk",
+        Type::Text,
+        "\"yes\" or \"no\": likely to leave by the churn model",
     ),
 ];
 
@@ -309,6 +330,8 @@ pub fn words(name: &str, is_instant: bool) -> (String, String) {
         "last_nps" => ("would recommend", "would not recommend"),
         "open_complaints" => ("open complaints", "no open complaints"),
         "open_tickets" => ("open tickets", "no open tickets"),
+        "alive_percent" => ("likely to still buy", "likely to buy no more"),
+        "churn_risk_percent" => ("likely to leave", "likely to stay"),
         _ if is_instant => return (format!("{name} long ago"), format!("{name} recently")),
         _ => return (format!("high {name}"), format!("low {name}")),
     };

@@ -5,6 +5,7 @@
 
 use crate::churn::{Feature, Kind, Value};
 use prost_types::Timestamp;
+use quintile_clv::History;
 use quintile_domain::money::Currency;
 use quintile_domain::time::{Instant, TimeZone};
 use quintile_proto::google_type::Money;
@@ -14,6 +15,18 @@ use quintile_rpc::policy::Tenant;
 
 /// Whoever has not bought for so many days has left already.
 pub const ACTIVE_DAYS: i32 = 365;
+
+/// Days of the unit of time of purchase histories, a week.
+const UNIT_DAYS: f64 = 7.0;
+
+/// The purchases of a customer by the end of the day before `today`, a local day, in weeks. `None`: there are none.
+pub fn history(features: &Features, today: i32, zone: &TimeZone) -> Option<History> {
+    let day = |instant: Option<&Timestamp>| convert::sent_instant(instant).map(|instant| zone.local_day(instant));
+    let (first, last) = (day(features.first_order_time.as_ref())?, day(features.last_order_time.as_ref())?);
+    let repeats = u32::try_from(features.purchase_days.checked_sub(1)?).ok()?;
+    let weeks = |days: i32| f64::from(days) / UNIT_DAYS;
+    Some(History { repeats, recency: weeks(last - first), age: weeks(today - 1 - first) })
+}
 
 /// A customer on a day.
 #[derive(Clone, Copy)]
@@ -170,5 +183,26 @@ impl<'r> Seen<'r> {
     fn major(&self, money: Option<&Money>) -> Option<f64> {
         let minor = convert::sent_minor(money, self.currency)?;
         Some(minor as f64 / 10_f64.powi(self.currency.minor_digits() as i32))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn purchases_are_those_by_the_end_of_the_day_before_in_weeks() {
+        let noon = |day: i64| Some(convert::timestamp(Instant::from_micros((2 * day + 1) * 43_200_000_000)));
+        let bought = |first, last, purchase_days| Features {
+            first_order_time: noon(first),
+            last_order_time: noon(last),
+            purchase_days,
+            ..Features::default()
+        };
+        let told = |features: &Features| history(features, 143, &TimeZone::UTC);
+        assert_eq!(told(&bought(100, 142, 4)), Some(History { repeats: 3, recency: 6.0, age: 6.0 }));
+        assert_eq!(told(&bought(100, 107, 2)), Some(History { repeats: 1, recency: 1.0, age: 6.0 }));
+        assert_eq!(told(&bought(142, 142, 1)), Some(History { repeats: 0, recency: 0.0, age: 0.0 }));
+        assert_eq!(told(&Features::default()), None);
     }
 }

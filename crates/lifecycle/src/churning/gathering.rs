@@ -1,12 +1,13 @@
 //! Reading everybody as they were at past midnights, and who of them has ordered since.
 
-use super::features::{self, Seen};
+use super::features::{self, Seen, history};
 use super::{Churning, refused, told};
 use crate::churn::{ChurnError, Table, Value};
 use crate::stages::{Rational, StagePolicy};
 use crate::worker::{MAX_MESSAGE_BYTES, stage_input};
 use quintile_chain::listening::Stopped;
 use quintile_chain::store_error;
+use quintile_clv::History;
 use quintile_domain::time::Instant;
 use quintile_proto::ingestion::feature_service_client::FeatureServiceClient;
 use quintile_proto::ingestion::{ReadPastFeaturesRequest, ReadPastFeaturesResponse};
@@ -43,12 +44,16 @@ pub struct Period {
     pub recency: Vec<f64>,
     /// These by the rhythm of each, as stages go by it.
     pub silence: Vec<f64>,
+    /// The purchases of each.
+    pub histories: Vec<History>,
 }
 
 /// What models learn from.
 pub struct Gathered {
     /// To fit to, to calibrate on, and to judge by.
     pub periods: [Period; 3],
+    /// The purchases by the first midnight of all who had ever bought by then: of those who left long ago it is learnt that customers leave.
+    pub ever: Vec<History>,
     /// One in so many customers was read.
     pub one_in: i32,
     /// How far it came.
@@ -74,6 +79,7 @@ pub async fn gather(
         tell,
         read: ChurnProgress::default(),
         periods: [period(days[0])?, period(days[1])?, period(days[2])?],
+        ever: Vec::new(),
     };
     let (mut cursor, mut attempts) = (String::new(), 0);
     loop {
@@ -97,7 +103,8 @@ pub async fn gather(
             }
         }
     }
-    Ok(Gathered { periods: gathering.periods, one_in: gathering.one_in, read: gathering.read })
+    let Gathering { periods, ever, one_in, read, .. } = gathering;
+    Ok(Gathered { periods, ever, one_in, read })
 }
 
 /// Whether a failure may be over in a while.
@@ -122,6 +129,7 @@ struct Gathering<'a, T> {
     tell: T,
     read: ChurnProgress,
     periods: [Period; 3],
+    ever: Vec<History>,
 }
 
 /// One in how many customers is enough.
@@ -176,6 +184,9 @@ impl<T: FnMut(ChurnProgress) -> bool> Gathering<'_, T> {
             })
         };
         let zone = &self.tenant.zone;
+        let [first, ..] = self.midnights;
+        let features = at(first).and_then(|record| record.features.as_ref());
+        self.ever.extend(features.and_then(|features| history(features, zone.local_day(first), zone)));
         for (period, midnights) in self.periods.iter_mut().zip(self.midnights.windows(2)) {
             let &[midnight, next] = midnights else { continue };
             let (Some(record), Some(later)) = (at(midnight), at(next)) else { continue };
@@ -183,7 +194,8 @@ impl<T: FnMut(ChurnProgress) -> bool> Gathering<'_, T> {
             let (Some(features), Some(later)) = (&record.features, &later.features) else { continue };
             let decision = self.policy.evaluate(&stage_input(features), midnight, zone);
             let rhythm = decision.rhythm_p80.map_or(1.0, Rational::to_f64).max(1.0);
-            period.add(&seen, rhythm, later.orders == features.orders)?;
+            let Some(history) = history(features, period.day, zone) else { continue };
+            period.add(&seen, rhythm, history, later.orders == features.orders)?;
         }
         Ok(())
     }
@@ -192,10 +204,10 @@ impl<T: FnMut(ChurnProgress) -> bool> Gathering<'_, T> {
 impl Period {
     fn new(day: i32) -> Result<Self, ChurnError> {
         let table = Table::new(features::all())?;
-        Ok(Self { day, table, left: Vec::new(), recency: Vec::new(), silence: Vec::new() })
+        Ok(Self { day, table, left: Vec::new(), recency: Vec::new(), silence: Vec::new(), histories: Vec::new() })
     }
 
-    fn add(&mut self, seen: &Seen<'_>, rhythm: f64, left: bool) -> Result<(), ChurnError> {
+    fn add(&mut self, seen: &Seen<'_>, rhythm: f64, history: History, left: bool) -> Result<(), ChurnError> {
         let mut row = seen.row();
         loop {
             match self.table.push(&row) {
@@ -209,6 +221,7 @@ impl Period {
         self.left.push(left);
         self.recency.push(recency);
         self.silence.push(recency / rhythm);
+        self.histories.push(history);
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use crate::churn::{
 use crate::store::churn_models::{self, Stored};
 use quintile_chain::listening::Stopped;
 use quintile_chain::store_error;
+use quintile_clv::{BgNbd, Dropout, Fitted, Histories, History};
 use quintile_domain::ids::TenantId;
 use quintile_proto::lifecycle::{ChurnModel, ChurnModelState, ChurnProgress};
 use quintile_rpc::ApiError;
@@ -23,6 +24,8 @@ const SEED: u64 = 1;
 const ROWS_OF_A_CURVE: usize = 1_000;
 /// The most threads that a training takes.
 const MAX_THREADS: usize = 16;
+/// The baseline of who buys until it leaves unseen.
+const P_ALIVE: &str = "p_alive";
 /// The models of a tenant that are kept: the newest, and the one in force.
 const KEPT: i64 = 100;
 
@@ -83,7 +86,7 @@ fn learn(
 ) -> Result<(ChurnModel, Learnt), ChurnError> {
     let [fit, calibration, holdout] = &gathered.periods;
     let in_force = in_force.filter(|model| model.horizon_days == horizon);
-    let baselines = baselines(calibration, holdout, in_force);
+    let baselines = baselines(gathered, in_force);
     let training = churn::train(fit.rows(), calibration.rows(), holdout.rows(), &candidates(calibration), &baselines)?;
     let place = training.chosen.or_else(|| best(&training)).ok_or(ChurnError::Setting("candidates"))?;
     let chosen = training.trained.get(place).ok_or(ChurnError::Setting("candidates"))?;
@@ -114,13 +117,15 @@ fn candidates(calibration: &Period) -> [Candidate; 2] {
     })
 }
 
-fn baselines(calibration: &Period, holdout: &Period, in_force: Option<&Arc<InForce>>) -> Vec<Baseline> {
+fn baselines(gathered: &Gathered, in_force: Option<&Arc<InForce>>) -> Vec<Baseline> {
+    let [_, calibration, holdout] = &gathered.periods;
     let rule = |name: &str, of: fn(&Period) -> &Vec<f64>| Baseline {
         name: name.to_owned(),
         calibration: Some(of(calibration).clone()),
         holdout: of(holdout).clone(),
     };
     let mut baselines = vec![rule("recency", |period| &period.recency), rule("silence", |period| &period.silence)];
+    baselines.extend(p_alive(gathered));
     // One that was made of other features, or foretells another time, can't be compared: it has to be retired first.
     if let Some(model) = in_force
         && let Ok(risks) = model.learnt.model.risks(&holdout.table)
@@ -128,6 +133,20 @@ fn baselines(calibration: &Period, holdout: &Period, in_force: Option<&Arc<InFor
         baselines.push(Baseline { name: model.name.clone(), calibration: None, holdout: risks });
     }
     baselines
+}
+
+/// How likely each has left by the days on which it bought alone. The model is fitted to all who had bought by the midnight of the first period: it is those
+/// who had left before the period that show how customers leave. Of BG/NBD and MBG/NBD it is the likelier one: the former has nobody leave who has bought
+/// once. `None`: nobody has bought again, or the days do not tell that anybody leaves.
+fn p_alive(gathered: &Gathered) -> Option<Baseline> {
+    let [_, calibration, holdout] = &gathered.periods;
+    let ever = Histories::new(gathered.ever.iter().copied());
+    let fits = [Dropout::AfterRepeats, Dropout::AfterEveryPurchase].map(|dropout| BgNbd::fit(dropout, &ever).ok());
+    let identified = fits.into_iter().flatten().filter(Fitted::dropout_is_identified);
+    let likelier = identified.max_by(|one, other| one.log_likelihood.total_cmp(&other.log_likelihood))?;
+    let left = |history: &History| 1.0 - likelier.model.p_alive(history);
+    let scores = |period: &Period| period.histories.iter().map(left).collect();
+    Some(Baseline { name: P_ALIVE.to_owned(), calibration: Some(scores(calibration)), holdout: scores(holdout) })
 }
 
 impl Period {

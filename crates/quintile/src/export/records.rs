@@ -70,6 +70,8 @@ pub fn row(record: CustomerRecord) -> Row {
         ("rfm_f", score(scores.frequency)),
         ("rfm_m", score(scores.monetary)),
         ("score_model_version", Cell::text(scores.model_version.as_str())),
+        ("alive_percent", Cell::Int32(scores.alive_percent)),
+        ("value_model", Cell::text(scores.value_model.as_str())),
     ]);
     let grade = profile::grade(&scores).cloned().unwrap_or_default();
     let vip = if grade.vip { "yes" } else { "no" };
@@ -87,6 +89,7 @@ pub fn row(record: CustomerRecord) -> Row {
         ("rhythm_p80_days", Cell::Double(stage.rhythm_p80_days)),
         ("stage_reason", Cell::text(stage.reason)),
         ("stage_policy_version", Cell::text(stage.policy_version)),
+        ("churn_risk_percent", Cell::Int32(record.churn.map(|churn| churn.risk_percent))),
     ]);
     row
 }

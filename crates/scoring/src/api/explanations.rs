@@ -55,7 +55,7 @@ pub async fn explain(
         record.features = Some(features_at(service, caller, customer, past).await?);
     }
     let in_force = service.models.recent(tenant).await.map_err(|error| store_error(&error))?;
-    let at = At::new(past.unwrap_or(now), conventions(tenant)).valued_by(in_force.value_model.as_ref());
+    let at = At::new(past.unwrap_or(now), conventions(tenant)).valued_by(in_force.valuing());
     let given = |dimension: &Dimension| {
         let feature = dimension.feature.name();
         request.hypothetical_inputs.iter().find(|input| input.feature == feature)

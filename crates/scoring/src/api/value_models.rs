@@ -2,11 +2,11 @@
 
 use super::fits;
 use crate::Service;
-use crate::clv::Dropout;
 use crate::fitting::value::{self, Asked, Fitting};
 use crate::fitting::{self, Publishing};
 use crate::store::fits::{Fit, Stored};
 use quintile_chain::listening::{self, Listener};
+use quintile_clv::Dropout;
 use quintile_domain::masking::Sensitivity;
 use quintile_proto::scoring::value_model_service_server::ValueModelService;
 use quintile_proto::scoring::{

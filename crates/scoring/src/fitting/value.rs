@@ -1,7 +1,6 @@
 //! Fits of lifetime value to everybody.
 
 use super::{Compared, Publishing, Stopped, everybody};
-use crate::clv::{Dropout, FitError, Fitted};
 use crate::leads::{self, LeadModel, Leads};
 use crate::models::feature::Conventions;
 use crate::store::fits::{Fit, Stored};
@@ -11,6 +10,7 @@ use crate::value::encoding::{model_of, report};
 use crate::worker::conventions;
 use crate::{Service, refused, rescoring};
 use quintile_chain::store_error;
+use quintile_clv::{Dropout, FitError, Fitted};
 use quintile_domain::money::Currency;
 use quintile_proto::scoring::{DropoutKind, LeadFit, PreviewProgress, ValueModel, ValueTerms};
 use quintile_proto::types::CustomerRecord;
@@ -48,7 +48,7 @@ pub struct Asked {
     pub terms: ValueTerms,
 }
 
-/// Puts a draft in force. Where score models score what customers will be worth, everybody is scored anew.
+/// Puts a draft in force. It says of everybody how likely it still buys, so that all records are gone through.
 pub async fn publish(
     service: &Service,
     tenant: &Tenant,
@@ -58,9 +58,7 @@ pub async fn publish(
     let done = async {
         // What scores asks whether its models have changed, and this is one of them.
         models::begin_change(&transaction, tenant.id).await?;
-        if service.models.of(tenant).await?.scores_lifetime_value() {
-            rescoring::begin(&transaction, tenant, rescoring::REVALUE, &published.name(), service.clock.now()).await?;
-        }
+        rescoring::begin(&transaction, tenant, rescoring::REVALUE, &published.name(), service.clock.now()).await?;
         Ok::<_, StoreError>(transaction.commit().await?)
     };
     done.await.map_err(|error| store_error(&error))?;

@@ -3,9 +3,9 @@
 use super::cut_offs::{CutOffs, Direction};
 use super::feature::{Conventions, Feature, LIFETIME_VALUE, Value};
 use super::{At, Definition, Dimension, Scale};
-use crate::clv::{BgNbd, Dropout, Fitted, GammaGamma, Nbd};
 use crate::value::ValueModel;
 use proptest::prelude::*;
+use quintile_clv::{BgNbd, Dropout, Fitted, GammaGamma, Nbd};
 use quintile_domain::money::Currency;
 use quintile_domain::time::{Instant, TimeZone};
 use quintile_proto::google_type::Money;

@@ -36,7 +36,7 @@ pub const RFM_BINS: u8 = 5;
 pub const MAX_DIMENSIONS: usize = 16;
 
 /// How far ahead it is looked when a score will have fallen, in days. Where it has not by then, it is looked again then.
-const MAX_DAYS_AHEAD: i64 = 3_653;
+pub(crate) const MAX_DAYS_AHEAD: i64 = 3_653;
 
 /// What a version of a model defines.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Between fits of lifetime value and their messages.
 
 use super::{Foretold, Found, ValueModel};
-use crate::clv::{Accuracy, BgNbd, Decile, Dropout, FitError, Fitted, FittedSpend, GammaGamma, Nbd};
+use quintile_clv::{Accuracy, BgNbd, Decile, Dropout, FitError, Fitted, FittedSpend, GammaGamma, Nbd};
 use quintile_domain::money::Currency;
 use quintile_proto::scoring as sent;
 use quintile_rpc::convert;

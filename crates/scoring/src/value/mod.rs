@@ -1,15 +1,16 @@
 //! From what records tell of purchases to models of lifetime value, and back to what a customer is worth.
 //!
-//! Pure: [`crate::clv`] has the models; this says what of a customer they see, what a fit to a population reports, and what follows from a fit.
+//! Pure: [`quintile_clv`] has the models; this says what of a customer they see, what a fit to a population reports, and what follows from a fit.
 
+pub mod alive;
 pub mod encoding;
 #[cfg(test)]
 mod tests;
 
-use crate::clv::{
+use crate::models::feature::Conventions;
+use quintile_clv::{
     BgNbd, Dropout, FitError, Fitted, FittedSpend, GammaGamma, Held, Histories, History, Holdout, Spend, Spends, Terms,
 };
-use crate::models::feature::Conventions;
 use quintile_proto::types::Features;
 use quintile_rpc::convert;
 
@@ -17,6 +18,9 @@ use quintile_rpc::convert;
 pub const UNIT_DAYS: f64 = 7.0;
 /// Days of a month.
 pub const MONTH_DAYS: f64 = 365.25 / 12.0;
+
+/// Of who has bought for the first time today.
+const NEWCOMER: History = History { repeats: 0, recency: 0.0, age: 0.0 };
 
 /// What the models see of a customer who has bought by the end of a day.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -195,6 +199,11 @@ pub struct Worth {
 }
 
 impl ValueModel {
+    /// The probability that a customer has not left. `None`: the data do not tell that anybody leaves.
+    pub fn alive(&self, history: &History) -> Option<f64> {
+        self.purchases.dropout_is_identified().then(|| self.purchases.model.p_alive(history))
+    }
+
     /// What a customer is worth. What it spends is in major units, of its purchase days but the first.
     pub fn worth(&self, history: &History, spend: Option<&Spend>) -> Worth {
         let terms = Terms {
@@ -207,7 +216,7 @@ impl ValueModel {
         let known = spend.filter(|spend| spend.mean > 0.0 && spend.repeats > 0);
         let spend = self.spend.map(|spend| spend.expected_spend(known));
         Worth {
-            alive: self.purchases.dropout_is_identified().then(|| self.purchases.model.p_alive(history)),
+            alive: self.alive(history),
             purchases: expected(f64::from(self.months) * terms.units_per_month),
             spend,
             value: spend.map(|spend| terms.lifetime_value(spend, expected)),
@@ -219,8 +228,7 @@ impl ValueModel {
 /// newcomer.
 pub fn expected(model: &ValueModel, features: &Features, today: i64, conventions: Conventions<'_>) -> (Worth, History) {
     let known = buyer(features, today - 1, conventions);
-    let newcomer = History { repeats: 0, recency: 0.0, age: 0.0 };
-    let history = known.map_or(newcomer, |buyer| buyer.history);
+    let history = known.map_or(NEWCOMER, |buyer| buyer.history);
     let minor_per_major = 10_f64.powi(conventions.currency.minor_digits() as i32);
     let spend = known.and_then(|buyer| buyer.spend(minor_per_major));
     (model.worth(&history, spend.as_ref()), history)

@@ -1,7 +1,7 @@
 use super::Spend;
 use super::{Buyers, UNIT_DAYS, ValueModel, buyer};
-use crate::clv::{BgNbd, Dropout, FitError, Fitted, GammaGamma, History, Nbd};
 use crate::models::feature::Conventions;
+use quintile_clv::{BgNbd, Dropout, FitError, Fitted, GammaGamma, History, Nbd};
 use quintile_domain::money::Currency;
 use quintile_domain::time::{Instant, TimeZone};
 use quintile_proto::google_type::Money;

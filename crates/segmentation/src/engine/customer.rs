@@ -58,7 +58,9 @@ pub struct Customer<'a> {
     pub grade_tier: &'a str,
     pub grade_vip: &'a str,
     /// Of each kind of warning, in the order of the fields.
-    pub warnings: [&'a str; 4],
+    pub warnings: [&'a str; 5],
+    pub alive_percent: Option<u8>,
+    pub churn_risk_percent: Option<u8>,
     /// Of the tenant's own fields, in the order in which they became known; those beyond the last are missing.
     pub own: &'a [Option<ValueRef<'a>>],
 }
@@ -124,6 +126,9 @@ impl Customer<'_> {
             FieldId::WarningPurchases => text(self.warnings[1]),
             FieldId::WarningInteractions => text(self.warnings[2]),
             FieldId::WarningComplaint => text(self.warnings[3]),
+            FieldId::AlivePercent => score(self.alive_percent),
+            FieldId::ChurnRiskPercent => score(self.churn_risk_percent),
+            FieldId::WarningChurnRisk => text(self.warnings[4]),
         }
     }
 

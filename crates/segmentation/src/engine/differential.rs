@@ -29,7 +29,7 @@ const TEXT_FIELDS: [&str; 11] = [
     "channel",
     "top_category",
 ];
-const INT_FIELDS: [&str; 17] = [
+const INT_FIELDS: [&str; 19] = [
     "trait.number",
     "rfm.r",
     "rfm.f",
@@ -47,6 +47,8 @@ const INT_FIELDS: [&str; 17] = [
     "open_complaints",
     "open_tickets",
     "grade.value",
+    "alive_percent",
+    "churn_risk_percent",
 ];
 const MONEY_FIELDS: [&str; 6] =
     ["net_revenue", "revenue", "average_order_value", "revenue_30", "revenue_90", "revenue_365"];
@@ -172,6 +174,8 @@ impl Owned {
             grade_band: gender,
             grade_tier: label,
             grade_vip: ["", "yes", "no"][seeded.below(3)],
+            alive_percent: seeded.score(),
+            churn_risk_percent: seeded.score(),
             warnings: std::array::from_fn(|_| ["", "yes", "no"][seeded.below(3)]),
             own: &self.own,
         }

@@ -162,7 +162,8 @@ fn values(field: FieldId) -> Option<Vec<Value>> {
         | FieldId::WarningSilence
         | FieldId::WarningPurchases
         | FieldId::WarningInteractions
-        | FieldId::WarningComplaint => texts(&["yes", "no"]),
+        | FieldId::WarningComplaint
+        | FieldId::WarningChurnRisk => texts(&["yes", "no"]),
         FieldId::Kind => texts(&["customer", "contact", "lead"]),
         _ => None,
     }

@@ -31,6 +31,7 @@ impl Entry {
             record.features.as_ref().and_then(|part| part.as_of.as_ref()),
             record.scores.as_ref().and_then(|part| part.as_of.as_ref()),
             record.stage.as_ref().and_then(|part| part.as_of.as_ref()),
+            record.churn.as_ref().and_then(|part| part.as_of.as_ref()),
         ];
         parts.into_iter().filter_map(convert::sent_instant).max().unwrap_or_default()
     }
@@ -43,7 +44,11 @@ impl Entry {
             customer.recency = score(scores.recency);
             customer.frequency = score(scores.frequency);
             customer.monetary = score(scores.monetary);
+            customer.alive_percent = scores.alive_percent.and_then(|percent| u8::try_from(percent).ok());
             set_grade(&mut customer, scores);
+        }
+        if let Some(churn) = &self.record.churn {
+            customer.churn_risk_percent = u8::try_from(churn.risk_percent).ok();
         }
         if let Some(stage) = &self.record.stage {
             customer.stage = stage_text(stage.stage());
@@ -132,8 +137,13 @@ fn begin_of(date: Date, zone: &TimeZone) -> Option<Instant> {
 }
 
 /// The kinds of warnings, in the order of their fields.
-const WARNING_KINDS: [WarningKind; 4] =
-    [WarningKind::Silence, WarningKind::FewerPurchases, WarningKind::FewerInteractions, WarningKind::Complaint];
+const WARNING_KINDS: [WarningKind; 5] = [
+    WarningKind::Silence,
+    WarningKind::FewerPurchases,
+    WarningKind::FewerInteractions,
+    WarningKind::Complaint,
+    WarningKind::ChurnRisk,
+];
 
 fn stage_text(stage: Stage) -> &'static str {
     match stage {

@@ -93,6 +93,8 @@ impl Asked {
             grade_band: CHANNELS[part(31, 4) as usize],
             grade_tier: CHANNELS[part(33, 3) as usize],
             grade_vip: CHANNELS[part(35, 2) as usize],
+            alive_percent: Some(5 * part(26, 21) as u8),
+            churn_risk_percent: Some(5 * part(28, 21) as u8),
             warnings: std::array::from_fn(|kind| ["yes", "no"][part(20 + kind as u32, 2) as usize]),
             first_order_at: Some(self.last_order_at - part(37, 500) as i64 * DAY),
             last_order_at: Some(self.last_order_at),

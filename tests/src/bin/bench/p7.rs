@@ -5,7 +5,7 @@ use crate::peers;
 use crate::report::{Measurement, Report, Target};
 use crate::stage::Stage;
 use anyhow::Context;
-use quintile_scoring::clv::{BgNbd, Dropout, Histories, History};
+use quintile_clv::{BgNbd, Dropout, Histories, History};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::hint::black_box;

@@ -2,7 +2,8 @@
 //! will spend when they do.
 //!
 //! Pure: histories give parameters, and parameters give expectations; nothing here knows a clock, a customer or a stored form. Formulas are
-//! those of the papers that each model names, in forms that neither overflow nor cancel.
+//! those of the papers that each model names, in forms that neither overflow nor cancel. To add a model, give it a module with the slope of its
+//! likelihood, have `fit` find its parameters, and hold it to what its paper published in `tests`.
 
 mod bg_nbd;
 mod fit;

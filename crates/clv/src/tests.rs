@@ -8,9 +8,9 @@ use proptest::prelude::*;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-const SAMPLE: &str = include_str!("../../../../tests/data/cdnow/CDNOW_sample.txt");
-const PUBLISHED: &str = include_str!("../../../../tests/data/vectors/cdnow_published.json");
-const POPULATION: &str = include_str!("../../../../tests/data/vectors/bgnbd_population.json");
+const SAMPLE: &str = include_str!("../../../tests/data/cdnow/CDNOW_sample.txt");
+const PUBLISHED: &str = include_str!("../../../tests/data/vectors/cdnow_published.json");
+const POPULATION: &str = include_str!("../../../tests/data/vectors/bgnbd_population.json");
 
 /// The model of the paper, as published.
 const OF_THE_PAPER: BgNbd = BgNbd { dropout: Dropout::AfterRepeats, r: 0.243, alpha: 4.414, a: 0.793, b: 2.426 };
