@@ -15,6 +15,7 @@ EXIT_FAILURE, EXIT_USAGE, EXIT_ABSENT, EXIT_DENIED = 1, 2, 3, 4
 MOST = {"population_p80_days": 3_650, "new_days": 3_650, "new_orders": 1_000_000, "loyal_orders": 1_000_000, "dormant_factor": 100,
         "churned_factor": 1_000, "reactivated_days": 3_650, "decline_min_count": 1_000_000}
 LEAST = dict.fromkeys(MOST, 1) | {"dormant_factor": 2, "churned_factor": 3}
+ALIVE = [f"{at}_below_alive_percent" for at in ("churned", "dormant", "at_risk")]
 READERS = {"admin", "service", "support", "sales", "marketer", "analyst", "data-engineer"}
 MAKERS = {"admin", "service", "analyst", "data-engineer"}
 
@@ -54,6 +55,11 @@ BAD_DRAFTS = {
     "churned in force before dormant": (version(dormant_factor=100), "version.parameters.churned_factor"),
     **{f"{name} of {value}": (version(**{name: value}), f"version.parameters.{name}")
        for name in MOST if name != "dormant_factor" for value in (0, -1, -2**31, 2**31 - 1)},
+    **{f"{name} of {value}": (version(**{name: value}), f"version.parameters.{name}")
+       for name in ALIVE for value in (-5, 1, 49, 101, 105, -2**31, 2**31 - 1)},
+    "churned though dormant is less likely": (version(churned_below_alive_percent=25), "version.parameters.dormant_below_alive_percent"),
+    "dormant though at risk is less likely": (version(dormant_below_alive_percent=55), "version.parameters.at_risk_below_alive_percent"),
+    "at risk never, though dormant": (version(at_risk_below_alive_percent=0), "version.parameters.at_risk_below_alive_percent"),
     **{f"dormant after {factor}": (version(dormant_factor=factor, churned_factor=900), "version.parameters.dormant_factor")
        for factor in (0, -1, -2**31, 101, 2**31 - 1)},
     **{f"too many {name}": (version(**{name: most + 1}), f"version.parameters.{name}") for name, most in MOST.items() if name != "dormant_factor"},
@@ -68,7 +74,7 @@ def a_draft_that_makes_no_sense_is_refused(admin, wrong):
     assert policy(admin).latest_version == before, "no number is given for it"
 
 
-@pytest.mark.parametrize("bounds", [MOST, LEAST])
+@pytest.mark.parametrize("bounds", [MOST | dict.fromkeys(ALIVE, 100), LEAST | dict.fromkeys(ALIVE, 0)])
 def what_is_just_within_bounds_is_taken_and_can_be_in_force(fresh, bounds):
     admin = fresh.client("admin")
     bought = {"lead": [], "ann": [1], "bob": [500, 1], "cid": [300], "dan": [40, 30, 20, 10, 3, 2]}  # Days ago.
@@ -275,7 +281,8 @@ def what_is_about_everybody_is_for_no_role_with_a_row_scope(town, method):
 # -- the command ----------------------------------------------------------------------------------------------------------
 
 FLAGS = {"population-p80-days": 70, "new-days": 10, "new-orders": 4, "loyal-orders": 2, "dormant-factor": 3, "churned-factor": 5,
-         "reactivated-days": 40, "decline-min-count": 6}
+         "reactivated-days": 40, "decline-min-count": 6, "churned-below-alive-percent": 10, "dormant-below-alive-percent": 25,
+         "at-risk-below-alive-percent": 60}
 
 
 def the_command_drafts_previews_and_publishes(fresh):

@@ -397,8 +397,8 @@ def lists_of_another_tenant_hold_nothing_of_ours(town, other):
     client = town.suite.client("admin", "empty")
     waiting.until(lambda: policies.is_known(client), "every service to know the new tenant", policies.FORCE_SECONDS)
     # Shipped, of the installation, or refused where no model is in force.
-    not_theirs = {"ListChurnRisks", "ListScoreModels", "ListScoreModelPresets", "ListStagePolicyVersions", "ListPlaybookTemplates", "ListFields",
-                  "ListLabelSets", "ListSigningKeys", "ListKeyStates"}
+    not_theirs = {"ListChurnRisks", "ListScoreModels", "ListScoreModelPresets", "ListStageFields", "ListStagePolicyVersions", "ListPlaybookTemplates",
+                  "ListFields", "ListLabelSets", "ListSigningKeys", "ListKeyStates"}
     absent, present = going_on.for_lists(town.names["ann-1"], next(iter(questions.labels(client).values())))
     asked = set()
     for path, method in town.suite.api().methods.items():

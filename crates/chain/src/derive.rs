@@ -380,8 +380,7 @@ pub fn by_time(before: &Features, after: &Features) -> Option<Instant> {
     if due > now {
         return None;
     }
-    // Time that has jumped may have passed several instants, of which the features between are not known.
-    let due = if now.micros() - due.micros() <= AT_ONCE_MICROS { due } else { now };
+    let due = told_at(due, now);
     // All that time moves: what is left is what facts say.
     let moved = Features {
         as_of: after.as_of,
@@ -393,6 +392,20 @@ pub fn by_time(before: &Features, after: &Features) -> Option<Instant> {
         ..before.clone()
     };
     (moved == *after).then_some(due)
+}
+
+/// The instant from which time alone has made these scores of those before, of the same features, as far as can be told. `None`: something else did.
+pub fn scored_by_time(before: &CustomerRecord, after: &CustomerRecord) -> Option<Instant> {
+    let (earlier, later) = (before.scores.as_ref()?, after.scores.as_ref()?);
+    let [due, now] = [earlier.next_change_time.as_ref(), later.as_of.as_ref()].map(convert::sent_instant);
+    let (due, now) = (due?, now?);
+    let unmoved = before.attributes == after.attributes && before.features == after.features;
+    (due <= now && unmoved).then(|| told_at(due, now))
+}
+
+/// When something is told that was due at an instant. Time that has jumped may have passed several such, of which what was between is not known.
+fn told_at(due: Instant, now: Instant) -> Instant {
+    if now.micros() - due.micros() <= AT_ONCE_MICROS { due } else { now }
 }
 
 /// A customer's record as of the present business time, and who reads it.

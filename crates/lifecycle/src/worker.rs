@@ -25,7 +25,7 @@ use quintile_proto::scoring::score_service_client::ScoreServiceClient;
 use quintile_proto::types::{ChurnValues, CustomerRecord, Features, StageValues, WarningKind, WatchRecordsResponse};
 use quintile_rpc::client::Credentials;
 use quintile_rpc::policy::Tenant;
-use quintile_rpc::{ApiError, convert};
+use quintile_rpc::{ApiError, convert, scope};
 use quintile_store::{StoreError, Transaction};
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
@@ -41,6 +41,12 @@ const YEAR_DAYS: i32 = 365;
 const WARNINGS_PER_PART: u64 = 1_000;
 /// The window in which a decline of orders shows, in days.
 const DECLINE_DAYS: i32 = 90;
+/// The shortest window that rules may ask for, in days.
+const MONTH_DAYS: i32 = 30;
+/// The numbers of attributes in [`scope::FIELDS`].
+const KIND: u16 = 6;
+const LANGUAGE: u16 = 10;
+const ACQUISITION_CHANNEL: u16 = 11;
 
 /// Puts customers into stages, and says how likely they are to leave.
 pub struct StageLink {
@@ -105,9 +111,7 @@ pub fn stage_values(
     record: &CustomerRecord,
     as_of: Instant,
 ) -> (StageValues, Option<Instant>) {
-    let nothing = Features::default();
-    let risk_percent = record.churn.as_ref().map(|churn| churn.risk_percent);
-    let input = StageInput { risk_percent, ..stage_input(record.features.as_ref().unwrap_or(&nothing)) };
+    let input = stage_input(record);
     let decision = policy.evaluate(&input, as_of, &tenant.zone);
     let showing = showing(policy, &input, &decision, as_of, &tenant.zone);
     let values = StageValues {
@@ -124,9 +128,17 @@ pub fn stage_values(
     (values, [decision.next_change, showing.next_change].into_iter().flatten().min())
 }
 
-/// What is decided upon, of the features of a customer.
-pub fn stage_input(features: &Features) -> StageInput<'_> {
-    let decline = features.windows.iter().find(|window| window.days == DECLINE_DAYS);
+/// What is decided upon, of a customer's record. The risk of leaving is that which the record has.
+pub fn stage_input(record: &CustomerRecord) -> StageInput<'_> {
+    // Of whom no facts are known, nothing is: it has no order.
+    let Some(features) = &record.features else { return StageInput::default() };
+    let window = |days: i32| features.windows.iter().find(|window| window.days == days);
+    let decline = window(DECLINE_DAYS);
+    let orders = |days: i32| window(days).map_or(0, |window| window.orders);
+    let scores = record.scores.as_ref();
+    let attributes = record.attributes.as_ref();
+    let attribute =
+        |field: u16| attributes.and_then(|attributes| scope::attribute(attributes, field)).unwrap_or_default();
     StageInput {
         first_order: convert::sent_instant(features.first_order_time.as_ref()),
         last_order: convert::sent_instant(features.last_order_time.as_ref()),
@@ -138,7 +150,20 @@ pub fn stage_input(features: &Features) -> StageInput<'_> {
         previous_interactions_90: decline.map_or(0, |window| window.previous_interactions),
         last_interaction: convert::sent_instant(features.last_interaction_time.as_ref()),
         open_complaints: features.open_complaints,
-        risk_percent: None,
+        alive_percent: scores.and_then(|scores| scores.alive_percent),
+        risk_percent: record.churn.as_ref().map(|churn| churn.risk_percent),
+        rfm: scores.map_or([0; 3], |scores| [scores.recency, scores.frequency, scores.monetary]),
+        purchase_days: features.purchase_days,
+        orders_30: orders(MONTH_DAYS),
+        orders_365: orders(YEAR_DAYS),
+        interactions: features.interactions,
+        last_nps: features.last_nps,
+        open_tickets: features.open_tickets,
+        acquired_day: attributes.and_then(|attributes| attributes.acquisition_date).and_then(convert::day_number),
+        kind: attribute(KIND),
+        language: attribute(LANGUAGE),
+        acquisition_channel: attribute(ACQUISITION_CHANNEL),
+        channel: &features.primary_channel,
     }
 }
 
@@ -166,6 +191,14 @@ fn stage_transition(
     Some(Transition { customer, valid_at, cause, from, to: to.clone() })
 }
 
+/// The instant at which time alone has done upstream what makes a record of the one before: a window that ends, or a day that goes by in scores, arrives like
+/// an event. `None`: something else did.
+fn due_upstream(before: &CustomerRecord, after: &CustomerRecord) -> Option<Instant> {
+    let features = before.features.as_ref().zip(after.features.as_ref());
+    let due = features.and_then(|(before, after)| derive::by_time(before, after));
+    due.or_else(|| derive::scored_by_time(before, after))
+}
+
 /// The signs that a customer begins to show, and those that it shows no more. `None`: they are the same.
 fn warning_change(
     policy: &StagePolicy,
@@ -190,7 +223,7 @@ fn warning_change(
     let nothing = Features::default();
     let features = after.features.as_ref().unwrap_or(&nothing);
     let year = features.windows.iter().find(|window| window.days == YEAR_DAYS).cloned();
-    let input = stage_input(features);
+    let input = stage_input(after);
     let purchases = purchase_days(policy, &input, valid_at, &tenant.zone);
     let evidence = WarningEvidence {
         stage: Some(stage.clone()),
@@ -260,11 +293,8 @@ impl Link for StageLink {
         cause: Cause,
     ) -> Option<Turn> {
         let customer = CustomerId::try_from(after.customer_id).ok()?;
-        // A window that ends upstream arrives like an event.
-        let due = match (cause, before.record().and_then(|before| before.features.as_ref()), &after.features) {
-            (Cause::Upstream, Some(before), Some(after)) => derive::by_time(before, after),
-            _ => None,
-        };
+        let upstream = before.record().filter(|_| cause == Cause::Upstream);
+        let due = upstream.and_then(|before| due_upstream(before, after));
         let cause = match cause {
             Cause::Definition => StageTransitionCause::Policy,
             Cause::Upstream if due.is_none() => StageTransitionCause::Event,

@@ -10,9 +10,10 @@ use clap::Subcommand;
 use prost::Message;
 use quintile_proto::lifecycle::stage_policy_service_client::StagePolicyServiceClient;
 use quintile_proto::lifecycle::{
-    CreateStagePolicyVersionRequest, DeleteStagePolicyVersionRequest, GetStagePolicyRequest,
-    ListStagePolicyVersionsRequest, ListStagePolicyVersionsResponse, PreviewStagePolicyVersionRequest,
-    PublishStagePolicyVersionRequest, Restaging, StageParameters, StagePolicy, StagePolicyPreview, StagePolicyVersion,
+    CreateStagePolicyVersionRequest, DeleteStagePolicyVersionRequest, GetStagePolicyRequest, ListStageFieldsRequest,
+    ListStageFieldsResponse, ListStagePolicyVersionsRequest, ListStagePolicyVersionsResponse,
+    PreviewStagePolicyVersionRequest, PublishStagePolicyVersionRequest, Restaging, StageParameters, StagePolicy,
+    StagePolicyPreview, StagePolicyVersion, StageRule,
 };
 use quintile_proto::longrunning::operation::Result as Outcome;
 use quintile_proto::types::{Stage, WarningKind};
@@ -29,6 +30,11 @@ pub enum StagesCommand {
         #[command(flatten)]
         caller: CallerArgs,
     },
+    /// Lists the fields that conditions of rules may name
+    Fields {
+        #[command(flatten)]
+        caller: CallerArgs,
+    },
     /// Lists the versions of the policy, the newest first
     History {
         #[command(flatten)]
@@ -38,6 +44,12 @@ pub enum StagesCommand {
     Draft {
         #[command(flatten)]
         parameters: ParameterArgs,
+        /// A rule of one's own, asked before the parameters and behind those said before it, such as 'dormant=rhythms_silent >= 3'
+        #[arg(long = "rule", value_name = "STAGE=CONDITION", value_parser = rule, conflicts_with = "no_rules")]
+        rules: Vec<StageRule>,
+        /// Without rules of one's own
+        #[arg(long)]
+        no_rules: bool,
         /// What it is for
         #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
         description: String,
@@ -97,6 +109,15 @@ pub struct ParameterArgs {
     /// A sign of leaving: a risk of so many hundredths or more
     #[arg(long, value_name = "PERCENT")]
     risk_warning_percent: Option<i32>,
+    /// Churned: less likely than so many hundredths to buy still; 0: never
+    #[arg(long, value_name = "PERCENT")]
+    churned_below_alive_percent: Option<i32>,
+    /// Dormant: less likely than so many hundredths to buy still; 0: never
+    #[arg(long, value_name = "PERCENT")]
+    dormant_below_alive_percent: Option<i32>,
+    /// At risk: less likely than so many hundredths to buy still; 0: never
+    #[arg(long, value_name = "PERCENT")]
+    at_risk_below_alive_percent: Option<i32>,
 }
 
 impl From<ParameterArgs> for StageParameters {
@@ -111,8 +132,19 @@ impl From<ParameterArgs> for StageParameters {
             reactivated_days: said.reactivated_days,
             decline_min_count: said.decline_min_count,
             risk_warning_percent: said.risk_warning_percent,
+            churned_below_alive_percent: said.churned_below_alive_percent,
+            dormant_below_alive_percent: said.dormant_below_alive_percent,
+            at_risk_below_alive_percent: said.at_risk_below_alive_percent,
         }
     }
+}
+
+/// Reads `STAGE=CONDITION`.
+fn rule(said: &str) -> Result<StageRule, String> {
+    let (name, condition) = said.split_once('=').ok_or("must be STAGE=CONDITION")?;
+    let stage = Stage::from_str_name(&format!("STAGE_{}", name.trim().to_uppercase()));
+    let stage = stage.ok_or("must begin with a stage, such as dormant or at_risk")?;
+    Ok(StageRule { stage: stage.into(), condition: condition.trim().to_owned() })
 }
 
 /// A command's connection.
@@ -130,6 +162,16 @@ impl<'a> Asker<'a> {
         Ok(Self { client: StagePolicyServiceClient::new(channel.clone()), channel, session, caller })
     }
 
+    async fn in_force(&mut self) -> anyhow::Result<StagePolicy> {
+        let request = self.session.request(GetStagePolicyRequest { name: POLICY.to_owned() });
+        Ok(self.client.get_stage_policy(request).await?.into_inner())
+    }
+
+    /// The rules of one's own that a draft keeps.
+    async fn rules_in_force(&mut self) -> anyhow::Result<Vec<StageRule>> {
+        Ok(self.in_force().await?.published.unwrap_or_default().rules)
+    }
+
     /// Prints an answer as JSON, or as a person reads it.
     fn show<T: Message>(&self, answer: &T, name: &str, show: impl FnOnce(&T)) -> anyhow::Result<()> {
         match self.caller.output {
@@ -145,9 +187,14 @@ pub async fn run(command: StagesCommand) -> anyhow::Result<()> {
     match command {
         StagesCommand::Show { caller } => {
             let mut asker = Asker::begin(&caller).await?;
-            let request = asker.session.request(GetStagePolicyRequest { name: POLICY.to_owned() });
-            let answer = asker.client.get_stage_policy(request).await?.into_inner();
+            let answer = asker.in_force().await?;
             asker.show(&answer, "StagePolicy", show_policy)
+        }
+        StagesCommand::Fields { caller } => {
+            let mut asker = Asker::begin(&caller).await?;
+            let request = asker.session.request(ListStageFieldsRequest {});
+            let answer = asker.client.list_stage_fields(request).await?.into_inner();
+            asker.show(&answer, "ListStageFieldsResponse", show_fields)
         }
         StagesCommand::History { caller } => {
             let mut asker = Asker::begin(&caller).await?;
@@ -156,10 +203,11 @@ pub async fn run(command: StagesCommand) -> anyhow::Result<()> {
             let answer = asker.client.list_stage_policy_versions(asker.session.request(request)).await?.into_inner();
             asker.show(&answer, "ListStagePolicyVersionsResponse", show_history)
         }
-        StagesCommand::Draft { parameters, description, caller } => {
+        StagesCommand::Draft { parameters, rules, no_rules, description, caller } => {
             let mut asker = Asker::begin(&caller).await?;
+            let rules = if rules.is_empty() && !no_rules { asker.rules_in_force().await? } else { rules };
             let parameters = Some(parameters.into());
-            let version = Some(StagePolicyVersion { description, parameters, ..StagePolicyVersion::default() });
+            let version = Some(StagePolicyVersion { description, parameters, rules, ..Default::default() });
             let request = CreateStagePolicyVersionRequest { parent: POLICY.to_owned(), version, ..Default::default() };
             let answer = asker.client.create_stage_policy_version(asker.session.request(request)).await?.into_inner();
             asker.show(&answer, "StagePolicyVersion", |version| say!("{}", version.name))
@@ -230,9 +278,33 @@ fn show_policy(policy: &StagePolicy) {
         ("reactivated_days", said.reactivated_days),
         ("decline_min_count", said.decline_min_count),
         ("risk_warning_percent", said.risk_warning_percent),
+        ("churned_below_alive_percent", said.churned_below_alive_percent),
+        ("dormant_below_alive_percent", said.dormant_below_alive_percent),
+        ("at_risk_below_alive_percent", said.at_risk_below_alive_percent),
     ];
     let rows = rows.map(|(name, value)| vec![name.to_owned(), value.unwrap_or_default().to_string()]);
     say!("{}", output::table(&["parameter", "value"], true, rows.into()));
+    show_rules(&version.rules);
+}
+
+/// The rules that are asked before the parameters, if there are any.
+fn show_rules(rules: &[StageRule]) {
+    if rules.is_empty() {
+        return;
+    }
+    let rows = rules
+        .iter()
+        .enumerate()
+        .map(|(place, rule)| vec![(place + 1).to_string(), stage(rule.stage), rule.condition.clone()]);
+    say!("{}", output::table(&["rule", "stage", "condition"], false, rows.collect()));
+}
+
+fn show_fields(list: &ListStageFieldsResponse) {
+    let rows = list.fields.iter().map(|field| {
+        let ty = field.value_type().as_str_name().trim_start_matches("STAGE_FIELD_TYPE_").to_lowercase();
+        vec![field.name.clone(), ty, field.description.clone()]
+    });
+    say!("{}", output::table(&["field", "type", "what it says"], false, rows.collect()));
 }
 
 fn show_history(list: &ListStagePolicyVersionsResponse) {
@@ -244,6 +316,7 @@ fn show_history(list: &ListStagePolicyVersionsResponse) {
 }
 
 fn show_preview(preview: &StagePolicyPreview) {
+    show_rules(preview.version.as_ref().map_or(&[], |version| &version.rules));
     let moving = preview.moves.iter().filter(|moved| moved.from != moved.to);
     let rows = moving.map(|moved| {
         let customers = thousands(moved.customers.unsigned_abs());

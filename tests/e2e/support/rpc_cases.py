@@ -377,6 +377,7 @@ CASES = {
     f"{LIFECYCLE}.StageService/GetFunnel": unary(EVERY_ROLE),
     **{f"{LIFECYCLE}.StagePolicyService/{method}": unary(EVERY_ROLE, definitions.of_policy(*about)) for method, *about in (
         ("GetStagePolicy", "name"), ("ListStagePolicyVersions", "parent"), ("GetStagePolicyVersion", "name", 1))},
+    f"{LIFECYCLE}.StagePolicyService/ListStageFields": unary(EVERY_ROLE),
     f"{LIFECYCLE}.StagePolicyService/CreateStagePolicyVersion": unary(DEFINERS, definitions.create_stage_policy),
     **{f"{LIFECYCLE}.StagePolicyService/{verb}StagePolicyVersion": unary(DEFINERS, definitions.stage_policy_draft) for verb in ("Delete", "Publish")},
     f"{LIFECYCLE}.StagePolicyService/PreviewStagePolicyVersion": watch(

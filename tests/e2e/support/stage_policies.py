@@ -46,6 +46,9 @@ class Rules(NamedTuple):
     churned_factor: int = 4
     reactivated_days: int = 90
     decline_min_count: int = 4
+    churned_below_alive_percent: int = 5
+    dormant_below_alive_percent: int = 20
+    at_risk_below_alive_percent: int = 50
 
 
 SHIPPED = Rules()
@@ -106,20 +109,20 @@ def explained(gaps, population, factor=1):
     return math.floor(factor * rhythm(gaps, population))
 
 
-def stage(person, now, rules=SHIPPED):
-    """The first rule that matches decides."""
+def stage(person, now, rules=SHIPPED, alive=math.inf):
+    """The first rule that matches decides. `alive` is how likely the person still buys, in hundredths, where that is known."""
     if not person.orders:
         return "LEAD"
     today, gaps, population = now.date(), person.gaps, rules.population_p80_days
     silent, since_first = ((today - day).days for day in (person.days[-1], person.days[0]))
-    if silent > explained(gaps, population, rules.churned_factor):
+    if silent > explained(gaps, population, rules.churned_factor) or alive < rules.churned_below_alive_percent:
         return "CHURNED"
-    if silent > explained(gaps, population, rules.dormant_factor):
+    if silent > explained(gaps, population, rules.dormant_factor) or alive < rules.dormant_below_alive_percent:
         return "DORMANT"
     if silent < rules.reactivated_days and gaps and gaps[-1] > explained(gaps[:-1], population, rules.dormant_factor):
         return "REACTIVATED"
-    if (silent > explained(gaps, population) or any(declines(of, now, rules.decline_min_count) for of in (person.bought, person.contacts))
-            or person.complains):
+    fewer = any(declines(of, now, rules.decline_min_count) for of in (person.bought, person.contacts))
+    if silent > explained(gaps, population) or alive < rules.at_risk_below_alive_percent or fewer or person.complains:
         return "AT_RISK"
     if since_first < rules.new_days and len(person.orders) < rules.new_orders:
         return "NEW"
@@ -290,9 +293,10 @@ def cdnow():
 
 # -- versions -------------------------------------------------------------------------------------------------------------
 
-def create(client, rules=None, description="", **parameters):
-    """A draft of whole rules, or of some parameters."""
-    made = {"description": description, "parameters": rules._asdict() if rules else parameters}
+def create(client, rules=None, description="", own=(), **parameters):
+    """A draft of whole parameters, or of some; and of rules of its own, (stage, condition)."""
+    made = {"description": description, "parameters": rules._asdict() if rules else parameters,
+            "rules": [{"stage": f"STAGE_{at}", "condition": condition} for at, condition in own]}
     return client.call(CREATE, {"parent": POLICY, "version": made})
 
 

@@ -125,7 +125,7 @@ const SCORES: Methods =
 const STAGES: Methods = ("quintile.lifecycle.v1.StageService", &["GetStage", "GetFunnel", "ListStageTransitions"]);
 const STAGE_POLICIES: Methods = (
     "quintile.lifecycle.v1.StagePolicyService",
-    &["GetStagePolicy", "GetStagePolicyVersion", "ListStagePolicyVersions"],
+    &["GetStagePolicy", "GetStagePolicyVersion", "ListStageFields", "ListStagePolicyVersions"],
 );
 const MAKE_STAGE_POLICIES: Methods = (
     "quintile.lifecycle.v1.StagePolicyService",

@@ -13,6 +13,7 @@ mod reached;
 mod records;
 mod retention;
 mod stage_policies;
+mod stage_rules;
 mod stages;
 mod tasks;
 mod warning_watch;

@@ -183,9 +183,8 @@ impl Retention {
         let policy = self.link.policies.last_read(caller.tenant().id);
         let (mut durations, mut churned) = (Durations::default(), 0);
         while let Some(part) = everybody.next().await? {
-            for features in part.records.iter().filter_map(|record| record.features.as_ref()) {
-                let stay = policy.stay(&stage_input(features), everybody.as_of(), zone);
-                if let Some(stay) = stay {
+            for record in &part.records {
+                if let Some(stay) = policy.stay(&stage_input(record), everybody.as_of(), zone) {
                     durations.add(u32::try_from(stay.days).unwrap_or(u32::MAX), stay.ended);
                     churned += i64::from(stay.ended);
                 }

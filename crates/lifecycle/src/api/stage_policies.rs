@@ -1,7 +1,8 @@
 //! Stage policies: made, tried on everybody, and put in force.
 
-use super::policy_previews;
+use super::{policy_previews, stage_rules};
 use crate::restaging;
+use crate::stages::StageRule;
 use crate::store::stage_policies::{self, POLICY, Version, policy_of};
 use crate::worker::StageLink;
 use prost::Message;
@@ -12,9 +13,10 @@ use quintile_domain::names;
 use quintile_proto::lifecycle::stage_policy_service_server::StagePolicyService;
 use quintile_proto::lifecycle::{
     CreateStagePolicyVersionRequest, DeleteStagePolicyVersionRequest, DeleteStagePolicyVersionResponse,
-    GetStagePolicyRequest, GetStagePolicyVersionRequest, ListStagePolicyVersionsRequest,
-    ListStagePolicyVersionsResponse, PreviewStagePolicyVersionRequest, PreviewStagePolicyVersionResponse,
-    PublishStagePolicyVersionRequest, StagePolicy, StagePolicyState, StagePolicyVersion,
+    GetStagePolicyRequest, GetStagePolicyVersionRequest, ListStageFieldsRequest, ListStageFieldsResponse,
+    ListStagePolicyVersionsRequest, ListStagePolicyVersionsResponse, PreviewStagePolicyVersionRequest,
+    PreviewStagePolicyVersionResponse, PublishStagePolicyVersionRequest, StagePolicy, StagePolicyState,
+    StagePolicyVersion,
 };
 use quintile_proto::longrunning::Operation;
 use quintile_proto::types::ErrorReason;
@@ -59,6 +61,7 @@ fn number_in(name: &str) -> Result<i64, ApiError> {
 /// A draft as a request says it.
 struct Draft {
     message: StagePolicyVersion,
+    rules: Arc<[StageRule]>,
     request_id: String,
     body: Vec<u8>,
 }
@@ -74,13 +77,14 @@ impl Draft {
         let message = version.ok_or_else(|| ApiError::invalid_field("version", "is required"))?;
         names::optional_text(&message.description, MAX_DESCRIPTION_BYTES)
             .map_err(|error| ApiError::invalid_text("version.description", error))?;
-        Ok(Self { message, request_id, body })
+        let rules = stage_rules::read("version.rules", &message.rules)?;
+        Ok(Self { message, rules, request_id, body })
     }
 
-    /// The version, which goes by what is in force where it says nothing.
+    /// The version, whose parameters are those in force where it says nothing. Its rules are its own.
     fn version(self, in_force: &Version, number: i64) -> Result<Version, ApiError> {
         let parameters = self.message.parameters.unwrap_or_default();
-        let policy = policy_of(&parameters, &in_force.policy, number);
+        let policy = policy_of(&parameters, self.rules, &in_force.policy, number);
         policy.validate().map_err(|error| {
             ApiError::invalid_field(format!("version.parameters.{}", error.parameter()), error.to_string())
         })?;
@@ -219,6 +223,11 @@ impl StagePolicyService for StagePolicies {
         let found = stage_policies::get(self.runtime.database.reader(), caller.tenant().id, number).await;
         let found = found.map_err(failed)?.ok_or_else(ApiError::not_found)?;
         Ok(caller.respond(found.message()))
+    }
+
+    async fn list_stage_fields(&self, request: Request<ListStageFieldsRequest>) -> Answer<ListStageFieldsResponse> {
+        let caller = Caller::of(&request)?;
+        Ok(caller.respond(ListStageFieldsResponse { fields: stage_rules::fields() }))
     }
 
     async fn list_stage_policy_versions(

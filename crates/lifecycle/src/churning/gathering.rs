@@ -192,7 +192,7 @@ impl<T: FnMut(ChurnProgress) -> bool> Gathering<'_, T> {
             let (Some(record), Some(later)) = (at(midnight), at(next)) else { continue };
             let Some(seen) = Seen::active(record, midnight, zone, self.tenant.currency) else { continue };
             let (Some(features), Some(later)) = (&record.features, &later.features) else { continue };
-            let decision = self.policy.evaluate(&stage_input(features), midnight, zone);
+            let decision = self.policy.evaluate(&stage_input(record), midnight, zone);
             let rhythm = decision.rhythm_p80.map_or(1.0, Rational::to_f64).max(1.0);
             let Some(history) = history(features, period.day, zone) else { continue };
             period.add(&seen, rhythm, history, later.orders == features.orders)?;

@@ -1,8 +1,10 @@
-//! The parameters of the default stage policy.
+//! What a version of the stage policy goes by: its own rules, and the parameters of those that follow them.
 
+use super::StageRule;
+use std::sync::Arc;
 use thiserror::Error;
 
-/// One version of the default stage policy. Its windows of 90 days for a decline are those of the features.
+/// One version of the stage policy. Its windows of 90 days for a decline are those of the features.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StagePolicy {
     /// The version, from 1. Default: 1.
@@ -25,6 +27,14 @@ pub struct StagePolicy {
     pub decline_min_count: i64,
     /// A sign of leaving: the risk is so many hundredths or more. Default: 70.
     pub risk_warning_percent: i32,
+    /// CHURNED: less likely than so many hundredths to buy still. Default: 5. 0: never.
+    pub churned_below_alive_percent: i32,
+    /// DORMANT: less likely than so many hundredths to buy still. Default: 20. 0: never.
+    pub dormant_below_alive_percent: i32,
+    /// `AT_RISK`: less likely than so many hundredths to buy still. Default: 50. 0: never.
+    pub at_risk_below_alive_percent: i32,
+    /// Rules that are asked before those of the parameters. Default: none.
+    pub rules: Arc<[StageRule]>,
 }
 
 /// Why a policy is refused, by the name of the parameter.
@@ -36,13 +46,21 @@ pub enum StagePolicyError {
     /// The parameter is not greater than the other.
     #[error("must be greater than {1}")]
     NotGreater(&'static str, &'static str),
+    /// The parameter is no percentage that the probability of being alive comes in.
+    #[error("must be a multiple of 5 within 0 and 100")]
+    NotInSteps(&'static str),
+    /// The parameter is less than the other.
+    #[error("must not be less than {1}")]
+    Less(&'static str, &'static str),
 }
 
 impl StagePolicyError {
     /// The parameter's name.
     pub const fn parameter(self) -> &'static str {
         match self {
-            Self::OutOfBounds(name, _) | Self::NotGreater(name, _) => name,
+            Self::OutOfBounds(name, _) | Self::NotGreater(name, _) | Self::NotInSteps(name) | Self::Less(name, _) => {
+                name
+            }
         }
     }
 }
@@ -60,6 +78,10 @@ impl Default for StagePolicy {
             reactivated_days: 90,
             decline_min_count: 4,
             risk_warning_percent: 70,
+            churned_below_alive_percent: 5,
+            dormant_below_alive_percent: 20,
+            at_risk_below_alive_percent: 50,
+            rules: Arc::default(),
         }
     }
 }
@@ -75,6 +97,8 @@ struct Bounded {
 const MAX_DAYS: i64 = 3_650;
 /// The most orders, or whatever else is counted.
 const MAX_COUNT: i64 = 1_000_000;
+/// The steps in which the probability of being alive is known, rounded down: below a step of them is below it exactly.
+const ALIVE_STEP_PERCENT: i32 = 5;
 
 impl StagePolicy {
     /// Refuses parameters under which a stage cannot be reached, or everybody is in it. Evaluating such a policy is
@@ -103,7 +127,23 @@ impl StagePolicy {
         if self.churned_factor <= self.dormant_factor {
             return Err(StagePolicyError::NotGreater("churned_factor", "dormant_factor"));
         }
-        Ok(())
+        self.validate_alive()
+    }
+
+    fn validate_alive(&self) -> Result<(), StagePolicyError> {
+        let ascending = [
+            ("churned_below_alive_percent", self.churned_below_alive_percent),
+            ("dormant_below_alive_percent", self.dormant_below_alive_percent),
+            ("at_risk_below_alive_percent", self.at_risk_below_alive_percent),
+        ];
+        let is_step = |percent: i32| (0..=100).contains(&percent) && percent % ALIVE_STEP_PERCENT == 0;
+        if let Some((name, _)) = ascending.iter().find(|(_, percent)| !is_step(*percent)) {
+            return Err(StagePolicyError::NotInSteps(name));
+        }
+        match ascending.windows(2).find(|pair| pair[1].1 < pair[0].1) {
+            Some(pair) => Err(StagePolicyError::Less(pair[1].0, pair[0].0)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -128,5 +168,25 @@ mod tests {
             (refused.parameter(), refused.to_string().as_str()),
             ("churned_factor", "must be greater than dormant_factor")
         );
+    }
+
+    #[test]
+    fn probabilities_are_in_their_steps_and_ascend_with_how_alive_somebody_is() {
+        let policy = |churned, dormant, at_risk| StagePolicy {
+            churned_below_alive_percent: churned,
+            dormant_below_alive_percent: dormant,
+            at_risk_below_alive_percent: at_risk,
+            ..StagePolicy::default()
+        };
+        for (churned, dormant, at_risk) in [(0, 0, 0), (0, 0, 5), (100, 100, 100), (5, 5, 50)] {
+            assert_eq!(policy(churned, dormant, at_risk).validate(), Ok(()));
+        }
+        let not_in_steps = |name| Err(StagePolicyError::NotInSteps(name));
+        assert_eq!(policy(3, 20, 50).validate(), not_in_steps("churned_below_alive_percent"));
+        assert_eq!(policy(-5, 20, 50).validate(), not_in_steps("churned_below_alive_percent"));
+        assert_eq!(policy(5, 20, 105).validate(), not_in_steps("at_risk_below_alive_percent"));
+        let refused = policy(25, 20, 50).validate().unwrap_err();
+        assert_eq!(refused, StagePolicyError::Less("dormant_below_alive_percent", "churned_below_alive_percent"));
+        assert_eq!(policy(5, 20, 0).validate().unwrap_err().parameter(), "at_risk_below_alive_percent");
     }
 }

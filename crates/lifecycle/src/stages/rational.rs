@@ -35,6 +35,16 @@ impl Rational {
         i128::from(days) * i128::from(self.denominator) > i128::from(factor) * i128::from(self.numerator)
     }
 
+    /// The most times that `days`, 0 or more, are strictly more than this. 0 where this is not positive.
+    pub(super) fn times_exceeded(self, days: i64) -> i64 {
+        if self.numerator <= 0 {
+            return 0;
+        }
+        let parts = i128::from(days) * i128::from(self.denominator);
+        let times = (parts - 1).div_euclid(i128::from(self.numerator)).max(0);
+        i64::try_from(times).unwrap_or(i64::MAX)
+    }
+
     /// The least whole number of days that is strictly more than `factor` times this.
     pub(crate) fn first_beyond(self, factor: i32) -> i64 {
         let multiple = i128::from(factor) * i128::from(self.numerator);
@@ -78,9 +88,23 @@ mod tests {
     }
 
     #[test]
+    fn the_times_that_days_are_more_are_those_that_they_exceed() {
+        for rhythm in [Rational::new(119, 1), Rational::new(36, 5), Rational::new(1, 1)] {
+            for days in 0..500 {
+                let times = rhythm.times_exceeded(days);
+                let factor = i32::try_from(times).unwrap();
+                assert!(factor == 0 || rhythm.is_exceeded(factor, days), "{days} days");
+                assert!(!rhythm.is_exceeded(factor + 1, days), "{days} days");
+            }
+        }
+        assert_eq!(Rational::new(0, 1).times_exceeded(5), 0);
+    }
+
+    #[test]
     fn the_greatest_numbers_do_not_wrap_around() {
         let greatest = Rational::new(i64::MAX, 1);
         assert!(!greatest.is_exceeded(i32::MAX, i64::MAX));
         assert_eq!(greatest.first_beyond(i32::MAX), i64::MAX);
+        assert_eq!(Rational::new(1, i64::MAX).times_exceeded(i64::MAX), i64::MAX);
     }
 }

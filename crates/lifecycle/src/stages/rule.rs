@@ -1,15 +1,20 @@
-//! The rules of the default policy, in the order in which they are tried.
+//! The rules of a policy, in the order in which they are tried: its own, then those of its parameters.
 
-use super::{Stage, StagePolicy};
+use super::{Stage, StagePolicy, StageRule};
 
 /// The rule that decided: the first of these that matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
     NoOrder,
+    /// A rule of the policy's own, and its place from 0.
+    Own(Stage, usize),
     ChurnedBySilence,
+    ChurnedByAlive,
     DormantBySilence,
+    DormantByAlive,
     CameBack,
     AtRiskBySilence,
+    AtRiskByAlive,
     AtRiskByFewerOrders,
     AtRiskByFewerInteractions,
     AtRiskByComplaint,
@@ -22,10 +27,12 @@ impl Rule {
     pub(super) const fn stage(self) -> Stage {
         match self {
             Self::NoOrder => Stage::Lead,
-            Self::ChurnedBySilence => Stage::Churned,
-            Self::DormantBySilence => Stage::Dormant,
+            Self::Own(stage, _) => stage,
+            Self::ChurnedBySilence | Self::ChurnedByAlive => Stage::Churned,
+            Self::DormantBySilence | Self::DormantByAlive => Stage::Dormant,
             Self::CameBack => Stage::Reactivated,
             Self::AtRiskBySilence
+            | Self::AtRiskByAlive
             | Self::AtRiskByFewerOrders
             | Self::AtRiskByFewerInteractions
             | Self::AtRiskByComplaint => Stage::AtRisk,
@@ -37,8 +44,16 @@ impl Rule {
 
     /// The rule in words. Nothing in them changes from day to day, so that a record does not either.
     pub(super) fn in_words(self, policy: &StagePolicy) -> String {
+        let alive_below = |percent: i32| format!("alive with a probability of less than {percent} %");
         match self {
             Self::NoOrder => "no order yet".to_owned(),
+            Self::Own(_, place) => {
+                let condition = policy.rules.get(place).map_or("", StageRule::condition);
+                format!("rule {} of the policy: {condition}", place + 1)
+            }
+            Self::ChurnedByAlive => alive_below(policy.churned_below_alive_percent),
+            Self::DormantByAlive => alive_below(policy.dormant_below_alive_percent),
+            Self::AtRiskByAlive => alive_below(policy.at_risk_below_alive_percent),
             Self::ChurnedBySilence => {
                 format!("silent for more than {} times what its rhythm explains", policy.churned_factor)
             }

@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use std::sync::Arc;
 
 use super::*;
 
@@ -158,6 +159,10 @@ fn parameters_that_make_no_sense_still_have_a_defined_result() {
         reactivated_days: i32::MAX,
         decline_min_count: i64::MIN,
         risk_warning_percent: i32::MIN,
+        churned_below_alive_percent: i32::MIN,
+        dormant_below_alive_percent: i32::MIN,
+        at_risk_below_alive_percent: i32::MIN,
+        rules: Arc::default(),
     };
     let input =
         StageInput { orders_90: i64::MAX, previous_orders_90: i64::MIN, ..customer(1, &[i32::MAX, i32::MIN, 1]) };
@@ -211,9 +216,8 @@ proptest! {
             previous_orders_90: windows.1,
             interactions_90: windows.2,
             previous_interactions_90: windows.3,
-            last_interaction: None,
             open_complaints: windows.4,
-            risk_percent: None,
+            ..StageInput::default()
         };
         prop_assert_eq!(policy.validate(), Ok(()));
         let as_of = last_order.plus_micros(later);

@@ -2,11 +2,11 @@
 //!
 //! Version 1 is there without a row: nobody has made it. It is in force until another one is.
 
-use crate::stages::StagePolicy;
+use crate::stages::{Stage, StagePolicy, StageRule};
 use prost::Message;
 use quintile_domain::ids::TenantId;
 use quintile_domain::time::Instant;
-use quintile_proto::lifecycle::{StageParameters, StagePolicyState, StagePolicyVersion};
+use quintile_proto::lifecycle::{StageParameters, StagePolicyState, StagePolicyVersion, StageRule as StageRuleMessage};
 use quintile_rpc::convert;
 use quintile_store::{StoreError, Transaction, feed};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
@@ -14,6 +14,7 @@ use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
     Select,
 };
+use std::sync::Arc;
 
 /// The feed whose positions number the changes of a tenant's policy. It holds nothing: its head is what two that change it wait for.
 const REVISIONS: &str = "stage_policies";
@@ -108,8 +109,13 @@ impl Version {
             publish_time: self.published_at.map(convert::timestamp),
             retire_time: self.retired_at.map(convert::timestamp),
             etag: self.etag(),
+            rules: self.policy.rules.iter().map(rule_message).collect(),
         }
     }
+}
+
+fn rule_message(rule: &StageRule) -> StageRuleMessage {
+    StageRuleMessage { stage: rule.stage() as i32, condition: rule.condition().to_owned() }
 }
 
 /// The resource name of a version.
@@ -131,11 +137,19 @@ fn parameters(policy: &StagePolicy) -> StageParameters {
         reactivated_days: Some(policy.reactivated_days),
         decline_min_count: count(policy.decline_min_count),
         risk_warning_percent: Some(policy.risk_warning_percent),
+        churned_below_alive_percent: Some(policy.churned_below_alive_percent),
+        dormant_below_alive_percent: Some(policy.dormant_below_alive_percent),
+        at_risk_below_alive_percent: Some(policy.at_risk_below_alive_percent),
     }
 }
 
-/// A policy of parameters; those that are unset are another's.
-pub fn policy_of(parameters: &StageParameters, otherwise: &StagePolicy, version: i64) -> StagePolicy {
+/// A policy of parameters, of which those that are unset are another's, and of rules.
+pub fn policy_of(
+    parameters: &StageParameters,
+    rules: Arc<[StageRule]>,
+    otherwise: &StagePolicy,
+    version: i64,
+) -> StagePolicy {
     let count = |count: Option<i32>, otherwise: i64| count.map_or(otherwise, i64::from);
     StagePolicy {
         version,
@@ -148,6 +162,16 @@ pub fn policy_of(parameters: &StageParameters, otherwise: &StagePolicy, version:
         reactivated_days: parameters.reactivated_days.unwrap_or(otherwise.reactivated_days),
         decline_min_count: count(parameters.decline_min_count, otherwise.decline_min_count),
         risk_warning_percent: parameters.risk_warning_percent.unwrap_or(otherwise.risk_warning_percent),
+        churned_below_alive_percent: parameters
+            .churned_below_alive_percent
+            .unwrap_or(otherwise.churned_below_alive_percent),
+        dormant_below_alive_percent: parameters
+            .dormant_below_alive_percent
+            .unwrap_or(otherwise.dormant_below_alive_percent),
+        at_risk_below_alive_percent: parameters
+            .at_risk_below_alive_percent
+            .unwrap_or(otherwise.at_risk_below_alive_percent),
+        rules,
     }
 }
 
@@ -300,8 +324,14 @@ fn from_row(row: &entity::Model) -> Result<Version, StoreError> {
     let malformed = || StoreError::Sealed("a stored stage policy is malformed");
     let body = StagePolicyVersion::decode(row.body.as_slice()).map_err(|_| malformed())?;
     let parameters = body.parameters.ok_or_else(malformed)?;
+    // It was read when it was written, and no field of the language goes.
+    let rule = |said: &StageRuleMessage| {
+        let stage = Stage::from_number(said.stage)?;
+        StageRule::parse(stage, &said.condition).ok()
+    };
+    let rules = body.rules.iter().map(rule).collect::<Option<_>>().ok_or_else(malformed)?;
     Ok(Version {
-        policy: policy_of(&parameters, &StagePolicy::default(), row.version),
+        policy: policy_of(&parameters, rules, &StagePolicy::default(), row.version),
         state: StagePolicyState::try_from(row.state).map_err(|_| malformed())?,
         description: body.description,
         created_at: Some(Instant::from_micros(row.created_at)),
