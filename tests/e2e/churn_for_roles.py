@@ -3,7 +3,7 @@ import pytest
 
 from support import churn, policies, questions, waiting
 from support.churn import (AS_OF, DRIFT, FEATURES, GET, LIST, MONEY, OF_EVERYBODY, PUBLISH, RETIRE, RISK, RISKS, TRAIN, get, models, publish, risk,
-                           risks, train, train_refused)
+                           risks, train)
 from support.refusals import FAILED_PRECONDITION, INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED
 
 READERS = {"admin", "service", "support", "sales", "marketer", "analyst", "data-engineer"}
@@ -115,7 +115,7 @@ def who_consents_is_reached_by_who_writes_to_customers(town):
 @pytest.mark.parametrize("role", ["no-money", "own-money"])
 def who_does_not_read_everybodys_money_trains_and_publishes_no_model(town, role):
     client, before = town.clients[role], churn.states(town.admin)
-    train_refused(client).must_be(PERMISSION_DENIED, "FIELD_DENIED")
+    client.refused(TRAIN).must_be(PERMISSION_DENIED, "FIELD_DENIED")
     client.refused(PUBLISH, {"name": town.draft.name}).must_be(PERMISSION_DENIED, "FIELD_DENIED")
     assert churn.states(town.admin) == before
 

@@ -1,4 +1,4 @@
-"""Models of who will leave: what they are trained on, how they are judged, put in force and taken out of it; whatever befalls a training."""
+"""Models of who will leave: what they are trained on, how they are judged, put in force and taken out of it; many at once."""
 import random
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
@@ -8,7 +8,7 @@ import pytest
 
 from support import churn, facts, policies, questions, quintile, retention, score_models, waiting
 from support.churn import (AS_OF, DRIFT, FEATURES, GET, LIST, PUBLISH, RETIRE, RISKS, SECOND, TEXTS, TRAIN, figures, get, models,
-                           publish, retire, risks, state, states, told_periods, train, train_refused)
+                           publish, retire, risks, state, states, told_periods, train, train_failed)
 from support.refusals import FAILED_PRECONDITION, INVALID_ARGUMENT, NOT_FOUND, Refusal
 from support.worth import TENANT, ZONE
 
@@ -95,15 +95,15 @@ def periods_begin_when_local_days_do(backend):
 def of_too_little_nothing_is_learnt(fresh):
     """Ten who left and ten who stayed are enough in each period, and nine are not."""
     admin = fresh.client("admin")
-    train_refused(admin).must_be(FAILED_PRECONDITION, "FAILED_PRECONDITION")
+    train_failed(admin).must_be(FAILED_PRECONDITION, "FAILED_PRECONDITION")
     stays = [facts.order(f"stays-{n}", f"o{m}", days=5 + 20 * m) for n in range(10) for m in range(22)]
     leaves = [facts.order(f"leaves-{n}", "o", days=300 + n) for n in range(9)]
     churn.take_in(admin, stays + leaves)
-    train_refused(admin).must_be(FAILED_PRECONDITION, "FAILED_PRECONDITION")
+    train_failed(admin).must_be(FAILED_PRECONDITION, "FAILED_PRECONDITION")
     churn.take_in(admin, [facts.order("leaves-9", "o", days=300)])
     model = train(admin)
     assert [(period.customers, period.left) for period in (model.fit, model.calibration, model.holdout)] == [(20, 10)] * 3
-    train_refused(admin, horizon_days=365).must_be(FAILED_PRECONDITION, "FAILED_PRECONDITION")
+    train_failed(admin, horizon_days=365).must_be(FAILED_PRECONDITION, "FAILED_PRECONDITION")
     assert list(states(admin)) == ["churnModels/1"]
 
 
@@ -111,7 +111,7 @@ def what_facts_do_not_tell_any_more_is_not_learnt(hamlet):
     admin = hamlet.admin
     admin.call("RetentionService/UpdateRetention", {"retention": {"order_days": 730 + 3 * 90 - 1}})
     waiting.until(lambda: admin.call("RetentionService/GetRetention").complete, "old facts to be dropped")
-    train_refused(admin).must_be(FAILED_PRECONDITION, "FAILED_PRECONDITION")
+    train_failed(admin).must_be(FAILED_PRECONDITION, "FAILED_PRECONDITION")
     assert told_periods(train(admin, horizon_days=60)) == [period.plain for period in churn.periods(hamlet.orders, AS_OF, 60)]
 
 
@@ -289,20 +289,6 @@ def models_are_listed_the_newest_first_by_pages(town):
 
 # -- what may befall a training -------------------------------------------------------------------------------------------
 
-def who_stops_reading_leaves_no_draft(town):
-    before = states(town.admin)
-    for answers in (0, 1):
-        call = town.admin.start(TRAIN, [{}])
-        for _ in range(answers):
-            assert next(call).HasField("progress")
-        call.cancel()
-    for seconds in (0.001, 0.01, 0.03):
-        assert town.admin.refused(TRAIN, {}, seconds=seconds).code.name in ("DEADLINE_EXCEEDED", "CANCELLED")
-    # Trainings take turns: when this one has been made, none of those will be.
-    made = train(town.admin)
-    assert states(town.admin) == before | {made.name: "DRAFT"} and figures(made) == figures(town.model)
-
-
 def trainings_at_once_take_turns(village):
     admin, before = village.admin, len(states(village.admin))
     with ThreadPoolExecutor(4) as pool:
@@ -325,28 +311,6 @@ def of_many_who_publish_a_draft_at_once_one_does(village):
     assert done == [get(admin, draft.name)] and state(done[0]) == "PUBLISHED"
 
 
-def a_kill_in_the_middle_leaves_models_and_the_one_in_force_as_they_were(hamlet):
-    publish(hamlet.admin, train(hamlet.admin))
-    train(hamlet.admin, horizon_days=30)
-
-    def seen(client):
-        found = [*models(client), *risks(client).values(), *(churn.risk(client, name) for name in list(risks(client))[:9])]
-        return [each.SerializeToString(deterministic=True) for each in found]
-    before = seen(hamlet.admin)
-    for answers in (0, 1):
-        call = hamlet.suite.client("admin").start(TRAIN, [{}])
-        for _ in range(answers):
-            next(call)
-        hamlet.suite.kill()
-        call.cancel()
-        hamlet.suite.start()
-        client = hamlet.suite.client("admin")
-        questions.wait_for(client, 0)
-        now = seen(client)
-        assert now == before, "a killed training leaves nothing"
-    assert train(client).name == "churnModels/3"
-
-
 # -- what makes no sense --------------------------------------------------------------------------------------------------
 
 NO_NAMES = ("", "churnModels", "churnModels/", "churnModels/0", "churnModels/01", "churnModels/x", "churnModels/-1", "churnModels/1/",
@@ -355,7 +319,7 @@ NO_NAMES = ("", "churnModels", "churnModels/", "churnModels/0", "churnModels/01"
 
 @pytest.mark.parametrize("horizon", [-1, 1, 6, 366, 2**31 - 1, -2**31])
 def a_horizon_that_is_too_short_or_too_long_is_refused(town, horizon):
-    refusal = train_refused(town.admin, horizon_days=horizon).must_be(INVALID_ARGUMENT, "INVALID_FIELD")
+    refusal = town.admin.refused(TRAIN, {"horizon_days": horizon}).must_be(INVALID_ARGUMENT, "INVALID_FIELD")
     assert [each.field for each in refusal.bad_request.field_violations] == ["horizon_days"]
 
 
@@ -387,4 +351,4 @@ def another_tenant_has_no_models_of_these(town):
     assert models(there) == []
     for method in (GET, PUBLISH, RETIRE):
         there.refused(method, {"name": town.model.name}).must_be(NOT_FOUND, "NOT_FOUND")
-    train_refused(there).must_be(FAILED_PRECONDITION, "FAILED_PRECONDITION")
+    train_failed(there).must_be(FAILED_PRECONDITION, "FAILED_PRECONDITION")

@@ -138,6 +138,12 @@ pub fn packed(name: &str, message: &impl Message) -> Any {
     Any { type_url: format!("type.googleapis.com/{name}"), value: message.encode_to_vec() }
 }
 
+/// An error in the form in which operations that failed carry it.
+pub fn failure(error: ApiError) -> Vec<u8> {
+    // What a client of the call would read beside its status is that status, encoded.
+    tonic::Status::from(error).details().to_vec()
+}
+
 /// An operation as callers see it.
 pub fn message(operation: &Stored) -> Operation {
     let metadata = OperationMetadata {
@@ -157,6 +163,9 @@ pub fn message(operation: &Stored) -> Operation {
             message: "cancelled".to_owned(),
             details: Vec::new(),
         })),
+        State::Failed => {
+            Some(Outcome::Error(OperationStatus::decode(operation.response.as_slice()).unwrap_or_default()))
+        }
     };
     Operation {
         name: name(operation.id),
@@ -211,6 +220,20 @@ mod tests {
         assert_eq!(response.type_url, "type.googleapis.com/google.protobuf.Empty");
         let Some(Outcome::Error(error)) = message(&operation(State::Cancelled, 1, 3)).result else { panic!() };
         assert_eq!(error.code, Code::Cancelled as i32);
+    }
+
+    #[test]
+    fn an_operation_that_failed_tells_what_a_call_would_have_told() {
+        let refused = ApiError::failed_precondition(ErrorReason::FailedPrecondition, "too little");
+        let failed = Stored { response: failure(refused), ..operation(State::Failed, 1, 3) };
+        let told = message(&failed);
+        let Some(Outcome::Error(error)) = told.result else { panic!() };
+        assert_eq!(
+            (told.done, error.code, error.message.as_str()),
+            (true, Code::FailedPrecondition as i32, "too little")
+        );
+        assert_eq!(error.details[0].type_url, "type.googleapis.com/google.rpc.ErrorInfo");
+        assert_eq!(percent(&failed), 33);
     }
 
     #[test]

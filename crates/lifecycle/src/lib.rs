@@ -50,6 +50,7 @@ pub async fn serve(context: ServiceContext, endpoints: Endpoints) -> Result<(), 
     let churning = Arc::new(Churning::new(&runtime, &context, link.policies.clone(), link.models.clone()));
     let routes = api::routes(&runtime, &link, &playbooks, &churning);
     tokio::spawn(runtime.clone().for_each_tenant("playbooks", move |tenant| playbooks.clone().run(tenant)));
+    tokio::spawn(runtime.clone().for_each_tenant("trainings", move |tenant| churning::run(churning.clone(), tenant)));
     let (following, worked) = (runtime.clone(), link.clone());
     tokio::spawn(runtime.clone().for_each_tenant("stages", move |tenant| {
         let (runtime, link) = (following.clone(), worked.clone());

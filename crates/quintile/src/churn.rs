@@ -1,5 +1,6 @@
 //! Churn models, for people: trained, put in force and watched; and how likely customers are to leave by them.
 
+use crate::churn_trainings;
 use crate::commands::CallerArgs;
 use crate::config::{Config, Role};
 use crate::output::{self, Format, date, instant, plain, thousands};
@@ -14,8 +15,9 @@ use quintile_proto::lifecycle::{
     ChurnBaseline, ChurnDrift, ChurnDriftVerdict, ChurnDriver, ChurnDriverLevel, ChurnEvaluation, ChurnFactor,
     ChurnModel, ChurnModelState, ChurnPeriod, ChurnProgress, ChurnRisk, GetChurnModelRequest, GetChurnRiskRequest,
     ListChurnModelsRequest, ListChurnModelsResponse, ListChurnRisksRequest, ListChurnRisksResponse,
-    MeasureChurnDriftRequest, PublishChurnModelRequest, RetireChurnModelRequest, TrainChurnModelRequest,
+    MeasureChurnDriftRequest, PublishChurnModelRequest, RetireChurnModelRequest,
 };
+use quintile_proto::longrunning::operations_client::OperationsClient;
 use tonic::transport::Channel;
 
 /// Models of a page: the most that there may be.
@@ -29,11 +31,29 @@ const LEVELS: usize = 3;
 
 #[derive(Debug, Subcommand)]
 pub enum ChurnCommand {
-    /// Trains a model of who will leave on what came after past days, judges it, and keeps it as a draft
+    /// Trains a model of who will leave on what came after past days, judges it, and keeps it as a draft. Goes on where the command is interrupted
     Train {
         /// Whoever does not order in so many days has left, 7 to 365
         #[arg(long, value_name = "DAYS", default_value_t = 90)]
         horizon_days: i32,
+        #[command(flatten)]
+        caller: CallerArgs,
+    },
+    /// Ends a training that waits or goes on: nothing is kept of it
+    Cancel {
+        /// `operations/{number}`, as an interrupted `train` told
+        name: String,
+        #[command(flatten)]
+        caller: CallerArgs,
+    },
+    /// Tells when models are trained anew by themselves, and what came of it; or says when
+    Schedule {
+        /// So many days after the last one was judged or attempted, 1 to 3653; 0: never
+        #[arg(long, value_name = "DAYS")]
+        every: Option<i32>,
+        /// Put in force what is better than all that it is held against
+        #[arg(long, requires = "every")]
+        publish: bool,
         #[command(flatten)]
         caller: CallerArgs,
     },
@@ -95,21 +115,22 @@ pub enum ChurnCommand {
 }
 
 /// A command's connection.
-struct Asker<'a> {
-    models: ChurnModelServiceClient<Channel>,
+pub struct Asker<'a> {
+    pub models: ChurnModelServiceClient<Channel>,
     risks: ChurnServiceClient<Channel>,
-    session: Session,
+    pub operations: OperationsClient<Channel>,
+    pub session: Session,
     caller: &'a CallerArgs,
 }
 
 impl<'a> Asker<'a> {
-    async fn begin(caller: &'a CallerArgs) -> anyhow::Result<Self> {
+    pub async fn begin(caller: &'a CallerArgs) -> anyhow::Result<Self> {
         let (config, session) = caller.session().await?;
         Self::with(caller, &config, session)
     }
 
     /// For what goes through everybody, and waits until another training is over.
-    async fn begin_long(caller: &'a CallerArgs) -> anyhow::Result<Self> {
+    pub async fn begin_long(caller: &'a CallerArgs) -> anyhow::Result<Self> {
         let config = Config::load(&caller.config)?;
         let session = Session::begin_long(&config, &caller.identity()).await?;
         Self::with(caller, &config, session)
@@ -118,11 +139,12 @@ impl<'a> Asker<'a> {
     fn with(caller: &'a CallerArgs, config: &Config, session: Session) -> anyhow::Result<Self> {
         let channel = connect(config, Role::Lifecycle)?;
         let models = ChurnModelServiceClient::new(channel.clone());
-        Ok(Self { models, risks: ChurnServiceClient::new(channel), session, caller })
+        let operations = OperationsClient::new(channel.clone());
+        Ok(Self { models, risks: ChurnServiceClient::new(channel), operations, session, caller })
     }
 
     /// Prints an answer as JSON, or as a person reads it.
-    fn show<T: Message>(&self, answer: &T, name: &str, show: impl FnOnce(&T)) -> anyhow::Result<()> {
+    pub fn show<T: Message>(&self, answer: &T, name: &str, show: impl FnOnce(&T)) -> anyhow::Result<()> {
         match self.caller.output {
             Format::Json => say!("{}", output::json(answer, &format!("quintile.lifecycle.v1.{name}"))?),
             Format::Table => show(answer),
@@ -134,7 +156,9 @@ impl<'a> Asker<'a> {
 /// Runs a command.
 pub async fn run(command: ChurnCommand) -> anyhow::Result<()> {
     match command {
-        ChurnCommand::Train { horizon_days, caller } => train(&caller, horizon_days).await,
+        ChurnCommand::Train { horizon_days, caller } => churn_trainings::train(&caller, horizon_days).await,
+        ChurnCommand::Cancel { name, caller } => churn_trainings::cancel(&caller, name).await,
+        ChurnCommand::Schedule { every, publish, caller } => churn_trainings::schedule(&caller, every, publish).await,
         ChurnCommand::Publish { name, etag, caller } => {
             let mut asker = Asker::begin(&caller).await?;
             let request = asker.session.request(PublishChurnModelRequest { name, etag });
@@ -174,21 +198,6 @@ pub async fn run(command: ChurnCommand) -> anyhow::Result<()> {
 fn risk_name(customer: &str) -> String {
     let number = customer.trim_start_matches("customers/").trim_end_matches("/churnRisk");
     format!("customers/{number}/churnRisk")
-}
-
-async fn train(caller: &CallerArgs, horizon_days: i32) -> anyhow::Result<()> {
-    let mut asker = Asker::begin_long(caller).await?;
-    let request = asker.session.request(TrainChurnModelRequest { horizon_days });
-    let mut stream = asker.models.train_churn_model(request).await?.into_inner();
-    let mut progress = Progress::new("customers");
-    while let Some(response) = stream.message().await? {
-        tell(&mut progress, response.progress.as_ref());
-        if let Some(model) = response.model {
-            progress.finish();
-            return asker.show(&model, "ChurnModel", show_model);
-        }
-    }
-    bail!("the training ended before it was whole")
 }
 
 async fn drift(caller: &CallerArgs) -> anyhow::Result<()> {
@@ -264,7 +273,8 @@ fn show_list(list: &ListChurnModelsResponse) {
     }
 }
 
-fn show_model(model: &ChurnModel) {
+/// Prints a model as a person reads it.
+pub fn show_model(model: &ChurnModel) {
     say!("{}", output::table(&HEADER, false, vec![row(model)]));
     let periods = [("fitted to", &model.fit), ("calibrated on", &model.calibration), ("judged by", &model.holdout)];
     let rows = periods.into_iter().filter_map(|(what, period)| Some(period_row(what, period.as_ref()?)));

@@ -59,6 +59,18 @@ impl Progress {
         }
     }
 
+    /// Tells how much is done, in whole percent, where nobody counts the things.
+    pub fn percent(&mut self, percent: u32) {
+        if self.terminal {
+            self.bar.set_length(100);
+            self.bar.set_position(percent.into());
+            self.bar.set_message(self.what.clone());
+        } else if self.told.elapsed() >= PLAIN_PROGRESS {
+            self.told = Stopwatch::now();
+            eprintln!("{percent} % {}", self.what);
+        }
+    }
+
     /// Tells how many things were done, of a step without an end.
     pub fn count(&mut self, things: u64) {
         if self.terminal {

@@ -1,7 +1,7 @@
 //! The storage chassis: what every service needs of a database, the same on SQLite and PostgreSQL.
 //!
 //! It opens and migrates databases, writes in bulk, groups commits, keeps records and the feeds that publish their changes, fences
-//! background workers, keeps account of long work, knows repeated requests, keeps keys, and seals what must not be read. It knows nothing of customers' business: a
+//! background workers, keeps account of long work and of schedules, knows repeated requests, keeps keys, and seals what must not be read. It knows nothing of customers' business: a
 //! table with business columns belongs to the service that owns it. To add a chassis table, add its entity to `tables` and its
 //! creation to `migration`.
 
@@ -20,6 +20,7 @@ pub mod migration;
 pub mod numbers;
 pub mod operations;
 pub mod records;
+pub mod schedules;
 pub mod sealing;
 mod statistics;
 mod tables;

@@ -101,6 +101,19 @@ enum Operation {
 }
 
 #[derive(DeriveIden)]
+enum RefitSchedule {
+    Table,
+    TenantId,
+    Kind,
+    EveryDays,
+    Publish,
+    AttemptedDay,
+    Made,
+    Problem,
+    Revision,
+}
+
+#[derive(DeriveIden)]
 enum WrappedKey {
     Table,
     TenantId,
@@ -251,6 +264,26 @@ pub async fn create_operation_table(manager: &SchemaManager<'_>) -> std::result:
                 .col(ColumnDef::new(Operation::CreatedAt).big_integer().not_null())
                 .col(ColumnDef::new(Operation::UpdatedAt).big_integer().not_null())
                 .primary_key(Index::create().col(Operation::TenantId).col(Operation::OperationId))
+                .to_owned(),
+        )
+        .await
+}
+
+/// Makes the table of schedules by which models are fitted anew: for services with such models. Scoring has made its own.
+pub async fn create_schedule_table(manager: &SchemaManager<'_>) -> std::result::Result<(), DbErr> {
+    manager
+        .create_table(
+            Table::create()
+                .table(RefitSchedule::Table)
+                .col(ColumnDef::new(RefitSchedule::TenantId).integer().not_null())
+                .col(ColumnDef::new(RefitSchedule::Kind).integer().not_null())
+                .col(ColumnDef::new(RefitSchedule::EveryDays).integer().not_null())
+                .col(ColumnDef::new(RefitSchedule::Publish).boolean().not_null())
+                .col(ColumnDef::new(RefitSchedule::AttemptedDay).integer())
+                .col(ColumnDef::new(RefitSchedule::Made).big_integer())
+                .col(ColumnDef::new(RefitSchedule::Problem).text().not_null())
+                .col(ColumnDef::new(RefitSchedule::Revision).big_integer().not_null())
+                .primary_key(Index::create().col(RefitSchedule::TenantId).col(RefitSchedule::Kind))
                 .to_owned(),
         )
         .await

@@ -25,18 +25,23 @@ pub enum State {
     Succeeded = 3,
     /// Ended before it was done.
     Cancelled = 4,
+    /// Ended, since it can't be done.
+    Failed = 5,
 }
+
+/// The states of which nothing more comes.
+const ENDED: [i32; 3] = [State::Succeeded as i32, State::Cancelled as i32, State::Failed as i32];
 
 impl State {
     fn of_number(number: i32) -> Result<Self> {
-        let all = [Self::Open, Self::Cancelling, Self::Succeeded, Self::Cancelled];
+        let all = [Self::Open, Self::Cancelling, Self::Succeeded, Self::Cancelled, Self::Failed];
         let found = all.into_iter().find(|state| *state as i32 == number);
         found.ok_or_else(|| StoreError::Configuration("an operation has a state of a newer version".to_owned()))
     }
 
     /// Whether nothing more comes of it.
     pub fn is_ended(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Cancelled)
+        ENDED.contains(&(self as i32))
     }
 }
 
@@ -57,7 +62,7 @@ pub struct Operation {
     pub done: i64,
     /// How much there is to do.
     pub total: i64,
-    /// The encoded `google.protobuf.Any` that it ended with. Empty: none yet.
+    /// The encoded `google.protobuf.Any` that it ended with, or the `google.rpc.Status` by which it failed. Empty: none yet.
     pub response: Vec<u8>,
     /// When it was asked for. Machine time.
     pub created_at: Instant,
@@ -118,9 +123,8 @@ pub async fn begin(
 }
 
 async fn forget_oldest(transaction: &Transaction, tenant: TenantId) -> Result<()> {
-    let ended = [State::Succeeded as i32, State::Cancelled as i32];
     let surplus = of(tenant)
-        .filter(operation::Column::State.is_in(ended))
+        .filter(operation::Column::State.is_in(ENDED))
         .order_by_desc(operation::Column::OperationId)
         .offset(MAX_ENDED)
         .one(transaction)
@@ -128,7 +132,7 @@ async fn forget_oldest(transaction: &Transaction, tenant: TenantId) -> Result<()
     if let Some(surplus) = surplus {
         operation::Entity::delete_many()
             .filter(operation::Column::TenantId.eq(tenant.0))
-            .filter(operation::Column::State.is_in(ended))
+            .filter(operation::Column::State.is_in(ENDED))
             .filter(operation::Column::OperationId.lte(surplus.operation_id))
             .exec(transaction)
             .await?;
@@ -206,9 +210,30 @@ pub async fn end(
     machine_now: Instant,
 ) -> Result<()> {
     let state = if response.is_some() { State::Succeeded } else { State::Cancelled };
+    close(transaction, tenant, id, (state, response.unwrap_or_default()), machine_now).await
+}
+
+/// Ends an operation that can't be done, with the encoded `google.rpc.Status` that says why.
+pub async fn fail(
+    transaction: &Transaction,
+    tenant: TenantId,
+    id: i64,
+    status: Vec<u8>,
+    machine_now: Instant,
+) -> Result<()> {
+    close(transaction, tenant, id, (State::Failed, status), machine_now).await
+}
+
+async fn close(
+    transaction: &Transaction,
+    tenant: TenantId,
+    id: i64,
+    (state, response): (State, Vec<u8>),
+    machine_now: Instant,
+) -> Result<()> {
     change(tenant, id)
         .col_expr(operation::Column::State, Expr::value(state as i32))
-        .col_expr(operation::Column::Response, Expr::value(response.unwrap_or_default()))
+        .col_expr(operation::Column::Response, Expr::value(response))
         .col_expr(operation::Column::UpdatedAt, Expr::value(machine_now.micros()))
         .exec(transaction)
         .await?;
@@ -227,9 +252,8 @@ pub async fn cancel(transaction: &Transaction, tenant: TenantId, id: i64) -> Res
 
 /// Forgets an operation that has ended. Returns whether there was one.
 pub async fn delete(transaction: &Transaction, tenant: TenantId, id: i64) -> Result<bool> {
-    let ended = [State::Succeeded as i32, State::Cancelled as i32];
     let deleted = operation::Entity::delete_by_id((tenant.0, id))
-        .filter(operation::Column::State.is_in(ended))
+        .filter(operation::Column::State.is_in(ENDED))
         .exec(transaction)
         .await?;
     Ok(deleted.rows_affected == 1)

@@ -228,3 +228,28 @@ pub mod operation {
 
     impl ActiveModelBehavior for ActiveModel {}
 }
+
+/// When models of a kind are fitted anew, and what came of it.
+pub mod refit_schedule {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "refit_schedule")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub tenant_id: i32,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub kind: i32,
+        pub every_days: i32,
+        pub publish: bool,
+        pub attempted_day: Option<i32>,
+        pub made: Option<i64>,
+        pub problem: String,
+        pub revision: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}

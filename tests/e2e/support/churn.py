@@ -8,17 +8,18 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 import grpc
-import pytest
+from google.rpc import error_details_pb2
 
 import cdnow_witness as witness
-from support import facts, policies, questions, quintile, score_models, waiting
+from support import facts, policies, questions, quintile, score_models, stage_policies, waiting
 from support.refusals import Refusal
 
-MODELS, SERVICE = "ChurnModelService", "ChurnService"
+MODELS, SERVICE, NAME = "ChurnModelService", "ChurnService", "churnTrainingSchedule"
 TRAIN, GET, LIST, PUBLISH, RETIRE = (f"{MODELS}/{verb}ChurnModel{'s' * (verb == 'List')}" for verb in ("Train", "Get", "List", "Publish", "Retire"))
+SCHEDULE, SAY = (f"{MODELS}/{verb}ChurnTrainingSchedule" for verb in ("Get", "Update"))
 DRIFT, RISK, RISKS = f"{MODELS}/MeasureChurnDrift", f"{SERVICE}/GetChurnRisk", f"{SERVICE}/ListChurnRisks"
 # What learns from everybody, or is done to everybody: no role with a row scope has it.
-OF_EVERYBODY = (TRAIN, PUBLISH, RETIRE, DRIFT)
+OF_EVERYBODY = (TRAIN, PUBLISH, RETIRE, DRIFT, SAY)
 MONEY = {"revenue", "average_order_value", "revenue_365", "refunded_share"}
 TEXTS = {"primary_channel", "top_category"}
 FEATURES = MONEY | TEXTS | {
@@ -250,23 +251,81 @@ def streamed(client, method, field, **request):
         answers = list(call)
     except grpc.RpcError as error:
         raise Refusal(error) from None
-    *progress, last = answers
-    assert all(answer.HasField("progress") and not answer.HasField(field) for answer in progress) and last.HasField(field)
-    read = [answer.progress.customers_read for answer in progress]
+    *before, last = answers
+    assert all(answer.HasField("progress") and not answer.HasField(field) for answer in before) and last.HasField(field)
+    read = [answer.progress.customers_read for answer in before]
     assert read == sorted(read)
     return getattr(last, field)
 
 
+def begin_training(client, **request):
+    """The operation of a training."""
+    return client.call(TRAIN, request)
+
+
+def trained(client, operation):
+    """The draft of a training that ends well."""
+    ended = stage_policies.done(client, operation)
+    assert not ended.HasField("error"), ended
+    told = score_models.unpacked(client, ended.response)
+    assert told.DESCRIPTOR.full_name == "quintile.lifecycle.v1.ChurnTraining" and progress(client, ended) == 100
+    model = get(client, told.model)
+    assert model.better == told.better
+    return model
+
+
 def train(client, **request):
-    """A draft; progress is told before."""
-    return streamed(client, TRAIN, "model", **request)
+    """A draft, when it is there."""
+    return trained(client, begin_training(client, **request))
 
 
-def train_refused(client, **request):
-    """The refusal of a training."""
-    with pytest.raises(Refusal) as raised:
-        train(client, **request)
-    return raised.value
+class Failure(NamedTuple):
+    """How a training ended that could not be done."""
+
+    code: grpc.StatusCode
+    reason: str
+    message: str
+
+    def must_be(self, code, reason):
+        assert (self.code, self.reason) == (code, reason) and self.message, self
+        return self
+
+
+def failure(client, operation):
+    """How a training ends of which no model comes."""
+    ended = stage_policies.done(client, operation)
+    assert ended.HasField("error"), ended
+    code = next(each for each in grpc.StatusCode if each.value[0] == ended.error.code)
+    infos = [each.value for each in ended.error.details if each.type_url.endswith("/google.rpc.ErrorInfo")]
+    told = [error_details_pb2.ErrorInfo.FromString(each) for each in infos]
+    assert all(each.domain == "quintile" for each in told)
+    return Failure(code, told[0].reason if told else "", ended.error.message)
+
+
+def train_failed(client, **request):
+    """How a training fails that was asked for."""
+    return failure(client, begin_training(client, **request))
+
+
+def progress(client, operation):
+    """How much of a training is done, in whole percent."""
+    return stage_policies.metadata(client, operation).progress_percent
+
+
+def is_cancelled(client, operation):
+    """Whether a training ends as cancelled."""
+    ended = stage_policies.done(client, operation)
+    return ended.HasField("error") and ended.error.code == grpc.StatusCode.CANCELLED.value[0]
+
+
+def schedule(client):
+    """When models are trained anew, and what came of it."""
+    return client.call(SCHEDULE, {"name": NAME})
+
+
+def say(client, every_days, **fields):
+    """Says when models are trained anew."""
+    return client.call(SAY, {"schedule": {"name": NAME, "every_days": every_days} | fields})
 
 
 def measure(client):

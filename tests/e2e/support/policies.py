@@ -20,7 +20,8 @@ TAKING_IN = ("IngestService/Ingest", "IngestService/IngestBatch", "IngestService
              "ClusterService/FitClusters", "ClusterService/GetClustering", "ClusterService/GetClusterDrift", "ClusterService/FindFactors",
              "StagePolicyService/PreviewStagePolicyVersion", "StagePolicyService/PublishStagePolicyVersion", "PlaybookService/StartPlaybook",
              "PlaybookService/UpdateContactPolicy",
-             *(f"ChurnModelService/{method}" for method in ("TrainChurnModel", "PublishChurnModel", "RetireChurnModel", "MeasureChurnDrift")))
+             *(f"ChurnModelService/{method}" for method in (
+                 "TrainChurnModel", "PublishChurnModel", "RetireChurnModel", "MeasureChurnDrift", "UpdateChurnTrainingSchedule")))
 
 
 def as_dict(message):

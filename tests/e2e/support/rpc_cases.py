@@ -10,8 +10,8 @@ from typing import Callable
 
 import grpc
 
-from support import canaries, checkpoints, churn_cases, definitions, facts, oidc, playbook_cases, questions, recommendations, score_models, traits
-from support import value_models, waiting
+from support import canaries, checkpoints, churn, churn_cases, definitions, facts, oidc, playbook_cases, questions, recommendations, score_models
+from support import traits, value_models, waiting
 from support.reflection import OPERATIONS
 from support.refusals import Refusal
 from support.world import NOW
@@ -364,8 +364,9 @@ CASES = {
     f"{SCORING}.ValueService/GetValue": unary(EVERY_ROLE, of_customer("/value")),
     f"{SCORING}.ValueService/BatchGetValues": unary(EVERY_ROLE, lambda world: {"names": [f"{world.customer}/value", f"{world.lead}/value"]}),
     f"{SCORING}.ScoreService/WatchScores": watch(PIPELINES, lambda answer: answer.records),
-    f"{LIFECYCLE}.ChurnModelService/TrainChurnModel": watch(
-        DEFINERS, lambda answer: answer.HasField("model"), lambda _world: {"horizon_days": churn_cases.HORIZON}),
+    f"{LIFECYCLE}.ChurnModelService/TrainChurnModel": Case(DEFINERS, churn_cases.training),
+    f"{LIFECYCLE}.ChurnModelService/GetChurnTrainingSchedule": unary(EVERY_ROLE, lambda _world: {"name": churn.NAME}),
+    f"{LIFECYCLE}.ChurnModelService/UpdateChurnTrainingSchedule": unary(DEFINERS, lambda _world: {"schedule": {"name": churn.NAME}}),
     f"{LIFECYCLE}.ChurnModelService/GetChurnModel": unary(EVERY_ROLE, churn_cases.oldest),
     f"{LIFECYCLE}.ChurnModelService/ListChurnModels": unary(EVERY_ROLE),
     f"{LIFECYCLE}.ChurnModelService/PublishChurnModel": Case(DEFINERS, churn_cases.published),

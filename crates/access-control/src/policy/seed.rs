@@ -1,5 +1,4 @@
-//! The seeded roles, as data. What is not written here is denied: a method that is not listed, and a class of fields that has no
-//! form. There are no patterns on purpose: a new method is nobody's until somebody writes it down.
+//! The seeded roles, as data: a method or a class of fields that is not written down is denied. There are no patterns on purpose.
 
 use quintile_proto::access::MaskForm::{self, Clear, Partial, Year};
 use quintile_proto::types::Sensitivity::{
@@ -150,10 +149,11 @@ const TASKS: Methods = ("quintile.lifecycle.v1.TaskService", &["ListTasks", "Get
 const DO_TASKS: Methods = ("quintile.lifecycle.v1.TaskService", &["ClaimTask", "CompleteTask"]);
 const DELIVERIES: Methods = ("quintile.lifecycle.v1.DeliveryService", &["ListDeliveries"]);
 const REPLAY_DELIVERIES: Methods = ("quintile.lifecycle.v1.DeliveryService", &["ReplayDelivery"]);
-const CHURN_MODELS: Methods = ("quintile.lifecycle.v1.ChurnModelService", &["GetChurnModel", "ListChurnModels"]);
+const CHURN_MODELS: Methods =
+    ("quintile.lifecycle.v1.ChurnModelService", &["GetChurnModel", "ListChurnModels", "GetChurnTrainingSchedule"]);
 const MAKE_CHURN_MODELS: Methods = (
     "quintile.lifecycle.v1.ChurnModelService",
-    &["TrainChurnModel", "PublishChurnModel", "RetireChurnModel", "MeasureChurnDrift"],
+    &["TrainChurnModel", "PublishChurnModel", "RetireChurnModel", "MeasureChurnDrift", "UpdateChurnTrainingSchedule"],
 );
 const CHURN_RISKS: Methods = ("quintile.lifecycle.v1.ChurnService", &["GetChurnRisk", "ListChurnRisks"]);
 const SET_WARNING_POLICY: Methods = ("quintile.lifecycle.v1.WarningService", &["UpdateWarningPolicy"]);

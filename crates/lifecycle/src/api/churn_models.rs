@@ -1,18 +1,22 @@
 //! Churn models: trained, read, put in force and taken out of it.
 
-use crate::churning::{Churning, features, measure, refused, train};
+use super::churn_schedules;
+use crate::churning::{self, Churning, features, measure, refused};
 use crate::restaging::{self, PUBLISH_MODEL, RETIRE_MODEL};
 use crate::store::churn_models::{self, COLLECTION, Stored};
 use quintile_chain::listening::{self, Listener};
+use quintile_chain::operations::message as operation_message;
 use quintile_chain::{page, store_error};
 use quintile_domain::masking::Sensitivity;
 use quintile_domain::names;
 use quintile_proto::lifecycle::churn_model_service_server::ChurnModelService;
 use quintile_proto::lifecycle::{
-    ChurnModel, ChurnModelState, ChurnProgress, GetChurnModelRequest, ListChurnModelsRequest, ListChurnModelsResponse,
-    MeasureChurnDriftRequest, MeasureChurnDriftResponse, PublishChurnModelRequest, RetireChurnModelRequest,
-    TrainChurnModelRequest, TrainChurnModelResponse,
+    ChurnModel, ChurnModelState, ChurnProgress, ChurnTrainingSchedule, GetChurnModelRequest,
+    GetChurnTrainingScheduleRequest, ListChurnModelsRequest, ListChurnModelsResponse, MeasureChurnDriftRequest,
+    MeasureChurnDriftResponse, PublishChurnModelRequest, RetireChurnModelRequest, TrainChurnModelRequest,
+    UpdateChurnTrainingScheduleRequest,
 };
+use quintile_proto::longrunning::Operation;
 use quintile_rpc::{Answer, AnswerStream, ApiError, Caller, convert};
 use quintile_store::{StoreError, Transaction};
 use std::ops::RangeInclusive;
@@ -65,8 +69,18 @@ fn message(caller: &Caller, stored: &Stored) -> ChurnModel {
     }
 }
 
-fn training(progress: ChurnProgress) -> TrainChurnModelResponse {
-    TrainChurnModelResponse { progress: Some(progress), model: None }
+/// What a request asks for, if it makes sense, and the id by which it is known again.
+fn training(asked: TrainChurnModelRequest) -> Result<(TrainChurnModelRequest, String), ApiError> {
+    let TrainChurnModelRequest { horizon_days, request_id } = asked;
+    let horizon_days = if horizon_days == 0 { USUAL_HORIZON_DAYS } else { horizon_days };
+    if !HORIZON_DAYS.contains(&horizon_days) {
+        let (least, most) = (HORIZON_DAYS.start(), HORIZON_DAYS.end());
+        return Err(ApiError::invalid_field("horizon_days", format!("must be within {least} and {most}")));
+    }
+    if !request_id.is_empty() && uuid::Uuid::try_parse(&request_id).is_err() {
+        return Err(ApiError::invalid_field("request_id", "must be a UUID"));
+    }
+    Ok((TrainChurnModelRequest { horizon_days, request_id: String::new() }, request_id))
 }
 
 fn measuring(progress: ChurnProgress) -> MeasureChurnDriftResponse {
@@ -121,29 +135,37 @@ impl ChurnModels {
 
 #[tonic::async_trait]
 impl ChurnModelService for ChurnModels {
-    type TrainChurnModelStream = AnswerStream<TrainChurnModelResponse>;
     type MeasureChurnDriftStream = AnswerStream<MeasureChurnDriftResponse>;
 
-    async fn train_churn_model(
-        &self,
-        request: Request<TrainChurnModelRequest>,
-    ) -> Result<Response<Self::TrainChurnModelStream>, Status> {
+    async fn train_churn_model(&self, request: Request<TrainChurnModelRequest>) -> Answer<Operation> {
         let caller = Caller::of(&request)?;
-        let asked = request.get_ref().horizon_days;
-        let horizon = if asked == 0 { USUAL_HORIZON_DAYS } else { asked };
-        if !HORIZON_DAYS.contains(&horizon) {
-            let (least, most) = (HORIZON_DAYS.start(), HORIZON_DAYS.end());
-            return Err(ApiError::invalid_field("horizon_days", format!("must be within {least} and {most}")).into());
-        }
+        let (asked, request_id) = training(request.into_inner())?;
         check_rights(&caller)?;
         caller.is_about(COLLECTION);
-        let churning = self.churning.clone();
-        let work = |mut listener: Listener<TrainChurnModelResponse, ChurnProgress>| async move {
-            let trained = train(&churning, caller.tenant(), horizon, |progress| listener.tell(progress)).await?;
-            let model = Some(message(&caller, &trained));
-            listener.send(TrainChurnModelResponse { progress: None, model }).await
-        };
-        Ok(Response::new(listening::stream(Caller::of(&request)?, training, work)))
+        let begun = churning::begin(&self.churning, caller.tenant(), &asked, &request_id).await?;
+        Ok(caller.respond(operation_message(&begun)))
+    }
+
+    async fn get_churn_training_schedule(
+        &self,
+        request: Request<GetChurnTrainingScheduleRequest>,
+    ) -> Answer<ChurnTrainingSchedule> {
+        let caller = Caller::of(&request)?;
+        churn_schedules::check_name("name", &request.get_ref().name)?;
+        let schedule = churn_schedules::read(&self.churning, caller.tenant().id).await?;
+        Ok(caller.respond(schedule))
+    }
+
+    async fn update_churn_training_schedule(
+        &self,
+        request: Request<UpdateChurnTrainingScheduleRequest>,
+    ) -> Answer<ChurnTrainingSchedule> {
+        let caller = Caller::of(&request)?;
+        let said = churn_schedules::checked(request.into_inner().schedule)?;
+        check_rights(&caller)?;
+        caller.is_about(churn_schedules::NAME);
+        let schedule = churn_schedules::say(&self.churning, caller.tenant().id, &said).await?;
+        Ok(caller.respond(schedule))
     }
 
     async fn get_churn_model(&self, request: Request<GetChurnModelRequest>) -> Answer<ChurnModel> {

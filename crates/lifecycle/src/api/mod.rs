@@ -2,6 +2,7 @@
 
 mod churn_models;
 mod churn_risks;
+mod churn_schedules;
 mod contact_policies;
 mod deliveries;
 mod erasures;

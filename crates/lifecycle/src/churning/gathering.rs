@@ -1,7 +1,7 @@
 //! Reading everybody as they were at past midnights, and who of them has ordered since.
 
 use super::features::{self, Seen, history};
-use super::{Churning, refused, told};
+use super::{Churning, may_be_over, refused, told};
 use crate::churn::{ChurnError, Table, Value};
 use crate::stages::{Rational, StagePolicy};
 use crate::worker::{MAX_MESSAGE_BYTES, stage_input};
@@ -105,14 +105,6 @@ pub async fn gather(
     }
     let Gathering { periods, ever, one_in, read, .. } = gathering;
     Ok(Gathered { periods, ever, one_in, read })
-}
-
-/// Whether a failure may be over in a while.
-fn may_be_over(code: Code) -> bool {
-    matches!(
-        code,
-        Code::Unavailable | Code::Unauthenticated | Code::ResourceExhausted | Code::Aborted | Code::Cancelled
-    )
 }
 
 /// Why a stream ended before it was complete.

@@ -4,8 +4,11 @@ mod drift;
 pub mod features;
 mod gathering;
 mod in_force;
+mod publishing;
+mod scheduled;
 mod telling;
 mod training;
+mod trainings;
 
 use crate::churn::ChurnError;
 use crate::in_force::PoliciesInForce;
@@ -15,13 +18,16 @@ use quintile_domain::clock::MachineClock;
 use quintile_proto::types::ErrorReason;
 use quintile_rpc::ApiError;
 use quintile_rpc::client::Credentials;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::Code;
 use tonic::transport::Channel;
 
 pub use drift::measure;
 pub use in_force::{InForce, ModelsInForce, told_of};
-pub use training::train;
+pub use scheduled::SCHEDULE;
+pub use trainings::{begin, run};
 
 /// How often it is asked whether what waits for its turn is still wanted.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -39,7 +45,7 @@ pub struct Churning {
     credentials: Credentials,
     ingestion: Channel,
     /// One at a time goes through everybody: each holds what it has read in memory, and wants every core.
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
 }
 
 impl Churning {
@@ -52,14 +58,14 @@ impl Churning {
             policies,
             credentials: context.credentials.clone(),
             ingestion: context.peers.ingestion.clone(),
-            turns: Semaphore::new(1),
+            turns: Arc::new(Semaphore::new(1)),
         }
     }
 
     /// Waits for a turn to go through everybody. `is_wanted` says whether anybody still waits for what comes of it.
-    async fn turn(&self, mut is_wanted: impl FnMut() -> bool) -> Result<SemaphorePermit<'_>, Stopped> {
+    async fn turn(&self, mut is_wanted: impl FnMut() -> bool) -> Result<OwnedSemaphorePermit, Stopped> {
         loop {
-            match tokio::time::timeout(ASK_AGAIN, self.turns.acquire()).await {
+            match tokio::time::timeout(ASK_AGAIN, self.turns.clone().acquire_owned()).await {
                 Ok(turn) => return turn.map_err(|_| Some(ApiError::unavailable("the service is stopping"))),
                 Err(_) if is_wanted() => {}
                 Err(_) => return Err(None),
@@ -77,6 +83,19 @@ fn told(error: &ChurnError) -> ApiError {
         ChurnError::TooManyRows => refused(error.to_string()),
         _ => ApiError::internal(error.to_string()),
     }
+}
+
+/// Whether a failure is that of a moment: what failed by it is tried again.
+fn may_be_over(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unavailable
+            | Code::DeadlineExceeded
+            | Code::Unauthenticated
+            | Code::ResourceExhausted
+            | Code::Aborted
+            | Code::Cancelled
+    )
 }
 
 /// A refusal because of how things are.

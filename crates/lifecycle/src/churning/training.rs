@@ -1,4 +1,4 @@
-//! Training: candidates are fitted, calibrated and held against rules of thumb and the model in force; the best is kept as a draft.
+//! Training: candidates are fitted, calibrated and held against rules of thumb and the model in force; the best may be kept as a draft.
 
 use super::gathering::{Gathered, Period, gather};
 use super::in_force::{InForce, Learnt};
@@ -14,7 +14,7 @@ use quintile_domain::ids::TenantId;
 use quintile_proto::lifecycle::{ChurnModel, ChurnModelState, ChurnProgress};
 use quintile_rpc::ApiError;
 use quintile_rpc::policy::Tenant;
-use quintile_store::StoreError;
+use quintile_store::{StoreError, Transaction, failpoint};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -29,53 +29,58 @@ const P_ALIVE: &str = "p_alive";
 /// The models of a tenant that are kept: the newest, and the one in force.
 const KEPT: i64 = 100;
 
-/// Trains for a horizon, in days, and keeps what was found as a draft. `tell` hears how far it is and says whether to go on.
+/// What a training came to, before it is kept.
+pub struct Trained {
+    body: ChurnModel,
+    learnt: Learnt,
+}
+
+/// Trains for a horizon, in days. `tell` hears how far it is and says whether to go on.
 pub async fn train(
     churning: &Churning,
     tenant: &Tenant,
     horizon: i32,
     mut tell: impl FnMut(ChurnProgress) -> bool,
-) -> Result<Stored, Stopped> {
+) -> Result<Trained, Stopped> {
     let failed = |error: StoreError| Some(store_error(&error));
     let turn = churning.turn(|| tell(ChurnProgress::default())).await?;
     let in_force = churning.models.of(tenant.id).await.map_err(failed)?;
     let gathered = gather(churning, tenant, horizon, &mut tell).await?;
-    let read = gathered.read;
-    let work = tokio::task::spawn_blocking(move || learn(&gathered, in_force.as_ref(), horizon));
+    failpoint::reach("trainings", "before_learning").await;
+    let work = tokio::task::spawn_blocking(move || {
+        let learnt = learn(&gathered, in_force.as_ref(), horizon);
+        // Whoever is next has to wait for this, even where nobody waits for what comes of it any more.
+        drop(turn);
+        learnt
+    });
     let learnt = work.await.map_err(|_| ApiError::internal("a training panicked"))?;
-    drop(turn);
     let (body, learnt) = learnt.map_err(|error| told(&error))?;
-    if !tell(read) {
-        return Err(None);
-    }
-    keep(churning, tenant.id, body, &learnt).await.map_err(failed)
+    Ok(Trained { body, learnt })
 }
 
-/// Writes what was found as a new draft.
-async fn keep(churning: &Churning, tenant: TenantId, body: ChurnModel, learnt: &Learnt) -> Result<Stored, StoreError> {
-    let bytes = learnt.to_bytes()?;
-    // What can't be read again is not kept either.
-    if Learnt::from_bytes(&bytes)? != *learnt {
-        return Err(churn_models::malformed());
+impl Trained {
+    /// Writes what was found as a new draft.
+    pub async fn keep(
+        &self,
+        churning: &Churning,
+        transaction: &Transaction,
+        tenant: TenantId,
+    ) -> Result<Stored, StoreError> {
+        let bytes = self.learnt.to_bytes()?;
+        // What can't be read again is not kept either.
+        if Learnt::from_bytes(&bytes)? != self.learnt {
+            return Err(churn_models::malformed());
+        }
+        let revision = churn_models::begin_change(transaction, tenant).await?;
+        let newest = churn_models::page(transaction, tenant, i64::MAX, 1).await?;
+        let number = newest.first().map_or(0, |newest| newest.number) + 1;
+        let created_at = churning.clock.now();
+        let (state, body) = (ChurnModelState::Draft, self.body.clone());
+        let stored = Stored { number, state, body, created_at, published_at: None, revision, stands_since: None };
+        churn_models::insert(transaction, tenant, &stored, bytes).await?;
+        churn_models::forget(transaction, tenant, number - KEPT).await?;
+        Ok(stored)
     }
-    let transaction = churning.runtime.database.begin().await?;
-    let revision = churn_models::begin_change(&transaction, tenant).await?;
-    let newest = churn_models::page(&transaction, tenant, i64::MAX, 1).await?;
-    let number = newest.first().map_or(0, |newest| newest.number) + 1;
-    let created_at = churning.clock.now();
-    let stored = Stored {
-        number,
-        state: ChurnModelState::Draft,
-        body,
-        created_at,
-        published_at: None,
-        revision,
-        stands_since: None,
-    };
-    churn_models::insert(&transaction, tenant, &stored, bytes).await?;
-    churn_models::forget(&transaction, tenant, number - KEPT).await?;
-    transaction.commit().await?;
-    Ok(stored)
 }
 
 /// What is learnt: what is told of it, and what gives risks.

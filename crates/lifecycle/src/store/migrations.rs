@@ -1,5 +1,8 @@
 //! The migrations of lifecycle, in order. Each names its tables itself: entities change, migrations do not.
 
+mod churn_trainings;
+
+use self::churn_trainings::M0008ChurnTrainings;
 use sea_orm_migration::prelude::*;
 
 /// All migrations.
@@ -16,6 +19,7 @@ impl MigratorTrait for Migrator {
             Box::new(M0005Policies),
             Box::new(M0006Playbooks),
             Box::new(M0007ChurnModels),
+            Box::new(M0008ChurnTrainings),
         ]
     }
 }

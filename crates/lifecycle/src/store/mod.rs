@@ -1,6 +1,7 @@
 //! The tables of lifecycle.
 
 pub mod churn_models;
+pub mod churn_trainings;
 pub mod contact_policies;
 pub mod deliveries;
 pub mod migrations;

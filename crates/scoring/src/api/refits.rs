@@ -3,18 +3,15 @@
 use super::value_models::check_rights;
 use crate::Service;
 use crate::store::fits::Fit;
-use crate::store::schedules::{self, Schedule};
 use quintile_chain::store_error;
 use quintile_proto::scoring::refit_service_server::RefitService;
 use quintile_proto::scoring::{
     GetRefitScheduleRequest, RecommendationModel, RefitSchedule, UpdateRefitScheduleRequest, ValueModel,
 };
 use quintile_rpc::{Answer, ApiError, Caller, convert};
-use quintile_store::StoreError;
+use quintile_store::schedules::{self, EVERY_DAYS, Schedule};
 use tonic::Request;
 
-/// The most days between fits.
-const MAX_DAYS: i32 = 3_653;
 /// The kinds of models, by number and collection.
 const KINDS: [(i32, &str); 2] =
     [(ValueModel::KIND, ValueModel::COLLECTION), (RecommendationModel::KIND, RecommendationModel::COLLECTION)];
@@ -61,8 +58,8 @@ impl RefitService for Refits {
         let asked = request.into_inner().schedule;
         let asked = asked.ok_or_else(|| ApiError::invalid_field("schedule", "is required"))?;
         let (kind, collection) = kind_in("schedule.name", &asked.name)?;
-        if !(0..=MAX_DAYS).contains(&asked.every_days) {
-            let problem = format!("must be within 0 and {MAX_DAYS}");
+        if !EVERY_DAYS.contains(&asked.every_days) {
+            let problem = format!("must be within 0 and {}", EVERY_DAYS.end());
             return Err(ApiError::invalid_field("schedule.every_days", problem).into());
         }
         if kind == ValueModel::KIND {
@@ -70,20 +67,9 @@ impl RefitService for Refits {
         }
         caller.is_about(asked.name.clone());
         let (database, tenant) = (&self.service.runtime.database, caller.tenant().id);
-        let transaction = database.begin().await.map_err(|error| store_error(&error))?;
-        let written = async {
-            let found = schedules::get(&transaction, tenant, kind).await?;
-            if !asked.etag.is_empty() && asked.etag != found.etag() {
-                return Ok(None);
-            }
-            let said = Schedule { every_days: asked.every_days, publish: asked.publish, ..found };
-            if !schedules::replace(&transaction, tenant, kind, &said).await? {
-                return Ok(None);
-            }
-            transaction.commit().await?;
-            Ok::<_, StoreError>(Some(Schedule { revision: said.revision + 1, ..said }))
-        };
-        let written = written.await.map_err(|error| store_error(&error))?.ok_or_else(ApiError::stale_etag)?;
+        let said = (asked.every_days, asked.publish);
+        let written = schedules::say(database, tenant, kind, said, &asked.etag).await;
+        let written = written.map_err(|error| store_error(&error))?.ok_or_else(ApiError::stale_etag)?;
         Ok(caller.respond(message(collection, &written)))
     }
 }

@@ -6,13 +6,13 @@
 use super::{Compared, MAX_HOLDOUT_DAYS, Publishing, Stopped, recommendation, value};
 use crate::Service;
 use crate::store::fits::{self, Stored};
-use crate::store::schedules::{self, Schedule};
 use quintile_chain::context::WorkError;
 use quintile_proto::google_type::Date;
 use quintile_proto::scoring::{RecommendationModel, ValueModel};
 use quintile_rpc::policy::Tenant;
 use quintile_rpc::{ApiError, convert};
 use quintile_store::StoreError;
+use quintile_store::schedules::{self, Schedule};
 use std::sync::Arc;
 use std::time::Duration;
 use tonic::Code;
@@ -90,12 +90,6 @@ impl Refitted for RecommendationModel {
     }
 }
 
-/// Whether a model has become old by the end of a day (days since 1970-01-01).
-fn is_old(schedule: &Schedule, seen: i32, day: i32) -> bool {
-    let since = schedule.attempted_day.map_or(seen, |attempted| attempted.max(seen));
-    schedule.every_days > 0 && day - since >= schedule.every_days
-}
-
 /// How many days are held out of those that the model in force has not seen: half, so that neither model has seen what they are compared on, and the new
 /// one knows more than the old one.
 fn held_out(unseen: i32) -> i32 {
@@ -111,7 +105,7 @@ async fn refit<M: Refitted>(service: &Service, tenant: &Arc<Tenant>) -> Result<(
     let Some(in_force) = fits::in_force::<M>(database.reader(), tenant.id).await? else { return Ok(()) };
     let day = tenant.zone.local_day(service.runtime.business.now()) - 1;
     let Some(seen) = in_force.body.end_date().and_then(convert::day_number) else { return Ok(()) };
-    if !is_old(&schedule, seen, day) {
+    if !schedule.is_due(seen, day) {
         return Ok(());
     }
     let (made, problem) = match attempt(service, tenant, &schedule, &in_force, held_out(day - seen)).await {
@@ -170,16 +164,5 @@ mod tests {
     #[test]
     fn half_of_what_the_model_in_force_has_not_seen_is_held_out() {
         assert_eq!([1, 2, 7, 28, 10_000].map(held_out), [1, 1, 3, 14, 1_826]);
-    }
-
-    #[test]
-    fn a_model_is_old_so_many_days_after_what_it_has_seen_and_after_the_last_attempt() {
-        let every = |every_days, attempted_day| Schedule { every_days, attempted_day, ..Schedule::default() };
-        assert!(!is_old(&every(0, None), 100, 10_000));
-        assert_eq!([106, 107, 108].map(|day| is_old(&every(7, None), 100, day)), [false, true, true]);
-        // An attempt that made nothing is not made again each day.
-        assert_eq!([107, 113, 114].map(|day| is_old(&every(7, Some(107)), 100, day)), [false, false, true]);
-        // Somebody has put a newer one in force since.
-        assert_eq!([114, 116, 117].map(|day| is_old(&every(7, Some(107)), 110, day)), [false, false, true]);
     }
 }

@@ -5,4 +5,3 @@ pub mod fits;
 pub mod migrations;
 pub mod models;
 pub mod products;
-pub mod schedules;

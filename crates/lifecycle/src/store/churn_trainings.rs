@@ -1,0 +1,78 @@
+//! Trainings of churn models that wait or go on: what each was asked for. How far it is stands with its operation, and when that ends this goes.
+
+use prost::Message;
+use quintile_domain::ids::TenantId;
+use quintile_proto::lifecycle::TrainChurnModelRequest;
+use quintile_store::{StoreError, Transaction, feed};
+use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder};
+
+/// The feed whose head two that ask for trainings wait for. It holds nothing.
+const TURNS: &str = "churn_trainings";
+
+mod entity {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "churn_training")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub tenant_id: i32,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub operation_id: i64,
+        pub asked: Vec<u8>,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// Takes the right to ask for a tenant's trainings, to the end of the transaction.
+pub async fn begin_change(transaction: &Transaction, tenant: TenantId) -> Result<(), StoreError> {
+    feed::next_seq(transaction, tenant, TURNS).await.map(drop)
+}
+
+/// How many wait or go on.
+pub async fn count(connection: &impl ConnectionTrait, tenant: TenantId) -> Result<u64, StoreError> {
+    Ok(of(tenant).count(connection).await?)
+}
+
+/// The number of the oldest one's operation, and what was asked for.
+pub async fn oldest(
+    connection: &impl ConnectionTrait,
+    tenant: TenantId,
+) -> Result<Option<(i64, TrainChurnModelRequest)>, StoreError> {
+    let row = of(tenant).order_by_asc(entity::Column::OperationId).one(connection).await?;
+    let asked = |row: entity::Model| {
+        let asked = TrainChurnModelRequest::decode(row.asked.as_slice());
+        Ok((row.operation_id, asked.map_err(|_| StoreError::Sealed("a stored training is malformed"))?))
+    };
+    row.map(asked).transpose()
+}
+
+/// Writes down what an operation was asked for.
+pub async fn insert(
+    transaction: &Transaction,
+    tenant: TenantId,
+    operation: i64,
+    asked: &TrainChurnModelRequest,
+) -> Result<(), StoreError> {
+    let row = entity::ActiveModel {
+        tenant_id: Set(tenant.0),
+        operation_id: Set(operation),
+        asked: Set(asked.encode_to_vec()),
+    };
+    entity::Entity::insert(row).exec_without_returning(transaction).await?;
+    Ok(())
+}
+
+/// Forgets what an operation was asked for.
+pub async fn delete(transaction: &Transaction, tenant: TenantId, operation: i64) -> Result<(), StoreError> {
+    entity::Entity::delete_by_id((tenant.0, operation)).exec(transaction).await?;
+    Ok(())
+}
+
+fn of(tenant: TenantId) -> sea_orm::Select<entity::Entity> {
+    entity::Entity::find().filter(entity::Column::TenantId.eq(tenant.0))
+}
