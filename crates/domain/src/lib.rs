@@ -7,11 +7,13 @@
 pub mod clock;
 pub mod entropy;
 pub mod ids;
+pub mod language;
 pub mod masking;
 pub mod midnight;
 pub mod money;
 pub mod names;
 pub mod phone;
+pub mod proportion;
 pub mod revenue;
 pub mod seeded;
 pub mod stability;

@@ -13,6 +13,7 @@ mod erasing;
 pub mod features;
 mod heavy;
 mod intake;
+mod responses;
 mod retention;
 mod store;
 pub mod traits;

@@ -6,8 +6,8 @@ use crate::output::Format;
 use crate::remote::{Identity, Session, token};
 use crate::suite::{self, Suite};
 use crate::{
-    access, churn, clusters, deliveries, demo, export, generate, import, keys, labels, playbooks, privacy, profile,
-    rejects, remote, retention, scores, segments, stages, tasks, warnings,
+    access, churn, clusters, deliveries, demo, export, feedback, generate, import, keys, labels, playbooks, privacy,
+    profile, rejects, remote, retention, scores, segments, stages, tasks, warnings,
 };
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -69,6 +69,9 @@ enum Command {
     /// Label sets
     #[command(subcommand)]
     Labels(labels::LabelsCommand),
+    /// How soon feedback is answered, and what is overdue
+    #[command(subcommand)]
+    Feedback(feedback::FeedbackCommand),
     /// How long customers stay, and how they move between stages
     #[command(subcommand)]
     Retention(retention::RetentionCommand),
@@ -273,6 +276,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Score(command) => scores::run(command).await,
         Command::Segments(command) => segments::run(command).await,
         Command::Labels(command) => labels::run(command).await,
+        Command::Feedback(command) => feedback::run(command).await,
         Command::Retention(command) => retention::run(command).await,
         Command::Stages(command) => stages::run(command).await,
         Command::Warnings(command) => warnings::run(command).await,

@@ -1,16 +1,17 @@
-//! Label sets, for people: listed, made of presets, counted, and put in force.
+//! Label sets, for people: listed, shown in their language, made of presets, counted, and put in force.
 
 use crate::commands::CallerArgs;
 use crate::config::Role;
 use crate::output::{self, Format, money, thousands};
 use crate::remote::{Session, connect};
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use prost::Message;
+use quintile_domain::language;
 use quintile_proto::segmentation::label_service_client::LabelServiceClient;
 use quintile_proto::segmentation::{
-    CreateLabelSetRequest, DeleteLabelSetRequest, GetLabelDistributionRequest, ImpactPreview, LabelDistribution,
-    LabelSet, ListLabelSetVersionsRequest, ListLabelSetVersionsResponse, ListLabelSetsRequest,
-    PreviewLabelSetDraftRequest, PublishLabelSetRequest,
+    CreateLabelSetRequest, DeleteLabelSetRequest, GetLabelDistributionRequest, GetLabelSetRequest, ImpactPreview,
+    LabelDistribution, LabelSet, LabelTitle, ListLabelSetVersionsRequest, ListLabelSetVersionsResponse,
+    ListLabelSetsRequest, PreviewLabelSetDraftRequest, PublishLabelSetRequest,
 };
 use quintile_rpc::convert::sent_instant;
 use tonic::transport::Channel;
@@ -22,11 +23,23 @@ pub enum LabelsCommand {
         #[command(flatten)]
         caller: CallerArgs,
     },
+    /// Tells the labels of a set that are in force, with their rules
+    Show {
+        /// `labelSets/{set}`
+        #[arg(default_value = "labelSets/rfm-11")]
+        name: String,
+        #[command(flatten)]
+        reader: ReaderArgs,
+        #[command(flatten)]
+        caller: CallerArgs,
+    },
     /// Counts the customers and their revenue under each label of a set
     Count {
         /// `labelSets/{set}`
         #[arg(default_value = "labelSets/rfm-11")]
         name: String,
+        #[command(flatten)]
+        reader: ReaderArgs,
         #[command(flatten)]
         caller: CallerArgs,
     },
@@ -75,6 +88,22 @@ pub enum LabelsCommand {
     },
 }
 
+/// Who reads a table.
+#[derive(Debug, Default, Args)]
+pub struct ReaderArgs {
+    /// Titles in this language, such as zh, where labels have them; JSON has all [default: the titles without language]
+    #[arg(long, value_name = "BCP47", default_value = "", hide_default_value = true)]
+    language: String,
+}
+
+impl ReaderArgs {
+    /// What a label is called for the reader.
+    fn title(&self, title: &str, titles: &[LabelTitle]) -> String {
+        let found = language::lookup(titles, |title| &title.language, &self.language);
+        found.map_or(title, |found| &found.title).to_owned()
+    }
+}
+
 /// A command's connection.
 struct Asker<'a> {
     client: LabelServiceClient<Channel>,
@@ -110,11 +139,17 @@ pub async fn run(command: LabelsCommand) -> anyhow::Result<()> {
                 say!("{}", output::table(&["label set", "version", "proved cells", "labels"], false, rows));
             })
         }
-        LabelsCommand::Count { name, caller } => {
+        LabelsCommand::Show { name, reader, caller } => {
+            let mut asker = Asker::begin(&caller).await?;
+            let request = asker.session.request(GetLabelSetRequest { name });
+            let answer = asker.client.get_label_set(request).await?.into_inner();
+            asker.show(&answer, "LabelSet", |set| show_set(set, &reader))
+        }
+        LabelsCommand::Count { name, reader, caller } => {
             let mut asker = Asker::begin(&caller).await?;
             let request = asker.session.request(GetLabelDistributionRequest { name });
             let answer = asker.client.get_label_distribution(request).await?.into_inner();
-            asker.show(&answer, "LabelDistribution", show_distribution)
+            asker.show(&answer, "LabelDistribution", |distribution| show_distribution(distribution, &reader))
         }
         LabelsCommand::Create { id, preset, description, caller } => {
             let request = CreateLabelSetRequest {
@@ -125,7 +160,7 @@ pub async fn run(command: LabelsCommand) -> anyhow::Result<()> {
             };
             let mut asker = Asker::begin(&caller).await?;
             let answer = asker.client.create_label_set(asker.session.request(request)).await?.into_inner();
-            asker.show(&answer, "LabelSet", show_set)
+            asker.show(&answer, "LabelSet", |set| show_set(set, &ReaderArgs::default()))
         }
         LabelsCommand::Diff { name, caller } => {
             let mut asker = Asker::begin(&caller).await?;
@@ -137,7 +172,7 @@ pub async fn run(command: LabelsCommand) -> anyhow::Result<()> {
             let mut asker = Asker::begin(&caller).await?;
             let request = asker.session.request(PublishLabelSetRequest { name, etag });
             let answer = asker.client.publish_label_set(request).await?.into_inner();
-            asker.show(&answer, "LabelSet", show_set)
+            asker.show(&answer, "LabelSet", |set| show_set(set, &ReaderArgs::default()))
         }
         LabelsCommand::History { name, caller } => {
             let mut asker = Asker::begin(&caller).await?;
@@ -159,21 +194,22 @@ fn row(set: &LabelSet) -> Vec<String> {
     vec![set.name.clone(), set.version.to_string(), set.proved_cells.to_string(), labels.join(", ")]
 }
 
-fn show_set(set: &LabelSet) {
+fn show_set(set: &LabelSet, reader: &ReaderArgs) {
     let rows = set.labels.iter().enumerate().map(|(place, label)| {
         let rule = match (label.expression.as_str(), place + 1 == set.labels.len()) {
             ("", true) => "everybody else",
             ("", false) => "nearest to the cluster",
             (expression, _) => expression,
         };
-        vec![label.name.clone(), label.title.clone(), rule.to_owned()]
+        vec![label.name.clone(), reader.title(&label.title, &label.titles), rule.to_owned()]
     });
     say!("{}", output::table(&["label", "title", "rule"], false, rows.collect()));
 }
 
-fn show_distribution(distribution: &LabelDistribution) {
+fn show_distribution(distribution: &LabelDistribution, reader: &ReaderArgs) {
     let rows = distribution.labels.iter().map(|label| {
-        vec![label.title.clone(), thousands(label.customers.unsigned_abs()), money(label.net_revenue.as_ref())]
+        let title = reader.title(&label.title, &label.titles);
+        vec![title, thousands(label.customers.unsigned_abs()), money(label.net_revenue.as_ref())]
     });
     say!("{}", output::table(&["label", "customers", "net revenue"], true, rows.collect()));
 }

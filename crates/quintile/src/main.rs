@@ -19,6 +19,7 @@ mod deliveries;
 mod demo;
 mod endpoints;
 mod export;
+mod feedback;
 mod fictitious;
 mod generate;
 mod import;

@@ -47,6 +47,9 @@ pub enum PlaybooksCommand {
         /// `playbookTemplates/{id}`, or the id
         #[arg(long, value_name = "TEMPLATE", required_unless_present = "file", conflicts_with = "file")]
         template: Option<String>,
+        /// The language of the template: en, de or zh
+        #[arg(long, value_name = "BCP47", default_value = "", hide_default_value = true, requires = "template")]
+        language: String,
         /// A file that holds it as protobuf's JSON, as `show -o json` prints it
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
@@ -89,6 +92,9 @@ pub enum PlaybooksCommand {
         /// Prints one of them as protobuf's JSON, to be changed and made a playbook of
         #[arg(long, value_name = "TEMPLATE")]
         show: Option<String>,
+        /// In this language: en, de or zh
+        #[arg(long, value_name = "BCP47", default_value = "en")]
+        language: String,
         #[command(flatten)]
         caller: CallerArgs,
     },
@@ -245,7 +251,9 @@ pub async fn run(command: PlaybooksCommand) -> anyhow::Result<()> {
             let answer = asker.client.get_playbook(request).await?.into_inner();
             asker.show(&answer, "Playbook", show_playbook)
         }
-        PlaybooksCommand::Create { id, template, file, caller } => create(&caller, id, template, file).await,
+        PlaybooksCommand::Create { id, template, language, file, caller } => {
+            create(&caller, id, template, language, file).await
+        }
         PlaybooksCommand::Update { name, file, caller } => update(&caller, playbook_name(name), &file).await,
         PlaybooksCommand::Start { name, caller } => {
             let mut asker = Asker::begin(&caller).await?;
@@ -266,7 +274,7 @@ pub async fn run(command: PlaybooksCommand) -> anyhow::Result<()> {
             let answer = asker.client.delete_playbook(asker.session.request(request)).await?.into_inner();
             asker.show(&answer, "DeletePlaybookResponse", |_| say!("{name} is deleted."))
         }
-        PlaybooksCommand::Templates { show, caller } => templates(&caller, show).await,
+        PlaybooksCommand::Templates { show, language, caller } => templates(&caller, show, language).await,
         PlaybooksCommand::Runs { parent, state, caller } => runs(&caller, parent, state).await,
         PlaybooksCommand::Outcome { name, version, caller } => {
             let mut asker = Asker::begin(&caller).await?;
@@ -301,6 +309,7 @@ async fn create(
     caller: &CallerArgs,
     playbook_id: String,
     template: Option<String>,
+    language: String,
     file: Option<PathBuf>,
 ) -> anyhow::Result<()> {
     // What was printed of another one says that one's name and etag.
@@ -308,7 +317,7 @@ async fn create(
     let playbook = file.map(|file| read(&file)).transpose()?.map(own);
     let template = template.map(|template| named("playbookTemplates", template)).unwrap_or_default();
     let mut asker = Asker::begin(caller).await?;
-    let request = asker.session.request(CreatePlaybookRequest { playbook_id, playbook, template });
+    let request = asker.session.request(CreatePlaybookRequest { playbook_id, playbook, template, language });
     let answer = asker.client.create_playbook(request).await?;
     asker.show_row(answer.get_ref())
 }
@@ -322,9 +331,9 @@ async fn update(caller: &CallerArgs, name: String, file: &Path) -> anyhow::Resul
     asker.show_row(answer.get_ref())
 }
 
-async fn templates(caller: &CallerArgs, one: Option<String>) -> anyhow::Result<()> {
+async fn templates(caller: &CallerArgs, one: Option<String>, language: String) -> anyhow::Result<()> {
     let mut asker = Asker::begin(caller).await?;
-    let request = asker.session.request(ListPlaybookTemplatesRequest {});
+    let request = asker.session.request(ListPlaybookTemplatesRequest { language });
     let answer = asker.client.list_playbook_templates(request).await?.into_inner();
     let Some(one) = one else { return asker.show(&answer, "ListPlaybookTemplatesResponse", show_templates) };
     let name = named("playbookTemplates", one);

@@ -319,6 +319,12 @@ CASES = {
     f"{INGESTION}.RetentionService/GetRetention": unary(DEFINERS),
     # For longer than any trait's window, or other cases that define one would be refused.
     f"{INGESTION}.RetentionService/UpdateRetention": unary(DECLARERS, lambda _world: {"retention": {"feedback_days": 36_500}}),
+    f"{INGESTION}.ResponseService/GetResponseTargets": unary(EVERY_ROLE),
+    # As they are at first, or other cases would find nothing overdue.
+    f"{INGESTION}.ResponseService/UpdateResponseTargets": unary(ADMIN, lambda _world: {
+        "targets": {"complaint_hours": 24, "support_ticket_hours": 48}}),
+    f"{INGESTION}.ResponseService/GetResponseTimes": unary(EVERY_ROLE),
+    f"{INGESTION}.ResponseService/ListOverdueFeedback": unary(EVERY_ROLE),
     f"{OPERATIONS}/GetOperation": unary(DEFINERS, operation),
     f"{OPERATIONS}/ListOperations": unary(DEFINERS),
     f"{OPERATIONS}/WaitOperation": unary(DEFINERS, lambda world: operation(world) | {"timeout": "10s"}),

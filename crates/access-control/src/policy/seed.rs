@@ -70,12 +70,13 @@ const READ_CUSTOMERS: Methods = ("quintile.ingestion.v1.CustomerService", &["Get
 const UPDATE_CUSTOMERS: Methods = ("quintile.ingestion.v1.CustomerService", &["UpdateCustomer"]);
 const LOOK_UP_CUSTOMERS: Methods = ("quintile.ingestion.v1.CustomerService", &["LookupCustomer"]);
 const SERVE_CUSTOMERS: Methods = ("quintile.ingestion.v1.CustomerService", &["CreateCustomer", "ListBirthdays"]);
-const AUDIENCES: Methods = ("quintile.ingestion.v1.ExportService", &["ExportAudience"]);
 const READ_ATTRIBUTES: Methods = ("quintile.ingestion.v1.AttributeService", &["GetAttribute", "ListAttributes"]);
 const DECLARE_ATTRIBUTES: Methods = ("quintile.ingestion.v1.AttributeService", &["CreateAttribute", "DeleteAttribute"]);
 const READ_TRAITS: Methods = ("quintile.ingestion.v1.TraitService", &["GetTrait", "ListTraits"]);
 const DEFINE_TRAITS: Methods = ("quintile.ingestion.v1.TraitService", &["CreateTrait", "DeleteTrait"]);
 const READ_RETENTION: Methods = ("quintile.ingestion.v1.RetentionService", &["GetRetention"]);
+const RESPONSES: Methods =
+    ("quintile.ingestion.v1.ResponseService", &["GetResponseTargets", "GetResponseTimes", "ListOverdueFeedback"]);
 const UPDATE_RETENTION: Methods = ("quintile.ingestion.v1.RetentionService", &["UpdateRetention"]);
 const LONG_WORK: Methods = (
     "google.longrunning.Operations",
@@ -214,7 +215,6 @@ const PRINCIPALS: Methods = (
     ],
 );
 const REPORT_KEYS: Methods = ("quintile.access.v1.MasterKeyService", &["ReportKeyState"]);
-const REFRESH_ISSUERS: Methods = ("quintile.access.v1.IssuerService", &["RefreshIssuer"]);
 const READ_AUDIT: Methods = (
     "quintile.audit.v1.AuditService",
     &["ListAuditEvents", "ListAuditEntries", "GetAuditHead", "ListAuditCheckpoints"],
@@ -225,9 +225,6 @@ const CONSENTS: Methods = ("quintile.ingestion.v1.PrivacyService", &["SetConsent
 const PERSONS_RIGHTS: Methods =
     ("quintile.ingestion.v1.PrivacyService", &["RestrictProcessing", "LiftRestriction", "ExportPersonalData"]);
 const ERASURES: Methods = ("quintile.ingestion.v1.PrivacyService", &["EraseCustomer", "GetErasure", "ListErasures"]);
-const SCORE_RECEIPTS: Methods = ("quintile.scoring.v1.ErasureService", &["GetErasureReceipt"]);
-const STAGE_RECEIPTS: Methods = ("quintile.lifecycle.v1.ErasureService", &["GetErasureReceipt"]);
-const SEGMENT_RECEIPTS: Methods = ("quintile.segmentation.v1.ErasureService", &["GetErasureReceipt"]);
 const READ_POLICY: Methods = ("quintile.access.v1.PolicyService", &["GetPolicy", "WatchPolicy"]);
 
 /// What everybody who works with customers needs.
@@ -238,6 +235,7 @@ const READING: &[Methods] = &[
     READ_ATTRIBUTES,
     READ_TRAITS,
     FACTS,
+    RESPONSES,
     FEATURES,
     SCORE_MODELS,
     SCORES,
@@ -265,7 +263,7 @@ const SERVING: &[Methods] = &[
     UPDATE_CUSTOMERS,
     LOOK_UP_CUSTOMERS,
     SERVE_CUSTOMERS,
-    AUDIENCES,
+    ("quintile.ingestion.v1.ExportService", &["ExportAudience"]),
     CONSENTS,
     INGEST,
     REJECTS,
@@ -300,10 +298,10 @@ const SERVING: &[Methods] = &[
     SIZES,
     CLUSTERS,
     READ_POLICY,
-    REFRESH_ISSUERS,
-    SCORE_RECEIPTS,
-    STAGE_RECEIPTS,
-    SEGMENT_RECEIPTS,
+    ("quintile.access.v1.IssuerService", &["RefreshIssuer"]),
+    ("quintile.scoring.v1.ErasureService", &["GetErasureReceipt"]),
+    ("quintile.lifecycle.v1.ErasureService", &["GetErasureReceipt"]),
+    ("quintile.segmentation.v1.ErasureService", &["GetErasureReceipt"]),
 ];
 
 /// Runs the installation: may do everything.
@@ -322,6 +320,7 @@ const ADMIN: SeededRole = SeededRole {
             ("quintile.access.v1.TenantService", &["CreateTenant", "ListTenants"]),
             DECLARE_ATTRIBUTES,
             UPDATE_RETENTION,
+            ("quintile.ingestion.v1.ResponseService", &["UpdateResponseTargets"]),
             PERSONS_RIGHTS,
             ERASURES,
             READ_AUDIT,

@@ -16,6 +16,7 @@ mod opening_balance;
 mod past_features;
 mod privacy;
 mod rejects;
+mod responses;
 mod retention;
 mod rows;
 mod traits;
@@ -34,6 +35,7 @@ use quintile_proto::ingestion::feature_service_server::{self, FeatureServiceServ
 use quintile_proto::ingestion::identity_service_server::{self, IdentityServiceServer};
 use quintile_proto::ingestion::ingest_service_server::{self, IngestServiceServer};
 use quintile_proto::ingestion::privacy_service_server::{self, PrivacyServiceServer};
+use quintile_proto::ingestion::response_service_server::{self, ResponseServiceServer};
 use quintile_proto::ingestion::retention_service_server::{self, RetentionServiceServer};
 use quintile_proto::ingestion::trait_service_server::{self, TraitServiceServer};
 use quintile_proto::longrunning::operations_server::{self, OperationsServer};
@@ -70,6 +72,7 @@ pub fn routes(service: &Service) -> Routes {
         .add_service(ExportServiceServer::new(rows::Rows { service: service.clone() }))
         .add_service(FeatureServiceServer::new(features::FeatureReads { service: service.clone() }))
         .add_service(PrivacyServiceServer::new(privacy::Privacy { service: service.clone() }))
+        .add_service(ResponseServiceServer::new(responses::Responses { service: service.clone() }))
         .add_service(RetentionServiceServer::new(retention::Retentions { service: service.clone() }))
         .add_service(TraitServiceServer::new(traits::Traits { service: service.clone() }))
         .add_service(OperationsServer::new(LongWork { runtime: service.runtime.clone() }))
@@ -86,6 +89,7 @@ pub fn names() -> Vec<&'static str> {
         fact_service_server::SERVICE_NAME,
         export_service_server::SERVICE_NAME,
         feature_service_server::SERVICE_NAME,
+        response_service_server::SERVICE_NAME,
         retention_service_server::SERVICE_NAME,
         trait_service_server::SERVICE_NAME,
         operations_server::SERVICE_NAME,

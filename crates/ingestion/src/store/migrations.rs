@@ -5,6 +5,7 @@ use sea_orm_migration::prelude::*;
 
 mod facts;
 mod merges;
+mod responses;
 mod retention;
 mod traits;
 mod writing;
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrator {
             Box::new(writing::M0010WritingFacts),
             Box::new(writing::M0011WritingIdentities),
             Box::new(writing::M0012Bulk),
+            Box::new(responses::M0013ResponseTargets),
         ]
     }
 }
@@ -151,6 +153,11 @@ enum Id {
     NextSubject,
     OpeningBalance,
     Body,
+    ResponseTarget,
+    ComplaintHours,
+    SupportTicketHours,
+    LowScoreHours,
+    CommentHours,
 }
 
 fn integer(id: Id) -> ColumnDef {

@@ -17,6 +17,7 @@ pub mod openings;
 pub mod privacy;
 pub mod rates;
 pub mod rejects;
+pub mod response_targets;
 pub mod retention;
 pub mod rewrite;
 pub mod spend;

@@ -11,7 +11,7 @@ use quintile_chain::context::Runtime;
 use quintile_chain::progress::Watermark;
 use quintile_chain::{page, store_error};
 use quintile_domain::ids::{CustomerId, TenantId};
-use quintile_domain::names;
+use quintile_domain::{language, names};
 use quintile_proto::lifecycle::playbook_service_server::PlaybookService;
 use quintile_proto::lifecycle::{
     ContactPolicy, CreatePlaybookRequest, DeletePlaybookRequest, DeletePlaybookResponse, DeliveryKind,
@@ -67,16 +67,29 @@ fn checked(playbook: Playbook) -> Result<Playbook, ApiError> {
     Ok(Playbook { goal_days, ..playbook })
 }
 
+/// Refuses what is no language, of which none at all is one.
+fn check_language(tag: &str) -> Result<(), ApiError> {
+    if tag.is_empty() || language::is_tag(tag) {
+        return Ok(());
+    }
+    Err(ApiError::invalid_field("language", "must be a BCP 47 tag, such as en or zh-Hant"))
+}
+
 /// What a playbook is to be made of.
 fn content(request: &CreatePlaybookRequest) -> Result<Playbook, ApiError> {
     match (&request.playbook, request.template.as_str()) {
         (Some(_), template) if !template.is_empty() => {
             Err(ApiError::invalid_field("template", "must be empty where the playbook is said"))
         }
+        (Some(_), _) if !request.language.is_empty() => {
+            Err(ApiError::invalid_field("language", "must be empty where the playbook is said"))
+        }
         (Some(playbook), _) => checked(playbook.clone()),
         (None, "") => Err(ApiError::invalid_field("playbook", "is required")),
         (None, name) => {
-            let known = name.strip_prefix(TEMPLATES).and_then(definitions::template);
+            check_language(&request.language)?;
+            let id = name.strip_prefix(TEMPLATES);
+            let known = id.and_then(|id| definitions::template(id, &request.language));
             let known =
                 known.ok_or_else(|| ApiError::invalid_field("template", "must be one of ListPlaybookTemplates"))?;
             checked(known.clone())
@@ -331,7 +344,9 @@ impl PlaybookService for Handlers {
         request: Request<ListPlaybookTemplatesRequest>,
     ) -> Answer<ListPlaybookTemplatesResponse> {
         let caller = Caller::of(&request)?;
-        let templates = definitions::templates().iter().map(|(id, playbook)| PlaybookTemplate {
+        let language = request.into_inner().language;
+        check_language(&language)?;
+        let templates = definitions::templates(&language).iter().map(|(id, playbook)| PlaybookTemplate {
             name: format!("{TEMPLATES}{id}"),
             playbook: Some(playbook.clone()),
         });

@@ -1,7 +1,7 @@
 //! What a playbook brought about, per customer and in all: conversion and revenue of treated against holdout.
 
 use super::arm::{Arm, Spread};
-use super::interval::{Estimate, Mean, Share, difference_of, difference_of_means, relative_of};
+use super::interval::{Estimate, Mean, converted, difference_of, difference_of_means, relative_of};
 
 /// Below how many customers of either arm no interval is told: of fewer, the score interval holds but says nothing.
 pub const MIN_CUSTOMERS: u64 = 50;
@@ -65,7 +65,7 @@ pub fn effect(treated: &Arm, holdout: &Arm, adjustment: Adjustment) -> Option<Ef
     if treated.customers == 0 || holdout.customers == 0 {
         return None;
     }
-    let (of_treated, of_holdout) = (Share::converted(treated), Share::converted(holdout));
+    let (of_treated, of_holdout) = (converted(treated), converted(holdout));
     let enough = treated.customers.min(holdout.customers) >= MIN_CUSTOMERS;
     let conversion = Estimate {
         value: of_treated.value - of_holdout.value,

@@ -1,9 +1,7 @@
 //! Estimates, and the intervals that the truth is in nineteen times of twenty.
 
 use super::arm::Arm;
-
-/// The 97.5th percentile of the normal distribution.
-const NORMAL: f64 = 1.959_963_984_540_054;
+use quintile_domain::proportion::{NORMAL, Proportion};
 
 /// Bounds of what the truth is likely to be.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -77,28 +75,11 @@ impl Estimate {
 }
 
 /// A share of customers with its interval.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Share {
-    pub(super) value: f64,
-    low: f64,
-    high: f64,
-}
+pub(super) type Share = Proportion;
 
-impl Share {
-    /// The share of an arm that converted, by the score interval of Wilson (1927, "Probable inference, the law of
-    /// succession, and statistical inference"). There has to be somebody.
-    pub(super) fn converted(arm: &Arm) -> Self {
-        let customers = arm.customers as f64;
-        let value = arm.converted as f64 / customers;
-        let squared = NORMAL * NORMAL;
-        let centre = value + squared / (2.0 * customers);
-        let reach = NORMAL * (value * (1.0 - value) / customers + squared / (4.0 * customers * customers)).sqrt();
-        let scale = 1.0 + squared / customers;
-        // Exact at both ends, where rounding would leave the share just outside.
-        let low = ((centre - reach) / scale).clamp(0.0, value);
-        let high = ((centre + reach) / scale).clamp(value, 1.0);
-        Self { value, low, high }
-    }
+/// The share of an arm that converted. There has to be somebody.
+pub(super) fn converted(arm: &Arm) -> Share {
+    Share::of(arm.converted, arm.customers)
 }
 
 /// The interval of `treated - holdout` by Newcombe (1998, "Interval estimation for the difference between independent
@@ -168,7 +149,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn share(converted: u64, customers: u64) -> Share {
-        Share::converted(&Arm { customers, converted, ..Arm::default() })
+        super::converted(&Arm { customers, converted, ..Arm::default() })
     }
 
     #[track_caller]

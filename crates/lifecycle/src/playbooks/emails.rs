@@ -1,7 +1,7 @@
 //! What e-mails say: whether it makes sense, in which language somebody reads it, and with whose name.
 
 use super::check::{Checked, text, wrong};
-use quintile_domain::names;
+use quintile_domain::{language, names};
 use quintile_proto::lifecycle::{EmailText, SendEmail};
 use std::collections::HashSet;
 
@@ -10,8 +10,6 @@ const MAX_MESSAGE_BYTES: usize = 128;
 const MAX_SUBJECT_BYTES: usize = 256;
 const MAX_BODY_BYTES: usize = 16_384;
 const MAX_HTML_BYTES: usize = 65_536;
-/// What a tag of any length that is in use fits into: RFC 5646, 4.4.1.
-const MAX_LANGUAGE_BYTES: usize = 35;
 /// What stands for the customer's name.
 const NAME: &str = "{{name}}";
 /// What placeholders begin with.
@@ -47,7 +45,7 @@ pub(super) fn bytes(email: &SendEmail) -> usize {
 }
 
 fn check_text(field: &str, of: &EmailText) -> Checked {
-    if !of.language.is_empty() && !is_language_tag(&of.language) {
+    if !of.language.is_empty() && !language::is_tag(&of.language) {
         return wrong(format!("{field}.language"), "must be a BCP 47 tag, such as en or zh-Hant");
     }
     text(&format!("{field}.subject"), &of.subject, MAX_SUBJECT_BYTES, true)?;
@@ -65,12 +63,6 @@ fn check_text(field: &str, of: &EmailText) -> Checked {
     Ok(())
 }
 
-/// Whether a text has the form of a BCP 47 tag.
-fn is_language_tag(tag: &str) -> bool {
-    let is_subtag = |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    tag.len() <= MAX_LANGUAGE_BYTES && tag.split('-').all(is_subtag)
-}
-
 /// Checks a text of several lines.
 fn check_lines(field: &str, value: &str, max: usize) -> Checked {
     if value.len() > max {
@@ -82,17 +74,9 @@ fn check_lines(field: &str, value: &str, max: usize) -> Checked {
     Ok(())
 }
 
-/// The text for somebody's language: that of the whole tag, or of its longest part that there is, or the one without language ("lookup" of RFC 4647).
+/// The text for somebody's language, or the one without language.
 pub fn text_for<'t>(texts: &'t [EmailText], language: &str) -> Option<&'t EmailText> {
-    let of = |tag: &str| texts.iter().find(|text| text.language.eq_ignore_ascii_case(tag));
-    let mut tag = language;
-    while !tag.is_empty() {
-        if let Some(found) = of(tag) {
-            return Some(found);
-        }
-        tag = tag.rsplit_once(['-', '_']).map_or("", |(longer, _)| longer);
-    }
-    of("")
+    language::lookup(texts, |text| &text.language, language)
 }
 
 /// An e-mail to somebody. It holds the name.
@@ -145,24 +129,6 @@ mod tests {
             body: "Dear {{name}},\n{{name}}!".to_owned(),
             html: "<p title=\"{{name}}\">{{name}}</p>".to_owned(),
             unnamed: "customer".to_owned(),
-        }
-    }
-
-    #[test]
-    fn everybody_reads_the_nearest_language_that_there_is() {
-        let texts = ["de", "zh", "zh-Hant", ""].map(text_of);
-        let of = |language| text_for(&texts, language).map(|text| text.language.as_str());
-        for (language, read) in [
-            ("de", "de"),
-            ("DE-at", "de"),
-            ("zh-hant-TW", "zh-Hant"),
-            ("zh-Hans-CN", "zh"),
-            ("de_AT", "de"),
-            ("den", ""),
-            ("fr", ""),
-            ("", ""),
-        ] {
-            assert_eq!(of(language), Some(read), "{language}");
         }
     }
 

@@ -4,7 +4,7 @@ use super::label_texts::MAX_TITLE_BYTES;
 use crate::clusters::{
     Candidate, Column, DISTINCT, Drift, Factors, Feature, MIN_CUSTOMERS, Model, Partition, Pca, Tally, describe,
 };
-use crate::labels::LabelSet;
+use crate::labels::{Label, LabelSet};
 use crate::population::catalogue::Key;
 use crate::population::clustering::{Clustering, labels};
 use crate::population::definition::{Body, Definition};
@@ -32,25 +32,29 @@ fn title(words: &str) -> String {
     title
 }
 
-/// By number of the cluster, the titles that people gave.
-fn given_titles(before: &Clustering) -> Vec<(u32, String)> {
+/// By number of the cluster, the labels whose titles people gave.
+fn given_titles(before: &Clustering) -> Vec<(u32, &Label)> {
     let described = describe(before.model.partition(), DISTINCT);
     let both = described.into_iter().zip(&before.labels.labels);
-    let given = both.filter(|(described, label)| label.title != title(&described.text));
-    given.map(|(described, label)| (described.cluster, label.title.clone())).collect()
+    let given = both.filter(|(described, label)| label.title != title(&described.text) || !label.titles.is_empty());
+    given.map(|(described, label)| (described.cluster, label)).collect()
 }
 
 /// Labels for what was found, with the titles that people gave those of the same numbers, the latest last.
 pub fn titled(partition: &Partition, before: &[&Clustering]) -> LabelSet {
     let comparable = before.iter().filter(|before| before.model.partition().shares_features(partition));
-    let given: BTreeMap<u32, String> = comparable.flat_map(|before| given_titles(before)).collect();
-    let titles = describe(partition, DISTINCT).into_iter().map(|described| {
-        let kept = given.get(&described.cluster).cloned();
-        (described.cluster, kept.unwrap_or_else(|| title(&described.text)))
-    });
-    let mut labels = labels(titles);
+    let given: BTreeMap<u32, &Label> = comparable.flat_map(|before| given_titles(before)).collect();
+    let described = describe(partition, DISTINCT);
+    let mut labels = labels(described.iter().map(|described| (described.cluster, title(&described.text))));
+    for (label, described) in labels.labels.iter_mut().zip(&described) {
+        if let Some(given) = given.get(&described.cluster) {
+            label.title.clone_from(&given.title);
+            label.titles.clone_from(&given.titles);
+        }
+    }
     if let Some(before) = before.last() {
         labels.rest.title.clone_from(&before.labels.rest.title);
+        labels.rest.titles.clone_from(&before.labels.rest.titles);
     }
     labels
 }

@@ -2,19 +2,25 @@
 
 use crate::engine::{Bitmap, Values};
 use crate::fields::FieldId;
-use crate::labels::{self, LabelSet as Set, MAX_LABELS, presets};
+use crate::labels::{self, LabelSet as Set, MAX_LABELS, Title, presets};
 use crate::population::Population;
 use crate::population::catalogue::Key;
 use crate::population::clustering::Clustering;
 use crate::population::definition::Body;
-use quintile_domain::names::{optional_text, resource_id};
-use quintile_proto::segmentation::Label;
+use quintile_domain::language;
+use quintile_domain::names::{optional_text, required_text, resource_id};
+use quintile_proto::segmentation::{Label, LabelTitle};
 use quintile_proto::types::ErrorReason;
 use quintile_rpc::ApiError;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// The most bytes of a title.
 pub const MAX_TITLE_BYTES: usize = 128;
+/// The most languages in which a label has a title.
+const MAX_LANGUAGES: usize = 20;
+/// The most bytes of what the labels of a set are called by language: lists tell them of every set.
+const MAX_TITLES_BYTES: usize = 32 * 1_024;
 /// The most channels that the preset `channel` makes a label for.
 const MAX_CHANNELS: usize = 20;
 
@@ -29,8 +35,42 @@ pub fn given_set(key: &Key, field: &str, given: &[Label], overlaps_allowed: bool
         let field = format!("{field}.labels[{index}]");
         labels.push(given_label(key, &field, label, index + 1 == given.len())?);
     }
+    check_bytes(field, &labels)?;
     let rest = labels.pop().unwrap_or_default();
     Ok(Set { labels, rest, overlaps_allowed })
+}
+
+/// Refuses more titles by language than a set may have.
+fn check_bytes<'l>(field: &str, labels: impl IntoIterator<Item = &'l labels::Label>) -> Result<(), ApiError> {
+    let titles = labels.into_iter().flat_map(|label| &label.titles);
+    if titles.map(|title| title.language.len() + title.title.len()).sum::<usize>() <= MAX_TITLES_BYTES {
+        return Ok(());
+    }
+    let problem = format!("must have titles by language of at most {MAX_TITLES_BYTES} bytes together");
+    Err(ApiError::invalid_field(format!("{field}.labels"), problem))
+}
+
+/// What a label is called by language.
+fn given_titles(field: &str, given: &[LabelTitle]) -> Result<Vec<Title>, ApiError> {
+    if given.len() > MAX_LANGUAGES {
+        return Err(ApiError::invalid_field(format!("{field}.titles"), format!("must have at most {MAX_LANGUAGES}")));
+    }
+    let mut languages = HashSet::new();
+    for (index, LabelTitle { language, title }) in given.iter().enumerate() {
+        let field = format!("{field}.titles[{index}]");
+        if !language::is_tag(language) {
+            let problem = "must be a BCP 47 tag, such as en or zh-Hant";
+            return Err(ApiError::invalid_field(format!("{field}.language"), problem));
+        }
+        if !languages.insert(language.to_ascii_lowercase()) {
+            return Err(ApiError::invalid_field(format!("{field}.language"), "is the language of another title too"));
+        }
+        required_text(title, MAX_TITLE_BYTES)
+            .map_err(|error| ApiError::invalid_text(format!("{field}.title"), error))?;
+    }
+    let title =
+        |LabelTitle { language, title }: &LabelTitle| Title { language: language.clone(), title: title.clone() };
+    Ok(given.iter().map(title).collect())
 }
 
 fn given_label(key: &Key, field: &str, given: &Label, is_rest: bool) -> Result<labels::Label, ApiError> {
@@ -39,6 +79,7 @@ fn given_label(key: &Key, field: &str, given: &Label, is_rest: bool) -> Result<l
     let id = id.ok_or_else(problem)?.to_owned();
     optional_text(&given.title, MAX_TITLE_BYTES)
         .map_err(|error| ApiError::invalid_text(format!("{field}.title"), error))?;
+    let titles = given_titles(field, &given.titles)?;
     let expression = match (given.expression.is_empty(), given.cells.is_empty(), is_rest) {
         (true, true, true) => String::new(),
         (false, true, false) => given.expression.clone(),
@@ -53,7 +94,7 @@ fn given_label(key: &Key, field: &str, given: &Label, is_rest: bool) -> Result<l
         (.., true) => return Err(ApiError::invalid_field(field, "is the last, for everybody else: it has no rule")),
         _ => return Err(ApiError::invalid_field(field, "must have either an expression or cells")),
     };
-    Ok(labels::Label { id, title: given.title.clone(), expression })
+    Ok(labels::Label { id, title: given.title.clone(), titles, expression })
 }
 
 /// Clusters with other titles: nothing else of them may be written.
@@ -68,10 +109,13 @@ pub fn renamed(key: &Key, clustering: &Clustering, given: &[Label]) -> Result<Bo
     }
     let mut labels = clustering.labels.clone();
     for (index, (label, given)) in labels.labels.iter_mut().chain([&mut labels.rest]).zip(given).enumerate() {
+        let field = format!("label_set.draft.labels[{index}]");
         optional_text(&given.title, MAX_TITLE_BYTES)
-            .map_err(|error| ApiError::invalid_text(format!("label_set.draft.labels[{index}].title"), error))?;
+            .map_err(|error| ApiError::invalid_text(format!("{field}.title"), error))?;
         label.title.clone_from(&given.title);
+        label.titles = given_titles(&field, &given.titles)?;
     }
+    check_bytes("label_set.draft", labels.labels.iter().chain([&labels.rest]))?;
     Ok(Body::Clusters(Arc::new(Clustering { labels, ..clustering.clone() })))
 }
 

@@ -1,10 +1,12 @@
 //! Label sets: ordered rules, of which the first that matches gives a customer its one label, and a label for everybody else.
 //!
-//! `presets.rs` has those that everybody knows; to add one: its table there, its name in [`presets::NAMES`] and in the test that proves them.
+//! `presets.rs` has those that everybody knows; to add one: its table there, its name in [`presets::NAMES`] and in the test that proves them, and
+//! what its labels are called in other languages in `titles.rs`.
 
 mod cells;
 pub mod presets;
 mod proof;
+mod titles;
 
 pub use cells::CellMap;
 pub use presets::rfm_11;
@@ -33,8 +35,19 @@ pub struct Label {
     pub id: String,
     /// What people read.
     pub title: String,
+    /// What they read in languages, each of which is there once.
+    pub titles: Vec<Title>,
     /// Who has it, of those who have none before it.
     pub expression: String,
+}
+
+/// What people call a label in a language.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Title {
+    /// The language, as a BCP 47 tag.
+    pub language: String,
+    /// What they call it.
+    pub title: String,
 }
 
 impl LabelSet {

@@ -1,5 +1,6 @@
 //! Label sets that everybody knows, ready to be used and to be changed.
 
+use super::titles::{titles, titles_of};
 use super::{Label, LabelSet, expression_of};
 
 /// The presets that a tenant can make a set of its own of.
@@ -37,7 +38,7 @@ const RFM_11: [(&str, &str, &[u16]); 11] = [
 ];
 
 fn label(id: &str, title: &str, expression: impl Into<String>) -> Label {
-    Label { id: id.to_owned(), title: title.to_owned(), expression: expression.into() }
+    Label { id: id.to_owned(), title: title.to_owned(), titles: titles_of(title), expression: expression.into() }
 }
 
 fn set(labels: Vec<Label>, rest: (&str, &str), overlaps_allowed: bool) -> LabelSet {
@@ -71,22 +72,38 @@ pub fn rfm_8() -> LabelSet {
 
 /// `rfm-cn-8`: by whether each score is high, which is at or above these.
 pub fn rfm_cn_8(high: [i64; 3]) -> LabelSet {
-    const LABELS: [(&str, &str, [bool; 3]); 8] = [
-        ("key-value", "重要价值", [true, true, true]),
-        ("key-develop", "重要发展", [true, false, true]),
-        ("key-keep", "重要保持", [false, true, true]),
-        ("key-win-back", "重要挽留", [false, false, true]),
-        ("general-value", "一般价值", [true, true, false]),
-        ("general-develop", "一般发展", [true, false, false]),
-        ("general-keep", "一般保持", [false, true, false]),
-        ("general-win-back", "一般挽留", [false, false, false]),
+    const LABELS: [(&str, &str, [bool; 3], [&str; 2]); 8] = [
+        ("key-value", "重要价值", [true, true, true], ["Key customers to value", "Wichtige Kunden: pflegen"]),
+        ("key-develop", "重要发展", [true, false, true], ["Key customers to develop", "Wichtige Kunden: ausbauen"]),
+        ("key-keep", "重要保持", [false, true, true], ["Key customers to keep", "Wichtige Kunden: halten"]),
+        (
+            "key-win-back",
+            "重要挽留",
+            [false, false, true],
+            ["Key customers to win back", "Wichtige Kunden: zurückgewinnen"],
+        ),
+        ("general-value", "一般价值", [true, true, false], ["Other customers to value", "Übrige Kunden: pflegen"]),
+        (
+            "general-develop",
+            "一般发展",
+            [true, false, false],
+            ["Other customers to develop", "Übrige Kunden: ausbauen"],
+        ),
+        ("general-keep", "一般保持", [false, true, false], ["Other customers to keep", "Übrige Kunden: halten"]),
+        (
+            "general-win-back",
+            "一般挽留",
+            [false, false, false],
+            ["Other customers to win back", "Übrige Kunden: zurückgewinnen"],
+        ),
     ];
     let condition =
         |(field, high, is_high): (&str, i64, bool)| format!("{field} {} {high}", if is_high { ">=" } else { "<" });
-    let labels = LABELS.iter().map(|(id, title, bits)| {
+    let labels = LABELS.iter().map(|(id, title, bits, [english, german])| {
         let fields = ["rfm.r", "rfm.f", "rfm.m"].into_iter().zip(high).zip(bits);
         let conditions: Vec<String> = fields.map(|((field, high), bit)| condition((field, high, *bit))).collect();
-        label(id, title, conditions.join(" && "))
+        let titles = titles([english, german, &format!("{title}客户")]);
+        Label { titles, ..label(id, title, conditions.join(" && ")) }
     });
     set(labels.collect(), UNSCORED, false)
 }
@@ -143,7 +160,9 @@ pub fn channel(channels: &[&str]) -> LabelSet {
         while !channel.is_char_boundary(end) {
             end -= 1;
         }
-        labels.push(label(&id, &channel[..end], format!("channel == {}", quoted(channel))));
+        let expression = format!("channel == {}", quoted(channel));
+        // A name is the same in every language.
+        labels.push(Label { titles: Vec::new(), ..label(&id, &channel[..end], expression) });
     }
     set(labels, ("other", "Other"), false)
 }
@@ -157,8 +176,9 @@ fn quoted(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::fields::schema;
-    use crate::labels::{Proof, prove};
+    use crate::labels::{Proof, Title, prove};
     use quintile_expr::Rule;
+    use std::collections::HashSet;
 
     fn proved(set: &LabelSet) -> Proof {
         let schema = schema(2).unwrap();
@@ -224,6 +244,24 @@ mod tests {
             titles,
             ["重要价值", "重要发展", "重要保持", "重要挽留", "一般价值", "一般发展", "一般保持", "一般挽留"]
         );
+    }
+
+    #[test]
+    fn every_label_of_a_preset_has_a_title_in_every_language() {
+        let languages = ["en", "de", "zh"];
+        for set in [rfm_11(), rfm_8(), rfm_cn_8([3, 3, 3]), frequency_3(), value_3(), lifecycle()] {
+            for label in set.labels.iter().chain([&set.rest]) {
+                let told: Vec<_> = label.titles.iter().map(|title| title.language.as_str()).collect();
+                assert_eq!(told, languages, "{label:?}");
+                let fits = |title: &Title| !title.title.is_empty() && title.title.len() <= TITLE_BYTES;
+                assert!(label.titles.iter().all(fits), "{label:?}");
+            }
+            for place in 0..languages.len() {
+                let titles: HashSet<_> = set.labels.iter().map(|label| &label.titles[place].title).collect();
+                assert_eq!(titles.len(), set.labels.len(), "two of a set are called the same: {titles:?}");
+            }
+        }
+        assert!(channel(&["New"]).labels[0].titles.is_empty(), "a channel's name is a name");
     }
 
     #[test]

@@ -218,8 +218,8 @@ mod tests {
     fn set(overlaps_allowed: bool, labels: &[(&str, &str)]) -> LabelSet {
         let label = |(id, expression): &(&str, &str)| Label {
             id: (*id).to_owned(),
-            title: String::new(),
             expression: (*expression).to_owned(),
+            ..Label::default()
         };
         let rest = Label { id: "rest".to_owned(), ..Label::default() };
         LabelSet { labels: labels.iter().map(label).collect(), rest, overlaps_allowed }

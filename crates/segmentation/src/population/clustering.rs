@@ -44,8 +44,8 @@ pub struct Clustering {
 
 /// The labels of clusters: of each its number and title.
 pub fn labels(titles: impl Iterator<Item = (u32, String)>) -> LabelSet {
-    let label = |(number, title)| Label { id: format!("cluster-{number}"), title, expression: String::new() };
-    let rest = Label { id: REST.to_owned(), title: "Not clustered".to_owned(), expression: String::new() };
+    let label = |(number, title)| Label { id: format!("cluster-{number}"), title, ..Label::default() };
+    let rest = Label { id: REST.to_owned(), title: "Not clustered".to_owned(), ..Label::default() };
     LabelSet { labels: titles.map(label).collect(), rest, overlaps_allowed: false }
 }
 

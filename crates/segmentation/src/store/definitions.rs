@@ -2,13 +2,13 @@
 
 use super::clusterings;
 use crate::fields::Classes;
-use crate::labels::{Label, LabelSet};
+use crate::labels::{Label, LabelSet, Title};
 use crate::population::catalogue::{Key, Kind};
 use crate::population::definition::{Body, Definition};
 use prost::Message;
 use quintile_domain::ids::TenantId;
 use quintile_domain::time::Instant;
-use quintile_proto::segmentation::{Label as LabelMessage, LabelRules};
+use quintile_proto::segmentation::{Label as LabelMessage, LabelRules, LabelTitle};
 use quintile_store::{StoreError, Transaction};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -101,6 +101,7 @@ pub fn to_rules(set: &LabelSet, name: impl Fn(&str) -> String) -> LabelRules {
         title: label.title.clone(),
         cells: Vec::new(),
         expression: label.expression.clone(),
+        titles: titles_of(label),
     };
     LabelRules {
         labels: set.labels.iter().chain([&set.rest]).map(message).collect(),
@@ -108,9 +109,21 @@ pub fn to_rules(set: &LabelSet, name: impl Fn(&str) -> String) -> LabelRules {
     }
 }
 
+/// What a label is called by language.
+pub fn titles_of(label: &Label) -> Vec<LabelTitle> {
+    let message = |Title { language, title }: &Title| LabelTitle { language: language.clone(), title: title.clone() };
+    label.titles.iter().map(message).collect()
+}
+
 /// Labels of what is kept. `None`: there is not even one.
 pub fn of_rules(LabelRules { labels, overlaps_allowed }: LabelRules) -> Option<LabelSet> {
-    let label = |label: LabelMessage| Label { id: label.name, title: label.title, expression: label.expression };
+    let title = |LabelTitle { language, title }: LabelTitle| Title { language, title };
+    let label = |label: LabelMessage| Label {
+        id: label.name,
+        title: label.title,
+        titles: label.titles.into_iter().map(title).collect(),
+        expression: label.expression,
+    };
     let mut labels: Vec<Label> = labels.into_iter().map(label).collect();
     let rest = labels.pop()?;
     Some(LabelSet { labels, rest, overlaps_allowed })

@@ -316,6 +316,28 @@ pub mod trait_definition {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
+/// Within how many hours feedback is to be answered. 0: it need not be.
+pub mod response_target {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "response_target")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub tenant_id: i32,
+        pub complaint_hours: i32,
+        pub support_ticket_hours: i32,
+        pub low_score_hours: i32,
+        pub comment_hours: i32,
+        pub revision: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
 /// For how long a tenant's facts are kept, and how far dropping them is.
 pub mod retention {
     use sea_orm::entity::prelude::*;

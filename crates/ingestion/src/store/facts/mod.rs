@@ -6,11 +6,13 @@ mod events;
 mod load;
 mod old;
 mod read;
+mod responses;
 mod scan;
 
 pub use load::of_customers;
 pub use old::{drop_old, subjects_with_old};
 pub use read::{Place, Reader};
+pub use responses::{Asking, Period, histories};
 pub use scan::Scan;
 
 use super::identities::Owner;
