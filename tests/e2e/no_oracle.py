@@ -231,7 +231,8 @@ def tokens(scene):
     assert given >= {"CustomerService/ListCustomers", "IngestService/ListRejects", "SegmentService/ListSegments",
                      "FeatureService/WatchFeatures", "ScoreService/WatchScores", "StageService/WatchStages",
                      "SegmentService/WatchMemberships", "PlaybookService/ListPlaybooks", "PlaybookService/ListPlaybookRuns",
-                     "TaskService/ListTasks", "DeliveryService/ListDeliveries", "CustomerService/ListBirthdays"}
+                     "TaskService/ListTasks", "DeliveryService/ListDeliveries", "CustomerService/ListBirthdays", "OfferService/ListOffers",
+                     "OfferService/ListGrants", "LoyaltyService/ListLoyaltyTiers", "LoyaltyService/ListTierChanges"}
     return found
 
 

@@ -8,7 +8,7 @@ use crate::restaging;
 use crate::stages::{Rational, Stage, StageInput, StagePolicy};
 use crate::store::stage_policies::version_name;
 use crate::store::transitions::{self, Transition};
-use crate::store::{deliveries, runs, tasks, warning_policies, warnings};
+use crate::store::{deliveries, grants, loyalty, runs, tasks, warning_policies, warnings};
 use crate::triggering::{Newcomer, begin_runs, newcomer};
 use crate::warnings::{purchase_days, showing};
 use quintile_chain::context::{Runtime, ServiceContext, WorkError};
@@ -341,6 +341,8 @@ impl Link for StageLink {
         transitions::erase(transaction, tenant.id, removed).await?;
         runs::remove(transaction, tenant.id, removed).await?;
         tasks::erase(transaction, tenant.id, removed).await?;
+        grants::erase(transaction, tenant.id, removed).await?;
+        loyalty::erase(transaction, tenant.id, removed).await?;
         deliveries::remove(transaction, tenant.id, removed).await
     }
 

@@ -6,8 +6,8 @@ use crate::output::Format;
 use crate::remote::{Identity, Session, token};
 use crate::suite::{self, Suite};
 use crate::{
-    access, churn, clusters, deliveries, demo, export, feedback, generate, import, keys, labels, playbooks, privacy,
-    profile, rejects, remote, retention, scores, segments, stages, tasks, warnings,
+    access, churn, clusters, deliveries, demo, export, feedback, generate, import, keys, labels, offers, playbooks,
+    privacy, profile, rejects, remote, retention, scores, segments, stages, tasks, tiers, warnings,
 };
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -93,6 +93,12 @@ enum Command {
     /// Deliveries: what playbooks tell other systems, and write to customers
     #[command(subcommand)]
     Deliveries(deliveries::DeliveriesCommand),
+    /// Offers: what is promised to customers, granted and redeemed
+    #[command(subcommand)]
+    Offers(offers::OffersCommand),
+    /// Loyalty tiers, and who is in which
+    #[command(subcommand)]
+    Tiers(tiers::TiersCommand),
     /// Clusters: customers who resemble each other
     #[command(subcommand)]
     Clusters(clusters::ClustersCommand),
@@ -284,6 +290,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Playbooks(command) => playbooks::run(command).await,
         Command::Tasks(command) => tasks::run(command).await,
         Command::Deliveries(command) => deliveries::run(command).await,
+        Command::Offers(command) => offers::run(command).await,
+        Command::Tiers(command) => tiers::run(command).await,
         Command::Clusters(command) => clusters::run(command).await,
         Command::Keys(command) => keys::run(command).await,
         Command::Access(command) => access::run(command).await,

@@ -26,6 +26,7 @@ mod import;
 mod key_file;
 mod keys;
 mod labels;
+mod offers;
 mod parquet_file;
 mod playbook_texts;
 mod playbooks;
@@ -40,6 +41,7 @@ mod segments;
 mod stages;
 mod suite;
 mod tasks;
+mod tiers;
 mod warnings;
 
 use clap::Parser;

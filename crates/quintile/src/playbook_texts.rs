@@ -78,6 +78,11 @@ fn does(step: &Step) -> String {
         }
         Some(Action::Webhook(webhook)) => format!("tells {}: {}", webhook.endpoint, webhook.message),
         Some(Action::Email(email)) => writes(email),
+        Some(Action::GrantOffer(grant)) => format!("grants {}", grant.offer),
+        Some(Action::GrantTier(grant)) => {
+            let lower = if grant.may_lower { ", from a higher one too" } else { "" };
+            format!("puts into {}{lower}", grant.tier)
+        }
     }
 }
 
@@ -179,6 +184,10 @@ pub fn show_runs(list: &ListPlaybookRunsResponse) {
     let header =
         ["run", "of", "triggered", "state", "variant", "steps done", "next step", "withheld", "bought", "revenue"];
     say!("{}", output::table(&header, false, rows.collect()));
+    for (run, skipped) in list.runs.iter().flat_map(|run| run.skipped.iter().map(move |skipped| (run, skipped))) {
+        let reason = plain(skipped.reason().as_str_name(), "STEP_SKIP_REASON_");
+        say!("{} skipped step {}: {reason}", run.name, skipped.step);
+    }
     if !list.next_page_token.is_empty() {
         say!("There are more.");
     }

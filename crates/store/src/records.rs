@@ -95,6 +95,12 @@ pub async fn get(database: &Database, tenant: TenantId, customer: CustomerId) ->
     Ok(row.and_then(from_row))
 }
 
+/// The record of one customer, for somebody who writes what it has: it stays as it is until the transaction ends, so that who is erased leaves nothing.
+pub async fn hold(transaction: &Transaction, tenant: TenantId, customer: CustomerId) -> Result<Option<Record>> {
+    let select = customer_record::Entity::find_by_id((tenant.0, customer.as_i64())).lock_exclusive();
+    Ok(select.one(transaction).await?.and_then(from_row))
+}
+
 /// Up to `limit` records behind `after`, in the order of customers.
 pub async fn scan(connection: &impl ConnectionTrait, tenant: TenantId, after: u32, limit: u64) -> Result<Vec<Record>> {
     let rows = customer_record::Entity::find()

@@ -86,6 +86,8 @@ FIELDS = {
     "quintile.scoring.v1.CustomerValue.lifetime_value": AMOUNTS,
     **{f"quintile.ingestion.v1.ExportedWarning.{money}": AMOUNTS for money in ("value_at_stake", "customer_value")},
     "quintile.ingestion.v1.ExportedPlaybookRun.revenue": AMOUNTS,
+    "quintile.ingestion.v1.ExportedGrant.code": FOREIGN,
+    "quintile.lifecycle.v1.Grant.code": FOREIGN,
     "quintile.lifecycle.v1.StageMove.revenue": AMOUNTS,
     "quintile.lifecycle.v1.Warning.value_at_stake": AMOUNTS,
     "quintile.lifecycle.v1.Warning.customer_value": AMOUNTS,

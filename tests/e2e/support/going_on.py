@@ -11,7 +11,7 @@ BESIDES = {"SegmentService/ListMembers": {"parent": "segments/planted"}, "Segmen
            "FactService/ListWaitingFacts": {"reason": "WAITING_REASON_NO_PURCHASE"},
            "ScoreModelService/ListScoreModelVersions": {"parent": "scoreModels/rfm"},
            **{f"{one}Service/List{one}s": {"parent": "customers/-"} for one in ("Warning", "Task")},
-           "DeliveryService/ListDeliveries": {"parent": "customers/-"},
+           "DeliveryService/ListDeliveries": {"parent": "customers/-"}, "OfferService/ListGrants": {"parent": "customers/-"},
            "StagePolicyService/ListStagePolicyVersions": {"parent": "stagePolicies/default"}}
 PAGE_TOKEN, CURSOR = "page_token", "cursor"
 
@@ -29,7 +29,8 @@ def methods(api):
 def request(world, method, field):
     """The first request of a method: for a small page, where there are pages."""
     of_customer = {"ListMembershipChanges": world.customer, "ListCustomerFacts": world.customer, "ListScoreChanges": f"{world.customer}/score",
-                   "ListStageTransitions": f"{world.customer}/stage", "ListPlaybookRuns": world.customer}
+                   "ListStageTransitions": f"{world.customer}/stage", "ListPlaybookRuns": world.customer,
+                   "ListTierChanges": world.customer}
     parent = of_customer.get(method.split("/")[-1])
     besides = dict(BESIDES.get(method, {"parent": parent} if parent else {}))
     return besides | ({"page_size": 1} if field == PAGE_TOKEN else {})
@@ -40,8 +41,8 @@ def for_lists(customer, label):
     has, such as a label."""
     theirs = {"ListMembershipChanges": customer, "ListCustomerFacts": customer, "ListPlaybookRuns": customer, "ListScoreChanges": f"{customer}/score",
               "ListStageTransitions": f"{customer}/stage", "ListScoreModelVersions": "scoreModels/theirs", "ListSegmentVersions": "segments/theirs",
-              "ListLabelSetVersions": "labelSets/theirs", "ListSegmentSizes": "segments/theirs"}
-    everybody = {method: {"parent": "customers/-"} for method in ("ListWarnings", "ListTasks", "ListDeliveries")}
+              "ListLabelSetVersions": "labelSets/theirs", "ListSegmentSizes": "segments/theirs", "ListTierChanges": customer}
+    everybody = {method: {"parent": "customers/-"} for method in ("ListWarnings", "ListTasks", "ListDeliveries", "ListGrants")}
     ours = everybody | {"ListMembers": {"parent": label}, "ListMemberRecords": {"parent": label}, "ListCheckpoints": {"service": "scoring"},
                         "ListWaitingFacts": {"reason": "WAITING_REASON_NO_PURCHASE"}, "ListBirthdays": canaries.BIRTHDAY}
     return {method: {"parent": parent} for method, parent in theirs.items()}, ours

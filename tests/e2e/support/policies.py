@@ -19,7 +19,7 @@ TAKING_IN = ("IngestService/Ingest", "IngestService/IngestBatch", "IngestService
              "RecommendationModelService/PublishRecommendationModel", "RefitService/UpdateRefitSchedule", "AnalysisService/ListSegmentSizes",
              "ClusterService/FitClusters", "ClusterService/GetClustering", "ClusterService/GetClusterDrift", "ClusterService/FindFactors",
              "StagePolicyService/PreviewStagePolicyVersion", "StagePolicyService/PublishStagePolicyVersion", "PlaybookService/StartPlaybook",
-             "PlaybookService/UpdateContactPolicy",
+             "PlaybookService/UpdateContactPolicy", "LoyaltyService/DeleteLoyaltyTier",
              *(f"ChurnModelService/{method}" for method in (
                  "TrainChurnModel", "PublishChurnModel", "RetireChurnModel", "MeasureChurnDrift", "UpdateChurnTrainingSchedule")))
 

@@ -31,6 +31,9 @@ OF_ONE_BY_EVERYTHING = [*OF_ONE, ("ProfileService/ListMembershipChanges", "paren
                         ("PlaybookService/GetNextBestActions", "customer", ""),
                         ("DeliveryService/ListDeliveries", "parent", ""), ("DeliveryService/ReplayDelivery", "name", "/deliveries/1-0"),
                         *((f"TaskService/{verb}Task", "name", "/tasks/1-0") for verb in ("Get", "Claim")),
+                        ("OfferService/ListGrants", "parent", ""), ("LoyaltyService/ListTierChanges", "parent", ""),
+                        *((f"OfferService/{verb}Grant", "name", "/grants/1-0") for verb in ("Get", "Revoke")),
+                        *((f"LoyaltyService/{verb}CustomerTier", "name", "/loyaltyTier") for verb in ("Get", "Clear")),
                         *((f"PrivacyService/{method}", "name", "") for method in RIGHTS)]
 LEAP_DAY = {"year": 1980, "month": 2, "day": 29}  # Everybody's birthday.
 

@@ -10,8 +10,8 @@ from typing import Callable
 
 import grpc
 
-from support import canaries, checkpoints, churn, churn_cases, definitions, facts, oidc, playbook_cases, questions, recommendations, score_models
-from support import traits, value_models, waiting
+from support import canaries, checkpoints, churn, churn_cases, definitions, facts, oidc, playbook_cases, questions, recommendations, rewards
+from support import score_models, traits, value_models, waiting
 from support.reflection import OPERATIONS
 from support.refusals import Refusal
 from support.world import NOW
@@ -405,7 +405,8 @@ CASES = {
     **{f"{LIFECYCLE}.{method}": unary(roles, build) for roles, builds in (
         (EVERY_ROLE, playbook_cases.READ), (FEEDS | {"marketer"}, playbook_cases.MADE), (ANSWERING, playbook_cases.DONE),
         (DEFINERS | {"marketer"}, playbook_cases.COUNTED), (PIPELINES | {"support", "marketer"}, playbook_cases.SENT),
-        (PIPELINES, playbook_cases.SENT_AGAIN))
+        (PIPELINES, playbook_cases.SENT_AGAIN), (EVERY_ROLE, rewards.READ), (FEEDS | {"marketer"}, rewards.MADE),
+        (CARE | {"marketer"}, rewards.GRANTED), (CARE, rewards.REDEEMED))
        for method, build in builds.items()},
     f"{SEGMENTATION}.LabelService/GetLabelSet": unary(EVERY_ROLE, lambda _world: {"name": "labelSets/rfm-11"}),
     **{f"{SEGMENTATION}.AnalysisService/{method}": unary(ANALYSIS, build) for method, build in definitions.ANALYSES.items()},

@@ -2,7 +2,7 @@
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from support import canaries, churn_cases, facts, playbook_cases, questions, recommendations, score_models, traits, value_models, waiting
+from support import canaries, churn_cases, facts, playbook_cases, questions, recommendations, rewards, score_models, traits, value_models, waiting
 from support.ingest_stream import connection
 
 SEGMENT_ID = "planted"
@@ -161,6 +161,7 @@ def populate(suite):
     plant_recommendations(admin)
     plant_value_models(admin)
     churn_cases.plant_models(admin)
+    rewards.plant(admin, name)
     playbook_cases.run_again(admin)
     admin.call("StagePolicyService/CreateStagePolicyVersion", {"parent": "stagePolicies/default", "version": {"description": "planted"}})
     segment = admin.call("SegmentService/CreateSegment",

@@ -1,6 +1,7 @@
 //! The policy: the roles as they are seeded, and the snapshot that is in force.
 
 pub mod in_force;
+mod method_groups;
 pub mod publishing;
 mod seed;
 

@@ -26,6 +26,7 @@ const BEYOND_ROW_SCOPES: [&str; 34] = [
     "quintile.lifecycle.v1.ChurnModelService/PublishChurnModel",
     "quintile.lifecycle.v1.ChurnModelService/RetireChurnModel",
     "quintile.lifecycle.v1.ChurnModelService/MeasureChurnDrift",
+    "quintile.lifecycle.v1.LoyaltyService/DeleteLoyaltyTier",
     "quintile.lifecycle.v1.PlaybookService/StartPlaybook",
     "quintile.lifecycle.v1.PlaybookService/UpdateContactPolicy",
     "quintile.lifecycle.v1.StagePolicyService/PreviewStagePolicyVersion",

@@ -1,5 +1,10 @@
 //! The seeded roles, as data: a method or a class of fields that is not written down is denied. There are no patterns on purpose.
 
+use super::method_groups::{
+    CONSENTS, ERASURES, GRANT_OFFERS, MAKE_OFFERS, MAKE_TIERS, OFFERS, PERSONS_RIGHTS, PRINCIPALS, READ_AUDIT,
+    READ_CHECKPOINTS, READ_POLICY, REDEEM_GRANTS, REFRESH_ISSUERS, REPORT_KEYS, SCORE_RECEIPTS, SEGMENT_RECEIPTS,
+    SET_TIERS, SIGN_CHECKPOINTS, STAGE_RECEIPTS, TIERS,
+};
 use quintile_proto::access::MaskForm::{self, Clear, Partial, Year};
 use quintile_proto::types::Sensitivity::{
     self, Address, BankCard, BirthDate, Demographic, Email, Financial, FreeText, IdNumber, IpAddress, LicensePlate,
@@ -7,7 +12,7 @@ use quintile_proto::types::Sensitivity::{
 };
 
 /// Methods that are granted together: a service and the names of its methods.
-type Methods = (&'static str, &'static [&'static str]);
+pub type Methods = (&'static str, &'static [&'static str]);
 
 /// One role.
 pub struct SeededRole {
@@ -202,31 +207,6 @@ const FEATURE_FEED: Methods = ("quintile.ingestion.v1.FeatureService", &["WatchF
 const SCORE_FEED: Methods = ("quintile.scoring.v1.ScoreService", &["WatchScores"]);
 const RECORDS: Methods = ("quintile.lifecycle.v1.StageService", &["ListRecords"]);
 const STAGE_FEED: Methods = ("quintile.lifecycle.v1.StageService", &["WatchStages"]);
-const PRINCIPALS: Methods = (
-    "quintile.access.v1.PrincipalService",
-    &[
-        "CreatePrincipal",
-        "GetPrincipal",
-        "ListPrincipals",
-        "UpdatePrincipal",
-        "DeletePrincipal",
-        "CreateSecret",
-        "DeleteSecret",
-    ],
-);
-const REPORT_KEYS: Methods = ("quintile.access.v1.MasterKeyService", &["ReportKeyState"]);
-const READ_AUDIT: Methods = (
-    "quintile.audit.v1.AuditService",
-    &["ListAuditEvents", "ListAuditEntries", "GetAuditHead", "ListAuditCheckpoints"],
-);
-const READ_CHECKPOINTS: Methods = ("quintile.access.v1.CheckpointService", &["ListCheckpoints"]);
-const SIGN_CHECKPOINTS: Methods = ("quintile.access.v1.CheckpointService", &["SignCheckpoint"]);
-const CONSENTS: Methods = ("quintile.ingestion.v1.PrivacyService", &["SetConsent", "GetConsents"]);
-const PERSONS_RIGHTS: Methods =
-    ("quintile.ingestion.v1.PrivacyService", &["RestrictProcessing", "LiftRestriction", "ExportPersonalData"]);
-const ERASURES: Methods = ("quintile.ingestion.v1.PrivacyService", &["EraseCustomer", "GetErasure", "ListErasures"]);
-const READ_POLICY: Methods = ("quintile.access.v1.PolicyService", &["GetPolicy", "WatchPolicy"]);
-
 /// What everybody who works with customers needs.
 const READING: &[Methods] = &[
     TIME,
@@ -250,6 +230,8 @@ const READING: &[Methods] = &[
     CHURN_MODELS,
     CHURN_RISKS,
     PLAYBOOKS,
+    OFFERS,
+    TIERS,
     TASKS,
     LABELS,
     PROFILES,
@@ -292,6 +274,11 @@ const SERVING: &[Methods] = &[
     SET_WARNING_POLICY,
     MAKE_PLAYBOOKS,
     PLAYBOOK_OUTCOMES,
+    MAKE_OFFERS,
+    GRANT_OFFERS,
+    REDEEM_GRANTS,
+    MAKE_TIERS,
+    SET_TIERS,
     DO_TASKS,
     DELIVERIES,
     REPLAY_DELIVERIES,
@@ -357,6 +344,7 @@ const SUPPORT: SeededRole = SeededRole {
     methods: &[
         READING,
         &[UPDATE_CUSTOMERS, LOOK_UP_CUSTOMERS, MERGES, CONSENTS, PERSONS_RIGHTS, ANSWER_WARNINGS, DO_TASKS, DELIVERIES],
+        &[GRANT_OFFERS, REDEEM_GRANTS, SET_TIERS],
     ],
     forms: &[
         shown(&[Name, FreeText, Pseudonym], Clear),
@@ -404,6 +392,7 @@ const MARKETER: SeededRole = SeededRole {
             DO_TASKS,
             DELIVERIES,
         ],
+        &[MAKE_OFFERS, GRANT_OFFERS, MAKE_TIERS, SET_TIERS],
     ],
     forms: NOBODY_IDENTIFIED,
     row_scope: CONSENTING,

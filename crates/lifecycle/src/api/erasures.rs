@@ -1,7 +1,7 @@
 //! Receipts for customers who were erased.
 
 use crate::SERVICE;
-use crate::store::{deliveries, runs, tasks, transitions, warnings};
+use crate::store::{deliveries, grants, loyalty, runs, tasks, transitions, warnings};
 use crate::worker::StageLink;
 use quintile_chain::context::Runtime;
 use quintile_chain::derive::Link;
@@ -27,7 +27,7 @@ impl ErasureService for Erasures {
         let request = request.into_inner();
         let customer = erasure::check_request(&request.name, request.facts_position)?;
         let (tenant, position) = (caller.tenant().id, request.facts_position);
-        // The record, the history of its stages, warnings, and what playbooks did.
+        // The record, the history of its stages, warnings, what playbooks did, and what was granted.
         let records = erasure::records_left(&self.runtime, tenant, StageLink::FEED, customer, position).await?;
         let database = self.runtime.database.reader();
         let counts = async {
@@ -36,7 +36,9 @@ impl ErasureService for Erasures {
             let runs = runs::count(database, tenant, customer).await?;
             let actions =
                 tasks::count(database, tenant, customer).await? + deliveries::count(database, tenant, customer).await?;
-            Ok(stages + warnings + runs + actions)
+            let grants = grants::count(database, tenant, customer).await?;
+            let tiers = loyalty::count(database, tenant, customer).await?;
+            Ok(stages + warnings + runs + actions + grants + tiers)
         };
         let counted: Result<i64, StoreError> = counts.await;
         let left = records + counted.map_err(|error| store_error(&error))?;

@@ -6,7 +6,10 @@ mod churn_schedules;
 mod contact_policies;
 mod deliveries;
 mod erasures;
+mod grants;
+mod loyalty;
 mod next_best_actions;
+mod offers;
 mod playbook_runs;
 mod playbooks;
 mod policy_previews;
@@ -17,6 +20,7 @@ mod stage_policies;
 mod stage_rules;
 mod stages;
 mod tasks;
+mod update_mask;
 mod warning_watch;
 mod warnings;
 
@@ -29,6 +33,8 @@ use quintile_proto::lifecycle::churn_model_service_server::{self, ChurnModelServ
 use quintile_proto::lifecycle::churn_service_server::{self, ChurnServiceServer};
 use quintile_proto::lifecycle::delivery_service_server::{self, DeliveryServiceServer};
 use quintile_proto::lifecycle::erasure_service_server::{self, ErasureServiceServer};
+use quintile_proto::lifecycle::loyalty_service_server::{self, LoyaltyServiceServer};
+use quintile_proto::lifecycle::offer_service_server::{self, OfferServiceServer};
 use quintile_proto::lifecycle::playbook_service_server::{self, PlaybookServiceServer};
 use quintile_proto::lifecycle::retention_service_server::{self, RetentionServiceServer};
 use quintile_proto::lifecycle::stage_policy_service_server::{self, StagePolicyServiceServer};
@@ -51,6 +57,10 @@ pub fn routes(
         deliveries::Deliveries { runtime: runtime.clone(), link: link.clone(), clock: playbooks.clock.clone() },
         tasks::Tasks { runtime: runtime.clone(), link: link.clone() },
     );
+    let (offers, loyalty) = (
+        offers::Offers { runtime: runtime.clone(), link: link.clone(), clock: playbooks.clock.clone() },
+        loyalty::Loyalty { runtime: runtime.clone(), link: link.clone(), clock: playbooks.clock.clone() },
+    );
     let measurements = next_best_actions::Measurements::new(playbooks.clock.clone());
     let playbooks = playbooks::Handlers {
         runtime: runtime.clone(),
@@ -64,6 +74,8 @@ pub fn routes(
         .add_service(ChurnServiceServer::new(risks))
         .add_service(DeliveryServiceServer::new(deliveries))
         .add_service(ErasureServiceServer::new(erasures))
+        .add_service(LoyaltyServiceServer::new(loyalty))
+        .add_service(OfferServiceServer::new(offers))
         .add_service(PlaybookServiceServer::new(playbooks))
         .add_service(TaskServiceServer::new(tasks))
         .add_service(RetentionServiceServer::new(retention::Retention { runtime: runtime.clone(), link: link.clone() }))
@@ -87,6 +99,8 @@ pub fn names() -> Vec<&'static str> {
         playbook_service_server::SERVICE_NAME,
         task_service_server::SERVICE_NAME,
         delivery_service_server::SERVICE_NAME,
+        offer_service_server::SERVICE_NAME,
+        loyalty_service_server::SERVICE_NAME,
         churn_model_service_server::SERVICE_NAME,
         churn_service_server::SERVICE_NAME,
         operations_server::SERVICE_NAME,

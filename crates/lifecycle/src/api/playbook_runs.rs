@@ -75,6 +75,7 @@ fn message(stored: &Stored, playbook: Option<&String>, currency: Currency) -> Pl
         measure_time: run.measure_at.map(convert::timestamp),
         converted: run.measured.map(|measured| measured.converted),
         revenue: run.measured.map(|measured| convert::money(currency, measured.revenue_minor)),
+        skipped: run.skipped.clone(),
     }
 }
 

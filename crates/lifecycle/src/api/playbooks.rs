@@ -1,6 +1,7 @@
 //! Playbooks: made, started, stopped, and what they bring about.
 
 use super::next_best_actions::{Advisor, Measurements};
+use super::offers::check_there as check_rewards;
 use super::{contact_policies, playbook_runs};
 use crate::playbooks::{self as definitions, DEFAULT_GOAL_DAYS, segments_of};
 use crate::running::{Playbooks, begin_following, forget_following};
@@ -167,6 +168,7 @@ impl Handlers {
                 return Err(refused(format!("the endpoint {name} {problem}")));
             }
         }
+        check_rewards(&self.runtime, caller.tenant().id, playbook).await?;
         for segment in segments_of(playbook, true) {
             // Whether the caller may know who is in it is segmentation's to say, of whichever customer.
             let customers = vec![CustomerId(1).to_string()];

@@ -88,6 +88,12 @@ impl OfCustomer for crate::store::tasks::Stored {
     }
 }
 
+impl OfCustomer for crate::store::grants::Stored {
+    fn customer(&self) -> CustomerId {
+        self.customer
+    }
+}
+
 impl OfCustomer for crate::store::deliveries::Stored {
     fn customer(&self) -> CustomerId {
         self.customer

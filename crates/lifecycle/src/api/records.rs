@@ -8,7 +8,7 @@ use quintile_domain::ids::CustomerId;
 use quintile_domain::time::Instant;
 use quintile_proto::types::CustomerRecord;
 use quintile_rpc::{ApiError, Caller};
-use quintile_store::records;
+use quintile_store::{Transaction, records};
 use std::ops::RangeInclusive;
 
 /// Records that are read at once.
@@ -75,4 +75,10 @@ pub async fn current(
 ) -> Result<Current, ApiError> {
     link.know_recent(caller.tenant().id).await?;
     derive::current(runtime, link, caller, customer).await
+}
+
+/// Has a customer stay as it is until the transaction ends. `NOT_FOUND` where it is no more.
+pub async fn hold(transaction: &Transaction, caller: &Caller, customer: CustomerId) -> Result<(), ApiError> {
+    let held = records::hold(transaction, caller.tenant().id, customer).await.map_err(|error| store_error(&error))?;
+    if held.is_some_and(|record| !record.is_tombstone()) { Ok(()) } else { Err(ApiError::not_found()) }
 }

@@ -1,6 +1,8 @@
 //! Whether a playbook makes sense.
 
 use super::{dates, emails};
+use crate::offers::OFFERS;
+use crate::offers::tiers::LOYALTY_TIERS;
 use crate::outcome::MAX_WEIGHT;
 use quintile_domain::names;
 use quintile_proto::lifecycle::{
@@ -38,18 +40,18 @@ pub struct Problem {
     pub problem: String,
 }
 
-pub(super) type Checked = Result<(), Problem>;
+pub(crate) type Checked = Result<(), Problem>;
 
-pub(super) fn wrong(field: impl Into<String>, problem: impl Into<String>) -> Checked {
+pub(crate) fn wrong(field: impl Into<String>, problem: impl Into<String>) -> Checked {
     Err(Problem { field: field.into(), problem: problem.into() })
 }
 
-pub(super) fn text(field: &str, value: &str, max: usize, required: bool) -> Checked {
+pub(crate) fn text(field: &str, value: &str, max: usize, required: bool) -> Checked {
     let checked = if required { names::required_text(value, max) } else { names::optional_text(value, max) };
     checked.or_else(|error| wrong(field, error.to_string()))
 }
 
-pub(super) fn within(field: &str, value: i32, least: i32, most: i32) -> Checked {
+pub(crate) fn within(field: &str, value: i32, least: i32, most: i32) -> Checked {
     if (least..=most).contains(&value) { Ok(()) } else { wrong(field, format!("must be {least} to {most}")) }
 }
 
@@ -167,22 +169,42 @@ fn check_steps(field: &str, steps: &[Step]) -> Checked {
                 return wrong(format!("{field}.id"), "is the id of another step too");
             }
         }
-        match &step.action {
-            None => return wrong(field, "must say what is done"),
-            Some(step::Action::Wait(wait)) => {
-                let Some(duration) = wait.duration.as_ref() else {
-                    return wrong(format!("{field}.wait.duration"), "is required");
-                };
-                check_duration(&format!("{field}.wait.duration"), duration)?;
-            }
-            Some(step::Action::Branch(branch)) => check_branch(&field, branch, &steps[index + 1..])?,
-            Some(step::Action::End(_)) => {}
-            Some(step::Action::Task(task)) => check_task(&field, task)?,
-            Some(step::Action::Webhook(webhook)) => check_webhook(&field, webhook)?,
-            Some(step::Action::Email(email)) => emails::check(&field, email)?,
-        }
+        check_action(&field, step.action.as_ref(), steps.split_at(index))?;
     }
     Ok(())
+}
+
+/// Checks what a step does, between those before it and those from it on.
+fn check_action(field: &str, action: Option<&step::Action>, (before, from): (&[Step], &[Step])) -> Checked {
+    match action {
+        None => wrong(field, "must say what is done"),
+        Some(step::Action::Wait(wait)) => {
+            let field = format!("{field}.wait.duration");
+            wait.duration.as_ref().map_or_else(|| wrong(&field, "is required"), |wait| check_duration(&field, wait))
+        }
+        Some(step::Action::Branch(branch)) => check_branch(field, branch, &from[1..]),
+        Some(step::Action::End(_)) => Ok(()),
+        Some(step::Action::Task(task)) => check_task(field, task),
+        Some(step::Action::Webhook(webhook)) => check_webhook(field, webhook),
+        Some(step::Action::Email(email)) => emails::check(field, email, grants_offer(before)),
+        Some(step::Action::GrantOffer(grant)) => {
+            check_named(&format!("{field}.grant_offer.offer"), &grant.offer, OFFERS)
+        }
+        Some(step::Action::GrantTier(grant)) => {
+            check_named(&format!("{field}.grant_tier.tier"), &grant.tier, LOYALTY_TIERS)
+        }
+    }
+}
+
+/// Whether one of these steps grants an offer.
+fn grants_offer(steps: &[Step]) -> bool {
+    steps.iter().any(|step| matches!(step.action, Some(step::Action::GrantOffer(_))))
+}
+
+/// Checks the name of a resource of a collection.
+pub(crate) fn check_named(field: &str, name: &str, collection: &str) -> Checked {
+    let is_named = name.strip_prefix(collection).is_some_and(|id| names::resource_id(id).is_ok());
+    if is_named { Ok(()) } else { wrong(field, format!("must be {collection}{{id}}")) }
 }
 
 fn check_duration(field: &str, duration: &prost_types::Duration) -> Checked {

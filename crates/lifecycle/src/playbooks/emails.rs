@@ -13,10 +13,12 @@ const MAX_HTML_BYTES: usize = 65_536;
 /// What stands for the customer's name.
 const NAME: &str = "{{name}}";
 /// What placeholders begin with.
-const OPENS: &str = "{{";
+pub(crate) const OPENS: &str = "{{";
+/// What stands for the title of what was granted, for its code, and for the last day on which it can be redeemed.
+const GRANT: [&str; 3] = ["{{offer}}", "{{code}}", "{{expires}}"];
 
-/// Checks a step that sends an e-mail.
-pub(super) fn check(field: &str, email: &SendEmail) -> Checked {
+/// Checks a step that sends an e-mail. `grants`: a step before it grants an offer.
+pub(super) fn check(field: &str, email: &SendEmail, grants: bool) -> Checked {
     let field = format!("{field}.email");
     if let Err(error) = names::resource_id(&email.endpoint) {
         return wrong(format!("{field}.endpoint"), error.to_string());
@@ -28,7 +30,7 @@ pub(super) fn check(field: &str, email: &SendEmail) -> Checked {
     let mut languages = HashSet::new();
     for (index, of) in email.texts.iter().enumerate() {
         let field = format!("{field}.texts[{index}]");
-        check_text(&field, of)?;
+        check_text(&field, of, grants)?;
         if !languages.insert(of.language.to_ascii_lowercase()) {
             return wrong(format!("{field}.language"), "is the language of another text too");
         }
@@ -44,7 +46,7 @@ pub(super) fn bytes(email: &SendEmail) -> usize {
     email.texts.iter().map(|text| text.subject.len() + text.body.len() + text.html.len()).sum()
 }
 
-fn check_text(field: &str, of: &EmailText) -> Checked {
+fn check_text(field: &str, of: &EmailText, grants: bool) -> Checked {
     if !of.language.is_empty() && !language::is_tag(&of.language) {
         return wrong(format!("{field}.language"), "must be a BCP 47 tag, such as en or zh-Hant");
     }
@@ -56,8 +58,13 @@ fn check_text(field: &str, of: &EmailText) -> Checked {
     }
     check_lines(&format!("{field}.html"), &of.html, MAX_HTML_BYTES)?;
     for (name, value) in [("subject", &of.subject), ("body", &of.body), ("html", &of.html)] {
-        if value.replace(NAME, "").contains(OPENS) {
-            return wrong(format!("{field}.{name}"), format!("must have no other {OPENS} than {NAME}"));
+        let known = std::iter::once(NAME).chain(GRANT.into_iter().filter(|_| grants));
+        if known.fold(value.clone(), |value, known| value.replace(known, "")).contains(OPENS) {
+            let [offer, code, expires] = GRANT;
+            let problem = format!(
+                "must have no other {OPENS} than {NAME}, and behind a step that grants an offer {offer}, {code} and {expires}"
+            );
+            return wrong(format!("{field}.{name}"), problem);
         }
     }
     Ok(())
@@ -74,9 +81,40 @@ fn check_lines(field: &str, value: &str, max: usize) -> Checked {
     Ok(())
 }
 
-/// The text for somebody's language, or the one without language.
+/// The text of an e-mail for somebody's language, or the one without language.
 pub fn text_for<'t>(texts: &'t [EmailText], language: &str) -> Option<&'t EmailText> {
     language::lookup(texts, |text| &text.language, language)
+}
+
+/// What an e-mail says of a grant.
+#[derive(Clone, Copy, Debug)]
+pub struct Granted<'a> {
+    /// The title of the offer, in the customer's language.
+    pub offer: &'a str,
+    /// The code.
+    pub code: &'a str,
+    /// The last day on which it can be redeemed.
+    pub expires: &'a str,
+}
+
+/// Whether a text says something of a grant.
+pub fn tells_of_grant(text: &EmailText) -> bool {
+    [&text.subject, &text.body, &text.html].iter().any(|value| GRANT.iter().any(|known| value.contains(known)))
+}
+
+/// A text with what it says of a grant in its place.
+pub fn with_grant(text: &EmailText, granted: Granted<'_>) -> EmailText {
+    let words = [granted.offer, granted.code, granted.expires];
+    let fill = |value: &str, words: [&str; 3]| {
+        GRANT.iter().zip(words).fold(value.to_owned(), |value, (known, word)| value.replace(known, word))
+    };
+    let [offer, code, expires] = words.map(escaped);
+    EmailText {
+        subject: fill(&text.subject, words),
+        body: fill(&text.body, words),
+        html: fill(&text.html, [&offer, &code, &expires]),
+        ..text.clone()
+    }
 }
 
 /// An e-mail to somebody. It holds the name.
@@ -130,6 +168,23 @@ mod tests {
             html: "<p title=\"{{name}}\">{{name}}</p>".to_owned(),
             unnamed: "customer".to_owned(),
         }
+    }
+
+    #[test]
+    #[test]
+    fn what_was_granted_stands_where_it_is_asked_for_and_opens_no_element() {
+        let asks = "{{offer}}: {{code}} until {{expires}}, {{name}}";
+        let html = "<p>{{offer}}: {{code}}</p>";
+        let text =
+            EmailText { subject: "{{code}}".to_owned(), body: asks.to_owned(), html: html.to_owned(), ..text_of("") };
+        assert!(tells_of_grant(&text) && !tells_of_grant(&text_of("")));
+        let told = with_grant(&text, Granted { offer: "Ten <b>", code: "23456789ABCDEFGH", expires: "2026-12-31" });
+        assert_eq!(told.subject, "23456789ABCDEFGH");
+        assert_eq!(told.body, "Ten <b>: 23456789ABCDEFGH until 2026-12-31, {{name}}");
+        assert_eq!(told.html, "<p>Ten &lt;b&gt;: 23456789ABCDEFGH</p>");
+        let email = |text| SendEmail { endpoint: "care".to_owned(), message: "x".to_owned(), texts: vec![text] };
+        assert_eq!(check("step", &email(text.clone()), true), Ok(()));
+        assert_eq!(check("step", &email(text), false).unwrap_err().field, "step.email.texts[0].subject");
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod check;
 mod contact;
 pub mod dates;
 pub mod emails;
+mod rewards;
 mod run;
 mod segments;
 mod templates;
@@ -17,8 +18,10 @@ mod templates;
 mod tests;
 pub mod triggers;
 
+pub(crate) use check::{Checked, check_named, text, within, wrong};
 pub use check::{DEFAULT_GOAL_DAYS, Problem, check};
 pub use contact::{ContactRules, permits};
+pub use rewards::{grants_anything, offers_of, tiers_of};
 pub use run::{Action, Customer, Measured, Message, Occasion, Run, Standing, experiment};
 pub use segments::segments_of;
 pub use templates::{template, templates};

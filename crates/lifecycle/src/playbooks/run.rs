@@ -8,11 +8,16 @@ use super::emails::text_for;
 use crate::outcome::{Experiment, ExperimentError, Observed, Side};
 use quintile_domain::money::Currency;
 use quintile_domain::time::Instant;
-use quintile_proto::lifecycle::{CallWebhook, EmailText, MakeTask, Playbook, RunRefusal, RunState, Step, step};
+use quintile_proto::lifecycle::{
+    CallWebhook, EmailText, GrantTier, MakeTask, Playbook, RunRefusal, RunState, SkippedStep, Step, StepSkipReason,
+    step,
+};
 use quintile_proto::types::{CustomerAttributes, CustomerRecord, Features};
 use quintile_rpc::convert;
 
 const DAY_MICROS: i64 = 86_400_000_000;
+/// The most skipped steps that are told of.
+const MAX_SKIPPED: usize = 100;
 /// The window whose revenue is that of a year, in days.
 const YEAR_DAYS: i32 = 365;
 
@@ -66,6 +71,8 @@ pub struct Run {
     pub step_at: Option<Instant>,
     /// Contacts that were withheld.
     pub withheld: i32,
+    /// Steps that were to grant something, or to tell of it, and did not.
+    pub skipped: Vec<SkippedStep>,
     /// When it is measured.
     pub measure_at: Option<Instant>,
     /// The customer when it was assigned.
@@ -118,8 +125,28 @@ pub enum Action {
     Message {
         /// When the step was reached.
         at: Instant,
+        /// Its place in the variant, 1 for the first.
+        step: i32,
         /// How.
         message: Message,
+    },
+    /// The customer is granted an offer, if that can be.
+    Offer {
+        /// When the step was reached.
+        at: Instant,
+        /// Its place in the variant, 1 for the first.
+        step: i32,
+        /// The name of the offer.
+        offer: String,
+    },
+    /// The customer is put into a loyalty tier, if that can be.
+    Tier {
+        /// When the step was reached.
+        at: Instant,
+        /// Its place in the variant, 1 for the first.
+        step: i32,
+        /// Which, and whether from a higher one too.
+        tier: GrantTier,
     },
 }
 
@@ -172,6 +199,7 @@ impl Run {
             steps_done: 0,
             step_at: None,
             withheld: 0,
+            skipped: Vec::new(),
             measure_at: None,
             before: Standing::default(),
             measured: None,
@@ -279,6 +307,14 @@ impl Run {
         (self.state, self.steps_done, self.step_at) = (RunState::Finished, steps_done, None);
     }
 
+    /// Notes that a step did not do what it was to.
+    pub fn skip(&mut self, step: i32, reason: StepSkipReason) {
+        if self.skipped.len() < MAX_SKIPPED {
+            self.skipped.push(SkippedStep { step, reason: reason.into() });
+            self.skipped.sort_by_key(|skipped| skipped.step);
+        }
+    }
+
     fn take_step(
         &mut self,
         occasion: &Occasion<'_>,
@@ -290,6 +326,7 @@ impl Run {
     ) {
         let attributes = customer.attributes();
         let is_permitted = permits(&attributes, occasion.playbook.purpose());
+        let place = self.steps_done as i32 + 1;
         match step.action.as_ref() {
             Some(step::Action::Wait(wait)) => {
                 let seconds = wait.duration.as_ref().map_or(0, |duration| duration.seconds);
@@ -307,6 +344,13 @@ impl Run {
             Some(step::Action::Task(_) | step::Action::Webhook(_) | step::Action::Email(_)) if !is_permitted => {
                 self.withheld += 1;
             }
+            Some(step::Action::GrantOffer(_) | step::Action::GrantTier(_)) if !is_permitted => {
+                self.skip(place, StepSkipReason::Consent);
+            }
+            Some(step::Action::GrantOffer(grant)) => {
+                actions.push(Action::Offer { at, step: place, offer: grant.offer.clone() });
+            }
+            Some(step::Action::GrantTier(tier)) => actions.push(Action::Tier { at, step: place, tier: tier.clone() }),
             Some(step::Action::Task(task)) => {
                 let assignee = if task.assignee.is_empty() { attributes.owner } else { task.assignee.clone() };
                 actions.push(Action::Task { at, task: task.clone(), assignee });
@@ -320,7 +364,7 @@ impl Run {
                     self.withheld += 1;
                 } else if let Some(message) = Message::of(action, &attributes) {
                     contacts.push(at);
-                    actions.push(Action::Message { at, message });
+                    actions.push(Action::Message { at, step: place, message });
                 }
             }
             Some(step::Action::Branch(_)) | None => {}

@@ -7,8 +7,9 @@ use quintile_domain::money::Currency;
 use quintile_domain::time::{Instant, TimeZone};
 use quintile_proto::lifecycle::step::Action as StepAction;
 use quintile_proto::lifecycle::{
-    Branch, CallWebhook, ContactPolicy, CountryZone, End, MakeTask, Playbook, RunRefusal, RunState, StageTrigger, Step,
-    TaskKind, Trigger, Variant, Wait, WarningSeverity, WarningTrigger, trigger,
+    Branch, CallWebhook, ContactPolicy, CountryZone, End, GrantOffer, GrantTier, MakeTask, Playbook, RunRefusal,
+    RunState, StageTrigger, Step, StepSkipReason, TaskKind, Trigger, Variant, Wait, WarningSeverity, WarningTrigger,
+    trigger,
 };
 use quintile_proto::types::{CustomerAttributes, CustomerRecord, Features, Purpose, Stage, WarningKind};
 use quintile_rpc::convert;
@@ -111,8 +112,12 @@ impl World {
                 self.with(playbook, at(*now), |occasion, customer| run.advance(occasion, customer, &mut contacts));
             told.extend(actions.into_iter().map(|action| match action {
                 Action::Task { at: done, task, assignee } => (seconds(done), format!("{} {assignee}", task.title)),
-                Action::Message { at: done, message: Message::Webhook(webhook) } => (seconds(done), webhook.message),
-                Action::Message { at: done, message: Message::Email { text, .. } } => (seconds(done), text.subject),
+                Action::Message { at: done, message: Message::Webhook(webhook), .. } => {
+                    (seconds(done), webhook.message)
+                }
+                Action::Message { at: done, message: Message::Email { text, .. }, .. } => (seconds(done), text.subject),
+                Action::Offer { at: done, step, offer } => (seconds(done), format!("{step} {offer}")),
+                Action::Tier { at: done, step, tier } => (seconds(done), format!("{step} {}", tier.tier)),
             }));
         }
         (run, told)
@@ -238,6 +243,31 @@ fn whoever_withdraws_is_left_alone_and_whoever_is_gone_too() {
     assert_eq!((run.state, run.step_at), (RunState::Stopped, None));
     gone.with(&definition, at(31 * DAY), |occasion, customer| run.advance(occasion, customer, &mut Vec::new()));
     assert_eq!((run.measure_at, run.measured, run.due_at()), (None, None, None));
+}
+
+#[test]
+fn whatever_grants_asks_for_consent_and_for_nothing_else() {
+    let offer = GrantOffer { offer: "offers/ten".to_owned() };
+    let tier = GrantTier { tier: "loyaltyTiers/gold".to_owned(), may_lower: false };
+    let definition = playbook(vec![step(StepAction::GrantOffer(offer)), step(StepAction::GrantTier(tier))]);
+    // Neither quiet nor a cap keeps off what contacts nobody.
+    let policy = ContactPolicy {
+        quiet_from_hour: Some(21),
+        quiet_to_hour: Some(8),
+        max_contacts: 1,
+        cap_days: 7,
+        ..ContactPolicy::default()
+    };
+    let (run, told) = World { policy, ..World::default() }.told(&definition, &[0]);
+    assert_eq!(words(&told), [(0, "1 offers/ten"), (0, "2 loyaltyTiers/gold")]);
+    assert_eq!((run.state, run.skipped.len()), (RunState::Finished, 0));
+    let mut run = World::default().assigned(&definition, &[]);
+    let withdrawn = World { record: Some(CustomerRecord::default()), ..World::default() };
+    let actions =
+        withdrawn.with(&definition, at(0), |occasion, customer| run.advance(occasion, customer, &mut Vec::new()));
+    let skipped: Vec<_> = run.skipped.iter().map(|skipped| (skipped.step, skipped.reason())).collect();
+    assert_eq!((actions.len(), run.withheld), (0, 0));
+    assert_eq!(skipped, [(1, StepSkipReason::Consent), (2, StepSkipReason::Consent)]);
 }
 
 #[test]

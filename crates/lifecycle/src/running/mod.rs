@@ -5,6 +5,7 @@
 
 mod dates;
 mod deliveries;
+mod granted;
 mod memberships;
 mod runs;
 

@@ -1,9 +1,11 @@
 //! Going on with runs that have come due: a part at a time, each in one transaction with what its steps bring about.
 
 use super::dates::{Calendars, Next, trigger_of};
+use super::granted::{self, Skips};
 use super::{CUSTOMERS_PER_PART, LOOK, Members, Playbooks, SOON};
+use crate::granting::{Codes, Granting};
 use crate::outcome::Side;
-use crate::playbooks::{Action, ContactRules, Customer, Message, Occasion, experiment, segments_of};
+use crate::playbooks::{Action, ContactRules, Customer, Message, Occasion, experiment, grants_anything, segments_of};
 use crate::store::deliveries::{self, Email};
 use crate::store::runs::{self, Stored};
 use crate::store::{contact_policies, playbooks, tasks};
@@ -13,13 +15,15 @@ use quintile_chain::feed;
 use quintile_chain::progress::Watermark;
 use quintile_domain::ids::CustomerId;
 use quintile_domain::time::Instant;
-use quintile_proto::lifecycle::{Delivery, DeliveryKind, DeliveryState, Playbook, RunState, Task, TaskState};
+use quintile_proto::lifecycle::{
+    Delivery, DeliveryKind, DeliveryState, MakeTask, Playbook, RunState, StepSkipReason, Task, TaskState,
+};
 use quintile_proto::types::{CustomerRecord, Purpose};
 use quintile_rpc::convert;
 use quintile_rpc::policy::Tenant;
 use quintile_store::history::Position;
-use quintile_store::{StoreError, failpoint, records};
-use serde_json::json;
+use quintile_store::{StoreError, Transaction, failpoint, records};
+use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 use tokio::time::Instant as MachineInstant;
@@ -200,6 +204,7 @@ impl Looking<'_> {
         let database = &self.playbooks.runtime.database;
         let customers: BTreeSet<i64> = part.due.iter().map(|stored| stored.customer.as_i64()).collect();
         let customers: Vec<i64> = customers.into_iter().collect();
+        let codes = self.codes_for(&part).await?;
         let transaction = database.begin().await?;
         let mut all = runs::of_customers(&transaction, self.tenant.id, &customers, true).await?;
         if self.revision != Some(playbooks::revision(&transaction, self.tenant.id).await?) {
@@ -229,9 +234,14 @@ impl Looking<'_> {
             let contacts = contacts.entry(all[places[0]].customer.as_i64()).or_default();
             self.go_on_with_customer(&part, &mut all, &places, contacts, &mut actions);
         }
+        for (customer, position, step, reason) in self.write(&transaction, &part, codes, actions).await? {
+            let found = all.binary_search_by_key(&(customer, position), |stored| (stored.customer, stored.position));
+            if let Ok(place) = found {
+                all[place].run.skip(step, reason);
+            }
+        }
         let changed: Vec<Stored> = due.iter().map(|place| all[*place].clone()).collect();
         runs::write(&transaction, self.tenant.id, &changed).await?;
-        self.write(&transaction, actions).await?;
         failpoint::reach("playbooks", "before_part").await;
         transaction.commit().await.map_err(StoreError::from)?;
         // Whoever sends messages looks at once.
@@ -299,46 +309,93 @@ impl Looking<'_> {
         stored.run.advance(&occasion, &customer, contacts)
     }
 
-    /// Writes down what a part brings about.
-    async fn write(&self, transaction: &quintile_store::Transaction, actions: Actions) -> Result<(), StoreError> {
+    /// The keys of codes, where a run of a part may grant something or tell of it.
+    async fn codes_for(&self, part: &Part) -> Result<Option<Codes>, StoreError> {
+        let mut known = part.due.iter().filter_map(|stored| self.known.get(&stored.playbook));
+        if known.any(|known| grants_anything(&known.playbook)) {
+            return Codes::of(&self.playbooks.runtime.keys, self.tenant.id).await.map(Some);
+        }
+        Ok(None)
+    }
+
+    /// Writes down what a part brings about. Returns the steps that were to grant something, or to tell of it, and did not.
+    async fn write(
+        &self,
+        transaction: &Transaction,
+        part: &Part,
+        codes: Option<Codes>,
+        actions: Actions,
+    ) -> Result<Skips, StoreError> {
+        let mut skips = Skips::new();
         if actions.is_empty() {
-            return Ok(());
+            return Ok(skips);
         }
         let seq = deliveries::next_seq(transaction, self.tenant.id).await?;
+        let mut granting = match codes {
+            Some(codes) => {
+                let wanted = granted::wanted(&actions, &self.known);
+                Some(Granting::begin(transaction, self.tenant, codes, seq, wanted).await?)
+            }
+            None => None,
+        };
         let (mut made_tasks, mut made_deliveries) = (Vec::new(), Vec::new());
         for ((stored, action), place) in actions.into_iter().zip(0..) {
             let made = Position { seq, place };
+            if let Some(granting) = &mut granting {
+                granted::grant(granting, &self.name_of(&stored), &stored, &action, &mut skips);
+            }
             match action {
-                Action::Task { at, task, assignee } => {
-                    let due = task.due_after.map(|due| at.plus_micros(due.seconds * 1_000_000));
-                    let task = Task {
-                        playbook: self.name_of(&stored),
-                        run: stored.name(),
-                        kind: task.kind,
-                        title: task.title,
-                        note: task.note,
-                        state: TaskState::Open.into(),
-                        assignee,
-                        create_time: Some(convert::timestamp(at)),
-                        due_time: due.map(convert::timestamp),
-                        ..Task::default()
-                    };
-                    made_tasks.push(tasks::Stored { customer: stored.customer, made, task });
+                Action::Task { at, task, assignee } => made_tasks.push(self.task(&stored, made, at, task, assignee)),
+                Action::Message { at, step, message } => {
+                    let language = granted::language_of(part.records.get(&stored.customer));
+                    match granted::told(granting.as_ref(), &stored, at, language, message) {
+                        Some((message, told)) => {
+                            made_deliveries.push(self.delivery(&stored, made, at, message, &told));
+                        }
+                        None => skips.push((stored.customer, stored.position, step, StepSkipReason::NoGrant)),
+                    }
                 }
-                Action::Message { at, message } => {
-                    made_deliveries.push(self.delivery(&stored, made, at, message));
-                }
+                Action::Offer { .. } | Action::Tier { .. } => {}
             }
         }
+        if let Some(granting) = granting {
+            granting.write(transaction).await?;
+        }
         tasks::write(transaction, self.tenant.id, &made_tasks).await?;
-        deliveries::write(transaction, self.tenant.id, &made_deliveries).await
+        deliveries::write(transaction, self.tenant.id, &made_deliveries).await?;
+        Ok(skips)
+    }
+
+    fn task(&self, stored: &Stored, made: Position, at: Instant, task: MakeTask, assignee: String) -> tasks::Stored {
+        let due = task.due_after.map(|due| at.plus_micros(due.seconds * 1_000_000));
+        let task = Task {
+            playbook: self.name_of(stored),
+            run: stored.name(),
+            kind: task.kind,
+            title: task.title,
+            note: task.note,
+            state: TaskState::Open.into(),
+            assignee,
+            create_time: Some(convert::timestamp(at)),
+            due_time: due.map(convert::timestamp),
+            ..Task::default()
+        };
+        tasks::Stored { customer: stored.customer, made, task }
     }
 
     fn name_of(&self, stored: &Stored) -> String {
         self.known.get(&stored.playbook).map(|known| known.playbook.name.clone()).unwrap_or_default()
     }
 
-    fn delivery(&self, stored: &Stored, made: Position, at: Instant, message: Message) -> deliveries::Stored {
+    /// A delivery, which tells another system what the run has granted.
+    fn delivery(
+        &self,
+        stored: &Stored,
+        made: Position,
+        at: Instant,
+        message: Message,
+        told: &[Value],
+    ) -> deliveries::Stored {
         let body = |kind: DeliveryKind, endpoint, message| Delivery {
             playbook: self.name_of(stored),
             run: stored.name(),
@@ -350,7 +407,7 @@ impl Looking<'_> {
         let (body, payload) = match message {
             Message::Webhook(webhook) => {
                 let body = body(DeliveryKind::Webhook, webhook.endpoint, webhook.message);
-                let payload = self.event(stored, made, at, &body);
+                let payload = self.event(stored, made, at, &body, told);
                 (body, payload)
             }
             // Whom it goes to is asked when it is sent, and kept nowhere here.
@@ -377,8 +434,8 @@ impl Looking<'_> {
     }
 
     /// The event that a webhook is told.
-    fn event(&self, stored: &Stored, made: Position, at: Instant, body: &Delivery) -> Vec<u8> {
-        let event = json!({
+    fn event(&self, stored: &Stored, made: Position, at: Instant, body: &Delivery, told: &[Value]) -> Vec<u8> {
+        let mut event = json!({
             "specversion": "1.0",
             "id": message_id(self.tenant, made),
             "source": format!("/quintile/{}/{}", self.tenant.name, body.playbook),
@@ -396,6 +453,9 @@ impl Looking<'_> {
                 "delivery": deliveries::delivery_name(stored.customer, made),
             },
         });
+        if !told.is_empty() {
+            event["data"]["grants"] = told.into();
+        }
         event.to_string().into_bytes()
     }
 }

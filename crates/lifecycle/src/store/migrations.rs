@@ -1,8 +1,10 @@
 //! The migrations of lifecycle, in order. Each names its tables itself: entities change, migrations do not.
 
 mod churn_trainings;
+mod offers;
 
 use self::churn_trainings::M0008ChurnTrainings;
+use self::offers::M0009Offers;
 use sea_orm_migration::prelude::*;
 
 /// All migrations.
@@ -20,6 +22,7 @@ impl MigratorTrait for Migrator {
             Box::new(M0006Playbooks),
             Box::new(M0007ChurnModels),
             Box::new(M0008ChurnTrainings),
+            Box::new(M0009Offers),
         ]
     }
 }

@@ -1,10 +1,11 @@
 //! Runs of playbooks. Each is a row from its trigger on, and changes as it is gone on with.
 
 use crate::playbooks::{Measured, Run, Standing};
+use prost::Message;
 use quintile_chain::feed::Removed;
 use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::time::Instant;
-use quintile_proto::lifecycle::{RunRefusal, RunState};
+use quintile_proto::lifecycle::{RunRefusal, RunState, SkippedStep};
 use quintile_store::bulk::{Column, OnConflict, Target};
 use quintile_store::history::{self, History, Position};
 use quintile_store::numbers::Numbers;
@@ -46,6 +47,8 @@ pub(super) mod entity {
         pub year_before: i64,
         pub converted: Option<i64>,
         pub revenue: Option<i64>,
+        /// `None`: as the version before wrote it, none.
+        pub skipped: Option<Vec<u8>>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -84,6 +87,7 @@ const TABLE: Target = Target {
         "year_before",
         "converted",
         "revenue",
+        "skipped",
     ],
     key: &["tenant_id", "customer_id", "seq", "place"],
     on_conflict: OnConflict::Replace(&[
@@ -100,8 +104,16 @@ const TABLE: Target = Target {
         "year_before",
         "converted",
         "revenue",
+        "skipped",
     ]),
 };
+
+/// The steps of a run that were skipped.
+#[derive(Clone, PartialEq, Message)]
+struct Skipped {
+    #[prost(message, repeated, tag = "1")]
+    steps: Vec<SkippedStep>,
+}
 
 /// A run, and whose it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,6 +202,7 @@ pub async fn write(transaction: &Transaction, tenant: TenantId, runs: &[Stored])
         Column::BigInt(all().map(|stored| stored.run.before.year_minor).collect()),
         Column::NullableBigInt(all().map(|stored| stored.run.measured.map(|of| i64::from(of.converted))).collect()),
         Column::NullableBigInt(all().map(|stored| stored.run.measured.map(|of| of.revenue_minor)).collect()),
+        Column::Bytes(all().map(|stored| Skipped { steps: stored.run.skipped.clone() }.encode_to_vec()).collect()),
     ];
     TABLE.write(transaction, columns).await?;
     Ok(())
@@ -366,6 +379,7 @@ fn from_row(row: &entity::Model) -> Result<Stored, StoreError> {
             steps_done: usize::try_from(row.steps_done).map_err(|_| malformed())?,
             step_at: row.step_at.map(Instant::from_micros),
             withheld: row.withheld,
+            skipped: Skipped::decode(row.skipped.as_deref().unwrap_or_default()).map_err(|_| malformed())?.steps,
             measure_at: row.measure_at.map(Instant::from_micros),
             before: Standing { orders: row.orders_before, net_minor: row.net_before, year_minor: row.year_before },
             measured: measured.map(|(converted, revenue_minor)| Measured { converted: converted != 0, revenue_minor }),

@@ -1,19 +1,27 @@
-//! What lifecycle holds about a person: warnings, and what playbooks did.
+//! What lifecycle holds about a person: warnings, what playbooks did, and what was granted.
 
 use super::{Export, PAGE, Stopped, held};
-use quintile_proto::ingestion::{ExportPersonalDataResponse, ExportedContact, ExportedPlaybookRun, ExportedWarning};
+use quintile_proto::ingestion::{
+    ExportPersonalDataResponse, ExportedContact, ExportedGrant, ExportedPlaybookRun, ExportedTierChange,
+    ExportedWarning,
+};
 use quintile_proto::lifecycle::delivery_service_client::DeliveryServiceClient;
+use quintile_proto::lifecycle::loyalty_service_client::LoyaltyServiceClient;
+use quintile_proto::lifecycle::offer_service_client::OfferServiceClient;
 use quintile_proto::lifecycle::playbook_service_client::PlaybookServiceClient;
 use quintile_proto::lifecycle::task_service_client::TaskServiceClient;
 use quintile_proto::lifecycle::warning_service_client::WarningServiceClient;
 use quintile_proto::lifecycle::{
-    Delivery, ListDeliveriesRequest, ListPlaybookRunsRequest, ListTasksRequest, ListWarningsRequest, PlaybookRun, Task,
-    TaskState, Warning, WarningResolution, WarningState,
+    Delivery, Grant, ListDeliveriesRequest, ListGrantsRequest, ListPlaybookRunsRequest, ListTasksRequest,
+    ListTierChangesRequest, ListWarningsRequest, PlaybookRun, Task, TaskState, TierChange, Warning, WarningResolution,
+    WarningState,
 };
 use tonic::{Request, Response, Status};
 
 /// The parts that come from lifecycle.
-const PARTS: [&str; 4] = ["warnings", "playbook_runs", "tasks", "deliveries"];
+const PARTS: [&str; 6] = ["warnings", "playbook_runs", "tasks", "deliveries", GRANTS, TIER_CHANGES];
+const GRANTS: &str = "grants";
+const TIER_CHANGES: &str = "tier_changes";
 
 /// Every value of an enum but the first, which says nothing.
 fn every<T: TryFrom<i32> + Into<i32>>() -> Vec<i32> {
@@ -30,7 +38,7 @@ impl Export {
         let parent = self.customer.id.to_string();
         let page_size = PAGE as i32;
         let lifecycle = self.service.peers.lifecycle.clone();
-        let [warnings, runs, tasks, deliveries] = PARTS;
+        let [warnings, runs, tasks, deliveries, ..] = PARTS;
         let page = |page_token| {
             let states = every::<WarningState>();
             ListWarningsRequest { parent: parent.clone(), states, page_size, page_token, ..Default::default() }
@@ -79,7 +87,43 @@ impl Export {
             part.contacts.extend(page.deliveries.into_iter().map(exported_delivery));
             page.next_page_token
         };
-        self.send_pages(deliveries, page, ask, take).await
+        self.send_pages(deliveries, page, ask, take).await?;
+        self.send_grants(&parent).await?;
+        self.send_tier_changes(&parent).await
+    }
+
+    async fn send_grants(&mut self, parent: &str) -> Result<(), Stopped> {
+        let lifecycle = self.service.peers.lifecycle.clone();
+        let page = |page_token| ListGrantsRequest {
+            parent: parent.to_owned(),
+            page_size: PAGE as i32,
+            page_token,
+            ..Default::default()
+        };
+        let ask = |request| {
+            let mut client = OfferServiceClient::new(lifecycle.clone());
+            async move { client.list_grants(request).await }
+        };
+        let take = |part: &mut ExportPersonalDataResponse, page: quintile_proto::lifecycle::ListGrantsResponse| {
+            part.grants.extend(page.grants.into_iter().map(exported_grant));
+            page.next_page_token
+        };
+        self.send_pages(GRANTS, page, ask, take).await
+    }
+
+    async fn send_tier_changes(&mut self, parent: &str) -> Result<(), Stopped> {
+        let lifecycle = self.service.peers.lifecycle.clone();
+        let page =
+            |page_token| ListTierChangesRequest { parent: parent.to_owned(), page_size: PAGE as i32, page_token };
+        let ask = |request| {
+            let mut client = LoyaltyServiceClient::new(lifecycle.clone());
+            async move { client.list_tier_changes(request).await }
+        };
+        let take = |part: &mut ExportPersonalDataResponse, page: quintile_proto::lifecycle::ListTierChangesResponse| {
+            part.tier_changes.extend(page.changes.into_iter().map(exported_tier_change));
+            page.next_page_token
+        };
+        self.send_pages(TIER_CHANGES, page, ask, take).await
     }
 
     /// Sends a list of lifecycle's, page by page. `page` makes the request behind a page token, and `take` adds an answer to the part and tells the next one.
@@ -152,6 +196,21 @@ fn exported_delivery(delivery: Delivery) -> ExportedContact {
         playbook: delivery.playbook,
         what: delivery.message,
     }
+}
+
+fn exported_grant(grant: Grant) -> ExportedGrant {
+    ExportedGrant {
+        grant_time: grant.grant_time,
+        expire_time: grant.expire_time,
+        state: plain(grant.state().as_str_name(), "GRANT_STATE_"),
+        offer: grant.offer,
+        order_id: grant.order_id,
+        code: grant.code,
+    }
+}
+
+fn exported_tier_change(change: TierChange) -> ExportedTierChange {
+    ExportedTierChange { tier: change.tier, set_time: change.set_time, until_time: change.until_time }
 }
 
 fn exported_warning(warning: Warning) -> ExportedWarning {
