@@ -13,7 +13,7 @@ from support.stage_policies import (AS_OF, CREATE, DAY, DELETE, FIRST, GET, LIST
 ABORTED = grpc.StatusCode.ABORTED
 EXIT_FAILURE, EXIT_USAGE, EXIT_ABSENT, EXIT_DENIED = 1, 2, 3, 4
 MOST = {"population_p80_days": 3_650, "new_days": 3_650, "new_orders": 1_000_000, "loyal_orders": 1_000_000, "dormant_factor": 100,
-        "churned_factor": 1_000, "reactivated_days": 3_650, "decline_min_count": 1_000_000}
+        "churned_factor": 1_000, "reactivated_days": 3_650, "decline_min_count": 1_000_000, "risk_warning_percent": 100}
 LEAST = dict.fromkeys(MOST, 1) | {"dormant_factor": 2, "churned_factor": 3}
 ALIVE = [f"{at}_below_alive_percent" for at in ("churned", "dormant", "at_risk")]
 READERS = {"admin", "service", "support", "sales", "marketer", "analyst", "data-engineer"}
@@ -282,7 +282,7 @@ def what_is_about_everybody_is_for_no_role_with_a_row_scope(town, method):
 
 FLAGS = {"population-p80-days": 70, "new-days": 10, "new-orders": 4, "loyal-orders": 2, "dormant-factor": 3, "churned-factor": 5,
          "reactivated-days": 40, "decline-min-count": 6, "churned-below-alive-percent": 10, "dormant-below-alive-percent": 25,
-         "at-risk-below-alive-percent": 60}
+         "at-risk-below-alive-percent": 60, "risk-warning-percent": 85}
 
 
 def the_command_drafts_previews_and_publishes(fresh):

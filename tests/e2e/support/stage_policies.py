@@ -49,6 +49,7 @@ class Rules(NamedTuple):
     churned_below_alive_percent: int = 5
     dormant_below_alive_percent: int = 20
     at_risk_below_alive_percent: int = 50
+    risk_warning_percent: int = 70
 
 
 SHIPPED = Rules()
