@@ -1,4 +1,5 @@
-//! The seeded roles, as data: a method or a class of fields that is not written down is denied. There are no patterns on purpose.
+//! The seeded roles, as data. What is not written here is denied: a method that is not listed, and a class of fields that has no
+//! form. There are no patterns on purpose: a new method is nobody's until somebody writes it down.
 
 use super::method_groups::{
     CONSENTS, ERASURES, GRANT_OFFERS, MAKE_OFFERS, MAKE_TIERS, OFFERS, PERSONS_RIGHTS, PRINCIPALS, READ_AUDIT,
@@ -285,10 +286,10 @@ const SERVING: &[Methods] = &[
     SIZES,
     CLUSTERS,
     READ_POLICY,
-    ("quintile.access.v1.IssuerService", &["RefreshIssuer"]),
-    ("quintile.scoring.v1.ErasureService", &["GetErasureReceipt"]),
-    ("quintile.lifecycle.v1.ErasureService", &["GetErasureReceipt"]),
-    ("quintile.segmentation.v1.ErasureService", &["GetErasureReceipt"]),
+    REFRESH_ISSUERS,
+    SCORE_RECEIPTS,
+    STAGE_RECEIPTS,
+    SEGMENT_RECEIPTS,
 ];
 
 /// Runs the installation: may do everything.
