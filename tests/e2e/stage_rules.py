@@ -1,5 +1,6 @@
 """Stage policies with rules of their own: drafted, tried, put in force; who is where by them, also when time alone passes, by a witness that has each
 rule a second time, in Python; and what is refused."""
+import math
 import random
 from collections import Counter
 from datetime import datetime, timezone
@@ -8,7 +9,7 @@ from typing import Callable, NamedTuple
 
 import pytest
 
-from support import facts, questions, quintile, retention, stage_policies, waiting, worth
+from support import alive, facts, questions, quintile, retention, stage_policies, waiting, worth
 from support.refusals import INVALID_ARGUMENT, PERMISSION_DENIED
 from support.stage_policies import (AS_OF, CALM, CREATE, DAY, FIRST, POLICY, SELDOM, SERVICE, SHIPPED, Person, command, create, explained, get,
                                     invented, policy, preview, publish, rules_of, stage, streamed, take_in, told, values, versions)
@@ -210,34 +211,70 @@ def jumps_of_any_length_come_to_the_same(fresh):
 
 # -- the probability of being alive ---------------------------------------------------------------------------------------
 
-def records_of(client):
-    return {f"customers/{each.customer_id}": each for each in questions.everything(client, "StageService/ListRecords", "records", page_size=1_000)}
-
-
-def who_is_hardly_likely_to_buy_still_is_put_by_that(fresh):
+@pytest.fixture
+def town(fresh):
+    """Some of the customers of CDNOW and a lead, with a value model in force that has come to all of them."""
     client = fresh.client("admin")
-    bought = worth.company(end=AS_OF.date(), count=200)
-    bought = {who: [(at.replace(hour=12), cents) for at, cents in lines if at.date() < AS_OF.date()] for who, lines in bought.items()}
-    worth.take_in(client, bought, AS_OF)
-    names = questions.names_of(client, facts.SOURCE)
-    people = {names[who]: Person(tuple(lines)) for who, lines in bought.items()}
-    worth.publish_value_model(client)
+    people = take_in(client, dict(list(stage_policies.cdnow().items())[::40]) | {"lead": Person()})
+    earlier = {name: told(client, name) for name in people}
+    assert stages(client, people) == {name: stage(person, AS_OF) for name, person in people.items()}
+    model = worth.publish_value_model(client)
+    assert model.purchases.dropout_identified
+    town = SimpleNamespace(client=client, people=people, earlier=earlier, model=model)
+    waiting.until(lambda: alive_told(client) == alive_of(town, AS_OF), "records to tell how likely customers still buy")
+    return town
 
-    def alive():
-        return {name: each.scores.alive_percent for name, each in records_of(client).items() if each.scores.HasField("alive_percent")}
-    waiting.until(lambda: alive().keys() == people.keys(), lambda: f"{len(people)} with a probability, not {len(alive())}")
-    known = alive()
 
-    def placed(rules=SHIPPED):
-        return {name: stage(person, AS_OF, rules, known[name]) for name, person in people.items()}
-    assert stages(client, people) == placed()
-    assert placed() != {name: stage(person, AS_OF) for name, person in people.items()}, "it decides about somebody"
+def alive_told(client):
+    records = questions.everything(client, "StageService/ListRecords", "records", page_size=1_000)
+    return {f"customers/{each.customer_id}": each.scores.alive_percent if each.scores.HasField("alive_percent") else None for each in records}
+
+
+def alive_of(town, now):
+    """By the closed form, with the parameters that the model tells."""
+    return alive.percents(town.model, {name: set(person.days) for name, person in town.people.items()}, now.date())
+
+
+def placed(town, now, rules=SHIPPED):
+    known = alive_of(town, now)
+    return {name: stage(person, now, rules, math.inf if known[name] is None else known[name]) for name, person in town.people.items()}
+
+
+def who_is_hardly_likely_to_buy_still_is_put_by_that_and_a_model_is_nothing_that_it_has_done(town):
+    ought = placed(town, AS_OF)
+    assert stages(town.client, town.people) == ought
+    moved = 0
+    for name, person in town.people.items():
+        before, after = stage(person, AS_OF), ought[name]
+        steps = [(why, *ends) for _, why, *ends in told(town.client, name)[len(town.earlier[name]):]]
+        assert steps == [("POLICY", before, after)] * (before != after), (name, steps)
+        moved += before != after
+    assert moved > 10
+
+
+def midnights_alone_make_customers_less_likely_to_buy_still(town):
+    now = AS_OF
+    for days in (1, 1, 5, 20):
+        now += days * DAY
+        questions.set_clock(town.client, now)
+        assert stages(town.client, town.people) == placed(town, now), now
+    causes = {why for name in town.people for at, why, *_ in told(town.client, name) if at > AS_OF}
+    assert causes == {"TIME"}
+
+
+def parameters_say_from_which_probability_on_and_rules_may_ask_for_it(town):
     strict = SHIPPED._replace(churned_below_alive_percent=30, dormant_below_alive_percent=60, at_risk_below_alive_percent=90)
-    publish(client, create(client, strict).name)
-    assert stages(client, people) == placed(strict)
+    draft = create(town.client, strict)
+    moves = Counter((before, after) for before, after in zip(placed(town, AS_OF).values(), placed(town, AS_OF, strict).values()))
+    seen = preview(town.client, draft.name)
+    assert {(retention.name_of(each, "from"), retention.name_of(each, "to")): each.customers for each in seen.moves} == moves
+    publish(town.client, draft.name)
+    assert stages(town.client, town.people) == placed(town, AS_OF, strict)
     never = SHIPPED._replace(churned_below_alive_percent=0, dormant_below_alive_percent=0, at_risk_below_alive_percent=0)
-    publish(client, create(client, never, own=[("REACTIVATED", "alive_percent >= 95")]).name)
-    assert stages(client, people) == {name: "REACTIVATED" if known[name] >= 95 else stage(person, AS_OF) for name, person in people.items()}
+    publish(town.client, create(town.client, never, own=[("REACTIVATED", "alive_percent >= 95")]).name)
+    known = alive_of(town, AS_OF)
+    assert stages(town.client, town.people) == {
+        name: "REACTIVATED" if known[name] is not None and known[name] >= 95 else stage(person, AS_OF) for name, person in town.people.items()}
 
 
 # -- fields ---------------------------------------------------------------------------------------------------------------

@@ -199,6 +199,15 @@ fn due_upstream(before: &CustomerRecord, after: &CustomerRecord) -> Option<Insta
     due.or_else(|| derive::scored_by_time(before, after))
 }
 
+/// Whether another model of scoring has made what a record says otherwise, and nothing that the customer did.
+fn is_by_another_model(before: &CustomerRecord, after: &CustomerRecord) -> bool {
+    let models = |record: &CustomerRecord| {
+        let scores = record.scores.as_ref();
+        scores.map(|scores| (scores.model_version.clone(), scores.value_model.clone()))
+    };
+    before.attributes == after.attributes && before.features == after.features && models(before) != models(after)
+}
+
 /// The signs that a customer begins to show, and those that it shows no more. `None`: they are the same.
 fn warning_change(
     policy: &StagePolicy,
@@ -294,9 +303,11 @@ impl Link for StageLink {
     ) -> Option<Turn> {
         let customer = CustomerId::try_from(after.customer_id).ok()?;
         let upstream = before.record().filter(|_| cause == Cause::Upstream);
-        let due = upstream.and_then(|before| due_upstream(before, after));
+        let by_another_model = upstream.is_some_and(|before| is_by_another_model(before, after));
+        let due = upstream.filter(|_| !by_another_model).and_then(|before| due_upstream(before, after));
         let cause = match cause {
             Cause::Definition => StageTransitionCause::Policy,
+            Cause::Upstream if by_another_model => StageTransitionCause::Policy,
             Cause::Upstream if due.is_none() => StageTransitionCause::Event,
             Cause::Upstream | Cause::Time => StageTransitionCause::Time,
         };

@@ -316,7 +316,9 @@ fn show_history(list: &ListStagePolicyVersionsResponse) {
 }
 
 fn show_preview(preview: &StagePolicyPreview) {
-    show_rules(preview.version.as_ref().map_or(&[], |version| &version.rules));
+    if let Some(version) = &preview.version {
+        show_rules(&version.rules);
+    }
     let moving = preview.moves.iter().filter(|moved| moved.from != moved.to);
     let rows = moving.map(|moved| {
         let customers = thousands(moved.customers.unsigned_abs());

@@ -152,17 +152,16 @@ fn any_zone() -> impl Strategy<Value = TimeZone> {
 }
 
 fn any_term() -> impl Strategy<Value = String> {
-    let op = prop::sample::select(["==", "!=", "<", "<=", ">", ">="].as_slice());
-    let since = ["first_order_at", "last_order_at", "last_interaction_at", "acquired_at"];
-    let since = prop::sample::select(since.as_slice());
-    let counted = prop::sample::select(["silent_days", "rhythms_silent"].as_slice());
-    let number = prop::sample::select(["orders", "orders_90", "last_nps", "open_tickets", "silent_days"].as_slice());
+    let op = prop::sample::select(vec!["==", "!=", "<", "<=", ">", ">="]);
+    let since = prop::sample::select(vec!["first_order_at", "last_order_at", "last_interaction_at", "acquired_at"]);
+    let counted = prop::sample::select(vec!["silent_days", "rhythms_silent"]);
+    let number = prop::sample::select(vec!["orders", "orders_90", "last_nps", "open_tickets", "silent_days"]);
     prop_oneof![
         (op.clone(), -2..250_i64).prop_map(|(op, days)| format!("silent_days {op} {days}")),
         (op.clone(), -1..6_i64).prop_map(|(op, times)| format!("rhythms_silent {op} {times}")),
-        (since, op.clone(), -2..400_i64).prop_map(|(field, op, days)| format!("days_since({field}) {op} {days}")),
-        (counted.clone(), prop::collection::vec(0..120_i64, 0..5))
-            .prop_map(|(counted, numbers)| format!("{counted} in {numbers:?}")),
+        (since, op.clone(), -2..250_i64).prop_map(|(field, op, days)| format!("days_since({field}) {op} {days}")),
+        prop::collection::vec(0..120_i64, 0..5).prop_map(|days| format!("silent_days in {days:?}")),
+        prop::collection::vec(0..8_i64, 0..5).prop_map(|times| format!("rhythms_silent in {times:?}")),
         (counted.clone(), op.clone(), number.clone())
             .prop_map(|(counted, op, number)| format!("{counted} {op} {number}")),
         (number, op.clone(), counted).prop_map(|(number, op, counted)| format!("{number} {op} {counted}")),
@@ -183,7 +182,7 @@ fn any_condition() -> impl Strategy<Value = String> {
 }
 
 fn any_rules() -> impl Strategy<Value = Arc<[StageRule]>> {
-    let rule = (prop::sample::select(&Stage::ALL[1..]), any_condition());
+    let rule = (prop::sample::select(Stage::ALL[1..].to_vec()), any_condition());
     prop::collection::vec(rule, 1..4).prop_map(|rules| {
         rules.into_iter().map(|(stage, condition)| StageRule::parse(stage, &condition).unwrap()).collect()
     })
@@ -194,10 +193,10 @@ proptest! {
     fn a_stage_by_rules_holds_every_day_until_the_announced_change_and_differs_at_it(
         zone in any_zone(),
         rules in any_rules(),
-        (population_p80_days, dormant_factor, more) in (1..60_i32, 2..4_i32, 1..4_i32),
-        gap_days in prop::collection::vec(1..90_i32, 0..6),
+        (population_p80_days, dormant_factor, more) in (1..40_i32, 2..4_i32, 1..4_i32),
+        gap_days in prop::collection::vec(1..40_i32, 0..6),
         (orders_90, alive, nps) in (0..6_i64, prop::option::of(0..=20_i32), prop::option::of(0..=10_i32)),
-        (contact, acquired) in (prop::option::of(-20..200_i64), prop::option::of(-20..200_i32)),
+        (contact, acquired) in (prop::option::of(-20..100_i64), prop::option::of(-20..200_i32)),
         // 2009 to 2012: it holds the day that Samoa left out and the last folds over midnight of St. John's.
         last_order in 1_230_768_000_000_000_i64..1_325_376_000_000_000,
         later in -300_000_000_i64..300 * DAY_MICROS,
@@ -226,8 +225,8 @@ proptest! {
         let as_of = last_order.plus_micros(later);
         let decision = policy.evaluate(&input, as_of, &zone);
         prop_assert!(decision.next_change.is_none_or(|change| change > as_of));
-        // Nothing that a rule asks for turns later: no rhythm is longer than 90 days, and no rule speaks of more than 400.
-        let until = decision.next_change.unwrap_or(as_of.plus_micros(1_000 * DAY_MICROS));
+        // Nothing turns later: no rhythm is longer than 40 days, and no rule speaks of more than 11 of them, or of more than 250 days.
+        let until = decision.next_change.unwrap_or(as_of.plus_micros(500 * DAY_MICROS));
         let days = zone.local_day(as_of) + 1..=zone.local_day(until);
         let instants = days.flat_map(|day| {
             let midnight = zone.start_of_day(day);
