@@ -56,8 +56,6 @@ pub struct Gathered {
     pub ever: Vec<History>,
     /// One in so many customers was read.
     pub one_in: i32,
-    /// How far it came.
-    pub read: ChurnProgress,
 }
 
 /// Reads everybody for a horizon, in days. `tell` hears how far it is, and says whether to go on.
@@ -103,8 +101,8 @@ pub async fn gather(
             }
         }
     }
-    let Gathering { periods, ever, one_in, read, .. } = gathering;
-    Ok(Gathered { periods, ever, one_in, read })
+    let Gathering { periods, ever, one_in, .. } = gathering;
+    Ok(Gathered { periods, ever, one_in })
 }
 
 /// Why a stream ended before it was complete.

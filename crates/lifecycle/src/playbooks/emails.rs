@@ -171,7 +171,6 @@ mod tests {
     }
 
     #[test]
-    #[test]
     fn what_was_granted_stands_where_it_is_asked_for_and_opens_no_element() {
         let asks = "{{offer}}: {{code}} until {{expires}}, {{name}}";
         let html = "<p>{{offer}}: {{code}}</p>";
