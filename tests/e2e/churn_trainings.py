@@ -121,8 +121,11 @@ def who_trains_is_told_of_trainings_and_nobody_else(village):
 def a_training_is_given_up_and_the_next_has_its_turn(hamlet):
     hold(hamlet)
     admin = hamlet.admin
-    first, second = begin_training(admin), begin_training(admin, horizon_days=60)
+    first, second, third = (begin_training(admin, horizon_days=days) for days in (90, 60, 30))
     stands(hamlet)
+    # One that waits need not have its turn to be given up.
+    ask(admin, "CancelOperation", third)
+    assert is_cancelled(admin, third)
     # Everybody is read, and nothing learnt yet.
     waiting.until(lambda: progress(admin, ask(admin, "GetOperation", first)) > 50, "progress to be told")
     waits = ask(admin, "GetOperation", second)
@@ -239,6 +242,9 @@ def a_better_model_is_put_in_force_by_itself(silent):
     assert model.better and model.baselines[-1].baseline == before.name
     assert (told.problem, states(admin)) == ("", {before.name: "RETIRED", model.name: "PUBLISHED"})
     assert {each.model for each in churn.risks(admin).values()} == {model.name} and model.HasField("publish_time")
+    # Everybody's record follows, as where somebody publishes it.
+    listed = questions.everything(admin, operations(admin, "ListOperations"), "operations", name="operations")
+    assert ("PublishChurnModel", model.name) in {(of.verb, of.target) for of in (metadata(admin, each) for each in listed)}
     # The one that is in force now is seven days old in seven days.
     days_on(admin, 13)
     looked_at(admin)

@@ -1,8 +1,8 @@
 //! The storage chassis: what every service needs of a database, the same on SQLite and PostgreSQL.
 //!
-//! It opens and migrates databases, writes in bulk, groups commits, keeps records and the feeds that publish their changes, fences
-//! background workers, keeps account of long work and of schedules, knows repeated requests, keeps keys, and seals what must not be read. It knows nothing of customers' business: a
-//! table with business columns belongs to the service that owns it. To add a chassis table, add its entity to `tables` and its
+//! It opens and migrates databases, writes in bulk, groups commits, keeps records and the feeds that publish their changes, fences background
+//! workers, keeps account of long work and of schedules, knows repeated requests, keeps keys, and seals what must not be read. It knows nothing of
+//! customers' business: a table with business columns belongs to the service that owns it. To add a chassis table, add its entity to `tables` and its
 //! creation to `migration`.
 
 pub mod audit;

@@ -2,7 +2,7 @@
 
 use super::churn_schedules;
 use crate::churning::{self, Churning, features, measure, refused};
-use crate::restaging::{self, PUBLISH_MODEL, RETIRE_MODEL};
+use crate::restaging::{PUBLISH_MODEL, RETIRE_MODEL};
 use crate::store::churn_models::{self, COLLECTION, Stored};
 use quintile_chain::listening::{self, Listener};
 use quintile_chain::operations::message as operation_message;
@@ -118,13 +118,8 @@ impl ChurnModels {
         verb: &'static str,
     ) -> Result<Stored, ApiError> {
         let tenant = caller.tenant();
-        let model = Stored { stands_since: Some(self.churning.runtime.business.now()), ..model };
-        let written = async {
-            churn_models::update(&transaction, tenant.id, &model).await?;
-            restaging::begin(&transaction, tenant, verb, &model.name(), self.churning.clock.now()).await?;
-            Ok::<_, StoreError>(transaction.commit().await?)
-        };
-        written.await.map_err(failed)?;
+        let model = churning::stand(&self.churning, &transaction, tenant, model, verb).await.map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
         // This process's reads go by it at once. It is written whether or not that succeeds now: they come to it in a moment.
         if let Err(error) = self.churning.models.of(tenant.id).await {
             tracing::debug!(%error, "the churn model in force is read a moment later");

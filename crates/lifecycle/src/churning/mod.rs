@@ -26,6 +26,7 @@ use tonic::transport::Channel;
 
 pub use drift::measure;
 pub use in_force::{InForce, ModelsInForce, told_of};
+pub use publishing::stand;
 pub use scheduled::SCHEDULE;
 pub use trainings::{begin, run};
 

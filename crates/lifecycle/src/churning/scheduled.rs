@@ -75,7 +75,7 @@ async fn tell(
                 let draft = trained.keep(churning, &transaction, tenant.id).await?;
                 let number = draft.number;
                 let problem = if said.publish {
-                    publishing::put_in_force(churning, &transaction, tenant.id, draft, replaced).await?
+                    publishing::put_in_force(churning, &transaction, tenant, draft, replaced).await?
                 } else {
                     ""
                 };

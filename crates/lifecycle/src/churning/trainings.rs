@@ -116,10 +116,23 @@ async fn follow(
         if let Ok(ended) = tokio::time::timeout(LOOK, &mut training).await {
             return Ok(ended);
         }
+        end_unwanted(churning, tenant).await?;
         if !is_wanted(churning, tenant, operation, read.load(Ordering::Relaxed)).await? {
             return Ok(Err(None));
         }
     }
+}
+
+/// Ends those of which somebody wants the end before they have had their turn.
+async fn end_unwanted(churning: &Churning, tenant: &Tenant) -> Result<(), StoreError> {
+    let database = churning.runtime.database.reader();
+    for id in churn_trainings::all(database, tenant.id).await? {
+        let operation = operations::get(database, tenant.id, id).await?;
+        if let Some(operation) = operation.filter(|operation| operation.state == State::Cancelling) {
+            end(churning, tenant, &operation, None).await?;
+        }
+    }
+    Ok(())
 }
 
 /// So much of a total as was read of everybody, whom ingestion counts and this service does not.

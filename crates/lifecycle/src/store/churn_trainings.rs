@@ -38,6 +38,12 @@ pub async fn count(connection: &impl ConnectionTrait, tenant: TenantId) -> Resul
     Ok(of(tenant).count(connection).await?)
 }
 
+/// The numbers of all their operations.
+pub async fn all(connection: &impl ConnectionTrait, tenant: TenantId) -> Result<Vec<i64>, StoreError> {
+    let rows = of(tenant).order_by_asc(entity::Column::OperationId).all(connection).await?;
+    Ok(rows.into_iter().map(|row| row.operation_id).collect())
+}
+
 /// The number of the oldest one's operation, and what was asked for.
 pub async fn oldest(
     connection: &impl ConnectionTrait,
