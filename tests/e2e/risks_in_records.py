@@ -52,7 +52,7 @@ def in_records(admin):
 
 def by_rules(admin):
     """{step: customers} as segments count them, those without anybody left out."""
-    counts = {percent: questions.preview(admin, RULE.format(percent)).count for percent in ALL_STEPS}
+    counts = {percent: questions.preview(admin, RULE.format(percent)).customers for percent in ALL_STEPS}
     return {percent: count for percent, count in counts.items() if count}
 
 
@@ -92,7 +92,7 @@ def steps_are_those_of_risks_everywhere(town):
     profile = town.admin.call("ProfileService/GetProfile", {"name": f"{some}/profile"}).churn
     assert (told.risk_percent, told.model) == (profile.risk_percent, profile.model) == (found[some], town.model.name)
     high = sum(percent >= RISKY for percent in found.values())
-    assert questions.preview(town.admin, f"churn_risk_percent >= {RISKY}").count == high > 0
+    assert questions.preview(town.admin, f"churn_risk_percent >= {RISKY}").customers == high > 0
 
 
 def warnings_tell_the_risk_and_what_is_at_stake(town):
@@ -137,7 +137,7 @@ def nothing_is_left_of_a_model_that_is_retired(town):
     now = AS_OF + 40 * DAY + 9 * HOUR
     retired = retire(town.admin, churn.get(town.admin, town.model.name))
     settle(town)
-    assert in_records(town.admin) == {} and questions.preview(town.admin, "has(churn_risk_percent)").count == 0
+    assert in_records(town.admin) == {} and questions.preview(town.admin, "has(churn_risk_percent)").customers == 0
     waiting.until(lambda: not warned(town.admin), "the warnings to end", 20)
     publish(town.admin, retired)
     settle(town)
