@@ -13,8 +13,8 @@ pub struct Progress {
     bar: ProgressBar,
     what: String,
     begun: Stopwatch,
-    /// What was done when it was first told: an earlier run's part, which says nothing about this one's rate.
-    first: Option<u64>,
+    /// What was done when it was first told, and when that was: an earlier run's part, which says nothing about this one's rate.
+    first: Option<(u64, Stopwatch)>,
     told: Stopwatch,
     terminal: bool,
 }
@@ -43,7 +43,7 @@ impl Progress {
     /// Tells how far it is: `done` of `total`, whatever they count, and how many things were done in this run.
     pub fn at(&mut self, done: u64, total: u64, things: u64) {
         if self.first.is_none() {
-            self.first = Some(done);
+            self.first = Some((done, Stopwatch::now()));
             self.bar.set_length(total);
             self.bar.set_position(done);
             self.bar.reset_eta();
@@ -55,7 +55,8 @@ impl Progress {
         } else if self.told.elapsed() >= PLAIN_PROGRESS {
             self.told = Stopwatch::now();
             let percent = done * 100 / total.max(1);
-            eprintln!("{percent} % {}, {} s left", self.rate(things), self.seconds_left(done, total));
+            let left = self.seconds_left(done, total).map(|seconds| format!(", {seconds} s left"));
+            eprintln!("{percent} % {}{}", self.rate(things), left.unwrap_or_default());
         }
     }
 
@@ -88,10 +89,11 @@ impl Progress {
         format!("{}: {}, {}/s", self.what, thousands(things), thousands(rate))
     }
 
-    fn seconds_left(&self, done: u64, total: u64) -> u64 {
-        let elapsed = self.begun.elapsed().as_secs_f64();
-        let done_now = done.saturating_sub(self.first.unwrap_or_default());
-        (elapsed / done_now.max(1) as f64 * total.saturating_sub(done) as f64).ceil() as u64
+    /// `None`: nothing was done yet from which it could be told.
+    fn seconds_left(&self, done: u64, total: u64) -> Option<u64> {
+        let (first, since) = self.first?;
+        let done_now = done.checked_sub(first).filter(|done_now| *done_now > 0)?;
+        Some((since.elapsed().as_secs_f64() / done_now as f64 * total.saturating_sub(done) as f64).ceil() as u64)
     }
 
     /// Says something while it goes on.

@@ -60,14 +60,14 @@ fn reasons(file: &TableReport) -> comfy_table::Table {
 /// Prints what is taken in and still worth a look.
 pub fn print_remarks(report: &Report) {
     let remarks = [
-        (report.facts.orders_of_several_instants, "orders have lines of several instants: the earliest is the order's"),
+        (report.facts.orders_of_several_instants, "Orders with lines of several instants (the earliest is the order's)"),
         (
             report.facts.refunds_of_several_instants,
-            "refunds have lines of several instants: the earliest is the refund's",
+            "Refunds with lines of several instants (the earliest is the refund's)",
         ),
-        (report.ids_of_several_customers, "event ids are those of several customers: each has a fact of its own"),
+        (report.ids_of_several_customers, "Event ids of several customers (each has a fact of its own)"),
     ];
     for (count, remark) in remarks.iter().filter(|(count, _)| *count > 0) {
-        say!("{} {remark}.", thousands(*count));
+        say!("{remark}: {}.", thousands(*count));
     }
 }
