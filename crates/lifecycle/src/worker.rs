@@ -281,7 +281,8 @@ impl Link for StageLink {
         let by_another_policy = record.stage.as_ref().is_some_and(|stage| stage.policy_version != version);
         let by_another_model = match (self.models.last_read(tenant.id), &record.churn) {
             (Some(model), Some(churn)) => model.name != churn.model,
-            (Some(_), None) => is_active(record, derived_at, tenant),
+            // Of a model of a label records tell nothing.
+            (Some(model), None) => model.label.is_none() && is_active(record, derived_at, tenant),
             (None, foretold) => foretold.is_some(),
         };
         (by_another_policy || by_another_model).then_some(derived_at)

@@ -1,5 +1,6 @@
 //! Churn models, for people: trained, put in force and watched; and how likely customers are to leave by them.
 
+use crate::churn_labels::{LabelArgs, folds, short, who_leaves};
 use crate::churn_trainings;
 use crate::commands::CallerArgs;
 use crate::config::{Config, Role};
@@ -12,10 +13,11 @@ use prost::Message;
 use quintile_proto::lifecycle::churn_model_service_client::ChurnModelServiceClient;
 use quintile_proto::lifecycle::churn_service_client::ChurnServiceClient;
 use quintile_proto::lifecycle::{
-    ChurnBaseline, ChurnDrift, ChurnDriftVerdict, ChurnDriver, ChurnDriverLevel, ChurnEvaluation, ChurnFactor,
-    ChurnModel, ChurnModelState, ChurnPeriod, ChurnProgress, ChurnRisk, GetChurnModelRequest, GetChurnRiskRequest,
-    ListChurnModelsRequest, ListChurnModelsResponse, ListChurnRisksRequest, ListChurnRisksResponse,
-    MeasureChurnDriftRequest, PublishChurnModelRequest, RetireChurnModelRequest,
+    ChurnBaseline, ChurnCandidate, ChurnDrift, ChurnDriftVerdict, ChurnDriver, ChurnDriverLevel, ChurnEvaluation,
+    ChurnFactor, ChurnModel, ChurnModelState, ChurnPeriod, ChurnProgress, ChurnRisk, GetChurnModelRequest,
+    GetChurnRiskRequest, ListChurnModelsRequest, ListChurnModelsResponse, ListChurnRisksRequest,
+    ListChurnRisksResponse, MeasureChurnDriftRequest, PublishChurnModelRequest, RetireChurnModelRequest,
+    TrainChurnModelRequest,
 };
 use quintile_proto::longrunning::operations_client::OperationsClient;
 use tonic::transport::Channel;
@@ -33,9 +35,11 @@ const LEVELS: usize = 3;
 pub enum ChurnCommand {
     /// Trains a model of who will leave on what came after past days, judges it, and keeps it as a draft. Goes on where the command is interrupted
     Train {
-        /// Whoever does not order in so many days has left, 7 to 365
-        #[arg(long, value_name = "DAYS", default_value_t = 90)]
-        horizon_days: i32,
+        /// Whoever does not order in so many days has left, 7 to 365 [default: 90]
+        #[arg(long, value_name = "DAYS", conflicts_with = "label")]
+        horizon_days: Option<i32>,
+        #[command(flatten)]
+        label: LabelArgs,
         #[command(flatten)]
         caller: CallerArgs,
     },
@@ -156,7 +160,11 @@ impl<'a> Asker<'a> {
 /// Runs a command.
 pub async fn run(command: ChurnCommand) -> anyhow::Result<()> {
     match command {
-        ChurnCommand::Train { horizon_days, caller } => churn_trainings::train(&caller, horizon_days).await,
+        ChurnCommand::Train { horizon_days, label, caller } => {
+            let (horizon_days, label) = (horizon_days.unwrap_or_default(), label.message());
+            let request = TrainChurnModelRequest { horizon_days, label, ..TrainChurnModelRequest::default() };
+            churn_trainings::train(&caller, request).await
+        }
         ChurnCommand::Cancel { name, caller } => churn_trainings::cancel(&caller, name).await,
         ChurnCommand::Schedule { every, publish, caller } => churn_trainings::schedule(&caller, every, publish).await,
         ChurnCommand::Publish { name, etag, caller } => {
@@ -250,7 +258,7 @@ fn yes_or_no(is: bool) -> String {
     if is { "yes" } else { "no" }.to_owned()
 }
 
-const HEADER: [&str; 7] = ["model", "state", "horizon", "method", "area under curve", "better", "trained"];
+const HEADER: [&str; 7] = ["model", "state", "who leaves", "method", "area under curve", "better", "trained"];
 
 fn row(model: &ChurnModel) -> Vec<String> {
     // Who does not reach everybody is not told the figures.
@@ -258,7 +266,7 @@ fn row(model: &ChurnModel) -> Vec<String> {
     vec![
         model.name.clone(),
         plain(model.state().as_str_name(), "CHURN_MODEL_STATE_"),
-        format!("{} days", model.horizon_days),
+        who_leaves(model),
         plain(model.method().as_str_name(), "CHURN_METHOD_"),
         area.unwrap_or("-".to_owned()),
         yes_or_no(model.better),
@@ -283,7 +291,10 @@ pub fn show_model(model: &ChurnModel) {
         say!("{}", output::table(&["it was", "day", "customers", "left", "share"], true, rows));
     }
     if let Some(evaluation) = &model.evaluation {
-        show_figures(&model.name, evaluation, &model.baselines);
+        if evaluation.folds > 0 {
+            say!("{}", folds(evaluation));
+        }
+        show_figures(&model.name, evaluation, &model.candidates, &model.baselines);
     }
     if !model.drivers.is_empty() {
         show_drivers(&model.drivers);
@@ -310,8 +321,8 @@ fn period_row(what: &str, period: &ChurnPeriod) -> Vec<String> {
     vec![what.to_owned(), date(period.date.as_ref()), customers, left, percent(share)]
 }
 
-/// How a model foretells, beside what it was held against.
-fn show_figures(name: &str, evaluation: &ChurnEvaluation, baselines: &[ChurnBaseline]) {
+/// How a model foretells, beside the other ways to learn and what it was held against.
+fn show_figures(name: &str, evaluation: &ChurnEvaluation, candidates: &[ChurnCandidate], baselines: &[ChurnBaseline]) {
     let figures = |by: &str, evaluation: &ChurnEvaluation| {
         vec![
             by.to_owned(),
@@ -322,8 +333,12 @@ fn show_figures(name: &str, evaluation: &ChurnEvaluation, baselines: &[ChurnBase
             format!("{:.2}", evaluation.lift_in_top_tenth),
         ]
     };
+    // Of a model of orders `-o json` tells what else was tried.
+    let others = candidates.iter().filter_map(|one| Some((one.method(), one.evaluation.as_ref()?)));
+    let others = others.filter(|(_, evaluation)| evaluation.folds > 0);
+    let others = others.map(|(method, evaluation)| figures(&plain(method.as_str_name(), "CHURN_METHOD_"), evaluation));
     let rows = baselines.iter().filter_map(|baseline| Some((&baseline.baseline, baseline.evaluation.as_ref()?)));
-    let rows = rows.map(|(by, evaluation)| figures(by, evaluation));
+    let rows = others.chain(rows.map(|(by, evaluation)| figures(by, evaluation)));
     let header = ["foretold by", "area under curve", "KS", "Brier", "calibration error", "lift in top tenth"];
     say!("{}", output::table(&header, true, std::iter::once(figures(name, evaluation)).chain(rows).collect()));
     let rows = baselines.iter().map(|baseline| {
@@ -341,7 +356,7 @@ fn show_drivers(drivers: &[ChurnDriver]) {
         let direction = driver.direction.map(|direction| format!("{direction:+.2}"));
         let levels: Vec<_> = driver.levels.iter().take(LEVELS).map(level).collect();
         let strength = format!("{:.3}", driver.strength);
-        vec![driver.feature.clone(), strength, direction.unwrap_or_default(), levels.join(", ")]
+        vec![short(&driver.feature).to_owned(), strength, direction.unwrap_or_default(), levels.join(", ")]
     });
     let header = ["why they leave", "strength", "direction", "strongest values"];
     say!("{}", output::table(&header, false, rows.collect()));
@@ -363,18 +378,19 @@ fn level(level: &ChurnDriverLevel) -> String {
 fn show_risk(risk: &ChurnRisk) {
     let rows = risk.factors.iter().map(|factor| {
         let adds = format!("{:+.3}", factor.contribution);
-        vec![factor.feature.clone(), value(factor), adds]
+        vec![short(&factor.feature).to_owned(), value(factor), adds]
     });
     say!("{}", output::table(&["feature", "is", "adds to log-odds"], true, rows.collect()));
     let base = risk.base_log_odds;
     say!("Log-odds begin at {base:+.3}, the mean of whom the model was fitted to; what adds makes leaving likelier.");
     let customer = risk.name.trim_end_matches("/churnRisk");
     let (model, as_of) = (&risk.model, instant(risk.as_of.as_ref()));
-    let (chance, days) = (percent(risk.risk), risk.horizon_days);
-    say!("{customer} leaves within {days} days with a probability of {chance}, by {model} as of {as_of}.");
+    let within = if risk.horizon_days > 0 { format!(" within {} days", risk.horizon_days) } else { String::new() };
+    let chance = percent(risk.risk);
+    say!("{customer} leaves{within} with a probability of {chance}, by {model} as of {as_of}.");
 }
 
-/// What a feature is of the customer, `-` where nobody knows or it is money.
+/// What a feature is of the customer, `-` where nobody knows, or it is money or tells something about a person.
 fn value(factor: &ChurnFactor) -> String {
     match (factor.number, factor.text.as_str()) {
         (Some(number), _) => ((number * 100.0).round() / 100.0).to_string(),

@@ -23,9 +23,8 @@ const SCHEDULE: &str = "churnTrainingSchedule";
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Trains a model, tells how far it is, and shows what came of it.
-pub async fn train(caller: &CallerArgs, horizon_days: i32) -> anyhow::Result<()> {
+pub async fn train(caller: &CallerArgs, request: TrainChurnModelRequest) -> anyhow::Result<()> {
     let mut asker = Asker::begin_long(caller).await?;
-    let request = TrainChurnModelRequest { horizon_days, ..TrainChurnModelRequest::default() };
     let operation = asker.models.train_churn_model(asker.session.request(request)).await?.into_inner();
     let name = operation.name.clone();
     let training = tokio::select! {
@@ -93,7 +92,7 @@ fn show(schedule: &ChurnTrainingSchedule) {
         (days, false) => say!("A model is trained anew every {days} days, and stays a draft."),
     }
     if schedule.every_days > 0 && schedule.horizon_days == 0 {
-        say!("None is in force: train and publish a first one.");
+        say!("None that could be is in force: train and publish a first one, of a horizon.");
     }
     if schedule.last_attempt_date.is_some() {
         let made = if schedule.last_model.is_empty() { "no model" } else { schedule.last_model.as_str() };

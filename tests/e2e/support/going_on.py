@@ -7,6 +7,7 @@ from support import canaries, facts, waiting
 BESIDES = {"SegmentService/ListMembers": {"parent": "segments/planted"}, "SegmentService/ListMemberRecords": {"parent": "segments/planted"},
            "CheckpointService/ListCheckpoints": {"service": "scoring"}, "CustomerService/ListBirthdays": canaries.BIRTHDAY,
            "ExportService/ExportRows": {"kind": "EXPORT_KIND_CUSTOMER"},
+           "AttributeService/ReadAttributeValues": {"attributes": [f"attributes/{canaries.NOTE_KEY}"]},
            "FeatureService/ReadPastFeatures": {"as_of": [facts.days_before(1)]},
            "FactService/ListWaitingFacts": {"reason": "WAITING_REASON_NO_PURCHASE"},
            "ScoreModelService/ListScoreModelVersions": {"parent": "scoreModels/rfm"},

@@ -312,6 +312,8 @@ CASES = {
     f"{INGESTION}.AttributeService/GetAttribute": unary(EVERY_ROLE, attribute),
     f"{INGESTION}.AttributeService/ListAttributes": unary(EVERY_ROLE, lambda world: attribute(world) and {}),
     f"{INGESTION}.AttributeService/DeleteAttribute": unary(DECLARERS, attribute),
+    f"{INGESTION}.AttributeService/ReadAttributeValues": watch(
+        FEEDS, lambda answer: answer.complete, lambda _world: {"attributes": [f"attributes/{canaries.NOTE_KEY}"]}),
     f"{INGESTION}.TraitService/CreateTrait": unary(DEFINERS, create_trait),
     f"{INGESTION}.TraitService/GetTrait": unary(EVERY_ROLE, new_trait),
     f"{INGESTION}.TraitService/ListTraits": unary(EVERY_ROLE),

@@ -247,6 +247,7 @@ const SERVING: &[Methods] = &[
     LOOK_UP_CUSTOMERS,
     SERVE_CUSTOMERS,
     ("quintile.ingestion.v1.ExportService", &["ExportAudience"]),
+    ("quintile.ingestion.v1.AttributeService", &["ReadAttributeValues"]),
     CONSENTS,
     INGEST,
     REJECTS,

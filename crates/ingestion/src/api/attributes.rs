@@ -1,5 +1,6 @@
 //! Declarations of custom attributes.
 
+use super::attribute_values;
 use crate::Service;
 use crate::store::attributes::{self, StoredAttribute};
 use crate::store::privacy::{self, Hold};
@@ -10,13 +11,13 @@ use quintile_domain::names::{optional_text, resource_id};
 use quintile_proto::ingestion::attribute_service_server::AttributeService;
 use quintile_proto::ingestion::{
     Attribute, CreateAttributeRequest, DeleteAttributeRequest, DeleteAttributeResponse, GetAttributeRequest,
-    ListAttributesRequest, ListAttributesResponse,
+    ListAttributesRequest, ListAttributesResponse, ReadAttributeValuesRequest, ReadAttributeValuesResponse,
 };
 use quintile_proto::types::ErrorReason;
-use quintile_rpc::{Answer, ApiError, Caller, convert};
+use quintile_rpc::{Answer, AnswerStream, ApiError, Caller, convert};
 use quintile_store::StoreError;
 use quintile_store::idempotency::{self, Request as IdempotentRequest};
-use tonic::Request;
+use tonic::{Request, Response, Status};
 
 /// The most declarations of a tenant.
 const MAX_ATTRIBUTES: u64 = 200;
@@ -97,6 +98,8 @@ impl Attributes {
 
 #[tonic::async_trait]
 impl AttributeService for Attributes {
+    type ReadAttributeValuesStream = AnswerStream<ReadAttributeValuesResponse>;
+
     async fn create_attribute(&self, request: Request<CreateAttributeRequest>) -> Answer<Attribute> {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
@@ -159,6 +162,14 @@ impl AttributeService for Attributes {
             Deleted::Absent => Err(ApiError::not_found().into()),
             Deleted::Stale => Err(ApiError::stale_etag().into()),
         }
+    }
+
+    async fn read_attribute_values(
+        &self,
+        request: Request<ReadAttributeValuesRequest>,
+    ) -> Result<Response<Self::ReadAttributeValuesStream>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(attribute_values::start(self.service.clone(), caller, request.get_ref()).await?))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The RPCs of ingestion: one file per resource.
 
+mod attribute_values;
 mod attributes;
 mod audiences;
 mod clock;

@@ -18,7 +18,7 @@ use tonic::Status;
 /// The most instants.
 const MAX_INSTANTS: usize = 4;
 /// The largest part of customers that can be left out.
-const MOST_LEFT_OUT: i32 = 1_000_000;
+pub const MOST_LEFT_OUT: i32 = 1_000_000;
 /// Customers who are computed at once.
 const CUSTOMERS_AT_ONCE: usize = 1_000;
 /// Numbers that are looked at for them at most.
@@ -64,6 +64,22 @@ pub async fn start(
     Ok(Box::pin(receiver))
 }
 
+/// Up to `at_once` customers of numbers behind one and up to another, one in so many of them, and the number up to which that is all of them.
+pub fn choose(one_in: usize, (behind, last): (u32, u32), at_once: usize) -> (Vec<CustomerId>, u32) {
+    let to = last.min(behind.saturating_add(NUMBERS_AT_ONCE));
+    let mut chosen = Vec::new();
+    for number in behind + 1..=to {
+        // A number tells when somebody came; the first bits that follow from it tell nothing.
+        if Seeded::new(u64::from(number)).below(one_in) == 0 {
+            chosen.push(CustomerId(number));
+        }
+        if chosen.len() == at_once {
+            return (chosen, number);
+        }
+    }
+    (chosen, to)
+}
+
 struct Reading {
     service: Service,
     caller: Caller,
@@ -85,7 +101,7 @@ impl Reading {
     async fn send_all(&mut self, mut behind: u32) -> Result<(), Stopped> {
         let (first, last) = (behind, u32::try_from(self.customers).unwrap_or(u32::MAX));
         while behind < last {
-            let (chosen, to) = self.choose(behind, last);
+            let (chosen, to) = choose(self.one_in, (behind, last), CUSTOMERS_AT_ONCE);
             let found = self.compute(&chosen).await.map_err(|error| Some(store_error(&error).into()))?;
             self.check_kept().await.map_err(|error| Some(error.into()))?;
             let tenant = self.caller.tenant().id;
@@ -109,21 +125,6 @@ impl Reading {
             ..Default::default()
         };
         self.send(complete).await
-    }
-
-    /// The next customers that are looked at, and the number up to which that is all of them.
-    fn choose(&self, behind: u32, last: u32) -> (Vec<CustomerId>, u32) {
-        let mut chosen = Vec::new();
-        for number in behind + 1..=last.min(behind.saturating_add(NUMBERS_AT_ONCE)) {
-            // A number tells when somebody came; the first bits that follow from it tell nothing.
-            if Seeded::new(u64::from(number)).below(self.one_in) == 0 {
-                chosen.push(CustomerId(number));
-            }
-            if chosen.len() == CUSTOMERS_AT_ONCE {
-                return (chosen, number);
-            }
-        }
-        (chosen, last.min(behind.saturating_add(NUMBERS_AT_ONCE)))
     }
 
     async fn compute(&self, customers: &[CustomerId]) -> Result<Vec<CustomerRecord>, StoreError> {

@@ -1,7 +1,7 @@
 //! Churn models: trained, read, put in force and taken out of it.
 
 use super::churn_schedules;
-use crate::churning::{self, Churning, features, measure, refused};
+use crate::churning::{self, Churning, Label, features, labels, measure, refused};
 use crate::restaging::{PUBLISH_MODEL, RETIRE_MODEL};
 use crate::store::churn_models::{self, COLLECTION, Stored};
 use quintile_chain::listening::{self, Listener};
@@ -52,9 +52,8 @@ fn check_rights(caller: &Caller) -> Result<(), ApiError> {
 /// A model as a caller sees it: what was learnt from everybody is for who reaches everybody.
 fn message(caller: &Caller, stored: &Stored) -> ChurnModel {
     let mut message = stored.message();
-    if !caller.reads_in_clear(Sensitivity::Financial) {
-        message.drivers.retain(|driver| !features::is_financial(&driver.feature));
-    }
+    let label = Label::of(&message);
+    message.drivers.retain(|driver| features::is_told(caller, label.as_ref(), &driver.feature));
     if caller.scope().is_none() {
         return message;
     }
@@ -64,6 +63,7 @@ fn message(caller: &Caller, stored: &Stored) -> ChurnModel {
         holdout: None,
         evaluation: None,
         baselines: Vec::new(),
+        candidates: Vec::new(),
         drivers: Vec::new(),
         ..message
     }
@@ -71,16 +71,21 @@ fn message(caller: &Caller, stored: &Stored) -> ChurnModel {
 
 /// What a request asks for, if it makes sense, and the id by which it is known again.
 fn training(asked: TrainChurnModelRequest) -> Result<(TrainChurnModelRequest, String), ApiError> {
-    let TrainChurnModelRequest { horizon_days, request_id } = asked;
-    let horizon_days = if horizon_days == 0 { USUAL_HORIZON_DAYS } else { horizon_days };
-    if !HORIZON_DAYS.contains(&horizon_days) {
+    let TrainChurnModelRequest { horizon_days, label, request_id } = asked;
+    let horizon_days = if horizon_days == 0 && label.is_none() { USUAL_HORIZON_DAYS } else { horizon_days };
+    if let Some(label) = &label {
+        if horizon_days != 0 {
+            return Err(ApiError::invalid_field("horizon_days", "must not be set with a label"));
+        }
+        labels::check(label)?;
+    } else if !HORIZON_DAYS.contains(&horizon_days) {
         let (least, most) = (HORIZON_DAYS.start(), HORIZON_DAYS.end());
         return Err(ApiError::invalid_field("horizon_days", format!("must be within {least} and {most}")));
     }
     if !request_id.is_empty() && uuid::Uuid::try_parse(&request_id).is_err() {
         return Err(ApiError::invalid_field("request_id", "must be a UUID"));
     }
-    Ok((TrainChurnModelRequest { horizon_days, request_id: String::new() }, request_id))
+    Ok((TrainChurnModelRequest { horizon_days, label, request_id: String::new() }, request_id))
 }
 
 fn measuring(progress: ChurnProgress) -> MeasureChurnDriftResponse {
@@ -103,6 +108,9 @@ impl ChurnModels {
         let revision = churn_models::begin_change(&transaction, tenant).await.map_err(failed)?;
         let found = churn_models::get(&transaction, tenant, number).await.map_err(failed)?;
         let found = found.ok_or_else(ApiError::not_found)?;
+        if let Some(label) = Label::of(&found.body) {
+            label.check_learnable(caller)?;
+        }
         if !etag.is_empty() && etag != found.etag() {
             return Err(ApiError::stale_etag());
         }
@@ -137,6 +145,9 @@ impl ChurnModelService for ChurnModels {
         let (asked, request_id) = training(request.into_inner())?;
         check_rights(&caller)?;
         caller.is_about(COLLECTION);
+        if let Some(label) = &asked.label {
+            Label::declared(&self.churning, caller.tenant(), label).await?.check_learnable(&caller)?;
+        }
         let begun = churning::begin(&self.churning, caller.tenant(), &asked, &request_id).await?;
         Ok(caller.respond(operation_message(&begun)))
     }
@@ -201,7 +212,7 @@ impl ChurnModelService for ChurnModels {
             let name = before.name();
             if is_draft && !model.body.baselines.iter().any(|baseline| baseline.baseline == name) {
                 let problem = "the draft was not compared with the model in force: train it anew, or, where that is of \
-                               another horizon, retire it first";
+                               another horizon or label, retire it first";
                 return Err(refused(problem).into());
             }
             let retired = Stored { state: ChurnModelState::Retired, revision, ..before };
@@ -231,6 +242,10 @@ impl ChurnModelService for ChurnModels {
         let caller = Caller::of(&request)?;
         let tenant = caller.tenant().clone();
         let churning = self.churning.clone();
+        let model = churning.models.of(tenant.id).await.map_err(failed)?;
+        if let Some(label) = model.as_ref().and_then(|model| model.label.as_ref()) {
+            label.check_foretold(&caller)?;
+        }
         let work = |mut listener: Listener<MeasureChurnDriftResponse, ChurnProgress>| async move {
             let drift = measure(&churning, &tenant, |progress| listener.tell(progress)).await?;
             listener.send(MeasureChurnDriftResponse { progress: None, drift: Some(drift) }).await

@@ -1,14 +1,14 @@
 //! How likely customers are to leave, and why.
 
+use super::labelled_risks::{self, Labelled};
 use super::records::current;
 use crate::churn::Value;
 use crate::churning::features::{self, Seen};
-use crate::churning::{Churning, InForce, refused, told_of};
+use crate::churning::{Churning, InForce, Risk, refused, told_of};
 use crate::worker::StageLink;
 use quintile_chain::derive::Current;
 use quintile_chain::{feed, page, store_error};
 use quintile_domain::ids::CustomerId;
-use quintile_domain::masking::Sensitivity;
 use quintile_domain::time::Instant;
 use quintile_proto::lifecycle::churn_service_server::ChurnService;
 use quintile_proto::lifecycle::{
@@ -41,7 +41,11 @@ fn failed(error: impl Into<StoreError>) -> ApiError {
 impl ChurnRisks {
     async fn model(&self, caller: &Caller) -> Result<Arc<InForce>, ApiError> {
         let model = self.churning.models.of(caller.tenant().id).await.map_err(failed)?;
-        model.ok_or_else(|| refused("no churn model is in force"))
+        let model = model.ok_or_else(|| refused("no churn model is in force"))?;
+        if let Some(label) = &model.label {
+            label.check_foretold(caller)?;
+        }
+        Ok(model)
     }
 }
 
@@ -57,6 +61,13 @@ fn risk(
     let as_of = told_of(record, as_of);
     let found = model.risk(record, as_of, caller.tenant(), explained);
     let Some(found) = found.map_err(|error| ApiError::internal(error.to_string()))? else { return Ok(None) };
+    let mut told = told(caller, model, customer, as_of, found);
+    add_values(record, as_of, caller.tenant(), &mut told.factors);
+    Ok(Some(told))
+}
+
+/// A risk as it is told, without what features are of the customer.
+pub fn told(caller: &Caller, model: &InForce, customer: CustomerId, as_of: Instant, found: Risk) -> ChurnRisk {
     let mut told = ChurnRisk {
         name: customer.part_name(PART),
         model: model.name.clone(),
@@ -70,7 +81,7 @@ fn risk(
         told.factors = explanation
             .factors
             .into_iter()
-            .filter(|factor| caller.reads_in_clear(Sensitivity::Financial) || !features::is_financial(&factor.feature))
+            .filter(|factor| features::is_told(caller, model.label.as_ref(), &factor.feature))
             .map(|factor| ChurnFactor {
                 feature: factor.feature,
                 contribution: factor.contribution,
@@ -78,13 +89,15 @@ fn risk(
             })
             .collect();
         told.factors.sort_by(|one, other| other.contribution.abs().total_cmp(&one.contribution.abs()));
-        add_values(record, as_of, caller.tenant(), &mut told.factors);
     }
-    Ok(Some(told))
+    told
 }
 
 /// Adds to factors what they are of a customer at an instant that its record tells of, but for money.
 fn add_values(record: &CustomerRecord, as_of: Instant, tenant: &Tenant, factors: &mut [ChurnFactor]) {
+    if factors.is_empty() {
+        return;
+    }
     let Some(seen) = Seen::active(record, as_of, &tenant.zone, tenant.currency) else { return };
     for (feature, value) in features::all().iter().zip(seen.row()) {
         let told = factors.iter_mut().find(|factor| factor.feature == feature.name);
@@ -112,25 +125,41 @@ struct Looking<'a> {
 }
 
 impl Looking<'_> {
-    /// Looks at the next customers, until the page is full. Returns whether there may be more behind those that it has come to.
-    fn take(&mut self, rows: &[Record]) -> Result<bool, ApiError> {
-        for row in rows {
+    /// Those of rows whom the caller reaches.
+    fn reached(&self, rows: &[Record]) -> Result<Vec<CustomerRecord>, ApiError> {
+        let mut reached = Vec::with_capacity(rows.len());
+        for row in rows.iter().filter(|row| !row.is_tombstone()) {
+            let mut record: CustomerRecord = feed::decode(row).map_err(failed)?;
+            if self.caller.reaches(record.attributes.get_or_insert_default()) {
+                reached.push(record);
+            }
+        }
+        Ok(reached)
+    }
+
+    /// Looks at those of the next customers whom the caller reaches, until the page is full. Returns whether there may be more behind those that it has
+    /// come to.
+    fn take(
+        &mut self,
+        rows: &[Record],
+        reached: Vec<CustomerRecord>,
+        labelled: Option<&Labelled>,
+    ) -> Result<bool, ApiError> {
+        for record in reached {
             if self.risks.len() as u64 == self.size {
                 return Ok(true);
             }
-            self.after = row.customer.0;
-            if row.is_tombstone() {
-                continue;
-            }
-            let mut record: CustomerRecord = feed::decode(row).map_err(failed)?;
-            if self.caller.reaches(record.attributes.get_or_insert_default())
-                && let Some(risk) = risk(self.caller, self.model, &record, self.as_of, false)?
-                && risk.risk >= self.min_risk
-            {
+            self.after = CustomerId::try_from(record.customer_id).map_or(self.after, |customer| customer.0);
+            let risk = match labelled {
+                Some(labelled) => labelled.risk(self.caller, self.model, &record, self.as_of, false)?,
+                None => risk(self.caller, self.model, &record, self.as_of, false)?,
+            };
+            if let Some(risk) = risk.filter(|risk| risk.risk >= self.min_risk) {
                 self.risks.push(risk);
                 self.found.push(record);
             }
         }
+        self.after = rows.last().map_or(self.after, |last| last.customer.0);
         Ok(rows.len() as u64 == LOOKED_AT_ONCE)
     }
 }
@@ -144,9 +173,17 @@ impl ChurnService for ChurnRisks {
         let Current { record, view, .. } = current(&self.churning.runtime, &self.link, &caller, customer).await?;
         let model = self.model(&caller).await?;
         let as_of = self.churning.runtime.business.now();
-        let risk = risk(&caller, &model, &record, as_of, true)?;
-        let risk = risk.ok_or_else(|| refused("the customer has not bought in 365 days"))?;
-        Ok(view.respond(risk))
+        let (risk, otherwise) = match &model.label {
+            Some(label) => {
+                let labelled =
+                    labelled_risks::read(&self.churning, &caller, label, std::slice::from_ref(&record)).await?;
+                // Whoever is not read any more was restricted or erased just now.
+                labelled.check_is_there(&record)?;
+                (labelled.risk(&caller, &model, &record, as_of, true)?, "the customer has left")
+            }
+            None => (risk(&caller, &model, &record, as_of, true)?, "the customer has not bought in 365 days"),
+        };
+        Ok(view.respond(risk.ok_or_else(|| refused(otherwise))?))
     }
 
     async fn list_churn_risks(&self, request: Request<ListChurnRisksRequest>) -> Answer<ListChurnRisksResponse> {
@@ -176,7 +213,13 @@ impl ChurnService for ChurnRisks {
         let mut goes_on = true;
         for _ in 0..LOOKED_AT / LOOKED_AT_ONCE {
             let rows = records::scan(runtime.database.reader(), tenant, looking.after, LOOKED_AT_ONCE).await;
-            goes_on = looking.take(&rows.map_err(failed)?)?;
+            let rows = rows.map_err(failed)?;
+            let reached = looking.reached(&rows)?;
+            let labelled = match &model.label {
+                Some(label) => Some(labelled_risks::read(&self.churning, &caller, label, &reached).await?),
+                None => None,
+            };
+            goes_on = looking.take(&rows, reached, labelled.as_ref())?;
             if !goes_on || looking.risks.len() as u64 == size {
                 break;
             }

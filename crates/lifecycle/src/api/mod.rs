@@ -7,6 +7,7 @@ mod contact_policies;
 mod deliveries;
 mod erasures;
 mod grants;
+mod labelled_risks;
 mod loyalty;
 mod next_best_actions;
 mod offers;

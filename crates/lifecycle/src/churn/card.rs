@@ -25,14 +25,14 @@ pub struct ModelCard {
     pub converged: bool,
     /// How many trees it has; of a regression 0.
     pub trees: usize,
-    /// What its risks are worth on the holdout, which neither fit nor calibration saw.
+    /// What its risks are worth on the holdout, which neither fit nor calibration saw, or across folds.
     pub evaluation: Evaluation,
     /// Against each baseline on the same rows, in their order.
     pub against: Vec<Against>,
     /// Whether it is better than each baseline, and may be published.
     pub better: bool,
-    /// How its risks are spread on the holdout, which is what later risks are to be compared with: of rows that it was
-    /// fitted to it is too sure.
+    /// How its risks are spread on the holdout, or across folds those of who stayed, which is what later risks are to be
+    /// compared with: of rows that it was fitted to it is too sure.
     pub profile: RiskProfile,
 }
 

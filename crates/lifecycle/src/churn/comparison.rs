@@ -35,21 +35,22 @@ pub struct Difference {
 /// Compares risks of a candidate with those of a baseline or of the model in use. Two rows at least have to be of
 /// either outcome.
 pub fn compare(candidate: &[f64], other: &[f64], labels: &[bool]) -> Result<Comparison, ChurnError> {
-    compare_ranked(candidate, (other, other), labels)
+    compare_ranked((candidate, candidate), (other, other), labels)
 }
 
-/// The same where the other's order is that of its scores, which its risks may have made ties of.
+/// The same where the order of either is that of its scores, of which its risks may have made ties.
 pub fn compare_ranked(
-    candidate: &[f64],
+    (own_scores, candidate): (&[f64], &[f64]),
     (scores, other): (&[f64], &[f64]),
     labels: &[bool],
 ) -> Result<Comparison, ChurnError> {
     check_length(other.len(), candidate.len())?;
-    let (of_candidate, of_other) = (Evaluation::new(candidate, labels)?, Evaluation::ranked(scores, other, labels)?);
+    let of_candidate = Evaluation::ranked(own_scores, candidate, labels)?;
+    let of_other = Evaluation::ranked(scores, other, labels)?;
     check_outcomes(labels, 2)?;
     let area_under_curve = Difference {
         value: of_candidate.area_under_curve - of_other.area_under_curve,
-        standard_error: delong(candidate, scores, labels),
+        standard_error: delong(own_scores, scores, labels),
     };
     let gaps = candidate.iter().zip(other).zip(labels);
     let gaps = gaps.map(|((own, other), label)| squared_error((own, label)) - squared_error((other, label)));

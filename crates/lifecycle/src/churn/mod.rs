@@ -7,7 +7,8 @@
 //!
 //! The order of things: a [`Table`] per period and labels; [`train`] fits [`Candidate`]s on the earliest, calibrates
 //! them on the next and holds them against [`Baseline`]s on the latest. It gives [`ModelCard`]s and says whether a
-//! model is to be published. Who splits by time, chooses features and decides when to do so again is not here.
+//! model is to be published. Where a label says who has left there are no periods: [`cross_validate`] judges by folds
+//! instead. Who splits by time, chooses features and decides when to do so again is not here.
 //!
 //! Regression and boosting are our own and not linfa's, for three reasons: missing values have to count, explanations
 //! have to add up, and a model has to be the same on any number of threads.
@@ -26,6 +27,7 @@ mod encoding;
 mod error;
 mod evaluation;
 mod explanation;
+mod folds;
 mod growth;
 mod histogram;
 mod logistic;
@@ -50,6 +52,7 @@ pub use encoding::{Encoded, Encoding, Learnt, Level, Part, Term};
 pub use error::ChurnError;
 pub use evaluation::{Evaluation, Lift, ReliabilityBin};
 pub use explanation::{Explanation, Factor};
+pub use folds::{FOLDS, cross_validate, fold_of};
 pub use logistic::{Logistic, Penalty};
 pub use model::{ChurnModel, Model, Settings};
 pub use moving::{Moving, Turns};

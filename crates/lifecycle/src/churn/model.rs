@@ -56,6 +56,14 @@ impl Model {
         }
     }
 
+    /// Whether the fit came to rest. Trees always do.
+    pub(super) fn is_at_rest(&self) -> bool {
+        match self {
+            Self::Logistic(model) => model.converged,
+            Self::Boosted(_) => true,
+        }
+    }
+
     /// The log-odds of each row of a table, which has the features of the fit in their order.
     pub fn log_odds(&self, table: &Table) -> Result<Vec<f64>, ChurnError> {
         let reader = self.encoding().reader(table)?;

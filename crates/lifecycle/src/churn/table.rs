@@ -102,6 +102,12 @@ impl Table {
         &self.features
     }
 
+    /// The rows at these places, in their order, as if they alone had been added.
+    pub(super) fn part(&self, rows: &[usize]) -> Self {
+        let columns = self.columns.iter().map(|column| column.part(rows)).collect();
+        Self { features: self.features.clone(), columns, rows: rows.len() }
+    }
+
     pub(super) fn columns(&self) -> &[Column] {
         &self.columns
     }
@@ -120,6 +126,20 @@ impl Column {
                 }
             }
             _ => Err(ChurnError::OtherKind(place)),
+        }
+    }
+
+    fn part(&self, rows: &[usize]) -> Self {
+        match self {
+            Self::Numbers(numbers) => Self::Numbers(rows.iter().filter_map(|row| numbers.get(*row)).copied().collect()),
+            Self::Levels { names, codes, .. } => {
+                let mut part = Self::Levels { names: Vec::new(), places: HashMap::new(), codes: Vec::new() };
+                for code in rows.iter().filter_map(|row| codes.get(*row)) {
+                    let name = names.get(*code as usize);
+                    part.push(name.map_or(Value::Missing, |name| Value::Category(name)));
+                }
+                part
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use super::model::{ChurnModel, Model, Settings};
 use super::table::Table;
 
 /// The fewest rows of either outcome in each period: of less nothing can be told.
-const LEAST_OUTCOMES: usize = 10;
+pub(super) const LEAST_OUTCOMES: usize = 10;
 /// The most candidates, and the most baselines. The best of many is best by chance.
 const MOST: usize = 8;
 
@@ -71,10 +71,26 @@ pub struct Trained {
 }
 
 /// A baseline's risks on the holdout.
-struct Known<'b> {
+pub(super) struct Known<'b> {
     name: &'b str,
     scores: &'b [f64],
     risks: Vec<f64>,
+}
+
+/// What a model is judged by, and what it was made of.
+pub(super) struct Judging<'j> {
+    /// The scores of rows that it has not seen, by which they are ranked.
+    pub scores: &'j [f64],
+    /// Their risks.
+    pub risks: &'j [f64],
+    /// Who of these left.
+    pub labels: &'j [bool],
+    /// The rows that it was fitted to.
+    pub fitted: Rows,
+    /// Those that it was calibrated on.
+    pub calibrated: Rows,
+    /// How risks are spread that later ones are to be compared with.
+    pub profile: RiskProfile,
 }
 
 /// Fits candidates to the first period, calibrates them on the second and holds them against baselines on the third. In
@@ -88,35 +104,51 @@ pub fn train(
     candidates: &[Candidate],
     baselines: &[Baseline],
 ) -> Result<Training, ChurnError> {
-    if !(1..=MOST).contains(&candidates.len()) {
-        return Err(ChurnError::Setting("candidates"));
-    }
-    if baselines.len() > MOST {
-        return Err(ChurnError::Setting("baselines"));
-    }
+    check_numbers(candidates, baselines)?;
     for period in [fit, calibration, holdout] {
         check_length(period.labels.len(), period.table.rows())?;
         check_outcomes(period.labels, LEAST_OUTCOMES)?;
     }
     let known: Vec<Known<'_>> =
         baselines.iter().map(|one| known(one, calibration, holdout)).collect::<Result<_, ChurnError>>()?;
-    let mut trained: Vec<Trained> = Vec::new();
-    let mut chosen = None;
-    let mut largest = 0.0;
-    for candidate in candidates {
-        let one = try_out(candidate, fit, calibration, holdout, &known)?;
-        if one.card.better && one.card.evaluation.area_under_curve > largest {
-            (chosen, largest) = (Some(trained.len()), one.card.evaluation.area_under_curve);
-        }
-        trained.push(one);
-    }
-    let evaluated = known
-        .iter()
-        .map(|known| Ok((known.name.to_owned(), Evaluation::ranked(known.scores, &known.risks, holdout.labels)?)));
-    Ok(Training { trained, baselines: evaluated.collect::<Result<_, ChurnError>>()?, chosen })
+    let trained = candidates.iter().map(|candidate| try_out(candidate, fit, calibration, holdout, &known));
+    let trained = trained.collect::<Result<Vec<Trained>, ChurnError>>()?;
+    let chosen = chosen(&trained);
+    Ok(Training { trained, baselines: evaluated(&known, holdout.labels)?, chosen })
 }
 
-fn known<'b>(baseline: &'b Baseline, calibration: Period<'_>, holdout: Period<'_>) -> Result<Known<'b>, ChurnError> {
+/// Refuses too few candidates or too many, and too many baselines.
+pub(super) fn check_numbers(candidates: &[Candidate], baselines: &[Baseline]) -> Result<(), ChurnError> {
+    if !(1..=MOST).contains(&candidates.len()) {
+        return Err(ChurnError::Setting("candidates"));
+    }
+    if baselines.len() > MOST { Err(ChurnError::Setting("baselines")) } else { Ok(()) }
+}
+
+/// The place of what is to be published: see [`Training::chosen`].
+pub(super) fn chosen(trained: &[Trained]) -> Option<usize> {
+    let (mut chosen, mut largest) = (None, 0.0);
+    for (place, one) in trained.iter().enumerate() {
+        if one.card.better && one.card.evaluation.area_under_curve > largest {
+            (chosen, largest) = (Some(place), one.card.evaluation.area_under_curve);
+        }
+    }
+    chosen
+}
+
+/// What baselines are worth, by name.
+pub(super) fn evaluated(known: &[Known<'_>], labels: &[bool]) -> Result<Vec<(String, Evaluation)>, ChurnError> {
+    let evaluated =
+        known.iter().map(|known| Ok((known.name.to_owned(), Evaluation::ranked(known.scores, &known.risks, labels)?)));
+    evaluated.collect()
+}
+
+/// What a baseline gives on a holdout.
+pub(super) fn known<'b>(
+    baseline: &'b Baseline,
+    calibration: Period<'_>,
+    holdout: Period<'_>,
+) -> Result<Known<'b>, ChurnError> {
     check_length(baseline.holdout.len(), holdout.labels.len())?;
     if let Some(row) = baseline.holdout.iter().position(|score| !score.is_finite()) {
         return Err(ChurnError::Prediction(row));
@@ -147,28 +179,46 @@ fn try_out(
     let learnt = Calibration::learn(candidate.calibration, &scores, calibration.labels)?;
     let model = ChurnModel { model, calibration: learnt };
     let risks = model.risks(holdout.table)?;
+    let judging = Judging {
+        scores: &risks,
+        risks: &risks,
+        labels: holdout.labels,
+        fitted: Rows::of(fit.labels),
+        calibrated: Rows::of(calibration.labels),
+        // Of rows that it was fitted to it is too sure.
+        profile: RiskProfile::new(&risks)?,
+    };
+    judged(candidate, model, judging, baselines)
+}
+
+/// A model with its figures.
+pub(super) fn judged(
+    candidate: &Candidate,
+    model: ChurnModel,
+    judging: Judging<'_>,
+    baselines: &[Known<'_>],
+) -> Result<Trained, ChurnError> {
+    let Judging { scores, risks, labels, fitted, calibrated, profile } = judging;
     let against = baselines.iter().map(|known| {
-        let comparison = compare_ranked(&risks, (known.scores, &known.risks), holdout.labels)?;
+        let comparison = compare_ranked((scores, risks), (known.scores, &known.risks), labels)?;
         Ok(Against { baseline: known.name.to_owned(), comparison })
     });
     let against: Vec<Against> = against.collect::<Result<_, ChurnError>>()?;
-    let (converged, trees) = match &model.model {
-        Model::Logistic(model) => (model.converged, 0),
-        Model::Boosted(model) => (true, model.trees.len()),
-    };
+    let trees = if let Model::Boosted(model) = &model.model { model.trees.len() } else { 0 };
+    let converged = model.model.is_at_rest();
     let card = ModelCard {
         name: candidate.name.clone(),
         settings: candidate.settings,
         features: model.model.encoding().features.iter().map(|encoded| encoded.name.clone()).collect(),
-        fitted: Rows::of(fit.labels),
-        calibrated: Rows::of(calibration.labels),
+        fitted,
+        calibrated,
         calibration: candidate.calibration,
         converged,
         trees,
-        evaluation: Evaluation::new(&risks, holdout.labels)?,
+        evaluation: Evaluation::ranked(scores, risks, labels)?,
         better: converged && !against.is_empty() && against.iter().all(|against| against.comparison.better),
         against,
-        profile: RiskProfile::new(&risks)?,
+        profile,
     };
     Ok(Trained { model, card })
 }

@@ -1,6 +1,6 @@
 //! Whether customers' risks are still spread as they were when the model in force was judged.
 
-use super::{Churning, InForce, refused, told_of};
+use super::{Churning, InForce, labelled_risks, refused, told_of};
 use crate::churn::ChurnError;
 use quintile_chain::listening::Stopped;
 use quintile_chain::{feed, store_error};
@@ -27,6 +27,9 @@ pub async fn measure(
     let _turn = churning.turn(|| tell(ChurnProgress::default())).await?;
     let model = churning.models.of(tenant.id).await.map_err(failed)?;
     let model = model.ok_or_else(|| refused("no churn model is in force"))?;
+    if let Some(label) = &model.label {
+        return labelled_risks::drift(churning, tenant, (&model, label), tell).await;
+    }
     let database = churning.runtime.database.reader();
     let customers = records::last(database, tenant.id).await.map_err(failed)?;
     let as_of = churning.runtime.business.now();
@@ -49,7 +52,12 @@ pub async fn measure(
     if risks.is_empty() {
         return Err(Some(refused("nobody has bought in 365 days")));
     }
-    let drift = model.learnt.profile.drift(&risks).map_err(fault)?;
+    Ok(found(&model, &risks, as_of).map_err(fault)?)
+}
+
+/// What risks now amount to, beside those of then.
+pub fn found(model: &InForce, risks: &[f64], as_of: Instant) -> Result<ChurnDrift, ChurnError> {
+    let drift = model.learnt.profile.drift(risks)?;
     Ok(ChurnDrift {
         as_of: Some(convert::timestamp(as_of)),
         model: model.name.clone(),

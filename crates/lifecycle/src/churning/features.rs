@@ -3,15 +3,17 @@
 //!
 //! To add a feature, add it to [`NUMBERS`] or [`CATEGORIES`]: models that are there know theirs by name and go on without it.
 
+use super::labels::Label;
 use crate::churn::{Feature, Kind, Value};
 use prost_types::Timestamp;
 use quintile_clv::History;
+use quintile_domain::masking::Sensitivity;
 use quintile_domain::money::Currency;
 use quintile_domain::time::{Instant, TimeZone};
 use quintile_proto::google_type::Money;
 use quintile_proto::types::{CustomerRecord, Features, WindowActivity};
-use quintile_rpc::convert;
 use quintile_rpc::policy::Tenant;
+use quintile_rpc::{Caller, convert};
 
 /// Whoever has not bought for so many days has left already.
 pub const ACTIVE_DAYS: i32 = 365;
@@ -119,6 +121,14 @@ pub fn of_every_day() -> impl Iterator<Item = OfDays> {
 /// Whether a feature follows from money, which not everybody may read.
 pub fn is_financial(name: &str) -> bool {
     NUMBERS.iter().any(|number| number.is_financial && number.name == name)
+}
+
+/// Whether a caller hears of a feature of a model: it reads what it follows from in clear.
+pub fn is_told(caller: &Caller, label: Option<&Label>, name: &str) -> bool {
+    match label {
+        Some(label) => label.class_of(name).is_some_and(|class| caller.reads_in_clear(class)),
+        None => caller.reads_in_clear(Sensitivity::Financial) || !is_financial(name),
+    }
 }
 
 /// Whether a customer has a risk at an instant that its record tells of: whether it had bought in the 365 local days before.

@@ -9,13 +9,13 @@ use quintile_chain::listening::Stopped;
 use quintile_chain::store_error;
 use quintile_clv::History;
 use quintile_domain::time::Instant;
+use quintile_proto::ingestion::ReadPastFeaturesRequest;
 use quintile_proto::ingestion::feature_service_client::FeatureServiceClient;
-use quintile_proto::ingestion::{ReadPastFeaturesRequest, ReadPastFeaturesResponse};
 use quintile_proto::lifecycle::ChurnProgress;
 use quintile_proto::types::CustomerRecord;
 use quintile_rpc::client::upstream_error;
-use quintile_rpc::convert;
 use quintile_rpc::policy::Tenant;
+use quintile_rpc::{ApiError, convert};
 use std::sync::Arc;
 use std::time::Duration;
 use tonic::{Code, Status, Streaming};
@@ -79,7 +79,7 @@ pub async fn gather(
         periods: [period(days[0])?, period(days[1])?, period(days[2])?],
         ever: Vec::new(),
     };
-    let (mut cursor, mut attempts) = (String::new(), 0);
+    let (mut cursor, mut attempts) = (String::new(), Attempts::default());
     loop {
         let before = cursor.clone();
         match gathering.stream(churning, &mut cursor).await {
@@ -92,21 +92,31 @@ pub async fn gather(
                 ))));
             }
             // A token that ran out, or a replica that went away: another stream goes on behind what was read.
-            Err(Failed::Upstream(status)) => {
-                attempts = if cursor == before { attempts + 1 } else { 1 };
-                if attempts >= MAX_ATTEMPTS || !may_be_over(status.code()) {
-                    return Err(Some(upstream_error(&status)));
-                }
-                tokio::time::sleep(attempts * PAUSE).await;
-            }
+            Err(Failed::Upstream(status)) => attempts.again(cursor != before, &status).await?,
         }
     }
     let Gathering { periods, ever, one_in, .. } = gathering;
     Ok(Gathered { periods, ever, one_in })
 }
 
+/// How often a stream was opened anew without getting any further.
+#[derive(Default)]
+pub(super) struct Attempts(u32);
+
+impl Attempts {
+    /// Waits until a stream that ended early is opened anew, or gives what is told where that is of no use.
+    pub(super) async fn again(&mut self, has_advanced: bool, status: &Status) -> Result<(), ApiError> {
+        self.0 = if has_advanced { 1 } else { self.0 + 1 };
+        if self.0 >= MAX_ATTEMPTS || !may_be_over(status.code()) {
+            return Err(upstream_error(status));
+        }
+        tokio::time::sleep(self.0 * PAUSE).await;
+        Ok(())
+    }
+}
+
 /// Why a stream ended before it was complete.
-enum Failed {
+pub(super) enum Failed {
     Stopped(Stopped),
     Upstream(Status),
 }
@@ -123,14 +133,14 @@ struct Gathering<'a, T> {
 }
 
 /// One in how many customers is enough.
-fn one_in(customers: i64) -> i32 {
+pub(super) fn one_in(customers: i64) -> i32 {
     i32::try_from((customers + CUSTOMERS - 1) / CUSTOMERS).unwrap_or(i32::MAX).max(1)
 }
 
 /// The next response, if it comes in time.
-async fn next(responses: &mut Streaming<ReadPastFeaturesResponse>) -> Result<Option<ReadPastFeaturesResponse>, Status> {
+pub(super) async fn next<M>(responses: &mut Streaming<M>) -> Result<Option<M>, Status> {
     let response = tokio::time::timeout(PATIENCE, responses.message()).await;
-    response.map_err(|_| Status::unavailable("no features came in time"))?
+    response.map_err(|_| Status::unavailable("nothing came in time"))?
 }
 
 impl<T: FnMut(ChurnProgress) -> bool> Gathering<'_, T> {

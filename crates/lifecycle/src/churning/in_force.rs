@@ -1,6 +1,7 @@
 //! The churn models that tell risks of a tenant's customers now.
 
 use super::features::{self, OfDays, Seen};
+use super::labels::Label;
 use crate::churn::{ChurnError, ChurnModel, Explanation, Moving, RiskProfile, Turns, Value};
 use crate::in_force::{self, Defined};
 use crate::store::churn_models::{self, Stored, malformed};
@@ -43,6 +44,8 @@ pub struct InForce {
     pub name: String,
     /// Whoever does not order in so many days has left.
     pub horizon_days: i32,
+    /// By what it is known who has left. `None`: by orders.
+    pub label: Option<Label>,
     /// What it has learnt.
     pub learnt: Learnt,
     /// For each of its features the place among those that are known now. `None`: it is known no more.
@@ -88,10 +91,17 @@ impl InForce {
         let own = |(name, of)| Some((encoded.iter().position(|encoded| encoded.name == name)?, (name, of)));
         let of_every_day = features::of_every_day().filter_map(own).collect();
         let turns = Turns::of(&learnt.model);
-        Ok(Self { name: stored.name(), horizon_days: stored.body.horizon_days, learnt, places, of_every_day, turns })
+        let label = Label::of(&stored.body);
+        // Without its label it would be taken for one of orders.
+        if label.is_none() && stored.body.label.is_some() {
+            return Err(malformed());
+        }
+        let (name, horizon_days) = (stored.name(), stored.body.horizon_days);
+        Ok(Self { name, horizon_days, label, learnt, places, of_every_day, turns })
     }
 
-    /// The risk of a customer at an instant that its record tells of: see [`told_of`]. `None`: it has left already, or never bought.
+    /// The risk of a customer at an instant that its record tells of: see [`told_of`]. `None`: it has left already, or never bought; or the model is of a
+    /// label, of which records tell nothing.
     pub fn risk(
         &self,
         record: &CustomerRecord,
@@ -99,16 +109,16 @@ impl InForce {
         tenant: &Tenant,
         explained: bool,
     ) -> Result<Option<Risk>, ChurnError> {
-        let Some(seen) = Seen::active(record, as_of, &tenant.zone, tenant.currency) else { return Ok(None) };
+        let Some(seen) = self.seen(record, as_of, tenant) else { return Ok(None) };
         let row = self.row(&seen);
         let risk = self.learnt.model.risk(&row)?;
         let explanation = explained.then(|| self.learnt.model.explain(&row)).transpose()?;
         Ok(Some(Risk { risk, explanation }))
     }
 
-    /// The step of a customer's risk at an instant that its record tells of. `None`: it has left already, or never bought.
+    /// The step of a customer's risk at an instant that its record tells of. `None`: as for the risk.
     pub fn step(&self, record: &CustomerRecord, as_of: Instant, tenant: &Tenant) -> Result<Option<Step>, ChurnError> {
-        let Some(seen) = Seen::active(record, as_of, &tenant.zone, tenant.currency) else { return Ok(None) };
+        let Some(seen) = self.seen(record, as_of, tenant) else { return Ok(None) };
         let row = self.row(&seen);
         let mut moving = Moving::new(&self.learnt.model, &self.turns, &row)?;
         let now = percent(moving.risk());
@@ -125,6 +135,12 @@ impl InForce {
             }
             days += 1;
         }
+    }
+
+    /// A customer of whom a model of orders foretells anything.
+    fn seen<'r>(&self, record: &'r CustomerRecord, as_of: Instant, tenant: &'r Tenant) -> Option<Seen<'r>> {
+        let seen = || Seen::active(record, as_of, &tenant.zone, tenant.currency);
+        if self.label.is_none() { seen() } else { None }
     }
 
     /// A value for each feature of the model.

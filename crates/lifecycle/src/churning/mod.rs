@@ -1,9 +1,14 @@
 //! Churn models of tenants: how everybody is read, what a training makes of it, and which model is in force.
 
+mod attribute_values;
+mod columns;
 mod drift;
 pub mod features;
 mod gathering;
 mod in_force;
+mod labelled_risks;
+mod labelled_training;
+pub mod labels;
 mod publishing;
 mod scheduled;
 mod telling;
@@ -24,8 +29,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Code;
 use tonic::transport::Channel;
 
+pub use attribute_values::read_some;
 pub use drift::measure;
-pub use in_force::{InForce, ModelsInForce, told_of};
+pub use in_force::{InForce, ModelsInForce, Risk, told_of};
+pub use labels::Label;
 pub use publishing::stand;
 pub use scheduled::SCHEDULE;
 pub use trainings::{begin, run};

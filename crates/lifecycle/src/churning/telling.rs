@@ -3,7 +3,8 @@
 use super::gathering::{Gathered, Period};
 use crate::churn::{Driver, Evaluation, Group, LevelEffect, ModelCard, Settings, Training};
 use quintile_proto::lifecycle::{
-    ChurnBaseline, ChurnDriver, ChurnDriverLevel, ChurnEvaluation, ChurnMethod, ChurnModel, ChurnPeriod, ReliabilityBin,
+    ChurnBaseline, ChurnCandidate, ChurnDriver, ChurnDriverLevel, ChurnEvaluation, ChurnMethod, ChurnModel,
+    ChurnPeriod, ReliabilityBin,
 };
 use quintile_rpc::convert;
 
@@ -23,10 +24,20 @@ pub fn model(
     horizon_days: i32,
 ) -> ChurnModel {
     let [fit, calibration, holdout] = &gathered.periods;
-    let method = match card.settings {
-        Settings::Logistic(_) => ChurnMethod::Logistic,
-        Settings::Boosted(_) => ChurnMethod::Boosting,
-    };
+    ChurnModel {
+        horizon_days,
+        fit: Some(period(fit)),
+        calibration: Some(period(calibration)),
+        holdout: Some(period(holdout)),
+        sampled_one_in: gathered.one_in,
+        ..figures(training, card, drivers, 0)
+    }
+}
+
+/// What models of both kinds have in common: how they learn, foretell and explain. `folds`: across how many of them they were judged, 0 where by a
+/// later period.
+pub fn figures(training: &Training, card: &ModelCard, drivers: &[Driver], folds: i32) -> ChurnModel {
+    let evaluation = |known: &Evaluation| ChurnEvaluation { folds, ..evaluation(known) };
     let baselines = card.against.iter().zip(&training.baselines).map(|(against, (_, known))| ChurnBaseline {
         baseline: against.baseline.clone(),
         evaluation: Some(evaluation(known)),
@@ -36,19 +47,26 @@ pub fn model(
         brier_gained_standard_error: against.comparison.brier.standard_error,
         better: against.comparison.better,
     });
+    let candidates = training.trained.iter().map(|one| ChurnCandidate {
+        method: method(&one.card).into(),
+        evaluation: Some(evaluation(&one.card.evaluation)),
+    });
     ChurnModel {
-        horizon_days,
-        method: method.into(),
+        method: method(card).into(),
         features: card.features.clone(),
-        fit: Some(period(fit)),
-        calibration: Some(period(calibration)),
-        holdout: Some(period(holdout)),
         evaluation: Some(evaluation(&card.evaluation)),
+        candidates: candidates.collect(),
         baselines: baselines.collect(),
         better: card.better,
         drivers: drivers.iter().filter(|driver| driver.strength > LEAST_STRENGTH).map(driver).collect(),
-        sampled_one_in: gathered.one_in,
         ..ChurnModel::default()
+    }
+}
+
+fn method(card: &ModelCard) -> ChurnMethod {
+    match card.settings {
+        Settings::Logistic(_) => ChurnMethod::Logistic,
+        Settings::Boosted(_) => ChurnMethod::Boosting,
     }
 }
 
@@ -77,6 +95,7 @@ fn evaluation(evaluation: &Evaluation) -> ChurnEvaluation {
         calibration_error: evaluation.calibration_error,
         lift_in_top_tenth: top.map_or(0.0, |top| top.lift),
         reliability: evaluation.reliability.iter().map(bin).collect(),
+        ..ChurnEvaluation::default()
     }
 }
 

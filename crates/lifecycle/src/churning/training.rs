@@ -19,7 +19,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 /// What is random of a training follows from it: the same customers give the same model.
-const SEED: u64 = 1;
+pub(super) const SEED: u64 = 1;
 /// The fewest rows of the rarer outcome that a curve is learnt from (Niculescu-Mizil and Caruana 2005); of fewer a line is.
 const ROWS_OF_A_CURVE: usize = 1_000;
 /// The most threads that a training takes.
@@ -31,8 +31,8 @@ const KEPT: i64 = 100;
 
 /// What a training came to, before it is kept.
 pub struct Trained {
-    body: ChurnModel,
-    learnt: Learnt,
+    pub(super) body: ChurnModel,
+    pub(super) learnt: Learnt,
 }
 
 /// Trains for a horizon, in days. `tell` hears how far it is and says whether to go on.
@@ -90,9 +90,10 @@ fn learn(
     horizon: i32,
 ) -> Result<(ChurnModel, Learnt), ChurnError> {
     let [fit, calibration, holdout] = &gathered.periods;
-    let in_force = in_force.filter(|model| model.horizon_days == horizon);
+    let in_force = in_force.filter(|model| model.label.is_none() && model.horizon_days == horizon);
     let baselines = baselines(gathered, in_force);
-    let training = churn::train(fit.rows(), calibration.rows(), holdout.rows(), &candidates(calibration), &baselines)?;
+    let candidates = candidates(curve(calibration));
+    let training = churn::train(fit.rows(), calibration.rows(), holdout.rows(), &candidates, &baselines)?;
     let place = training.chosen.or_else(|| best(&training)).ok_or(ChurnError::Setting("candidates"))?;
     let chosen = training.trained.get(place).ok_or(ChurnError::Setting("candidates"))?;
     let drivers = drivers(&chosen.model, &holdout.table, SEED)?;
@@ -101,15 +102,20 @@ fn learn(
 }
 
 /// Where nothing is better than every baseline, what comes nearest.
-fn best(training: &Training) -> Option<usize> {
+pub(super) fn best(training: &Training) -> Option<usize> {
     let area = |place: &usize| training.trained[*place].card.evaluation.area_under_curve;
     (0..training.trained.len()).max_by(|one, other| area(one).total_cmp(&area(other)))
 }
 
-fn candidates(calibration: &Period) -> [Candidate; 2] {
+/// By what the rows of a period are enough to calibrate.
+fn curve(calibration: &Period) -> Method {
     let left = calibration.left.iter().filter(|left| **left).count();
     let rarer = left.min(calibration.left.len() - left);
-    let curve = if rarer < ROWS_OF_A_CURVE { Method::Platt } else { Method::Isotonic };
+    if rarer < ROWS_OF_A_CURVE { Method::Platt } else { Method::Isotonic }
+}
+
+/// Both ways to learn, calibrated by one method.
+pub(super) fn candidates(calibration: Method) -> [Candidate; 2] {
     // Half of the cores are left to live work.
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get) / 2;
     let threads = NonZeroUsize::new(threads.min(MAX_THREADS)).unwrap_or(NonZeroUsize::MIN);
@@ -118,7 +124,7 @@ fn candidates(calibration: &Period) -> [Candidate; 2] {
     [("logistic", logistic), ("boosting", boosted)].map(|(name, settings)| Candidate {
         name: name.to_owned(),
         settings,
-        calibration: curve,
+        calibration,
     })
 }
 

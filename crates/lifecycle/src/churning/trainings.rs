@@ -2,7 +2,8 @@
 //!
 //! What came of one is kept in the transaction that ends its operation, so that a kill keeps nothing by halves: it begins anew.
 
-use super::training::{Trained, train};
+use super::labelled_training::train_as;
+use super::training::Trained;
 use super::{Churning, may_be_over, refused, scheduled};
 use crate::store::churn_models::COLLECTION;
 use crate::store::churn_trainings;
@@ -108,7 +109,7 @@ async fn follow(
     asked: &TrainChurnModelRequest,
 ) -> Result<Result<Trained, Stopped>, StoreError> {
     let (read, total) = (AtomicI64::new(0), operation.total);
-    let mut training = pin!(train(churning, tenant, asked.horizon_days, |progress| {
+    let mut training = pin!(train_as(churning, tenant, asked, |progress| {
         read.store(part(total, progress), Ordering::Relaxed);
         true
     }));

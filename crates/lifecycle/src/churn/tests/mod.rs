@@ -6,6 +6,7 @@ mod calibrating;
 mod comparing;
 mod drifting;
 mod explaining;
+mod folding;
 mod measuring;
 mod regressing;
 mod telco;

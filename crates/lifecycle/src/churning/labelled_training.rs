@@ -1,0 +1,141 @@
+//! Training on a label: candidates are judged across folds and held against the share who left and the model in force; the best may be kept as a draft.
+
+use super::attribute_values::read_everybody;
+use super::columns::{Column, Unfit, table};
+use super::in_force::{InForce, Learnt};
+use super::labels::{Label, Standing};
+use super::training::{SEED, Trained, best, candidates, train};
+use super::{Churning, refused, telling};
+use crate::churn::{Baseline, ChurnError, FOLDS, MAX_TABLE_LEVELS, Method, Period, cross_validate, drivers, fold_of};
+use quintile_chain::listening::Stopped;
+use quintile_chain::store_error;
+use quintile_domain::masking::Sensitivity;
+use quintile_proto::ingestion::AttributeValues;
+use quintile_proto::lifecycle::{ChurnModel, ChurnProgress, TrainChurnModelRequest};
+use quintile_rpc::ApiError;
+use quintile_rpc::policy::Tenant;
+use quintile_store::{StoreError, failpoint};
+use std::sync::Arc;
+
+/// Everybody who has a value of the label.
+struct Labelled {
+    label: Label,
+    columns: Vec<Column>,
+    left: Vec<bool>,
+    /// In which each is held out.
+    folds: Vec<usize>,
+    /// One in so many customers was read.
+    one_in: i32,
+}
+
+/// Trains what was asked for: on a label, or for a horizon. `tell` hears how far it is and says whether to go on.
+pub async fn train_as(
+    churning: &Churning,
+    tenant: &Tenant,
+    asked: &TrainChurnModelRequest,
+    tell: impl FnMut(ChurnProgress) -> bool,
+) -> Result<Trained, Stopped> {
+    match &asked.label {
+        // As it is declared by now.
+        Some(label) => train_on(churning, tenant, &Label::declared(churning, tenant, label).await?, tell).await,
+        None => train(churning, tenant, asked.horizon_days, tell).await,
+    }
+}
+
+async fn train_on(
+    churning: &Churning,
+    tenant: &Tenant,
+    label: &Label,
+    mut tell: impl FnMut(ChurnProgress) -> bool,
+) -> Result<Trained, Stopped> {
+    let failed = |error: StoreError| Some(store_error(&error));
+    let turn = churning.turn(|| tell(ChurnProgress::default())).await?;
+    let in_force = churning.models.of(tenant.id).await.map_err(failed)?;
+    let mut labelled = Labelled::new(label);
+    let read = read_everybody(churning, tenant, label, |customer| labelled.add(customer), &mut tell).await?;
+    labelled.one_in = read.one_in;
+    failpoint::reach("trainings", "before_learning").await;
+    let work = tokio::task::spawn_blocking(move || {
+        let learnt = learn(&labelled, in_force.as_ref());
+        // Whoever is next has to wait for this, even where nobody waits for what comes of it any more.
+        drop(turn);
+        learnt
+    });
+    Ok(work.await.map_err(|_| ApiError::internal("a training panicked"))??)
+}
+
+impl Labelled {
+    fn new(label: &Label) -> Self {
+        let columns = label.told.features.iter().map(|feature| Column::new(feature)).collect();
+        Self { label: label.clone(), columns, left: Vec::new(), folds: Vec::new(), one_in: 1 }
+    }
+
+    /// Adds a customer, if anything says whether it has left.
+    fn add(&mut self, customer: &AttributeValues) -> Result<(), ApiError> {
+        let standing = self.label.standing(customer)?;
+        if standing == Standing::Unknown {
+            return Ok(());
+        }
+        let values = self.label.features(customer);
+        self.columns.iter_mut().zip(values).for_each(|(column, value)| column.push(value));
+        self.left.push(standing == Standing::Left);
+        let id = customer.identity.as_ref().and_then(|identity| identity.id.as_deref());
+        self.folds.push(fold_of(id.unwrap_or_default()));
+        Ok(())
+    }
+}
+
+/// What is learnt: what is told of it, and what gives risks.
+fn learn(labelled: &Labelled, in_force: Option<&Arc<InForce>>) -> Result<Trained, ApiError> {
+    let table = table(&labelled.columns, labelled.left.len()).map_err(|unfit| match unfit {
+        Unfit::Name(place) => refused(format!(
+            "label.features[{place}] has more than {MAX_TABLE_LEVELS} values, and not all of them are numbers: it is no category"
+        )),
+        Unfit::Table(error) => told(&error),
+    })?;
+    let rows = Period { table: &table, labels: &labelled.left };
+    let in_force = in_force.filter(|model| model.label.as_ref() == Some(&labelled.label));
+    let baselines = baselines(rows, in_force);
+    // A line needs few rows, and leaves the order of scores as it is: that of folds is compared.
+    let candidates = candidates(Method::Platt);
+    let training = cross_validate(rows, &labelled.folds, &candidates, &baselines).map_err(|error| told(&error))?;
+    let fault = || ApiError::internal("a training tried nothing");
+    let place = training.chosen.or_else(|| best(&training)).ok_or_else(fault)?;
+    let chosen = training.trained.get(place).ok_or_else(fault)?;
+    let drivers = drivers(&chosen.model, &table, SEED).map_err(|error| told(&error))?;
+    let class = |class: &Sensitivity| i32::from(*class as u8);
+    let body = ChurnModel {
+        label: Some(labelled.label.told.clone()),
+        label_sensitivity: class(&labelled.label.class),
+        feature_sensitivities: labelled.label.classes.iter().map(class).collect(),
+        sampled_one_in: labelled.one_in,
+        ..telling::figures(&training, &chosen.card, &drivers, FOLDS as i32)
+    };
+    Ok(Trained { body, learnt: Learnt { model: chosen.model.clone(), profile: chosen.card.profile.clone() } })
+}
+
+fn baselines(rows: Period<'_>, in_force: Option<&Arc<InForce>>) -> Vec<Baseline> {
+    let left = rows.labels.iter().filter(|left| **left).count() as f64;
+    let share = left / rows.labels.len().max(1) as f64;
+    let risks = |name: &str, risks| Baseline { name: name.to_owned(), calibration: None, holdout: risks };
+    let mut baselines = vec![risks("share", vec![share; rows.labels.len()])];
+    // One of other features, or that took a feature for a category that is a number now, can't be compared: it has to be retired first.
+    if let Some(model) = in_force
+        && let Ok(found) = model.learnt.model.risks(rows.table)
+    {
+        baselines.push(risks(&model.name, found));
+    }
+    baselines
+}
+
+/// What a failure to learn means to a client.
+fn told(error: &ChurnError) -> ApiError {
+    match error {
+        ChurnError::TooFewOutcomes { rows, churned, least } => refused(format!(
+            "of {rows} customers with a value of the label, in all or in four of five folds, {churned} have left: {least} who left and {least} \
+             who did not are needed"
+        )),
+        ChurnError::TooManyRows => refused(error.to_string()),
+        _ => ApiError::internal(error.to_string()),
+    }
+}
