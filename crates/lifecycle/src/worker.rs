@@ -304,8 +304,9 @@ impl Link for StageLink {
     ) -> Option<Turn> {
         let customer = CustomerId::try_from(after.customer_id).ok()?;
         let upstream = before.record().filter(|_| cause == Cause::Upstream);
-        let by_another_model = upstream.is_some_and(|before| is_by_another_model(before, after));
-        let due = upstream.filter(|_| !by_another_model).and_then(|before| due_upstream(before, after));
+        // A record may get to know of another model when time changes it that this model had left as it was: time did it.
+        let due = upstream.and_then(|before| due_upstream(before, after));
+        let by_another_model = due.is_none() && upstream.is_some_and(|before| is_by_another_model(before, after));
         let cause = match cause {
             Cause::Definition => StageTransitionCause::Policy,
             Cause::Upstream if by_another_model => StageTransitionCause::Policy,
