@@ -1,10 +1,15 @@
 """Models of who has left by an attribute: judged across folds as a witness judges them, put in force, and asked for whom they foretell what."""
 import math
+import uuid
+from datetime import date
+from types import SimpleNamespace
 
 import pytest
 
+from churn_trainings import days_on, looked_at, tried
+from risks_in_records import in_records, settle
 from support import churn, facts, labels, policies, questions, score_models, waiting
-from support.churn import AS_OF, DRIFT, HORIZON, PUBLISH, RISK, RISKS, get, publish, retire, risk, risks, state
+from support.churn import AS_OF, DAY, DRIFT, HORIZON, NAME, PUBLISH, RISK, RISKS, SAY, get, publish, retire, risk, risks, state
 from support.labels import CLASSES, FEATURES, LABEL, LEFT, train
 from support.refusals import FAILED_PRECONDITION, INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED, Refusal
 
@@ -49,6 +54,10 @@ def refused(client, **request):
     return client.refused(churn.TRAIN, request)
 
 
+def day_of(told):
+    return date(told.year, told.month, told.day)
+
+
 def evaluation_of(model, method):
     [found] = [each.evaluation for each in model.candidates if score_models.enum_name(each, "method") == method]
     return found
@@ -85,6 +94,10 @@ def the_classes_of_attributes_are_told(gym):
     assert list(gym.draft.feature_sensitivities) == [SENSITIVITIES[name] for name in told] and gym.draft.label_sensitivity == 1
 
 
+def the_last_whole_day_before_the_training_is_told(gym):
+    assert day_of(gym.draft.label_date) == (AS_OF - DAY).date()
+
+
 def what_drives_members_away_is_told(gym):
     drivers = {each.feature: each for each in gym.draft.drivers}
     assert drivers.keys() == set(FEATURES)
@@ -101,6 +114,20 @@ def the_same_values_give_the_same_model(gym):
         for field in ("baselines", "better"):
             model.ClearField(field)
     assert again == first
+
+
+def a_repeated_request_for_a_label_begins_one_training(gym):
+    request_id = str(uuid.uuid4())
+    begun = {churn.begin_training(gym.admin, label=labels.label(), request_id=request_id).name for _ in range(2)}
+    assert len(begun) == 1
+    refused(gym.admin, label=labels.label(FEATURES[:2]), request_id=request_id).must_be(FAILED_PRECONDITION, "BODY_CONFLICT")
+    assert churn.trained(gym.admin, SimpleNamespace(name=begun.pop())).label == gym.draft.label
+
+
+def the_command_trains_on_a_label_and_waits_for_it(gym):
+    told = gym.suite.run("churn", "train", "--label", "churn", "--left-value", LEFT, "--features", "plan,attributes/visits")
+    assert "churn = Yes" in told and "5 folds" in told
+    assert list(churn.models(gym.admin)[0].label.features) == FEATURES[:2]
 
 
 # -- risks ----------------------------------------------------------------------------------------------------------------
@@ -241,6 +268,10 @@ def models_of_orders_and_of_labels_stand_beside_each_other(shared, new):
     of_orders, of_label = publish(town.admin, churn.train(town.admin, horizon_days=HORIZON)), train(town.admin)
     assert {score_models.enum_name(each, "method") for each in of_orders.candidates} == {"LOGISTIC", "BOOSTING"}
     assert of_orders.evaluation in [each.evaluation for each in of_orders.candidates] and of_orders.evaluation.folds == 0
+    assert not of_orders.HasField("label_date")
+    settle(town)
+    in_force_of_orders = in_records(town.admin)
+    assert len(in_force_of_orders) > 100
     assert [each.baseline for each in of_label.baselines] == ["share"]
     town.admin.refused(PUBLISH, {"name": of_label.name}).must_be(FAILED_PRECONDITION, "FAILED_PRECONDITION")
     retire(town.admin, of_orders)
@@ -248,6 +279,35 @@ def models_of_orders_and_of_labels_stand_beside_each_other(shared, new):
     again = churn.train(town.admin, horizon_days=HORIZON)
     assert {"recency", "silence"} <= {each.baseline for each in again.baselines} <= {"recency", "silence", "p_alive"}
     assert set(town.names.values()) <= risks(town.admin, page_size=1_000).keys(), "of whom no label is known"
+    # Records hold what follows from orders alone.
+    settle(town)
+    assert in_records(town.admin) == {}
+    publish(town.admin, get(town.admin, of_orders.name))
+    settle(town)
+    assert in_records(town.admin) == in_force_of_orders
+
+
+# -- by itself ------------------------------------------------------------------------------------------------------------
+
+def a_model_of_a_label_that_has_become_old_is_trained_anew_for_the_same(fresh):
+    gym = Gym(fresh.client("admin"))
+    admin, before = gym.admin, gym.model
+    said = churn.say(admin, 7, publish=True)
+    assert (said.horizon_days, said.label) == (0, before.label)
+    days_on(admin, 6)
+    looked_at(admin)
+    assert churn.schedule(admin) == said
+    told = tried(admin, days_on(admin, 7))
+    model = get(admin, told.last_model)
+    assert (model.label, model.feature_sensitivities) == (before.label, before.feature_sensitivities)
+    assert day_of(model.label_date) == (AS_OF + 6 * DAY).date()
+    # It knows what the model in force was fitted to.
+    assert [each.baseline for each in model.baselines] == ["share", before.name] and not model.better
+    assert "better" in told.problem and state(get(admin, before.name)) == "PUBLISHED" and state(model) == "DRAFT"
+    admin.call("AttributeService/DeleteAttribute", {"name": "attributes/fee"})
+    waiting.until(lambda: is_refused(admin, RISKS, {}), "the declaration to be gone")
+    told = tried(admin, days_on(admin, 14))
+    assert told.last_model == "" and "not declared any more" in told.problem
 
 
 # -- roles ----------------------------------------------------------------------------------------------------------------
@@ -270,6 +330,12 @@ def who_does_not_read_an_attribute_in_clear_trains_and_publishes_nothing_of_it(g
     refusal.must_be(PERMISSION_DENIED, "FIELD_DENIED")
     assert field in refusal.message
     client.refused(PUBLISH, {"name": gym.draft.name}).must_be(PERMISSION_DENIED, "FIELD_DENIED")
+
+
+def who_does_not_read_an_attribute_in_clear_says_no_schedule_of_it(gym):
+    refusal = gym.clients["no-ages"].refused(SAY, {"schedule": {"name": NAME, "every_days": 7}})
+    refusal.must_be(PERMISSION_DENIED, "FIELD_DENIED")
+    assert "label.features[3]" in refusal.message and churn.schedule(gym.admin).every_days == 0
 
 
 def who_does_not_read_ages_trains_on_what_else_there_is(gym):

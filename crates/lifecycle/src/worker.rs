@@ -89,7 +89,8 @@ impl StageLink {
     }
 }
 
-/// How likely a customer is to leave by a model, and when time alone changes that. `None`: there is none, or the customer has left already or never bought.
+/// How likely a customer is to leave by a model, and when time alone changes that. `None`: there is none, or one of a label, or the customer has left
+/// already or never bought.
 pub fn churn_values(
     model: Option<&InForce>,
     tenant: &Tenant,
@@ -281,7 +282,7 @@ impl Link for StageLink {
         let by_another_policy = record.stage.as_ref().is_some_and(|stage| stage.policy_version != version);
         let by_another_model = match (self.models.last_read(tenant.id), &record.churn) {
             (Some(model), Some(churn)) => model.name != churn.model,
-            // Of a model of a label records tell nothing.
+            // By a model of a label no record has a risk.
             (Some(model), None) => model.label.is_none() && is_active(record, derived_at, tenant),
             (None, foretold) => foretold.is_some(),
         };

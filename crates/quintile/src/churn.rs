@@ -17,7 +17,6 @@ use quintile_proto::lifecycle::{
     ChurnFactor, ChurnModel, ChurnModelState, ChurnPeriod, ChurnProgress, ChurnRisk, GetChurnModelRequest,
     GetChurnRiskRequest, ListChurnModelsRequest, ListChurnModelsResponse, ListChurnRisksRequest,
     ListChurnRisksResponse, MeasureChurnDriftRequest, PublishChurnModelRequest, RetireChurnModelRequest,
-    TrainChurnModelRequest,
 };
 use quintile_proto::longrunning::operations_client::OperationsClient;
 use tonic::transport::Channel;
@@ -161,9 +160,7 @@ impl<'a> Asker<'a> {
 pub async fn run(command: ChurnCommand) -> anyhow::Result<()> {
     match command {
         ChurnCommand::Train { horizon_days, label, caller } => {
-            let (horizon_days, label) = (horizon_days.unwrap_or_default(), label.message());
-            let request = TrainChurnModelRequest { horizon_days, label, ..TrainChurnModelRequest::default() };
-            churn_trainings::train(&caller, request).await
+            churn_trainings::train(&caller, horizon_days.unwrap_or_default(), label.message()).await
         }
         ChurnCommand::Cancel { name, caller } => churn_trainings::cancel(&caller, name).await,
         ChurnCommand::Schedule { every, publish, caller } => churn_trainings::schedule(&caller, every, publish).await,

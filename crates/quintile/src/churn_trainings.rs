@@ -7,7 +7,7 @@ use crate::progress::Progress;
 use anyhow::{Context, bail};
 use prost::Message;
 use quintile_proto::lifecycle::{
-    ChurnTraining, ChurnTrainingSchedule, GetChurnModelRequest, GetChurnTrainingScheduleRequest,
+    ChurnLabel, ChurnTraining, ChurnTrainingSchedule, GetChurnModelRequest, GetChurnTrainingScheduleRequest,
     TrainChurnModelRequest, UpdateChurnTrainingScheduleRequest,
 };
 use quintile_proto::longrunning::operation::Result as Outcome;
@@ -23,8 +23,9 @@ const SCHEDULE: &str = "churnTrainingSchedule";
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Trains a model, tells how far it is, and shows what came of it.
-pub async fn train(caller: &CallerArgs, request: TrainChurnModelRequest) -> anyhow::Result<()> {
+pub async fn train(caller: &CallerArgs, horizon_days: i32, label: Option<ChurnLabel>) -> anyhow::Result<()> {
     let mut asker = Asker::begin_long(caller).await?;
+    let request = TrainChurnModelRequest { horizon_days, label, ..TrainChurnModelRequest::default() };
     let operation = asker.models.train_churn_model(asker.session.request(request)).await?.into_inner();
     let name = operation.name.clone();
     let training = tokio::select! {
@@ -91,8 +92,8 @@ fn show(schedule: &ChurnTrainingSchedule) {
         (days, true) => say!("A model is trained anew every {days} days, and put in force where it is better."),
         (days, false) => say!("A model is trained anew every {days} days, and stays a draft."),
     }
-    if schedule.every_days > 0 && schedule.horizon_days == 0 {
-        say!("None that could be is in force: train and publish a first one, of a horizon.");
+    if schedule.every_days > 0 && schedule.horizon_days == 0 && schedule.label.is_none() {
+        say!("None is in force: train and publish a first one.");
     }
     if schedule.last_attempt_date.is_some() {
         let made = if schedule.last_model.is_empty() { "no model" } else { schedule.last_model.as_str() };

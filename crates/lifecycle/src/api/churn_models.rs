@@ -1,7 +1,7 @@
 //! Churn models: trained, read, put in force and taken out of it.
 
 use super::churn_schedules;
-use crate::churning::{self, Churning, Label, features, labels, measure, refused};
+use crate::churning::{self, Churning, Label, Target, features, labels, measure, refused};
 use crate::restaging::{PUBLISH_MODEL, RETIRE_MODEL};
 use crate::store::churn_models::{self, COLLECTION, Stored};
 use quintile_chain::listening::{self, Listener};
@@ -69,23 +69,37 @@ fn message(caller: &Caller, stored: &Stored) -> ChurnModel {
     }
 }
 
-/// What a request asks for, if it makes sense, and the id by which it is known again.
-fn training(asked: TrainChurnModelRequest) -> Result<(TrainChurnModelRequest, String), ApiError> {
+/// Refuses a request that can't be one, whoever asks.
+fn check(asked: &TrainChurnModelRequest) -> Result<(), ApiError> {
+    let wrong = |field: &str, problem: String| Err(ApiError::invalid_field(field, problem));
     let TrainChurnModelRequest { horizon_days, label, request_id } = asked;
-    let horizon_days = if horizon_days == 0 && label.is_none() { USUAL_HORIZON_DAYS } else { horizon_days };
-    if let Some(label) = &label {
-        if horizon_days != 0 {
-            return Err(ApiError::invalid_field("horizon_days", "must not be set with a label"));
+    match label {
+        Some(_) if *horizon_days != 0 => return wrong("horizon_days", "must not be set with a label".to_owned()),
+        Some(label) => labels::check(label)?,
+        None if *horizon_days != 0 && !HORIZON_DAYS.contains(horizon_days) => {
+            let (least, most) = (HORIZON_DAYS.start(), HORIZON_DAYS.end());
+            return wrong("horizon_days", format!("must be within {least} and {most}"));
         }
-        labels::check(label)?;
-    } else if !HORIZON_DAYS.contains(&horizon_days) {
-        let (least, most) = (HORIZON_DAYS.start(), HORIZON_DAYS.end());
-        return Err(ApiError::invalid_field("horizon_days", format!("must be within {least} and {most}")));
+        None => {}
     }
-    if !request_id.is_empty() && uuid::Uuid::try_parse(&request_id).is_err() {
-        return Err(ApiError::invalid_field("request_id", "must be a UUID"));
+    if !request_id.is_empty() && uuid::Uuid::try_parse(request_id).is_err() {
+        return wrong("request_id", "must be a UUID".to_owned());
     }
-    Ok((TrainChurnModelRequest { horizon_days, label, request_id: String::new() }, request_id))
+    Ok(())
+}
+
+/// What a checked request asks for, if the caller may learn from it: a label with the classes that its attributes are declared with now.
+async fn target(churning: &Churning, caller: &Caller, asked: &TrainChurnModelRequest) -> Result<Target, ApiError> {
+    check_rights(caller)?;
+    match (&asked.label, asked.horizon_days) {
+        (Some(label), _) => {
+            let label = Label::declared(churning, caller.tenant(), label).await?;
+            label.check_learnable(caller)?;
+            Ok(Target::Label(label))
+        }
+        (None, 0) => Ok(Target::Horizon(USUAL_HORIZON_DAYS)),
+        (None, days) => Ok(Target::Horizon(days)),
+    }
 }
 
 fn measuring(progress: ChurnProgress) -> MeasureChurnDriftResponse {
@@ -117,7 +131,7 @@ impl ChurnModels {
         if states.contains(&found.state) { Ok((transaction, revision, found)) } else { Err(refused(otherwise)) }
     }
 
-    /// Writes where a model stands now, and has everybody's record follow.
+    /// Writes where a model stands now.
     async fn end(
         &self,
         caller: &Caller,
@@ -142,13 +156,11 @@ impl ChurnModelService for ChurnModels {
 
     async fn train_churn_model(&self, request: Request<TrainChurnModelRequest>) -> Answer<Operation> {
         let caller = Caller::of(&request)?;
-        let (asked, request_id) = training(request.into_inner())?;
-        check_rights(&caller)?;
+        let asked = request.into_inner();
+        check(&asked)?;
         caller.is_about(COLLECTION);
-        if let Some(label) = &asked.label {
-            Label::declared(&self.churning, caller.tenant(), label).await?.check_learnable(&caller)?;
-        }
-        let begun = churning::begin(&self.churning, caller.tenant(), &asked, &request_id).await?;
+        let target = target(&self.churning, &caller, &asked).await?;
+        let begun = churning::begin(&self.churning, caller.tenant(), &target, &asked.request_id).await?;
         Ok(caller.respond(operation_message(&begun)))
     }
 
@@ -170,7 +182,7 @@ impl ChurnModelService for ChurnModels {
         let said = churn_schedules::checked(request.into_inner().schedule)?;
         check_rights(&caller)?;
         caller.is_about(churn_schedules::NAME);
-        let schedule = churn_schedules::say(&self.churning, caller.tenant().id, &said).await?;
+        let schedule = churn_schedules::say(&self.churning, &caller, &said).await?;
         Ok(caller.respond(schedule))
     }
 

@@ -1,11 +1,11 @@
 //! When churn models are trained anew by themselves.
 
-use crate::churning::{Churning, SCHEDULE};
-use crate::store::churn_models::{self, COLLECTION};
+use crate::churning::{Churning, Label, SCHEDULE};
+use crate::store::churn_models::{self, COLLECTION, Stored};
 use quintile_chain::store_error;
 use quintile_domain::ids::TenantId;
 use quintile_proto::lifecycle::ChurnTrainingSchedule;
-use quintile_rpc::{ApiError, convert};
+use quintile_rpc::{ApiError, Caller, convert};
 use quintile_store::StoreError;
 use quintile_store::schedules::{self, EVERY_DAYS, Schedule};
 
@@ -34,12 +34,16 @@ pub async fn read(churning: &Churning, tenant: TenantId) -> Result<ChurnTraining
     message(churning, tenant, &found.map_err(failed)?).await
 }
 
-/// Writes a schedule that was checked.
+/// Writes a schedule that was checked, if the caller may train what would be trained by it now.
 pub async fn say(
     churning: &Churning,
-    tenant: TenantId,
+    caller: &Caller,
     said: &ChurnTrainingSchedule,
 ) -> Result<ChurnTrainingSchedule, ApiError> {
+    let tenant = caller.tenant().id;
+    if let Some(label) = in_force(churning, tenant).await?.and_then(|in_force| Label::of(&in_force.body)) {
+        label.check_learnable(caller)?;
+    }
     let database = &churning.runtime.database;
     let written = schedules::say(database, tenant, SCHEDULE, (said.every_days, said.publish), &said.etag).await;
     let written = written.map_err(failed)?.ok_or_else(ApiError::stale_etag)?;
@@ -50,17 +54,22 @@ fn failed(error: StoreError) -> ApiError {
     store_error(&error)
 }
 
+async fn in_force(churning: &Churning, tenant: TenantId) -> Result<Option<Stored>, ApiError> {
+    churn_models::in_force(churning.runtime.database.reader(), tenant).await.map_err(failed)
+}
+
 async fn message(
     churning: &Churning,
     tenant: TenantId,
     schedule: &Schedule,
 ) -> Result<ChurnTrainingSchedule, ApiError> {
-    let in_force = churn_models::in_force(churning.runtime.database.reader(), tenant).await.map_err(failed)?;
+    let in_force = in_force(churning, tenant).await?.map(|in_force| in_force.body).unwrap_or_default();
     Ok(ChurnTrainingSchedule {
         name: NAME.to_owned(),
         every_days: schedule.every_days,
         publish: schedule.publish,
-        horizon_days: in_force.map_or(0, |in_force| in_force.body.horizon_days),
+        horizon_days: in_force.horizon_days,
+        label: in_force.label,
         last_attempt_date: schedule.attempted_day.map(convert::date),
         last_model: schedule.made.map(|number| format!("{COLLECTION}/{number}")).unwrap_or_default(),
         problem: schedule.problem.clone(),

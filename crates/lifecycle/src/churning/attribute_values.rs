@@ -15,29 +15,21 @@ use quintile_rpc::policy::Tenant;
 use std::collections::HashMap;
 use tonic::{Code, Status, Streaming};
 
-/// How far everybody was read.
-pub struct Read {
-    /// One in so many customers was.
-    pub one_in: i32,
-    /// How many were looked at.
-    progress: ChurnProgress,
-}
-
-/// Reads everybody, or one in so many where there are many. `take` gets each customer once; `tell` hears how far it is, and says whether to go on.
+/// Reads everybody, or one in so many where there are many: in how many is returned. `take` gets each customer once; `tell` hears how far it is, and says
+/// whether to go on.
 pub async fn read_everybody(
     churning: &Churning,
     tenant: &Tenant,
     label: &Label,
     take: impl FnMut(&AttributeValues) -> Result<(), ApiError>,
     tell: impl FnMut(ChurnProgress) -> bool,
-) -> Result<Read, Stopped> {
-    let mut reading =
-        Reading { tenant, label, take, tell, read: Read { one_in: 1, progress: ChurnProgress::default() } };
+) -> Result<i32, Stopped> {
+    let mut reading = Reading { tenant, label, take, tell, one_in: 1, customers_read: 0 };
     let (mut cursor, mut attempts) = (String::new(), Attempts::default());
     loop {
         let before = cursor.clone();
         match reading.stream(churning, &mut cursor).await {
-            Ok(()) => return Ok(reading.read),
+            Ok(()) => return Ok(reading.one_in),
             Err(Failed::Stopped(stopped)) => return Err(stopped),
             Err(Failed::Upstream(status)) if status.code() == Code::FailedPrecondition => {
                 return Err(Some(undeclared()));
@@ -100,7 +92,9 @@ struct Reading<'a, K, T> {
     label: &'a Label,
     take: K,
     tell: T,
-    read: Read,
+    /// One in so many customers is read.
+    one_in: i32,
+    customers_read: i64,
 }
 
 impl<K: FnMut(&AttributeValues) -> Result<(), ApiError>, T: FnMut(ChurnProgress) -> bool> Reading<'_, K, T> {
@@ -108,24 +102,24 @@ impl<K: FnMut(&AttributeValues) -> Result<(), ApiError>, T: FnMut(ChurnProgress)
         let request = ReadAttributeValuesRequest {
             attributes: self.label.attributes(),
             customers: Vec::new(),
-            one_in: self.read.one_in,
+            one_in: self.one_in,
             cursor: cursor.clone(),
         };
         let mut responses = open(churning, self.tenant, request).await.map_err(Failed::Upstream)?;
-        let before = self.read.progress.customers_read;
+        let before = self.customers_read;
         while let Some(response) = next(&mut responses).await.map_err(Failed::Upstream)? {
             let one_in = one_in(response.customer_count);
-            if cursor.is_empty() && one_in > self.read.one_in {
+            if cursor.is_empty() && one_in > self.one_in {
                 // It is ingestion who knows how many there are.
-                self.read.one_in = one_in;
+                self.one_in = one_in;
                 return Err(Failed::Upstream(Status::aborted("fewer customers are enough")));
             }
             for customer in &response.customers {
                 (self.take)(customer).map_err(|error| Failed::Stopped(Some(error)))?;
             }
-            let customers_read = before + response.customers_read;
-            self.read.progress = ChurnProgress { customers_read, customers: response.customer_count };
-            if !(self.tell)(self.read.progress) {
+            self.customers_read = before + response.customers_read;
+            let progress = ChurnProgress { customers_read: self.customers_read, customers: response.customer_count };
+            if !(self.tell)(progress) {
                 return Err(Failed::Stopped(None));
             }
             if response.complete {

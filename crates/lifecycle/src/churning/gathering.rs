@@ -75,7 +75,7 @@ pub async fn gather(
         midnights: days.map(|day| tenant.zone.start_of_day(day)),
         one_in: 1,
         tell,
-        read: ChurnProgress::default(),
+        customers_read: 0,
         periods: [period(days[0])?, period(days[1])?, period(days[2])?],
         ever: Vec::new(),
     };
@@ -127,7 +127,7 @@ struct Gathering<'a, T> {
     midnights: [Instant; MIDNIGHTS],
     one_in: i32,
     tell: T,
-    read: ChurnProgress,
+    customers_read: i64,
     periods: [Period; 3],
     ever: Vec<History>,
 }
@@ -151,7 +151,7 @@ impl<T: FnMut(ChurnProgress) -> bool> Gathering<'_, T> {
         let client = FeatureServiceClient::new(churning.ingestion.clone());
         let mut client = client.max_decoding_message_size(MAX_MESSAGE_BYTES);
         let mut responses = client.read_past_features(request).await.map_err(Failed::Upstream)?.into_inner();
-        let before = self.read.customers_read;
+        let before = self.customers_read;
         while let Some(response) = next(&mut responses).await.map_err(Failed::Upstream)? {
             let one_in = one_in(response.customers);
             if cursor.is_empty() && one_in > self.one_in {
@@ -162,9 +162,9 @@ impl<T: FnMut(ChurnProgress) -> bool> Gathering<'_, T> {
             for customer in response.records.chunk_by(|one, other| one.customer_id == other.customer_id) {
                 self.add(customer).map_err(|error| Failed::Stopped(Some(told(&error))))?;
             }
-            self.read =
-                ChurnProgress { customers_read: before + response.customers_read, customers: response.customers };
-            if !(self.tell)(self.read) {
+            self.customers_read = before + response.customers_read;
+            let progress = ChurnProgress { customers_read: self.customers_read, customers: response.customers };
+            if !(self.tell)(progress) {
                 return Err(Failed::Stopped(None));
             }
             if response.complete {

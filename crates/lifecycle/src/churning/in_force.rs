@@ -1,5 +1,6 @@
 //! The churn models that tell risks of a tenant's customers now.
 
+use super::Target;
 use super::features::{self, OfDays, Seen};
 use super::labels::Label;
 use crate::churn::{ChurnError, ChurnModel, Explanation, Moving, RiskProfile, Turns, Value};
@@ -91,12 +92,12 @@ impl InForce {
         let own = |(name, of)| Some((encoded.iter().position(|encoded| encoded.name == name)?, (name, of)));
         let of_every_day = features::of_every_day().filter_map(own).collect();
         let turns = Turns::of(&learnt.model);
-        let label = Label::of(&stored.body);
-        // Without its label it would be taken for one of orders.
-        if label.is_none() && stored.body.label.is_some() {
-            return Err(malformed());
-        }
         let (name, horizon_days) = (stored.name(), stored.body.horizon_days);
+        // Without its label it would be taken for one of orders.
+        let label = match Target::of(&stored.body).ok_or_else(malformed)? {
+            Target::Label(label) => Some(label),
+            Target::Horizon(_) => None,
+        };
         Ok(Self { name, horizon_days, label, learnt, places, of_every_day, turns })
     }
 
@@ -109,16 +110,22 @@ impl InForce {
         tenant: &Tenant,
         explained: bool,
     ) -> Result<Option<Risk>, ChurnError> {
-        let Some(seen) = self.seen(record, as_of, tenant) else { return Ok(None) };
+        if self.label.is_some() {
+            return Ok(None);
+        }
+        let Some(seen) = Seen::active(record, as_of, &tenant.zone, tenant.currency) else { return Ok(None) };
         let row = self.row(&seen);
         let risk = self.learnt.model.risk(&row)?;
         let explanation = explained.then(|| self.learnt.model.explain(&row)).transpose()?;
         Ok(Some(Risk { risk, explanation }))
     }
 
-    /// The step of a customer's risk at an instant that its record tells of. `None`: as for the risk.
+    /// The step of a customer's risk at an instant that its record tells of. `None`: it has no risk that a record tells of, as above.
     pub fn step(&self, record: &CustomerRecord, as_of: Instant, tenant: &Tenant) -> Result<Option<Step>, ChurnError> {
-        let Some(seen) = self.seen(record, as_of, tenant) else { return Ok(None) };
+        if self.label.is_some() {
+            return Ok(None);
+        }
+        let Some(seen) = Seen::active(record, as_of, &tenant.zone, tenant.currency) else { return Ok(None) };
         let row = self.row(&seen);
         let mut moving = Moving::new(&self.learnt.model, &self.turns, &row)?;
         let now = percent(moving.risk());
@@ -135,12 +142,6 @@ impl InForce {
             }
             days += 1;
         }
-    }
-
-    /// A customer of whom a model of orders foretells anything.
-    fn seen<'r>(&self, record: &'r CustomerRecord, as_of: Instant, tenant: &'r Tenant) -> Option<Seen<'r>> {
-        let seen = || Seen::active(record, as_of, &tenant.zone, tenant.currency);
-        if self.label.is_none() { seen() } else { None }
     }
 
     /// A value for each feature of the model.

@@ -1,24 +1,21 @@
-//! Training on a label: candidates are judged across folds and held against the share who left and the model in force; the best may be kept as a draft.
+//! Training on a label: candidates are judged across folds and held against the share who left and the model in force; the best is kept as a draft.
 
 use super::attribute_values::read_everybody;
 use super::columns::{Column, Unfit, table};
-use super::in_force::{InForce, Learnt};
+use super::in_force::InForce;
 use super::labels::{Label, Standing};
-use super::training::{SEED, Trained, best, candidates, train};
+use super::training::{SEED, Trained, best, candidates};
 use super::{Churning, refused, telling};
 use crate::churn::{Baseline, ChurnError, FOLDS, MAX_TABLE_LEVELS, Method, Period, cross_validate, drivers, fold_of};
 use quintile_chain::listening::Stopped;
-use quintile_chain::store_error;
-use quintile_domain::masking::Sensitivity;
 use quintile_proto::ingestion::AttributeValues;
-use quintile_proto::lifecycle::{ChurnModel, ChurnProgress, TrainChurnModelRequest};
-use quintile_rpc::ApiError;
+use quintile_proto::lifecycle::{ChurnModel, ChurnProgress};
 use quintile_rpc::policy::Tenant;
-use quintile_store::{StoreError, failpoint};
+use quintile_rpc::{ApiError, convert};
 use std::sync::Arc;
 
 /// Everybody who has a value of the label.
-struct Labelled {
+pub struct Labelled {
     label: Label,
     columns: Vec<Column>,
     left: Vec<bool>,
@@ -26,48 +23,25 @@ struct Labelled {
     folds: Vec<usize>,
     /// One in so many customers was read.
     one_in: i32,
-}
-
-/// Trains what was asked for: on a label, or for a horizon. `tell` hears how far it is and says whether to go on.
-pub async fn train_as(
-    churning: &Churning,
-    tenant: &Tenant,
-    asked: &TrainChurnModelRequest,
-    tell: impl FnMut(ChurnProgress) -> bool,
-) -> Result<Trained, Stopped> {
-    match &asked.label {
-        // As it is declared by now.
-        Some(label) => train_on(churning, tenant, &Label::declared(churning, tenant, label).await?, tell).await,
-        None => train(churning, tenant, asked.horizon_days, tell).await,
-    }
-}
-
-async fn train_on(
-    churning: &Churning,
-    tenant: &Tenant,
-    label: &Label,
-    mut tell: impl FnMut(ChurnProgress) -> bool,
-) -> Result<Trained, Stopped> {
-    let failed = |error: StoreError| Some(store_error(&error));
-    let turn = churning.turn(|| tell(ChurnProgress::default())).await?;
-    let in_force = churning.models.of(tenant.id).await.map_err(failed)?;
-    let mut labelled = Labelled::new(label);
-    let read = read_everybody(churning, tenant, label, |customer| labelled.add(customer), &mut tell).await?;
-    labelled.one_in = read.one_in;
-    failpoint::reach("trainings", "before_learning").await;
-    let work = tokio::task::spawn_blocking(move || {
-        let learnt = learn(&labelled, in_force.as_ref());
-        // Whoever is next has to wait for this, even where nobody waits for what comes of it any more.
-        drop(turn);
-        learnt
-    });
-    Ok(work.await.map_err(|_| ApiError::internal("a training panicked"))??)
+    /// The last whole local day when they were read.
+    last_day: i32,
 }
 
 impl Labelled {
-    fn new(label: &Label) -> Self {
+    /// Reads everybody. `tell` hears how far it is and says whether to go on.
+    pub async fn read(
+        churning: &Churning,
+        tenant: &Tenant,
+        label: &Label,
+        tell: impl FnMut(ChurnProgress) -> bool,
+    ) -> Result<Self, Stopped> {
         let columns = label.told.features.iter().map(|feature| Column::new(feature)).collect();
-        Self { label: label.clone(), columns, left: Vec::new(), folds: Vec::new(), one_in: 1 }
+        let last_day = tenant.zone.local_day(churning.runtime.business.now()) - 1;
+        let (left, folds) = (Vec::new(), Vec::new());
+        let mut labelled = Self { label: label.clone(), columns, left, folds, one_in: 1, last_day };
+        let take = |customer: &AttributeValues| labelled.add(customer);
+        labelled.one_in = read_everybody(churning, tenant, label, take, tell).await?;
+        Ok(labelled)
     }
 
     /// Adds a customer, if anything says whether it has left.
@@ -85,8 +59,8 @@ impl Labelled {
     }
 }
 
-/// What is learnt: what is told of it, and what gives risks.
-fn learn(labelled: &Labelled, in_force: Option<&Arc<InForce>>) -> Result<Trained, ApiError> {
+/// What is learnt of a label.
+pub fn learn(labelled: &Labelled, in_force: Option<&Arc<InForce>>) -> Result<Trained, ApiError> {
     let table = table(&labelled.columns, labelled.left.len()).map_err(|unfit| match unfit {
         Unfit::Name(place) => refused(format!(
             "label.features[{place}] has more than {MAX_TABLE_LEVELS} values, and not all of them are numbers: it is no category"
@@ -103,15 +77,12 @@ fn learn(labelled: &Labelled, in_force: Option<&Arc<InForce>>) -> Result<Trained
     let place = training.chosen.or_else(|| best(&training)).ok_or_else(fault)?;
     let chosen = training.trained.get(place).ok_or_else(fault)?;
     let drivers = drivers(&chosen.model, &table, SEED).map_err(|error| told(&error))?;
-    let class = |class: &Sensitivity| i32::from(*class as u8);
     let body = ChurnModel {
-        label: Some(labelled.label.told.clone()),
-        label_sensitivity: class(&labelled.label.class),
-        feature_sensitivities: labelled.label.classes.iter().map(class).collect(),
+        label_date: Some(convert::date(labelled.last_day)),
         sampled_one_in: labelled.one_in,
-        ..telling::figures(&training, &chosen.card, &drivers, FOLDS as i32)
+        ..labelled.label.told_in(telling::figures(&training, &chosen.card, &drivers, FOLDS as i32))
     };
-    Ok(Trained { body, learnt: Learnt { model: chosen.model.clone(), profile: chosen.card.profile.clone() } })
+    Ok(Trained::new(body, chosen))
 }
 
 fn baselines(rows: Period<'_>, in_force: Option<&Arc<InForce>>) -> Vec<Baseline> {

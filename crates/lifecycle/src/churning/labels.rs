@@ -107,6 +107,17 @@ impl Label {
         Some(Self { told: model.label.clone()?, class, classes: classes.collect::<Option<_>>()? })
     }
 
+    /// A model that is of it: [`Label::of`] has it back.
+    pub fn told_in(&self, model: ChurnModel) -> ChurnModel {
+        let class = |class: &Sensitivity| i32::from(*class as u8);
+        ChurnModel {
+            label: Some(self.told.clone()),
+            label_sensitivity: class(&self.class),
+            feature_sensitivities: self.classes.iter().map(class).collect(),
+            ..model
+        }
+    }
+
     /// Whether a caller may train and publish models of it: it reads all of it in clear.
     pub fn check_learnable(&self, caller: &Caller) -> Result<(), ApiError> {
         self.check_foretold(caller)?;

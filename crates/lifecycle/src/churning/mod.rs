@@ -11,6 +11,7 @@ mod labelled_training;
 pub mod labels;
 mod publishing;
 mod scheduled;
+mod target;
 mod telling;
 mod training;
 mod trainings;
@@ -35,6 +36,7 @@ pub use in_force::{InForce, ModelsInForce, Risk, told_of};
 pub use labels::Label;
 pub use publishing::stand;
 pub use scheduled::SCHEDULE;
+pub use target::Target;
 pub use trainings::{begin, run};
 
 /// How often it is asked whether what waits for its turn is still wanted.

@@ -4,7 +4,7 @@
 //! transaction that says so, under the schedule's revision: no two workers can both say it.
 
 use super::training::{Trained, train};
-use super::{Churning, may_be_over, publishing};
+use super::{Churning, Target, may_be_over, publishing};
 use crate::store::churn_models;
 use quintile_proto::lifecycle::ChurnModel;
 use quintile_rpc::policy::Tenant;
@@ -16,7 +16,7 @@ use tonic::Status;
 /// The number of the schedule among those of this service.
 pub const SCHEDULE: i32 = 1;
 
-/// Trains a tenant's model anew, if its time has come.
+/// Trains a tenant's model anew, for what it foretells now, if its time has come.
 pub async fn attempt(churning: &Churning, tenant: &Tenant) -> Result<(), StoreError> {
     let database = churning.runtime.database.reader();
     let schedule = schedules::get(database, tenant.id, SCHEDULE).await?;
@@ -29,7 +29,8 @@ pub async fn attempt(churning: &Churning, tenant: &Tenant) -> Result<(), StoreEr
     if !schedule.is_due(seen, day) {
         return Ok(());
     }
-    let found = match train(churning, tenant, in_force.body.horizon_days, |_| true).await {
+    let target = Target::of(&in_force.body).ok_or_else(churn_models::malformed)?;
+    let found = match train(churning, tenant, &target, |_| true).await {
         Ok(trained) => Ok(trained),
         Err(Some(error)) if !may_be_over(error.code()) => Err(problem(error)),
         Err(stopped) => {
@@ -41,8 +42,11 @@ pub async fn attempt(churning: &Churning, tenant: &Tenant) -> Result<(), StoreEr
     tell(churning, tenant, &schedule, (day, &in_force.name()), &found).await
 }
 
-/// The last whole day that a model was judged by, in days since 1970-01-01.
+/// The last whole day that a model was judged by, or of a label the last before its training, in days since 1970-01-01.
 fn last_day_seen(model: &ChurnModel) -> Option<i32> {
+    if model.label.is_some() {
+        return model.label_date.and_then(convert::day_number);
+    }
     let midnight = model.holdout.as_ref()?.date.and_then(convert::day_number)?;
     Some(midnight + model.horizon_days - 1)
 }
@@ -94,7 +98,7 @@ async fn tell(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quintile_proto::lifecycle::ChurnPeriod;
+    use quintile_proto::lifecycle::{ChurnLabel, ChurnPeriod};
 
     #[test]
     fn the_last_day_that_a_model_has_seen_is_the_last_of_its_horizon() {
@@ -103,5 +107,11 @@ mod tests {
         // It was trained on the day behind.
         assert_eq!(last_day_seen(&model), Some(1_089));
         assert_eq!(last_day_seen(&ChurnModel::default()), None);
+    }
+
+    #[test]
+    fn the_last_day_that_a_model_of_a_label_has_seen_is_told() {
+        let (label, label_date) = (Some(ChurnLabel::default()), Some(convert::date(1_089)));
+        assert_eq!(last_day_seen(&ChurnModel { label, label_date, ..ChurnModel::default() }), Some(1_089));
     }
 }

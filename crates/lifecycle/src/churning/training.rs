@@ -2,7 +2,8 @@
 
 use super::gathering::{Gathered, Period, gather};
 use super::in_force::{InForce, Learnt};
-use super::{Churning, telling, told};
+use super::labelled_training::{self, Labelled};
+use super::{Churning, Target, telling, told};
 use crate::churn::{
     self, Baseline, Boosting, Candidate, ChurnError, Method, Penalty, Period as Rows, Settings, Training, drivers,
 };
@@ -17,6 +18,7 @@ use quintile_rpc::policy::Tenant;
 use quintile_store::{StoreError, Transaction, failpoint};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// What is random of a training follows from it: the same customers give the same model.
 pub(super) const SEED: u64 = 1;
@@ -31,34 +33,55 @@ const KEPT: i64 = 100;
 
 /// What a training came to, before it is kept.
 pub struct Trained {
-    pub(super) body: ChurnModel,
-    pub(super) learnt: Learnt,
+    body: ChurnModel,
+    learnt: Learnt,
 }
 
-/// Trains for a horizon, in days. `tell` hears how far it is and says whether to go on.
+/// Trains for a target. `tell` hears how far it is and says whether to go on.
 pub async fn train(
     churning: &Churning,
     tenant: &Tenant,
-    horizon: i32,
+    target: &Target,
     mut tell: impl FnMut(ChurnProgress) -> bool,
 ) -> Result<Trained, Stopped> {
     let failed = |error: StoreError| Some(store_error(&error));
     let turn = churning.turn(|| tell(ChurnProgress::default())).await?;
     let in_force = churning.models.of(tenant.id).await.map_err(failed)?;
-    let gathered = gather(churning, tenant, horizon, &mut tell).await?;
+    match target {
+        Target::Horizon(days) => {
+            let (horizon, gathered) = (*days, gather(churning, tenant, *days, tell).await?);
+            let learn = move || learn(&gathered, in_force.as_ref(), horizon).map_err(|error| told(&error));
+            learn_apart(turn, learn).await
+        }
+        Target::Label(label) => {
+            let labelled = Labelled::read(churning, tenant, label, tell).await?;
+            learn_apart(turn, move || labelled_training::learn(&labelled, in_force.as_ref())).await
+        }
+    }
+}
+
+/// Learns away from the threads that answer calls.
+async fn learn_apart(
+    turn: OwnedSemaphorePermit,
+    learn: impl FnOnce() -> Result<Trained, ApiError> + Send + 'static,
+) -> Result<Trained, Stopped> {
     failpoint::reach("trainings", "before_learning").await;
     let work = tokio::task::spawn_blocking(move || {
-        let learnt = learn(&gathered, in_force.as_ref(), horizon);
+        let trained = learn();
         // Whoever is next has to wait for this, even where nobody waits for what comes of it any more.
         drop(turn);
-        learnt
+        trained
     });
-    let learnt = work.await.map_err(|_| ApiError::internal("a training panicked"))?;
-    let (body, learnt) = learnt.map_err(|error| told(&error))?;
-    Ok(Trained { body, learnt })
+    Ok(work.await.map_err(|_| ApiError::internal("a training panicked"))??)
 }
 
 impl Trained {
+    /// A model that was chosen, and what is told of it.
+    pub(super) fn new(body: ChurnModel, chosen: &churn::Trained) -> Self {
+        let learnt = Learnt { model: chosen.model.clone(), profile: chosen.card.profile.clone() };
+        Self { body, learnt }
+    }
+
     /// Writes what was found as a new draft.
     pub async fn keep(
         &self,
@@ -83,14 +106,10 @@ impl Trained {
     }
 }
 
-/// What is learnt: what is told of it, and what gives risks.
-fn learn(
-    gathered: &Gathered,
-    in_force: Option<&Arc<InForce>>,
-    horizon: i32,
-) -> Result<(ChurnModel, Learnt), ChurnError> {
+/// What is learnt of past midnights.
+fn learn(gathered: &Gathered, in_force: Option<&Arc<InForce>>, horizon: i32) -> Result<Trained, ChurnError> {
     let [fit, calibration, holdout] = &gathered.periods;
-    let in_force = in_force.filter(|model| model.label.is_none() && model.horizon_days == horizon);
+    let in_force = in_force.filter(|model| model.horizon_days == horizon);
     let baselines = baselines(gathered, in_force);
     let candidates = candidates(curve(calibration));
     let training = churn::train(fit.rows(), calibration.rows(), holdout.rows(), &candidates, &baselines)?;
@@ -98,7 +117,7 @@ fn learn(
     let chosen = training.trained.get(place).ok_or(ChurnError::Setting("candidates"))?;
     let drivers = drivers(&chosen.model, &holdout.table, SEED)?;
     let body = telling::model(gathered, &training, &chosen.card, &drivers, horizon);
-    Ok((body, Learnt { model: chosen.model.clone(), profile: chosen.card.profile.clone() }))
+    Ok(Trained::new(body, chosen))
 }
 
 /// Where nothing is better than every baseline, what comes nearest.

@@ -2,9 +2,8 @@
 //!
 //! What came of one is kept in the transaction that ends its operation, so that a kill keeps nothing by halves: it begins anew.
 
-use super::labelled_training::train_as;
-use super::training::Trained;
-use super::{Churning, may_be_over, refused, scheduled};
+use super::training::{Trained, train};
+use super::{Churning, Target, may_be_over, refused, scheduled};
 use crate::store::churn_models::COLLECTION;
 use crate::store::churn_trainings;
 use prost::Message;
@@ -12,7 +11,7 @@ use quintile_chain::context::WorkError;
 use quintile_chain::listening::Stopped;
 use quintile_chain::operations::{failure, packed};
 use quintile_chain::store_error;
-use quintile_proto::lifecycle::{ChurnProgress, ChurnTraining, TrainChurnModelRequest};
+use quintile_proto::lifecycle::{ChurnProgress, ChurnTraining};
 use quintile_rpc::ApiError;
 use quintile_rpc::policy::Tenant;
 use quintile_store::idempotency::{self, Request as IdempotentRequest};
@@ -30,14 +29,15 @@ const MAX_OPEN: u64 = 10;
 /// How often it is looked whether a training waits, and, while one goes on, how far it is and whether somebody wants its end.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Writes down that a training is asked for. `request_id` is the client's, or empty.
+/// Writes down that a training is asked for, of what may be asked. `request_id` is the client's, or empty.
 pub async fn begin(
     churning: &Churning,
     tenant: &Tenant,
-    asked: &TrainChurnModelRequest,
+    target: &Target,
     request_id: &str,
 ) -> Result<Operation, ApiError> {
     let failed = |error: StoreError| store_error(&error);
+    let asked = target.model();
     let body = asked.encode_to_vec();
     let request = IdempotentRequest { tenant: tenant.id, method: TRAIN, id: request_id, body: &body };
     let transaction = churning.runtime.database.begin().await.map_err(failed)?;
@@ -56,7 +56,7 @@ pub async fn begin(
         let total = records::last(&transaction, tenant.id).await?;
         let work = Work { verb: TRAIN, target: COLLECTION, cancellable: true, total };
         let operation = operations::begin(&transaction, tenant.id, work, now).await?;
-        churn_trainings::insert(&transaction, tenant.id, operation.id, asked).await?;
+        churn_trainings::insert(&transaction, tenant.id, operation.id, &asked).await?;
         if !request_id.is_empty() {
             idempotency::remember(&transaction, request, &operation.id.to_string(), now).await?;
         }
@@ -88,7 +88,8 @@ async fn go_on(churning: &Churning, tenant: &Tenant) -> Result<bool, StoreError>
         end(churning, tenant, &operation, None).await?;
         return Ok(true);
     }
-    let found = match follow(churning, tenant, &mut operation, &asked).await? {
+    let target = Target::of(&asked).ok_or_else(churn_trainings::malformed)?;
+    let found = match follow(churning, tenant, &mut operation, &target).await? {
         Ok(trained) => Ok(trained),
         Err(Some(error)) if may_be_over(error.code()) => {
             tracing::warn!(tenant = tenant.name, code = ?error.code(), "a churn model was not trained; it is tried again");
@@ -106,10 +107,10 @@ async fn follow(
     churning: &Churning,
     tenant: &Tenant,
     operation: &mut Operation,
-    asked: &TrainChurnModelRequest,
+    target: &Target,
 ) -> Result<Result<Trained, Stopped>, StoreError> {
     let (read, total) = (AtomicI64::new(0), operation.total);
-    let mut training = pin!(train_as(churning, tenant, asked, |progress| {
+    let mut training = pin!(train(churning, tenant, target, |progress| {
         read.store(part(total, progress), Ordering::Relaxed);
         true
     }));

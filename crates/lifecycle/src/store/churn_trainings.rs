@@ -1,8 +1,9 @@
-//! Trainings of churn models that wait or go on: what each was asked for. How far it is stands with its operation, and when that ends this goes.
+//! Trainings of churn models that wait or go on: what each is to foretell, as a model of which nothing else is told yet. How far it is stands with its
+//! operation, and when that ends this goes.
 
 use prost::Message;
 use quintile_domain::ids::TenantId;
-use quintile_proto::lifecycle::TrainChurnModelRequest;
+use quintile_proto::lifecycle::ChurnModel;
 use quintile_store::{StoreError, Transaction, feed};
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder};
 
@@ -28,6 +29,11 @@ mod entity {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
+/// What is there and can't be read.
+pub fn malformed() -> StoreError {
+    StoreError::Sealed("a stored training is malformed")
+}
+
 /// Takes the right to ask for a tenant's trainings, to the end of the transaction.
 pub async fn begin_change(transaction: &Transaction, tenant: TenantId) -> Result<(), StoreError> {
     feed::next_seq(transaction, tenant, TURNS).await.map(drop)
@@ -44,25 +50,25 @@ pub async fn all(connection: &impl ConnectionTrait, tenant: TenantId) -> Result<
     Ok(rows.into_iter().map(|row| row.operation_id).collect())
 }
 
-/// The number of the oldest one's operation, and what was asked for.
+/// The number of the oldest one's operation, and what it is to foretell.
 pub async fn oldest(
     connection: &impl ConnectionTrait,
     tenant: TenantId,
-) -> Result<Option<(i64, TrainChurnModelRequest)>, StoreError> {
+) -> Result<Option<(i64, ChurnModel)>, StoreError> {
     let row = of(tenant).order_by_asc(entity::Column::OperationId).one(connection).await?;
     let asked = |row: entity::Model| {
-        let asked = TrainChurnModelRequest::decode(row.asked.as_slice());
-        Ok((row.operation_id, asked.map_err(|_| StoreError::Sealed("a stored training is malformed"))?))
+        let asked = ChurnModel::decode(row.asked.as_slice());
+        Ok((row.operation_id, asked.map_err(|_| malformed())?))
     };
     row.map(asked).transpose()
 }
 
-/// Writes down what an operation was asked for.
+/// Writes down what an operation is to foretell.
 pub async fn insert(
     transaction: &Transaction,
     tenant: TenantId,
     operation: i64,
-    asked: &TrainChurnModelRequest,
+    asked: &ChurnModel,
 ) -> Result<(), StoreError> {
     let row = entity::ActiveModel {
         tenant_id: Set(tenant.0),

@@ -60,7 +60,10 @@ fn reasons(file: &TableReport) -> comfy_table::Table {
 /// Prints what is taken in and still worth a look.
 pub fn print_remarks(report: &Report) {
     let remarks = [
-        (report.facts.orders_of_several_instants, "Orders with lines of several instants (the earliest is the order's)"),
+        (
+            report.facts.orders_of_several_instants,
+            "Orders with lines of several instants (the earliest is the order's)",
+        ),
         (
             report.facts.refunds_of_several_instants,
             "Refunds with lines of several instants (the earliest is the refund's)",

@@ -3,11 +3,12 @@
 use super::*;
 use crate::churn::{Boosting, Calibration, Model, Penalty, Settings, Table};
 use prost_types::Timestamp;
+use quintile_domain::masking::Sensitivity;
 use quintile_domain::money::Currency;
 use quintile_domain::revenue::RevenuePolicy;
 use quintile_domain::seeded::Seeded;
 use quintile_domain::time::TimeZone;
-use quintile_proto::lifecycle::ChurnModelState;
+use quintile_proto::lifecycle::{ChurnLabel, ChurnModelState};
 use quintile_proto::types::{Features, WindowActivity};
 
 const DAY_MICROS: i64 = 86_400_000_000;
@@ -116,6 +117,15 @@ fn who_has_left_already_is_at_no_step() {
         model.step(&record, noon(TODAY), &tenant()).unwrap()
     };
     assert_eq!((step(365).map(|step| i64::from(step.turns_on)), step(366)), (Some(TODAY + 1), None));
+}
+
+#[test]
+fn by_a_model_of_a_label_nobody_is_at_a_step() {
+    let label = Label { told: ChurnLabel::default(), class: Sensitivity::None, classes: Vec::new() };
+    let model = InForce { label: Some(label), ..model(&Settings::Logistic(Penalty::default())) };
+    let record = customer(&mut Seeded::new(3), 10);
+    assert_eq!(model.step(&record, noon(TODAY), &tenant()).unwrap(), None);
+    assert!(model.risk(&record, noon(TODAY), &tenant(), false).unwrap().is_none());
 }
 
 #[test]
