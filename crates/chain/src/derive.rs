@@ -4,7 +4,7 @@
 mod tests;
 
 use crate::context::{Runtime, WorkError};
-use crate::feed::{self, Changes, Derived, Removed};
+use crate::feed::{self, Changes, Derived, Kept, Removed};
 use crate::follow::{Step, Worker, follow};
 use crate::progress::Watermark;
 use crate::store_error;
@@ -265,9 +265,9 @@ impl<'a, L: Link> Commit<'a, L> {
             let passes = self.cause == Cause::Upstream || redefined.is_some();
             let due = next_change.filter(|due| *due <= valid_at && passes);
             self.pass_time(tenant, &mut before, due, valid_at);
+            let is_redefined = redefined.is_some();
             let is_change = if let Some((mut written, _)) = redefined {
-                // When time changes it next is not all in the record.
-                feed::is_change(&mut written, &derived.record) || stored.next_change != derived.next_change
+                feed::is_change(&mut written, &derived.record)
             } else {
                 // Comparing takes over what says how a record came about.
                 let scores = before.scores.clone();
@@ -276,6 +276,10 @@ impl<'a, L: Link> Commit<'a, L> {
                 is_change
             };
             if !is_change && due.is_none() && self.transitions.len() == told {
+                // When time changes it next is not all in the record.
+                if is_redefined && stored.next_change != derived.next_change {
+                    self.changes.kept.push(Kept { derived, seq: stored.seq });
+                }
                 return Ok(());
             }
             let changed = self.link.transition(tenant, Before::Was(&before), &derived.record, valid_at, self.cause);

@@ -55,6 +55,16 @@ pub struct Changes {
     pub changed: Vec<Derived>,
     /// Customers that are no more.
     pub removed: Vec<Removed>,
+    /// Records that say what they said, of which something else is to be known to whoever writes them. They are written, and not published.
+    pub kept: Vec<Kept>,
+}
+
+/// A record that is not published.
+pub struct Kept {
+    /// The record.
+    pub derived: Derived,
+    /// Where it was published last.
+    pub seq: i64,
 }
 
 /// Writes records and publishes them in `feed`, as part of a transaction, and tells at which position. `None`: there is nothing to publish.
@@ -65,6 +75,10 @@ pub async fn publish(
     feed: &str,
     changes: &Changes,
 ) -> Result<Option<i64>, StoreError> {
+    let kept = changes.kept.iter().map(|kept| row(&kept.derived, kept.seq)).collect::<Result<Vec<_>, _>>()?;
+    if !kept.is_empty() {
+        records::write(transaction, tenant, kept).await?;
+    }
     if changes.changed.is_empty() && changes.removed.is_empty() {
         return Ok(None);
     }
@@ -72,12 +86,10 @@ pub async fn publish(
     let mut touched = RoaringBitmap::new();
     let (mut new, mut others) = (Vec::new(), Vec::with_capacity(changes.changed.len() + changes.removed.len()));
     for derived in &changes.changed {
-        let customer =
-            CustomerId::try_from(derived.record.customer_id).map_err(|_| StoreError::Sealed("customer id"))?;
-        touched.insert(customer.0);
-        let (next_change, body) = (derived.next_change, derived.record.encode_to_vec());
+        let row = row(derived, seq)?;
+        touched.insert(row.customer.0);
         let rows = if derived.is_new { &mut new } else { &mut others };
-        rows.push(Record { customer, seq, next_change, body, erased: false });
+        rows.push(row);
     }
     for removed in &changes.removed {
         touched.insert(removed.customer.0);
@@ -87,6 +99,13 @@ pub async fn publish(
     records::write(transaction, tenant, others).await?;
     feed::publish(transaction, tenant, feed, seq, &touched).await?;
     Ok(Some(seq))
+}
+
+/// A record as it is kept.
+fn row(derived: &Derived, seq: i64) -> Result<Record, StoreError> {
+    let customer = CustomerId::try_from(derived.record.customer_id).map_err(|_| StoreError::Sealed("customer id"))?;
+    let (next_change, body) = (derived.next_change, derived.record.encode_to_vec());
+    Ok(Record { customer, seq, next_change, body, erased: false })
 }
 
 /// Whether a record says something else than the one before it, aside from what says how it came about: the instants that the two were

@@ -187,8 +187,10 @@ mod tests {
         let mut heavy = heavy(1);
         let few = Features { orders: HEAVY_FACTS - 1, ..Features::default() };
         let record = CustomerRecord { customer_id: 2, features: Some(few), ..CustomerRecord::default() };
-        heavy
-            .note(&Changes { changed: vec![Derived { record, next_change: None, is_new: true }], removed: Vec::new() });
+        heavy.note(&Changes {
+            changed: vec![Derived { record, next_change: None, is_new: true }],
+            ..Changes::default()
+        });
         assert_eq!(heavy.without(ids([1, 2]), 0), ids([2]));
     }
 }

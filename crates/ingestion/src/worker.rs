@@ -344,7 +344,7 @@ async fn recompute(
     let erased = customers::erased(reader, tenant.id, &absent).await?;
     let removed = absent.into_iter().map(|customer| Removed { customer, erased: erased.contains(&customer) });
     let removed = removed.filter(|removed| removed.is_news(known.get(&removed.customer))).collect();
-    Ok(Changes { changed, removed })
+    Ok(Changes { changed, removed, kept: Vec::new() })
 }
 
 /// The records of customers as of an instant, from their facts: none of a customer who is not processed.

@@ -21,6 +21,8 @@ pub const PUBLISH_MODEL: &str = "PublishChurnModel";
 pub const RETIRE_MODEL: &str = "RetireChurnModel";
 /// Customers of a part: some ten milliseconds, for which live changes wait at most.
 const CUSTOMERS_PER_PART: u64 = 2_500;
+/// The same where a churn model is in force, which is asked for days to come.
+const FORETOLD_CUSTOMERS_PER_PART: u64 = 500;
 
 /// Begins to bring what was published or retired to all customers: a version of the policy, a churn model.
 pub async fn begin(
@@ -51,7 +53,9 @@ pub async fn step(
     let transaction = step.begin().await?;
     let after = u32::try_from(operation.done).map_err(|_| StoreError::Sealed("progress"))?;
     let mut commit = Commit::new(link, Cause::Definition);
-    let end = commit.derive_again(&transaction, tenant, after, CUSTOMERS_PER_PART, reached).await?;
+    let foretells = link.models.last_read(tenant.id).is_some();
+    let per_part = if foretells { FORETOLD_CUSTOMERS_PER_PART } else { CUSTOMERS_PER_PART };
+    let end = commit.derive_again(&transaction, tenant, after, per_part, reached).await?;
     let done = end.done(operation.done, operation.total);
     let changed = commit.redefined() as i64;
     commit.write(&transaction, tenant).await?;

@@ -100,9 +100,23 @@ pub fn churn_values(
     let model = model?;
     // What a record holds of a customer is finite, and so is a model that was read.
     let step = model.step(record, as_of, tenant).ok().flatten()?;
-    let values =
-        ChurnValues { model: model.name.clone(), as_of: Some(convert::timestamp(as_of)), risk_percent: step.percent };
-    Some((values, begin_of_later_day(&tenant.zone, i64::from(step.turns_on), as_of)))
+    Some((told(model, step.percent, as_of), begin_of_later_day(&tenant.zone, i64::from(step.turns_on), as_of)))
+}
+
+/// The same for whoever looks but once.
+pub fn churn_values_now(
+    model: Option<&InForce>,
+    tenant: &Tenant,
+    record: &CustomerRecord,
+    as_of: Instant,
+) -> Option<ChurnValues> {
+    let model = model?;
+    let risk = model.risk(record, as_of, tenant, false).ok().flatten()?;
+    Some(told(model, risk.percent(), as_of))
+}
+
+fn told(model: &InForce, risk_percent: i32, as_of: Instant) -> ChurnValues {
+    ChurnValues { model: model.name.clone(), as_of: Some(convert::timestamp(as_of)), risk_percent }
 }
 
 /// Where a customer stands by a policy, and when time alone changes that or what it shows: by the risk that the record holds.

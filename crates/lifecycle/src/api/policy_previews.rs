@@ -3,7 +3,7 @@
 use crate::churning::InForce;
 use crate::stages::{PopulationGaps, StagePolicy};
 use crate::store::stage_policies::Version;
-use crate::worker::{churn_values, stage_values};
+use crate::worker::{churn_values_now, stage_values};
 use quintile_chain::context::Runtime;
 use quintile_chain::listening::{self, Listener, Stopped};
 use quintile_chain::{feed, store_error};
@@ -70,7 +70,7 @@ impl DryRun {
             after = last.customer.0;
             for row in rows.iter().filter(|row| !row.is_tombstone()) {
                 let mut record = feed::decode(row).map_err(failed)?;
-                record.churn = churn_values(self.model.as_deref(), tenant, &record, as_of).map(|(churn, _)| churn);
+                record.churn = churn_values_now(self.model.as_deref(), tenant, &record, as_of);
                 counts.add(&record, [&self.in_force, &self.version.policy], tenant, as_of);
             }
             if !listener.tell(StagePreviewProgress { customers_read: i64::from(after), customers }) {

@@ -82,6 +82,13 @@ pub struct Risk {
     pub explanation: Option<Explanation>,
 }
 
+impl Risk {
+    /// The step that it is at: in hundredths, rounded down to a multiple of 5.
+    pub fn percent(&self) -> i32 {
+        percent(self.risk)
+    }
+}
+
 impl InForce {
     fn new(stored: &Stored, bytes: &[u8]) -> Result<Self, StoreError> {
         let learnt = Learnt::from_bytes(bytes)?;

@@ -87,8 +87,9 @@ impl Churning {
 /// What a failure to learn means to a client: that there is too little or too much to learn from, or a fault of ours.
 fn told(error: &ChurnError) -> ApiError {
     match error {
-        ChurnError::TooFewOutcomes { rows, churned, least } => refused(format!(
-            "at one of the three midnights {churned} of {rows} customers had left: {least} who left and {least} who stayed are needed"
+        // Without counts: a reason is told to who hears no figures of everybody, too.
+        ChurnError::TooFewOutcomes { least, .. } => refused(format!(
+            "at one of the three midnights fewer than {least} customers had left, or fewer had stayed: {least} of each are needed"
         )),
         ChurnError::TooManyRows => refused(error.to_string()),
         _ => ApiError::internal(error.to_string()),
