@@ -102,9 +102,9 @@ fn baselines(rows: Period<'_>, in_force: Option<&Arc<InForce>>) -> Vec<Baseline>
 /// What a failure to learn means to a client.
 fn told(error: &ChurnError) -> ApiError {
     match error {
-        ChurnError::TooFewOutcomes { rows, churned, least } => refused(format!(
-            "of {rows} customers with a value of the label, in all or in four of five folds, {churned} have left: {least} who left and {least} \
-             who did not are needed"
+        // Without counts, as of midnights.
+        ChurnError::TooFewOutcomes { least, .. } => refused(format!(
+            "fewer than {least} customers have left by the label, or fewer have not: {least} of each are needed"
         )),
         ChurnError::TooManyRows => refused(error.to_string()),
         _ => ApiError::internal(error.to_string()),
