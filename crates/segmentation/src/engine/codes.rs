@@ -1,4 +1,4 @@
-//! Columns of few distinct values: a code of two bytes per customer, of four where there are very many values, and a bitmap per value while
+//! Columns of few distinct values: a code of one byte per customer, of two or four where there are more values, and a bitmap per value while
 //! there are few enough.
 
 use super::bitmap::{WORD_BITS, lengthen, place};
@@ -11,21 +11,23 @@ pub(super) const MISSING: u32 = 0;
 /// per customer.
 const MAX_BITMAPS: usize = 64;
 
-/// A code per customer, in two bytes until one of them needs four.
+/// A code per customer, in as many bytes as the widest of them has needed.
 enum Codes {
+    Byte(Vec<u8>),
     Narrow(Vec<u16>),
     Wide(Vec<u32>),
 }
 
 impl Default for Codes {
     fn default() -> Self {
-        Self::Narrow(Vec::new())
+        Self::Byte(Vec::new())
     }
 }
 
 /// The codes of a column.
 #[derive(Clone, Copy)]
 pub(super) enum CodeSlice<'a> {
+    Byte(&'a [u8]),
     Narrow(&'a [u16]),
     Wide(&'a [u32]),
 }
@@ -33,6 +35,7 @@ pub(super) enum CodeSlice<'a> {
 impl Codes {
     fn get(&self, index: usize) -> Option<u32> {
         match self {
+            Self::Byte(codes) => codes.get(index).copied().map(u32::from),
             Self::Narrow(codes) => codes.get(index).copied().map(u32::from),
             Self::Wide(codes) => codes.get(index).copied(),
         }
@@ -40,20 +43,27 @@ impl Codes {
 
     /// Replaces a code within the length; returns the one before.
     fn replace(&mut self, index: usize, code: u32) -> u32 {
-        match (&mut *self, u16::try_from(code)) {
-            (Self::Narrow(codes), Ok(code)) => std::mem::replace(&mut codes[index], code).into(),
-            (Self::Wide(codes), _) => std::mem::replace(&mut codes[index], code),
-            (Self::Narrow(codes), Err(_)) => {
-                let mut wide = Vec::with_capacity(codes.capacity());
-                wide.extend(codes.iter().copied().map(u32::from));
-                *self = Self::Wide(wide);
-                self.replace(index, code)
-            }
+        self.widen_for(code);
+        match self {
+            // Each is as wide as the code.
+            Self::Byte(codes) => std::mem::replace(&mut codes[index], code as u8).into(),
+            Self::Narrow(codes) => std::mem::replace(&mut codes[index], code as u16).into(),
+            Self::Wide(codes) => std::mem::replace(&mut codes[index], code),
         }
+    }
+
+    fn widen_for(&mut self, code: u32) {
+        *self = match self {
+            Self::Byte(codes) if code > u16::MAX.into() => Self::Wide(widened(codes, codes.capacity())),
+            Self::Byte(codes) if code > u8::MAX.into() => Self::Narrow(widened(codes, codes.capacity())),
+            Self::Narrow(codes) if code > u16::MAX.into() => Self::Wide(widened(codes, codes.capacity())),
+            _ => return,
+        };
     }
 
     fn lengthen(&mut self, length: usize) {
         match self {
+            Self::Byte(codes) => lengthen(codes, length),
             Self::Narrow(codes) => lengthen(codes, length),
             Self::Wide(codes) => lengthen(codes, length),
         }
@@ -61,10 +71,18 @@ impl Codes {
 
     fn memory_bytes(&self) -> usize {
         match self {
+            Self::Byte(codes) => codes.capacity(),
             Self::Narrow(codes) => codes.capacity() * size_of::<u16>(),
             Self::Wide(codes) => codes.capacity() * size_of::<u32>(),
         }
     }
+}
+
+/// The same codes in more bytes, with as much room.
+fn widened<Code: Copy, Wider: From<Code>>(codes: &[Code], room: usize) -> Vec<Wider> {
+    let mut wider = Vec::with_capacity(room);
+    wider.extend(codes.iter().copied().map(Wider::from));
+    wider
 }
 
 /// A code per customer.
@@ -93,6 +111,7 @@ impl CodeColumn {
 
     pub(super) fn codes(&self) -> CodeSlice<'_> {
         match &self.codes {
+            Codes::Byte(codes) => CodeSlice::Byte(codes),
             Codes::Narrow(codes) => CodeSlice::Narrow(codes),
             Codes::Wide(codes) => CodeSlice::Wide(codes),
         }

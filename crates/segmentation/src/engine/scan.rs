@@ -176,6 +176,9 @@ fn each_word<T>(chosen: &mut [u64], first: usize, cells: &[T], meets: impl Fn(&[
 /// Narrows by what `meets` says of each code.
 fn each_code(chosen: &mut [u64], first: usize, codes: CodeSlice<'_>, meets: impl Fn(u32) -> bool) {
     match codes {
+        CodeSlice::Byte(codes) => {
+            each_word(chosen, first, codes, |codes, _| pack(&codes.map(|code| u8::from(meets(code.into())))));
+        }
         CodeSlice::Narrow(codes) => {
             each_word(chosen, first, codes, |codes, _| pack(&codes.map(|code| u8::from(meets(code.into())))));
         }
@@ -287,6 +290,10 @@ impl PairSide<'_> {
             Self::Codes(column, ranks) => {
                 let rows = word * WORD_BITS..(word + 1) * WORD_BITS;
                 match column.codes() {
+                    CodeSlice::Byte(codes) => {
+                        let codes = codes[rows].iter().map(|code| usize::from(*code));
+                        into.iter_mut().zip(codes).for_each(|(value, code)| *value = ranks[code]);
+                    }
                     CodeSlice::Narrow(codes) => {
                         let codes = codes[rows].iter().map(|code| usize::from(*code));
                         into.iter_mut().zip(codes).for_each(|(value, code)| *value = ranks[code]);
