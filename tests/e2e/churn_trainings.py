@@ -1,7 +1,9 @@
 """Trainings of churn models as long work: asked for, followed, given up, killed and gone on with, failed; and those that are had by themselves when a
 model has become old."""
+import contextlib
 import json
 import signal
+import sqlite3
 import subprocess
 import uuid
 from datetime import date, timedelta
@@ -15,7 +17,7 @@ from support import churn, facts, policies, questions, quintile, waiting
 from support.churn import (AS_OF, DAY, HORIZON, NAME, SAY, SCHEDULE, TRAIN, begin_training, failure, figures, get, is_cancelled, progress, publish,
                            say, schedule, states, train, train_failed, trained)
 from support.noons import START
-from support.refusals import FAILED_PRECONDITION, INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED
+from support.refusals import FAILED_PRECONDITION, INTERNAL, INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED
 from support.stage_policies import metadata, operations
 
 ABORTED = grpc.StatusCode.ABORTED
@@ -87,6 +89,9 @@ def a_repeated_request_begins_one_training(village):
     admin.refused(TRAIN, {"request_id": request_id, "horizon_days": 60}).must_be(FAILED_PRECONDITION, "BODY_CONFLICT")
     model = trained(admin, SimpleNamespace(name=names.pop()))
     assert begin_training(admin, request_id=request_id).done and states(admin) == before | {model.name: "DRAFT"}
+    # With its operation what a repetition is answered with goes, and it begins nothing.
+    ask(admin, "DeleteOperation", begin_training(admin, request_id=request_id))
+    admin.refused(TRAIN, {"request_id": request_id}).must_be(NOT_FOUND, "NOT_FOUND")
     for wrong in ("1", "x", request_id[:-1], request_id + "0"):
         refusal = admin.refused(TRAIN, {"request_id": wrong}).must_be(INVALID_ARGUMENT, "INVALID_FIELD")
         assert [each.field for each in refusal.bad_request.field_violations] == ["request_id"]
@@ -161,6 +166,29 @@ def a_killed_training_is_gone_on_with_and_changes_nothing_before(hamlet):
     model = trained(admin, begun)
     assert states(admin) == {in_force.name: "PUBLISHED", model.name: "DRAFT"}
     assert figures(model) == figures(train(admin, horizon_days=30))
+
+
+def spoil(suite):
+    """Has the models of lifecycle be such as can't be read."""
+    if suite.database_url:
+        with contextlib.closing(quintile.connect(suite.database_url)) as database:
+            database.run(r"UPDATE lifecycle.churn_model SET learnt = '\x00'")
+    else:
+        with contextlib.closing(sqlite3.connect(suite.data / "lifecycle.sqlite", timeout=30, isolation_level=None)) as database:
+            database.execute("UPDATE churn_model SET learnt = x'00'")
+
+
+def a_model_that_can_not_be_read_stops_no_stages_and_can_be_replaced(hamlet):
+    in_force = in_force_of(hamlet)
+    spoil(hamlet.suite)
+    goes_on(hamlet, AS_OF + DAY)
+    admin = hamlet.admin
+    assert hamlet.suite.has_logged("the churn model in force can't be read")
+    admin.refused(churn.RISKS, {}).must_be(INTERNAL, "INTERNAL")
+    retired = churn.retire(admin, get(admin, in_force.name))
+    model = publish(admin, train(admin))
+    assert states(admin) == {retired.name: "RETIRED", model.name: "PUBLISHED"}
+    assert {each.model for each in churn.risks(admin).values()} == {model.name}
 
 
 # -- what is had by itself ------------------------------------------------------------------------------------------------
@@ -286,6 +314,22 @@ def nothing_is_trained_where_it_is_not_said_or_nothing_is_in_force(hamlet):
     # By now it is old.
     say(admin, 1)
     assert tried(admin, (AS_OF + 29 * DAY).date()).last_model == "churnModels/2"
+
+
+@pytest.mark.parametrize("end", [lambda admin, _: say(admin, 0), churn.retire], ids=["said never", "retired"])
+def a_training_of_the_schedule_goes_on_no_longer_than_it_is_wanted(hamlet, end):
+    hold(hamlet, others=1)
+    admin, in_force = hamlet.admin, in_force_of(hamlet)
+    say(admin, 5)
+    questions.set_clock(admin, AS_OF + 5 * DAY)
+    stands(hamlet)
+    # Nor does one that waits behind it have to have its turn to be given up.
+    waits = begin_training(admin)
+    ask(admin, "CancelOperation", waits)
+    assert is_cancelled(admin, waits)
+    end(admin, in_force)
+    model = train(admin)
+    assert attempted(schedule(admin)) is None and model.name == "churnModels/2" and set(states(admin)) == {in_force.name, model.name}
 
 
 def a_training_of_the_schedule_that_is_killed_is_made_once(hamlet):

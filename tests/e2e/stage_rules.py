@@ -322,7 +322,9 @@ BAD_RULES = {
     **{f"a field that stages must not tell, {name}": ([rule(f"has({name})")], "[0].condition", "INVALID_EXPRESSION", "unknown field")
        for name in ("revenue", "net_revenue", "revenue_90", "region", "country", "gender", "stage", "label", "owner")},
     "too many": ([rule("true")] * 33, "", "INVALID_FIELD", "32"),
-    "too many terms": ([rule(f"orders in {[*range(129)]}"), rule(f"silent_days in {[*range(128)]}")], "", "INVALID_FIELD", "256"),
+    "too many terms": ([rule(f"orders in {[*range(129)]}"), rule(f"orders_90 in {[*range(128)]}")], "", "INVALID_FIELD", "256"),
+    "too many terms of days": ([rule(f"silent_days in {[*range(31)]}"), rule("days_since(last_order_at) > 3 || orders < rhythms_silent")],
+                               "", "INVALID_FIELD", "32"),
 }
 
 
@@ -340,7 +342,7 @@ def rules_that_make_no_sense_are_refused(admin, wrong):
 def what_is_just_within_bounds_is_taken(admin):
     most = create(admin, own=[("LOYAL", "orders > 1" + " " * 1_014)] * 32)
     assert len(most.rules) == 32
-    terms = create(admin, own=[("LOYAL", f"orders in {[*range(128)]}"), ("NEW", f"silent_days in {[*range(128)]}")])
+    terms = create(admin, own=[("LOYAL", f"orders in {[*range(128)]}"), ("NEW", f"orders_90 in {[*range(96)]} || silent_days in {[*range(32)]}")])
     assert len(preview(admin, terms.name).version.rules) == 2
 
 

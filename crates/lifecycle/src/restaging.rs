@@ -2,6 +2,7 @@
 //!
 //! The operation's progress is a customer number and commits with its part, so a kill loses nothing and repeats nothing.
 
+use crate::churning::refused;
 use crate::store::{churn_models, stage_policies};
 use crate::worker::StageLink;
 use prost::Message;
@@ -9,8 +10,10 @@ use quintile_chain::context::{Runtime, WorkError};
 use quintile_chain::derive::{Cause, Commit};
 use quintile_chain::follow::Step;
 use quintile_chain::operations::packed;
+use quintile_chain::store_error;
 use quintile_domain::time::Instant;
 use quintile_proto::lifecycle::Restaging;
+use quintile_rpc::ApiError;
 use quintile_rpc::policy::Tenant;
 use quintile_store::operations::{self, Operation, Work};
 use quintile_store::{StoreError, Transaction, failpoint, records};
@@ -19,6 +22,8 @@ use quintile_store::{StoreError, Transaction, failpoint, records};
 pub const PUBLISH: &str = "PublishStagePolicyVersion";
 pub const PUBLISH_MODEL: &str = "PublishChurnModel";
 pub const RETIRE_MODEL: &str = "RetireChurnModel";
+/// The most operations of a tenant that wait.
+const MAX_OPEN: u64 = 200;
 /// Customers of a part: some ten milliseconds, for which live changes wait at most.
 const CUSTOMERS_PER_PART: u64 = 2_500;
 /// The same where a churn model is in force, which is asked for days to come.
@@ -35,6 +40,12 @@ pub async fn begin(
     let total = records::last(transaction, tenant.id).await?;
     let work = Work { verb, target, cancellable: false, total };
     operations::begin(transaction, tenant.id, work, machine_now).await
+}
+
+/// Refuses to begin one where so many wait already.
+pub async fn check_room(transaction: &Transaction, tenant: &Tenant) -> Result<(), ApiError> {
+    let open = operations::count_open(transaction, tenant.id).await.map_err(|error| store_error(&error))?;
+    if open < MAX_OPEN { Ok(()) } else { Err(refused(format!("{MAX_OPEN} operations wait already: try again later"))) }
 }
 
 /// Does the next part of the oldest operation. Returns whether there may be more to do.

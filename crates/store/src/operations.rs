@@ -3,7 +3,7 @@
 //! The worker that does it moves it on in the transactions that do it, so that it goes on after a crash where it was.
 
 use crate::tables::operation;
-use crate::{Result, StoreError, Transaction};
+use crate::{Result, StoreError, Transaction, feed};
 use quintile_domain::ids::TenantId;
 use quintile_domain::time::Instant;
 use sea_orm::sea_query::Expr;
@@ -11,6 +11,8 @@ use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
 };
 
+/// The feed whose head those that ask for work wait for. It holds nothing.
+const TURNS: &str = "operations";
 /// Ended operations of a tenant that are kept.
 const MAX_ENDED: u64 = 1_000;
 
@@ -83,14 +85,15 @@ pub struct Work<'a> {
     pub total: i64,
 }
 
-/// Writes down that work is asked for, and forgets the oldest of what has ended. Two that do so at once for a tenant are kept apart by the
-/// caller's lock, or one of them fails by the key.
+/// Writes down that work is asked for, and forgets the oldest of what has ended. Whoever else does so for the tenant waits for the end of the
+/// transaction: call it behind what the caller locks itself.
 pub async fn begin(
     transaction: &Transaction,
     tenant: TenantId,
     work: Work<'_>,
     machine_now: Instant,
 ) -> Result<Operation> {
+    feed::next_seq(transaction, tenant, TURNS).await?;
     let newest = of(tenant).order_by_desc(operation::Column::OperationId).one(transaction).await?;
     let operation = Operation {
         id: newest.map_or(0, |row| row.operation_id + 1).max(machine_now.micros()),

@@ -2,7 +2,7 @@
 
 use super::churn_schedules;
 use crate::churning::{self, Churning, Label, Target, features, labels, measure, refused};
-use crate::restaging::{PUBLISH_MODEL, RETIRE_MODEL};
+use crate::restaging::{self, PUBLISH_MODEL, RETIRE_MODEL};
 use crate::store::churn_models::{self, COLLECTION, Stored};
 use quintile_chain::listening::{self, Listener};
 use quintile_chain::operations::message as operation_message;
@@ -128,7 +128,11 @@ impl ChurnModels {
         if !etag.is_empty() && etag != found.etag() {
             return Err(ApiError::stale_etag());
         }
-        if states.contains(&found.state) { Ok((transaction, revision, found)) } else { Err(refused(otherwise)) }
+        if !states.contains(&found.state) {
+            return Err(refused(otherwise));
+        }
+        restaging::check_room(&transaction, caller.tenant()).await?;
+        Ok((transaction, revision, found))
     }
 
     /// Writes where a model stands now.
@@ -254,7 +258,7 @@ impl ChurnModelService for ChurnModels {
         let caller = Caller::of(&request)?;
         let tenant = caller.tenant().clone();
         let churning = self.churning.clone();
-        let model = churning.models.of(tenant.id).await.map_err(failed)?;
+        let model = churning.model(tenant.id).await.map_err(failed)?;
         if let Some(label) = model.as_ref().and_then(|model| model.label.as_ref()) {
             label.check_foretold(&caller)?;
         }

@@ -40,7 +40,7 @@ fn failed(error: impl Into<StoreError>) -> ApiError {
 
 impl ChurnRisks {
     async fn model(&self, caller: &Caller) -> Result<Arc<InForce>, ApiError> {
-        let model = self.churning.models.of(caller.tenant().id).await.map_err(failed)?;
+        let model = self.churning.model(caller.tenant().id).await.map_err(failed)?;
         let model = model.ok_or_else(|| refused("no churn model is in force"))?;
         if let Some(label) = &model.label {
             label.check_foretold(caller)?;

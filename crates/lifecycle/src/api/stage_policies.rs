@@ -23,14 +23,12 @@ use quintile_proto::types::ErrorReason;
 use quintile_rpc::policy::Tenant;
 use quintile_rpc::{Answer, AnswerStream, ApiError, Caller, convert};
 use quintile_store::idempotency::{self, Request as IdempotentRequest};
-use quintile_store::{StoreError, Transaction, operations};
+use quintile_store::{StoreError, Transaction};
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 /// The most versions of a policy.
 const MAX_VERSIONS: u64 = 1_000;
-/// The most operations of a tenant that wait.
-const MAX_OPEN: u64 = 200;
 /// The most bytes of a description.
 const MAX_DESCRIPTION_BYTES: usize = 1_024;
 
@@ -160,9 +158,7 @@ impl StagePolicies {
         if version.state != StagePolicyState::Draft {
             return Err(refused("only a draft can be published: make a new version"));
         }
-        if operations::count_open(&transaction, tenant.id).await.map_err(failed)? >= MAX_OPEN {
-            return Err(refused(format!("{MAX_OPEN} operations wait already: try again later")));
-        }
+        restaging::check_room(&transaction, tenant).await?;
         let published = async {
             let now = self.link.clock.now();
             let before = stage_policies::published(&transaction, tenant.id).await?;

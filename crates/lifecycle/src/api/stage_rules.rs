@@ -1,6 +1,8 @@
 //! Rules of a stage policy's own as requests say them, and the fields that they may name.
 
-use crate::stages::{self, ConditionError, MAX_CONDITION_BYTES, MAX_RULES, MAX_TERMS, Stage, StageRule};
+use crate::stages::{
+    self, ConditionError, MAX_CONDITION_BYTES, MAX_RULES, MAX_TERMS, MAX_TURNING_TERMS, Stage, StageRule,
+};
 use quintile_domain::names;
 use quintile_expr::Type;
 use quintile_proto::lifecycle::{StageField, StageFieldType, StageRule as StageRuleMessage};
@@ -19,6 +21,12 @@ pub fn read(field: &str, said: &[StageRuleMessage]) -> Result<Arc<[StageRule]>, 
     }
     if rules.iter().map(StageRule::terms).sum::<usize>() > MAX_TERMS {
         return Err(ApiError::invalid_field(field, format!("must have {MAX_TERMS} terms together at most")));
+    }
+    if rules.iter().map(StageRule::turning_terms).sum::<usize>() > MAX_TURNING_TERMS {
+        let problem = format!(
+            "must have {MAX_TURNING_TERMS} terms of days together at most: days_since, silent_days and rhythms_silent"
+        );
+        return Err(ApiError::invalid_field(field, problem));
     }
     Ok(rules.into())
 }

@@ -25,7 +25,7 @@ pub async fn measure(
     let failed = |error: StoreError| Some(store_error(&error));
     let fault = |error: ChurnError| Some(ApiError::internal(error.to_string()));
     let _turn = churning.turn(|| tell(ChurnProgress::default())).await?;
-    let model = churning.models.of(tenant.id).await.map_err(failed)?;
+    let model = churning.model(tenant.id).await.map_err(failed)?;
     let model = model.ok_or_else(|| refused("no churn model is in force"))?;
     if let Some(label) = &model.label {
         return labelled_risks::drift(churning, tenant, (&model, label), tell).await;

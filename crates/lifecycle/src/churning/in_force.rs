@@ -165,7 +165,29 @@ pub fn told_of(record: &CustomerRecord, now: Instant) -> Instant {
     of.map_or(now, |of| of.max(now))
 }
 
-/// The models in force of every tenant.
+/// The model in force as it is stored. `None`: none is.
+pub async fn stored(database: &Database, tenant: TenantId) -> Result<Option<Arc<InForce>>, StoreError> {
+    let connection = database.reader();
+    let Some(stored) = churn_models::in_force(connection, tenant).await? else { return Ok(None) };
+    let learnt = churn_models::learnt(connection, tenant, stored.number).await?;
+    Ok(Some(Arc::new(InForce::new(&stored, &learnt)?)))
+}
+
+/// The same for stages and records, to which a model that can't be read is none: they go on without risks.
+fn readable(
+    tenant: TenantId,
+    model: Result<Option<Arc<InForce>>, StoreError>,
+) -> Result<Option<Arc<InForce>>, StoreError> {
+    match model {
+        Err(StoreError::Sealed(problem)) => {
+            tracing::error!(tenant = tenant.0, problem, "the churn model in force can't be read: nobody has a risk");
+            Ok(None)
+        }
+        read => read,
+    }
+}
+
+/// The models in force of every tenant, but for those that can't be read: see [`stored`].
 pub type ModelsInForce = in_force::InForce<Option<Arc<InForce>>>;
 
 impl Defined for Option<Arc<InForce>> {
@@ -174,11 +196,9 @@ impl Defined for Option<Arc<InForce>> {
     }
 
     async fn read(database: &Database, tenant: TenantId) -> Result<(Self, Option<Instant>), StoreError> {
-        let connection = database.reader();
-        let from = churn_models::in_force_from(connection, tenant).await?;
-        let Some(stored) = churn_models::in_force(connection, tenant).await? else { return Ok((None, from)) };
-        let learnt = churn_models::learnt(connection, tenant, stored.number).await?;
-        Ok((Some(Arc::new(InForce::new(&stored, &learnt)?)), from))
+        let from = churn_models::in_force_from(database.reader(), tenant).await?;
+        // It is read once for each change, and so is told once.
+        Ok((readable(tenant, stored(database, tenant).await)?, from))
     }
 }
 

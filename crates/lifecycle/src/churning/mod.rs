@@ -4,6 +4,7 @@ mod attribute_values;
 mod columns;
 mod drift;
 pub mod features;
+mod following;
 mod gathering;
 mod in_force;
 mod labelled_risks;
@@ -21,9 +22,11 @@ use crate::in_force::PoliciesInForce;
 use quintile_chain::context::{Runtime, ServiceContext};
 use quintile_chain::listening::Stopped;
 use quintile_domain::clock::MachineClock;
+use quintile_domain::ids::TenantId;
 use quintile_proto::types::ErrorReason;
 use quintile_rpc::ApiError;
 use quintile_rpc::client::Credentials;
+use quintile_store::StoreError;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -69,6 +72,14 @@ impl Churning {
             credentials: context.credentials.clone(),
             ingestion: context.peers.ingestion.clone(),
             turns: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    /// The model in force, for who asks for it by itself: one that can't be read is a fault, where stages and records go on without it.
+    pub async fn model(&self, tenant: TenantId) -> Result<Option<Arc<InForce>>, StoreError> {
+        match self.models.of(tenant).await? {
+            None => in_force::stored(&self.runtime.database, tenant).await,
+            model => Ok(model),
         }
     }
 

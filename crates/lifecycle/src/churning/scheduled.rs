@@ -3,10 +3,11 @@
 //! When that is follows from what is stored alone: the model in force, the schedule and business time. What came of an attempt is kept in the
 //! transaction that says so, under the schedule's revision: no two workers can both say it.
 
-use super::training::{Trained, train};
+use super::following::{Pause, Wanted, follow};
+use super::training::Trained;
 use super::{Churning, Target, may_be_over, publishing};
-use crate::store::churn_models;
-use quintile_proto::lifecycle::ChurnModel;
+use crate::store::churn_models::{self, Stored};
+use quintile_proto::lifecycle::{ChurnModel, ChurnProgress};
 use quintile_rpc::policy::Tenant;
 use quintile_rpc::{ApiError, convert};
 use quintile_store::StoreError;
@@ -16,30 +17,58 @@ use tonic::Status;
 /// The number of the schedule among those of this service.
 pub const SCHEDULE: i32 = 1;
 
+/// A model in force that has become old.
+struct Due {
+    in_force: Stored,
+    schedule: Schedule,
+    /// The last whole day, in days since 1970-01-01.
+    day: i32,
+}
+
+impl Due {
+    /// The tenant's, if its time has come.
+    async fn now(churning: &Churning, tenant: &Tenant) -> Result<Option<Self>, StoreError> {
+        let database = churning.runtime.database.reader();
+        let schedule = schedules::get(database, tenant.id, SCHEDULE).await?;
+        if schedule.every_days == 0 {
+            return Ok(None);
+        }
+        let Some(in_force) = churn_models::in_force(database, tenant.id).await? else { return Ok(None) };
+        let day = tenant.zone.local_day(churning.runtime.business.now()) - 1;
+        let is_due = last_day_seen(&in_force.body).is_some_and(|seen| schedule.is_due(seen, day));
+        Ok(is_due.then_some(Self { in_force, schedule, day }))
+    }
+}
+
+impl Wanted for Due {
+    /// It is wanted until the schedule says otherwise, another model is in force, or another replica has made the attempt.
+    async fn look(&mut self, churning: &Churning, tenant: &Tenant, _: ChurnProgress) -> Result<bool, StoreError> {
+        let of = |due: &Self| (due.in_force.number, due.schedule.attempted_day);
+        Ok(Self::now(churning, tenant).await?.is_some_and(|now| of(&now) == of(self)))
+    }
+}
+
 /// Trains a tenant's model anew, for what it foretells now, if its time has come.
-pub async fn attempt(churning: &Churning, tenant: &Tenant) -> Result<(), StoreError> {
-    let database = churning.runtime.database.reader();
-    let schedule = schedules::get(database, tenant.id, SCHEDULE).await?;
-    if schedule.every_days == 0 {
+pub async fn attempt(churning: &Churning, tenant: &Tenant, pause: &mut Pause) -> Result<(), StoreError> {
+    let Some(mut due) = Due::now(churning, tenant).await? else { return Ok(()) };
+    let number = due.in_force.number;
+    if pause.goes_on(number) {
         return Ok(());
     }
-    let Some(in_force) = churn_models::in_force(database, tenant.id).await? else { return Ok(()) };
-    let day = tenant.zone.local_day(churning.runtime.business.now()) - 1;
-    let Some(seen) = last_day_seen(&in_force.body) else { return Ok(()) };
-    if !schedule.is_due(seen, day) {
-        return Ok(());
-    }
-    let target = Target::of(&in_force.body).ok_or_else(churn_models::malformed)?;
-    let found = match train(churning, tenant, &target, |_| true).await {
+    let target = Target::of(&due.in_force.body).ok_or_else(churn_models::malformed)?;
+    let found = match follow(churning, tenant, &target, &mut due).await {
         Ok(trained) => Ok(trained),
-        Err(Some(error)) if !may_be_over(error.code()) => Err(problem(error)),
-        Err(stopped) => {
-            let code = stopped.map(|error| error.code());
+        Err(Some(error)) if may_be_over(error.code()) => {
+            pause.begin(number);
+            let code = error.code();
             tracing::warn!(tenant = tenant.name, ?code, "no churn model was trained anew; it is tried again");
             return Ok(());
         }
+        Err(Some(error)) => Err(problem(error)),
+        Err(None) => return Ok(()),
     };
-    tell(churning, tenant, &schedule, (day, &in_force.name()), &found).await
+    *pause = Pause::default();
+    tell(churning, tenant, &due, &found).await
 }
 
 /// The last whole day that a model was judged by, or of a label the last before its training, in days since 1970-01-01.
@@ -59,19 +88,19 @@ fn problem(error: ApiError) -> String {
     message
 }
 
-/// Says what came of an attempt on a day to replace a model, keeps it, and puts it in force where that was said.
+/// Says what came of an attempt, keeps it, and puts it in force where that was said. Where trainings are wanted no more, nothing is kept.
 async fn tell(
     churning: &Churning,
     tenant: &Tenant,
-    schedule: &Schedule,
-    (day, replaced): (i32, &str),
+    due: &Due,
     found: &Result<Trained, String>,
 ) -> Result<(), StoreError> {
+    let replaced = due.in_force.name();
     loop {
         let transaction = churning.runtime.database.begin().await?;
         let said = schedules::get(&transaction, tenant.id, SCHEDULE).await?;
-        if said.attempted_day != schedule.attempted_day {
-            // Another worker's attempt is told already.
+        if said.every_days == 0 || said.attempted_day != due.schedule.attempted_day {
+            // Somebody has ended the schedule meanwhile, or another worker's attempt is told already.
             return Ok(());
         }
         let (made, problem) = match found {
@@ -79,7 +108,7 @@ async fn tell(
                 let draft = trained.keep(churning, &transaction, tenant.id).await?;
                 let number = draft.number;
                 let problem = if said.publish {
-                    publishing::put_in_force(churning, &transaction, tenant, draft, replaced).await?
+                    publishing::put_in_force(churning, &transaction, tenant, draft, &replaced).await?
                 } else {
                     ""
                 };
@@ -88,7 +117,7 @@ async fn tell(
             Err(problem) => (None, problem.clone()),
         };
         // What was said meanwhile stays said.
-        let attempted = Schedule { attempted_day: Some(day), made, problem, ..said };
+        let attempted = Schedule { attempted_day: Some(due.day), made, problem, ..said };
         if schedules::replace(&transaction, tenant.id, SCHEDULE, &attempted).await? {
             return Ok(transaction.commit().await?);
         }

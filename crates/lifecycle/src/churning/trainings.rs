@@ -2,13 +2,13 @@
 //!
 //! What came of one is kept in the transaction that ends its operation, so that a kill keeps nothing by halves: it begins anew.
 
-use super::training::{Trained, train};
+use super::following::{LOOK, Pause, Wanted, follow};
+use super::training::Trained;
 use super::{Churning, Target, may_be_over, refused, scheduled};
 use crate::store::churn_models::COLLECTION;
 use crate::store::churn_trainings;
 use prost::Message;
 use quintile_chain::context::WorkError;
-use quintile_chain::listening::Stopped;
 use quintile_chain::operations::{failure, packed};
 use quintile_chain::store_error;
 use quintile_proto::lifecycle::{ChurnProgress, ChurnTraining};
@@ -17,17 +17,12 @@ use quintile_rpc::policy::Tenant;
 use quintile_store::idempotency::{self, Request as IdempotentRequest};
 use quintile_store::operations::{self, Operation, State, Work};
 use quintile_store::{StoreError, records};
-use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 
 /// The RPC that asks for trainings.
 const TRAIN: &str = "TrainChurnModel";
 /// The most trainings of a tenant that wait or go on.
 const MAX_OPEN: u64 = 10;
-/// How often it is looked whether a training waits, and, while one goes on, how far it is and whether somebody wants its end.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// Writes down that a training is asked for, of what may be asked. `request_id` is the client's, or empty.
 pub async fn begin(
@@ -68,9 +63,10 @@ pub async fn begin(
 
 /// Does a tenant's trainings without end: those that were asked for, and those of its schedule.
 pub async fn run(churning: Arc<Churning>, tenant: Arc<Tenant>) -> Result<(), WorkError> {
+    let (mut pause, mut pause_of_schedule) = (Pause::default(), Pause::default());
     loop {
-        let did = go_on(&churning, &tenant).await?;
-        scheduled::attempt(&churning, &tenant).await?;
+        let did = go_on(&churning, &tenant, &mut pause).await?;
+        scheduled::attempt(&churning, &tenant, &mut pause_of_schedule).await?;
         if !did {
             tokio::time::sleep(LOOK).await;
         }
@@ -78,7 +74,7 @@ pub async fn run(churning: Arc<Churning>, tenant: Arc<Tenant>) -> Result<(), Wor
 }
 
 /// Does the oldest training that waits, from the beginning. Returns whether the next one can be looked for at once.
-async fn go_on(churning: &Churning, tenant: &Tenant) -> Result<bool, StoreError> {
+async fn go_on(churning: &Churning, tenant: &Tenant, pause: &mut Pause) -> Result<bool, StoreError> {
     let database = &churning.runtime.database;
     let Some((id, asked)) = churn_trainings::oldest(database.reader(), tenant.id).await? else { return Ok(false) };
     let operation = operations::get(database.reader(), tenant.id, id).await?;
@@ -88,45 +84,40 @@ async fn go_on(churning: &Churning, tenant: &Tenant) -> Result<bool, StoreError>
         end(churning, tenant, &operation, None).await?;
         return Ok(true);
     }
+    if pause.goes_on(id) {
+        end_unwanted(churning, tenant).await?;
+        return Ok(false);
+    }
     let target = Target::of(&asked).ok_or_else(churn_trainings::malformed)?;
-    let found = match follow(churning, tenant, &mut operation, &target).await? {
+    let found = match follow(churning, tenant, &target, &mut operation).await {
         Ok(trained) => Ok(trained),
         Err(Some(error)) if may_be_over(error.code()) => {
+            pause.begin(id);
             tracing::warn!(tenant = tenant.name, code = ?error.code(), "a churn model was not trained; it is tried again");
             return Ok(false);
         }
         Err(Some(error)) => Err(error),
+        // Somebody wants its end, or another replica goes on with it.
         Err(None) => return Ok(true),
     };
     end(churning, tenant, &operation, Some(found)).await?;
     Ok(true)
 }
 
-/// Trains, and moves the operation on meanwhile. `Err(None)`: somebody wants its end, or another replica goes on with it.
-async fn follow(
-    churning: &Churning,
-    tenant: &Tenant,
-    operation: &mut Operation,
-    target: &Target,
-) -> Result<Result<Trained, Stopped>, StoreError> {
-    let (read, total) = (AtomicI64::new(0), operation.total);
-    let mut training = pin!(train(churning, tenant, target, |progress| {
-        read.store(part(total, progress), Ordering::Relaxed);
-        true
-    }));
-    loop {
-        if let Ok(ended) = tokio::time::timeout(LOOK, &mut training).await {
-            return Ok(ended);
-        }
-        end_unwanted(churning, tenant).await?;
-        if !is_wanted(churning, tenant, operation, read.load(Ordering::Relaxed)).await? {
-            return Ok(Err(None));
-        }
+impl Wanted for Operation {
+    async fn look(
+        &mut self,
+        churning: &Churning,
+        tenant: &Tenant,
+        progress: ChurnProgress,
+    ) -> Result<bool, StoreError> {
+        let done = part(self.total, progress);
+        is_wanted(churning, tenant, self, done).await
     }
 }
 
 /// Ends those of which somebody wants the end before they have had their turn.
-async fn end_unwanted(churning: &Churning, tenant: &Tenant) -> Result<(), StoreError> {
+pub(super) async fn end_unwanted(churning: &Churning, tenant: &Tenant) -> Result<(), StoreError> {
     let database = churning.runtime.database.reader();
     for id in churn_trainings::all(database, tenant.id).await? {
         let operation = operations::get(database, tenant.id, id).await?;

@@ -1,8 +1,8 @@
 //! Rules of a policy's own: a stage, and the condition of those who are in it; and the days on which conditions turn.
 
 use super::fields::{StageField, schema};
-use super::{Evidence, Stage};
-use quintile_domain::time::Instant;
+use super::{Evidence, Stage, StageInput};
+use quintile_domain::time::{Instant, TimeZone};
 use quintile_expr::{ExprError, Node, Now, Operand, Row, Rule, Value, ValueRef};
 use thiserror::Error;
 
@@ -10,8 +10,10 @@ use thiserror::Error;
 pub const MAX_RULES: usize = 32;
 /// The most bytes of a condition: everybody whom it puts into a stage has it in the record, for a reason.
 pub const MAX_CONDITION_BYTES: usize = 1_024;
-/// The most terms of all rules of a policy: each may turn on two days, and all are asked on each of these.
+/// The most terms of all rules of a policy.
 pub const MAX_TERMS: usize = 256;
+/// The most of them that ask for something of the day: each may turn on two days, and all terms are asked on each of these.
+pub const MAX_TURNING_TERMS: usize = 32;
 
 /// A rule of a policy's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,14 +61,18 @@ impl StageRule {
 
     /// Its conditions and list elements.
     pub fn terms(&self) -> usize {
-        terms(self.condition.root())
+        sum(self.condition.root(), &elements)
     }
 
-    /// Whether it holds for a customer at an instant of a local day.
-    pub(super) fn holds(&self, row: &DayRow<'_, '_>, at: Instant) -> bool {
-        let zone = row.evidence.zone;
-        let local_day = |micros: i64| zone.local_day(Instant::from_micros(micros));
-        self.condition.matches(row, &Now::new(at.micros(), &local_day))
+    /// Those of them that may have another answer on another day.
+    pub fn turning_terms(&self) -> usize {
+        sum(self.condition.root(), &|term| if turns(term) { elements(term) } else { 0 })
+    }
+
+    /// Whether it holds for a customer at an instant.
+    pub(super) fn holds(&self, row: &DayRow<'_, '_>) -> bool {
+        let local_day = |micros: i64| row.local_day(micros);
+        self.condition.matches(row, &Now::new(row.at.micros(), &local_day))
     }
 
     /// Adds the local days on which a part of the condition turns.
@@ -84,28 +90,81 @@ fn compares_with_now(node: &Node) -> bool {
     }
 }
 
-fn terms(node: &Node) -> usize {
+/// Adds up what each term of a condition counts for.
+fn sum(node: &Node, counts: &impl Fn(&Node) -> usize) -> usize {
     match node {
-        Node::And(nodes) | Node::Or(nodes) => nodes.iter().map(terms).sum(),
-        Node::Not(inner) => terms(inner),
+        Node::And(nodes) | Node::Or(nodes) => nodes.iter().map(|node| sum(node, counts)).sum(),
+        Node::Not(inner) => sum(inner, counts),
+        term => counts(term),
+    }
+}
+
+fn elements(term: &Node) -> usize {
+    match term {
         Node::In { set, .. } => set.len().max(1),
         _ => 1,
     }
 }
 
-/// A customer on a local day.
+/// Whether a term may have another answer on another day.
+fn turns(term: &Node) -> bool {
+    match term {
+        Node::DaysSince { .. } => true,
+        Node::In { field, .. } => Counted::of(*field).is_some(),
+        Node::Compare { field, with, .. } => {
+            let other = if let Operand::Field(other) = with { Counted::of(*other) } else { None };
+            Counted::of(*field).or(other).is_some()
+        }
+        _ => false,
+    }
+}
+
+/// The instants of a customer that conditions may ask for, and their local days: found once, since many terms ask for them on many days.
+#[derive(Default)]
+pub(super) struct LocalDays {
+    /// The beginning of the day on which the customer came.
+    acquired_at: Option<Instant>,
+    /// Instants in microseconds since 1970, and local days since then.
+    days: [Option<(i64, i32)>; 4],
+}
+
+impl LocalDays {
+    pub(super) fn of(input: &StageInput<'_>, zone: &TimeZone) -> Self {
+        let acquired_at = input.acquired_day.map(|day| zone.start_of_day(day));
+        let instants = [input.first_order, input.last_order, input.last_interaction, acquired_at];
+        Self { acquired_at, days: instants.map(|at| at.map(|at| (at.micros(), zone.local_day(at)))) }
+    }
+
+    fn day_of(&self, micros: i64) -> Option<i32> {
+        self.days.iter().flatten().find(|(at, _)| *at == micros).map(|(_, day)| *day)
+    }
+}
+
+/// A customer at an instant of a local day.
 pub(super) struct DayRow<'e, 'a> {
     pub(super) evidence: &'e Evidence<'a>,
-    pub(super) day: i64,
+    pub(super) at: Instant,
+    pub(super) day: i32,
+}
+
+impl DayRow<'_, '_> {
+    fn local_day(&self, micros: i64) -> i32 {
+        if micros == self.at.micros() { self.day } else { local_day(micros, self.evidence) }
+    }
+}
+
+fn local_day(micros: i64, evidence: &Evidence<'_>) -> i32 {
+    let known = evidence.local_days.day_of(micros);
+    known.unwrap_or_else(|| evidence.zone.local_day(Instant::from_micros(micros)))
 }
 
 impl Row for DayRow<'_, '_> {
     fn value(&self, field: u16) -> Option<ValueRef<'_>> {
-        let silent_days = || self.evidence.silent_days(self.day);
+        let silent_days = || self.evidence.silent_days(i64::from(self.day));
         match StageField::from_id(field)? {
             StageField::SilentDays => Some(ValueRef::Int(silent_days())),
             StageField::RhythmsSilent => Some(ValueRef::Int(self.evidence.p80.times_exceeded(silent_days()))),
-            field => self.evidence.input.value(field, self.evidence.zone),
+            field => self.evidence.input.value(field, self.evidence.local_days.acquired_at),
         }
     }
 
@@ -154,8 +213,7 @@ fn add_turning_days(node: &Node, evidence: &Evidence<'_>, days: &mut Vec<i64>) {
         Node::Not(inner) => add_turning_days(inner, evidence, days),
         Node::DaysSince { field, days: since, .. } => {
             if let Some(ValueRef::Instant(micros)) = constant(*field, evidence) {
-                let day = i64::from(evidence.zone.local_day(Instant::from_micros(micros)));
-                let turns = day.saturating_add(*since);
+                let turns = i64::from(local_day(micros, evidence)).saturating_add(*since);
                 days.extend([turns, turns.saturating_add(1)]);
             }
         }
@@ -179,7 +237,7 @@ fn add_turning_days(node: &Node, evidence: &Evidence<'_>, days: &mut Vec<i64>) {
 
 /// The value of a field that is the same on every day.
 fn constant<'e>(field: u16, evidence: &'e Evidence<'_>) -> Option<ValueRef<'e>> {
-    evidence.input.value(StageField::from_id(field)?, evidence.zone)
+    evidence.input.value(StageField::from_id(field)?, evidence.local_days.acquired_at)
 }
 
 /// What of a comparison is another on another day, and the number that it is compared with. `None`: nothing is, or the number is missing.

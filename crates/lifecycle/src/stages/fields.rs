@@ -5,7 +5,7 @@
 //! Names never go: conditions are kept as text.
 
 use super::StageInput;
-use quintile_domain::time::{Instant, TimeZone};
+use quintile_domain::time::Instant;
 use quintile_expr::{Field, Schema, Type, ValueRef};
 use std::sync::LazyLock;
 
@@ -140,8 +140,9 @@ impl StageField {
 }
 
 impl StageInput<'_> {
-    /// The value of a field; none when it is missing, or depends on the day that is asked about.
-    pub(super) fn value(&self, field: StageField, zone: &TimeZone) -> Option<ValueRef<'_>> {
+    /// The value of a field; none when it is missing, or depends on the day that is asked about. `acquired_at` is when the day began on which the
+    /// customer came.
+    pub(super) fn value(&self, field: StageField, acquired_at: Option<Instant>) -> Option<ValueRef<'_>> {
         let int = |number: i64| Some(ValueRef::Int(number));
         let percent = |percent: Option<i32>| percent.map(|percent| ValueRef::Int(percent.into()));
         let score = |score: i32| Some(ValueRef::Int(score.into())).filter(|_| (1..=5).contains(&score));
@@ -170,7 +171,7 @@ impl StageInput<'_> {
             StageField::FirstOrderAt => at(self.first_order),
             StageField::LastOrderAt => at(self.last_order),
             StageField::LastInteractionAt => at(self.last_interaction),
-            StageField::AcquiredAt => at(self.acquired_day.map(|day| zone.start_of_day(day))),
+            StageField::AcquiredAt => at(acquired_at),
             StageField::Kind => text(self.kind),
             StageField::Language => text(self.language),
             StageField::AcquisitionChannel => text(self.acquisition_channel),

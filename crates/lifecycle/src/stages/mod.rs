@@ -12,10 +12,10 @@ mod rational;
 mod rhythm;
 mod rule;
 
-use self::conditions::DayRow;
+use self::conditions::{DayRow, LocalDays};
 use quintile_domain::time::{Instant, TimeZone};
 
-pub use self::conditions::{ConditionError, MAX_CONDITION_BYTES, MAX_RULES, MAX_TERMS, StageRule};
+pub use self::conditions::{ConditionError, MAX_CONDITION_BYTES, MAX_RULES, MAX_TERMS, MAX_TURNING_TERMS, StageRule};
 pub use self::fields::schema;
 pub use self::policy::{StagePolicy, StagePolicyError};
 pub use self::population::PopulationGaps;
@@ -157,6 +157,8 @@ struct Evidence<'a> {
     // Local days since 1970-01-01.
     first_order_day: i64,
     last_order_day: i64,
+    /// What the policy's own rules may ask for.
+    local_days: LocalDays,
     p80: Rational,
     /// The gap before the last order met DORMANT by what was known before it.
     back_from_dormant: bool,
@@ -234,12 +236,14 @@ impl<'a> Evidence<'a> {
         let back_from_dormant = rhythm
             .last_gap
             .is_some_and(|(gap, p80_before)| p80_before.is_exceeded(policy.dormant_factor, i64::from(gap)));
+        let local_days = if policy.rules.is_empty() { LocalDays::default() } else { LocalDays::of(input, zone) };
         Some(Self {
             policy,
             input,
             zone,
             first_order_day: i64::from(zone.local_day(first_order)),
             last_order_day: i64::from(zone.local_day(last_order)),
+            local_days,
             p80: rhythm.p80,
             back_from_dormant,
             risk: risk(policy, input),
@@ -258,10 +262,10 @@ impl<'a> Evidence<'a> {
 
     /// The first rule that matches at an instant.
     fn rule_at(&self, at: Instant) -> Rule {
-        let day = i64::from(self.zone.local_day(at));
-        let row = DayRow { evidence: self, day };
-        let own = self.policy.rules.iter().enumerate().find(|(_, rule)| rule.holds(&row, at));
-        own.map_or_else(|| self.rule_of_parameters(day), |(place, rule)| Rule::Own(rule.stage(), place))
+        let day = self.zone.local_day(at);
+        let row = DayRow { evidence: self, at, day };
+        let own = self.policy.rules.iter().enumerate().find(|(_, rule)| rule.holds(&row));
+        own.map_or_else(|| self.rule_of_parameters(i64::from(day)), |(place, rule)| Rule::Own(rule.stage(), place))
     }
 
     /// The first rule of the parameters that matches on a local day.

@@ -146,6 +146,19 @@ fn what_no_condition_may_say_is_refused() {
     assert_eq!(StageRule::parse(Stage::Loyal, "orders in [1, 2, 3] || !(silent_days > 3)").unwrap().terms(), 4);
 }
 
+#[test]
+fn terms_that_may_turn_by_the_day_are_told_from_others() {
+    let table = [
+        ("orders in [1, 2, 3] && last_order_at > first_order_at && has(silent_days)", 0),
+        ("days_since(acquired_at) > 5 || !(days_since(last_order_at) < 3 && kind == \"lead\")", 2),
+        ("silent_days in [1, 2, 3] && rhythms_silent >= 1", 4),
+        ("orders < silent_days && silent_days > rhythms_silent && orders < orders_90", 2),
+    ];
+    for (condition, turning) in table {
+        assert_eq!(StageRule::parse(Stage::Loyal, condition).unwrap().turning_terms(), turning, "{condition}");
+    }
+}
+
 fn any_zone() -> impl Strategy<Value = TimeZone> {
     const NAMES: [&str; 5] = ["UTC", "Europe/Berlin", "America/Sao_Paulo", "Pacific/Apia", "America/St_Johns"];
     prop::sample::select(NAMES.as_slice()).prop_map(|name| TimeZone::from_name(name).unwrap())

@@ -66,17 +66,19 @@ fn model(settings: &Settings) -> InForce {
     let model = Model::fit(&table, &labels, settings).unwrap();
     let model = ChurnModel { model, calibration: Calibration::None };
     let profile = RiskProfile::new(&model.risks(&table).unwrap()).unwrap();
-    let body = quintile_proto::lifecycle::ChurnModel { horizon_days: 90, ..Default::default() };
-    let stored = Stored {
+    InForce::new(&stored_model(), &Learnt { model, profile }.to_bytes().unwrap()).unwrap()
+}
+
+fn stored_model() -> Stored {
+    Stored {
         number: 1,
         state: ChurnModelState::Published,
-        body,
+        body: quintile_proto::lifecycle::ChurnModel { horizon_days: 90, ..Default::default() },
         created_at: noon(TODAY),
         published_at: None,
         revision: 1,
         stands_since: None,
-    };
-    InForce::new(&stored, &Learnt { model, profile }.to_bytes().unwrap()).unwrap()
+    }
 }
 
 /// The step of a day by the risk of that day, and the next day of another one, or of none.
@@ -126,6 +128,14 @@ fn by_a_model_of_a_label_nobody_is_at_a_step() {
     let record = customer(&mut Seeded::new(3), 10);
     assert_eq!(model.step(&record, noon(TODAY), &tenant()).unwrap(), None);
     assert!(model.risk(&record, noon(TODAY), &tenant(), false).unwrap().is_none());
+}
+
+#[test]
+fn a_model_that_can_not_be_read_is_none_and_an_outage_is_not() {
+    let unread = InForce::new(&stored_model(), b"{}").map(|model| Some(Arc::new(model)));
+    assert!(matches!(unread, Err(StoreError::Sealed(_))));
+    assert!(matches!(readable(TenantId(1), unread), Ok(None)));
+    assert!(matches!(readable(TenantId(1), Err(StoreError::Full)), Err(StoreError::Full)));
 }
 
 #[test]
