@@ -20,7 +20,7 @@ def answers(client, attributes=ASKED, **request):
     assert [each.complete for each in found] == [False] * (len(found) - 1) + [True]
     assert not found[-1].customers and not found[-1].cursor and all(each.cursor for each in found[:-1])
     read = [each.customers_read for each in found]
-    assert read == sorted(read) and read[-1] == found[-1].customer_count
+    assert read == sorted(read) and ("cursor" in request or read[-1] == found[-1].customer_count)
     return found
 
 

@@ -420,7 +420,7 @@ def a_horizon_does_not_go_with_a_label(gym):
 def too_few_who_left_are_nothing_to_learn_from(gym, changed):
     failure = churn.train_failed(gym.admin, label=labels.label() | changed)
     failure.must_be(FAILED_PRECONDITION, "FAILED_PRECONDITION")
-    assert "10 who left" in failure.message
+    assert "10 of each" in failure.message
 
 
 def nothing_is_moved_by_time(club):

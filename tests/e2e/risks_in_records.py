@@ -80,7 +80,8 @@ def agree(town, now):
     expected = steps(town.admin)
     assert in_records(town.admin) == expected
     waiting.until(lambda: by_rules(town.admin) == counted(expected), lambda: f"{counted(expected)}, and not {by_rules(town.admin)}", 20)
-    waiting.until(lambda: warned(town.admin).keys() == likely_to_leave(town, now), "the warnings", 20)
+    likely = likely_to_leave(town, now)
+    waiting.until(lambda: warned(town.admin).keys() == likely, lambda: f"{likely ^ warned(town.admin).keys()} to be warned of, or no more", 20)
     return expected
 
 
