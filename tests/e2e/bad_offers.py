@@ -30,14 +30,19 @@ def titles(*texts):
     return {"texts": list(texts)}
 
 
+def together(field, size):
+    """Nine texts of a title of one byte, and of so many bytes more each."""
+    return titles(*({"title": "x", field: "x" * size} | ({"language": f"x-{place}"} if place else {}) for place in range(9)))
+
+
 TEXTS = [
     (titles(), "texts"), (titles({"title": "x", "language": "de"}), "texts"), (titles(*({"title": "x"} for _ in range(21))), "texts"),
     (titles({"title": "x"}, {"title": "y"}), "texts[1].language"), (titles({"title": "x"}, {"title": "y", "language": "d_e"}), "texts[1].language"),
     (titles({"title": ""}), "texts[0].title"), (titles({"title": " "}), "texts[0].title"), (titles({"title": LONG}), "texts[0].title"),
-    (titles({"title": "a\nb"}), "texts[0].title"), (titles({"title": f"{SECRET}\0"}), "texts[0].title"),
-    (titles({"title": "{{code}}"}), "texts[0].title")]
+    (titles({"title": "a\nb"}), "texts[0].title"), (titles({"title": f"{SECRET}\0"}), "texts[0].title")]
 OFFERS = [(wrong, f"offer.{field}") for wrong, field in [
-    *TEXTS, (titles({"title": "x", "description": "x" * 2_049}), "texts[0].description"), ({"benefit": None}, "benefit"), (benefit(), "benefit"),
+    *TEXTS, (titles({"title": "x", "description": "x" * 2_049}), "texts[0].description"), (titles({"title": "{{code}}"}), "texts[0].title"),
+    (together("description", 1_820), "texts"), ({"benefit": None}, "benefit"), (benefit(), "benefit"),
     *((benefit(percent_off=percent), "benefit.percent_off") for percent in (0, -1, 101)),
     (amount(code="EUR"), "benefit.amount_off"), (amount(code=SECRET), "benefit.amount_off"), (amount(0), "benefit.amount_off"),
     (amount(-5), "benefit.amount_off"), (amount(5, nanos=1), "benefit.amount_off"), (amount(5, nanos=-10_000_000), "benefit.amount_off"),
@@ -45,7 +50,8 @@ OFFERS = [(wrong, f"offer.{field}") for wrong, field in [
     *(({"valid_days": days}, "valid_days") for days in (0, -1, 3_651)), *(({"max_grants": most}, "max_grants") for most in (-1, 10**9 + 1)),
     *(({"max_per_customer": most}, "max_per_customer") for most in (-1, 101))]]
 TIERS = [(wrong, f"tier.{field}") for wrong, field in [
-    *TEXTS, *(({"rank": rank}, "rank") for rank in (0, -1, 1_001)), (titles({"title": "x", "benefits": "x" * 2_049}), "texts[0].benefits"),
+    *TEXTS, (together("benefits", 1_820), "texts"), *(({"rank": rank}, "rank") for rank in (0, -1, 1_001)),
+    (titles({"title": "x", "benefits": "x" * 2_049}), "texts[0].benefits"),
     *(({"offers": ["offers/b", name]}, "offers[1]") for name in NO_OFFERS), ({"offers": ["offers/b"] * 2}, "offers[1]"),
     ({"offers": [f"offers/o-{n}" for n in range(6)]}, "offers"), *(({"valid_days": days}, "valid_days") for days in (-1, 3_651))]]
 A_TIER = {"rank": 5, "texts": [{"title": "x"}]}
@@ -109,6 +115,14 @@ def town(backend):
 @pytest.mark.parametrize("method, wrong, field", BAD)
 def what_makes_no_sense_is_refused_by_its_field(town, method, wrong, field):
     is_refused(town.admin, method, wrong, field)
+
+
+def texts_are_as_long_together_as_a_page_of_them_may_be(town):
+    made = rewards.create(town.admin, offer_id="long", **together("description", 1_819))
+    assert sum(len(each.title) + len(each.description) for each in made.texts) == 16_380
+    # No e-mail has the title of a tier.
+    texts = together("benefits", 1_819)["texts"]
+    assert rewards.tier(town.admin, 7, "long", texts=[texts[0] | {"title": "{{"}, *texts[1:]]).texts[0].title == "{{"
 
 
 @pytest.mark.parametrize("steps, field", STEPS)

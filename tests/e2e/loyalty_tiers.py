@@ -72,6 +72,7 @@ def a_tier_changes_under_its_etag_and_names_offers_that_are_there(club, new):
     absent = {"tier": {"name": made.name, "offers": ["offers/absent"]}, "update_mask": "offers"}
     club.admin.refused(UPDATE_TIER, absent).must_be(FAILED_PRECONDITION, "FAILED_PRECONDITION")
     assert club.admin.call(GET_TIER, {"name": made.name}) == changed
+    club.marketer.refused(DELETE_TIER, {"name": made.name}).must_be(PERMISSION_DENIED, "METHOD_DENIED")
     club.admin.call(DELETE_TIER, {"name": made.name})
     club.admin.refused(GET_TIER, {"name": made.name}).must_be(NOT_FOUND, "NOT_FOUND")
 

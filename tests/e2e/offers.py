@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from support import facts, mailbox, playbooks, policies, questions, quintile, rewards, waiting
-from support.playbook_kit import (ABSENT, begin, come, consent, customer_of, email, of_nobody, running, runs, start, state, stop, text,
-                                  until_deliveries, until_ended, wait, webhook)
+from support import canaries, facts, mailbox, playbooks, policies, questions, quintile, rewards, waiting
+from support.playbook_kit import (ABSENT, REPLAY, begin, come, consent, customer_of, delivery, email, of_nobody, running, runs, set_policy, start,
+                                  state, stop, text, until_deliveries, until_ended, wait, webhook)
 from support.playbook_kit import create as create_playbook
 from support.refusals import FAILED_PRECONDITION, NOT_FOUND, PERMISSION_DENIED
 from support.retention import instant_of
@@ -184,6 +184,81 @@ def messages_behind_a_grant_tell_of_it(shop, new):
     assert told["expire_time"].startswith(rewards.end_of(facts.AS_OF, 10).date().isoformat())
 
 
+def what_waits_to_be_sent_holds_no_code_and_tells_of_nothing_that_is_good_no_more(backend, new):
+    with playbooks.messages("messages", 400) as hook, mailbox.listening(then=550) as box:
+        with quintile.suite(backend, webhooks=[hook.table], mail=[box.sender("care")]) as suite:
+            admin = suite.client("admin")
+            ours = create(admin, new, max_per_customer=2)
+            address, words = f"{new}@people.example", text("Yours", "{{code}}")
+            with running(admin, grant_offer(ours), webhook("told"), email("told", words), email("again", words)) as playbook:
+                attributes = {"kind": "CUSTOMER_KIND_CUSTOMER"}
+                rows = facts.customer(new, attributes=attributes, email=address), facts.order(new, f"{new}-o")
+                questions.wait_for(admin, questions.take_in(admin, *rows).facts_position)
+                name = questions.find(admin, new)
+                until_ended(admin, playbook)
+                made = until_deliveries(admin, name, *["FAILED"] * 3)
+            [found] = grants(admin, name)
+            by_hand = grant(admin, name, ours)
+            assert [each["data"]["grants"][0]["code"] for each in hook.received] == [found.code]
+            hidden = canaries.Hidden(texts=(found.code, by_hand.code))
+            assert {place: canaries.found_in_bytes(data, hidden) for place, data in suite.at_rest() if canaries.found_in_bytes(data, hidden)} == {}
+            again, told, hooked = made
+            box.then = 250
+            admin.call(REPLAY, {"name": again.name})
+            waiting.until(lambda: state(delivery(admin, again.name)) == "DELIVERED", "a mail that failed to be sent again")
+            assert box.of(address)[-1].part() == found.code
+            admin.call(REVOKE, {"name": found.name})
+            sent = len(box.of(address))
+            for each in (told, hooked):
+                admin.call(REPLAY, {"name": each.name})
+            waiting.until(lambda: state(delivery(admin, told.name)) == "CANCELLED", "a mail about what was revoked to be withdrawn")
+            waiting.until(lambda: len(hook.received) == 2, "the event to be told again")
+            assert len(box.of(address)) == sent and "grants" not in hook.received[-1]["data"]
+
+
+def a_step_that_comes_late_grants_what_can_still_be_redeemed(office, new):
+    admin = office.client("admin")
+    ours, now = create(admin, new, days=5), facts.AS_OF + 30 * DAY
+    with running(admin, wait(3_600), grant_offer(ours)) as playbook:
+        name = come(admin, new)
+        questions.set_clock(admin, now)
+        until_ended(admin, playbook)
+    [found] = grants(admin, name)
+    assert (state(found), instant_of(found.grant_time), instant_of(found.expire_time)) == ("OPEN", now, rewards.end_of(now, 5))
+
+
+def a_mail_has_the_title_of_what_was_granted_whatever_has_become_of_the_tier(backend, new):
+    with mailbox.listening() as box, quintile.suite(backend, mail=[box.sender("care")]) as suite:
+        admin = suite.client("admin")
+        ours, gone = create(admin, f"a-{new}", title="Yours alone"), create(admin, f"b-{new}")
+        made = rewards.tier(admin, 1, offers=[ours.name])
+        steps = grant_offer(gone), rewards.grant_tier(made), wait(3_600), email("told", text("{{offer}}", "{{code}}"))
+        with running(admin, *steps) as playbook:
+            pause(admin, gone)
+            address = f"{new}@people.example"
+            rows = facts.customer(new, attributes={"kind": "CUSTOMER_KIND_CUSTOMER"}, email=address), facts.order(new, f"{new}-o")
+            questions.wait_for(admin, questions.take_in(admin, *rows).facts_position)
+            waiting.until(lambda: grants(admin), "the tier's offer to be granted")
+            admin.call(rewards.DELETE_TIER, {"name": made.name})
+            questions.set_clock(admin, facts.AS_OF + DAY)
+            until_ended(admin, playbook)
+            until_deliveries(admin, questions.find(admin, new), "DELIVERED")
+        assert box.of(address)[0].subject == "Yours alone"
+
+
+def a_mail_that_is_not_sent_uses_up_no_contact(backend, new):
+    with playbooks.messages("messages") as hook, mailbox.listening() as box:
+        with quintile.suite(backend, webhooks=[hook.table], mail=[box.sender("care")]) as suite:
+            admin = suite.client("admin")
+            set_policy(admin, max_contacts=1, cap_days=7)
+            ours = create(admin, new, max_grants=1)
+            grant(admin, come(admin, f"{new}-else"), ours)
+            steps = grant_offer(ours), email("code", text("Here", "{{code}}")), webhook("instead"), webhook("too many")
+            run, _ = by_playbook(admin, new, *steps)
+            assert (run.withheld, skipped(run)) == (1, [(1, "OFFER_EXHAUSTED"), (2, "NO_GRANT")])
+            waiting.until(lambda: [each["data"]["message"] for each in hook.received] == ["instead"], "the one contact that there may be")
+
+
 def a_mail_that_tells_of_a_grant_is_not_sent_where_there_is_none(shop, new):
     ours = create(shop.admin, new, max_grants=1)
     grant(shop.admin, come(shop.admin, f"{new}-else"), ours)
@@ -216,6 +291,13 @@ def of_many_orders_that_redeem_a_grant_at_once_one_does(shop, new):
     codes = [call.code().name for call in calls]
     assert sorted(codes) == ["FAILED_PRECONDITION"] * 7 + ["OK"]
     assert shop.admin.call(GET_GRANT, {"name": found.name}).order_id == f"order-{codes.index('OK')}"
+
+
+def whoever_tries_codes_has_as_many_as_it_has_look_ups(office):
+    sue, asked = office.client("support", subject="sue"), {"code": "2" * 16, "order_id": "x"}
+    # Sixty a minute, of which the next one may have begun.
+    answers = [sue.refused(REDEEM, asked).code.name for _ in range(122)]
+    assert answers[:60] == ["NOT_FOUND"] * 60 and set(answers) == {"NOT_FOUND", "RESOURCE_EXHAUSTED"}
 
 
 def a_grant_that_is_revoked_is_good_for_nothing(shop, new):

@@ -249,6 +249,16 @@ def what_is_overdue_is_listed_the_longest_first(town, page_size):
         assert [as_listed(each) for each in named] == [each for each in listed if each[1] == KINDS.index(kind) + 1]
 
 
+def what_has_no_target_is_never_overdue(town):
+    set_targets(town.admin, AT_FIRST)
+    of = [listed_as(town, each) for each in overdue_of(asked(town), AT_FIRST)]
+    assert sorted(map(as_listed, questions.everything(town.admin, OVERDUE, "feedback", page_size=1_000))) == sorted(of)
+    for kinds in ([3], [4], [3, 4]):
+        assert not town.admin.call(OVERDUE, {"kinds": kinds}).feedback
+    set_targets(town.admin, dict.fromkeys(KINDS, 0))
+    assert not town.admin.call(OVERDUE).feedback
+
+
 def a_call_answers_and_time_makes_overdue(fresh):
     admin = fresh.client("admin")
     opened = complaint("ann", "a", AS_OF - timedelta(hours=24))

@@ -16,6 +16,7 @@ use quintile_store::feed::{self, Cursor};
 use quintile_store::records::{self, Record};
 use quintile_store::{StoreError, Transaction, follower};
 use roaring::RoaringBitmap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tonic::Status;
 
@@ -46,6 +47,12 @@ impl Removed {
     pub fn is_news(self, known: Option<&Record>) -> bool {
         known.is_some_and(|known| !known.is_tombstone() || (self.erased && !known.erased))
     }
+}
+
+/// The numbers of those who were erased, ascending.
+pub fn erased(removed: &[Removed]) -> Vec<i64> {
+    let erased = removed.iter().filter(|removed| removed.erased).map(|removed| removed.customer.as_i64());
+    erased.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// What a commit publishes.

@@ -24,6 +24,7 @@ use defined_traits::DefinedTraits;
 use quintile_chain::context::{Peers, Runtime, ServiceContext, ServiceError};
 use quintile_domain::clock::MachineClock;
 use quintile_rpc::client::Credentials;
+use quintile_rpc::lookups::Lookups;
 use quintile_store::{Database, DatabaseUrl, StoreError};
 use std::sync::Arc;
 use store::keys::KeyRing;
@@ -44,7 +45,7 @@ struct Service {
     declarations: Declarations,
     traits: DefinedTraits,
     clock: MachineClock,
-    lookups: api::lookups::Lookups,
+    lookups: Lookups,
     /// Wakes the feature worker: new facts, frozen time has moved, or there is long work.
     wake: Arc<Notify>,
     /// Wakes the follow-up of erasures: there is a new one.
@@ -70,7 +71,7 @@ pub async fn serve(context: ServiceContext) -> Result<(), ServiceError> {
         traits: DefinedTraits::new(runtime.database.clone()),
         runtime: runtime.clone(),
         clock: context.shared.clock.clone(),
-        lookups: api::lookups::Lookups::default(),
+        lookups: Lookups::default(),
         wake: Arc::new(Notify::new()),
         erased: Arc::new(Notify::new()),
         credentials: context.credentials.clone(),

@@ -50,13 +50,11 @@ impl Codes {
     }
 }
 
-/// To whom something is granted, when, and by what.
+/// To whom something is granted, and by what.
 #[derive(Clone, Copy)]
 pub struct Grantee<'a> {
     /// The customer.
     pub customer: CustomerId,
-    /// When.
-    pub at: Instant,
     /// The playbook and its run, by their names. Empty: somebody grants it.
     pub playbook: &'a str,
     /// The run.
@@ -74,11 +72,11 @@ pub struct Wanted {
     pub customers: Vec<i64>,
     /// The ids of offers that are granted.
     pub offers: BTreeSet<String>,
-    /// The ids of offers that are told of alone.
-    pub told: BTreeSet<String>,
-    /// The names of tiers that customers come into, or came into.
+    /// Whether messages tell of what runs have granted.
+    pub tells: bool,
+    /// The names of tiers that customers come into.
     pub tiers: BTreeSet<String>,
-    /// Whether customers come into them now.
+    /// Whether customers come into tiers, or out of them.
     pub moves: bool,
 }
 
@@ -86,50 +84,51 @@ pub struct Wanted {
 pub struct Granting<'a> {
     tenant: &'a Tenant,
     codes: Codes,
+    now: Instant,
     next: Position,
     /// By id.
     offers: BTreeMap<String, offers::Stored>,
     tiers: Vec<loyalty::Stored>,
-    /// What is neither redeemed nor revoked, what was just granted included.
+    /// What can be redeemed, what was just granted included.
     open: HashMap<CustomerId, Vec<grants::Stored>>,
-    changes: HashMap<CustomerId, Vec<loyalty::Change>>,
+    /// The last change of each.
+    changes: HashMap<CustomerId, loyalty::Change>,
     made: Vec<grants::Stored>,
     moved: Vec<loyalty::Change>,
 }
 
 impl<'a> Granting<'a> {
-    /// Begins, with a number of the feed of actions. The offers that are granted are held.
+    /// Begins, with a number of the feed of actions, and as of a business time: that of which all is granted, however long ago it was due, so that nothing
+    /// has expired when it is made. The offers that are granted are held.
     pub async fn begin(
         transaction: &Transaction,
         tenant: &'a Tenant,
         codes: Codes,
-        seq: i64,
+        (seq, now): (i64, Instant),
         mut wanted: Wanted,
     ) -> Result<Self, StoreError> {
-        let mut tiers = Vec::new();
-        if !wanted.tiers.is_empty() {
+        let (mut tiers, mut changes) = (Vec::new(), HashMap::new());
+        if wanted.moves {
             tiers = loyalty::all(transaction, tenant.id).await?;
+            let last = loyalty::last_of(transaction, tenant.id, &wanted.customers).await?;
+            changes.extend(last.into_iter().map(|change| (change.customer, change)));
         }
         let entered = tiers.iter().filter(|stored| wanted.tiers.contains(&stored.tier.name));
-        let of_tiers = entered.flat_map(|stored| &stored.tier.offers).filter_map(|name| name.strip_prefix(OFFERS));
-        let named = if wanted.moves { &mut wanted.offers } else { &mut wanted.told };
-        named.extend(of_tiers.map(str::to_owned));
-        let told = &wanted.told - &wanted.offers;
-        let mut offers = offers::some(transaction, tenant.id, &wanted.offers, true).await?;
-        offers.extend(offers::some(transaction, tenant.id, &told, false).await?);
-        let mut open: HashMap<_, Vec<grants::Stored>> = HashMap::new();
-        for stored in grants::open_of(transaction, tenant.id, &wanted.customers).await? {
+        let of_tiers = entered.flat_map(|stored| &stored.tier.offers).map(|name| id_of(name));
+        wanted.offers.extend(of_tiers.map(str::to_owned));
+        let (mut open, mut told): (HashMap<_, Vec<grants::Stored>>, _) = (HashMap::new(), BTreeSet::new());
+        for stored in grants::open_of(transaction, tenant.id, &wanted.customers, now).await? {
+            if wanted.tells && !stored.grant.run.is_empty() {
+                told.insert(id_of(&stored.grant.offer).to_owned());
+            }
             open.entry(stored.customer).or_default().push(stored);
         }
-        let mut changes: HashMap<_, Vec<loyalty::Change>> = HashMap::new();
-        if wanted.moves {
-            for change in loyalty::changes_of(transaction, tenant.id, &wanted.customers).await? {
-                changes.entry(change.customer).or_default().push(change);
-            }
-        }
+        let mut offers = offers::some(transaction, tenant.id, &wanted.offers, true).await?;
+        offers.extend(offers::some(transaction, tenant.id, &(&told - &wanted.offers), false).await?);
         Ok(Self {
             tenant,
             codes,
+            now,
             next: Position { seq, place: 0 },
             offers: offers.into_iter().map(|stored| (stored.id().to_owned(), stored)).collect(),
             tiers,
@@ -148,23 +147,22 @@ impl<'a> Granting<'a> {
 
     /// Grants an offer by its name. An error says why it is not granted.
     pub fn grant(&mut self, to: Grantee<'_>, offer: &str) -> Result<grants::Stored, StepSkipReason> {
-        let id = offer.strip_prefix(OFFERS).unwrap_or_default();
-        let offer = self.offers.get(id).ok_or(StepSkipReason::OfferNotActive)?;
+        let offer = self.offers.get(id_of(offer)).ok_or(StepSkipReason::OfferNotActive)?;
         let own = self.open.get(&to.customer).into_iter().flatten();
-        let open = own.filter(|stored| stored.offer == offer.number && stored.is_open(to.at)).count();
+        let open = own.filter(|stored| stored.offer == offer.number).count();
         let new = self.made.iter().filter(|stored| stored.offer == offer.number).count();
         let granted = offer.granted.saturating_add(new as i64);
         if let Some(reason) = may_grant(&offer.offer, granted, open) {
             return Err(reason);
         }
         let number = offer.number;
-        let end = Validity::of(to.at, offer.offer.valid_days, &self.tenant.zone).end;
+        let end = Validity::of(self.now, offer.offer.valid_days, &self.tenant.zone).end;
         let grant = Grant {
             offer: offer.offer.name.clone(),
             playbook: to.playbook.to_owned(),
             run: to.run.to_owned(),
             granted_by: to.subject.to_owned(),
-            grant_time: Some(convert::timestamp(to.at)),
+            grant_time: Some(convert::timestamp(self.now)),
             expire_time: Some(convert::timestamp(end)),
             ..Grant::default()
         };
@@ -189,14 +187,13 @@ impl<'a> Granting<'a> {
     pub fn put(&mut self, to: Grantee<'_>, tier: &str, may_lower: bool) -> Result<Vec<StepSkipReason>, StepSkipReason> {
         let found = self.tiers.iter().find(|stored| stored.tier.name == tier);
         let stored = found.cloned().ok_or(StepSkipReason::NoTier)?;
-        let last = self.changes.get(&to.customer).and_then(|changes| changes.last());
-        let before = last.and_then(|last| last.standing(&self.tiers));
-        let entry = enter((stored.number, &stored.tier), before, may_lower, to.at, &self.tenant.zone)?;
+        let before = self.last_change(to.customer).and_then(|last| last.standing(&self.tiers));
+        let entry = enter((stored.number, &stored.tier), before, may_lower, self.now, &self.tenant.zone)?;
         let change = TierChange {
             tier: stored.tier.name.clone(),
             since_time: Some(convert::timestamp(entry.since)),
             until_time: entry.until.map(convert::timestamp),
-            ..change_by(to)
+            ..self.change_by(to)
         };
         self.note(to.customer, stored.number, change);
         let offers = stored.tier.offers.iter().filter(|_| entry.is_new);
@@ -205,19 +202,29 @@ impl<'a> Granting<'a> {
 
     /// Takes a customer out of its tier.
     pub fn take_out(&mut self, to: Grantee<'_>) {
-        let change = TierChange { since_time: Some(convert::timestamp(to.at)), ..change_by(to) };
+        let change = TierChange { since_time: Some(convert::timestamp(self.now)), ..self.change_by(to) };
         self.note(to.customer, 0, change);
+    }
+
+    fn change_by(&self, to: Grantee<'_>) -> TierChange {
+        TierChange {
+            set_time: Some(convert::timestamp(self.now)),
+            playbook: to.playbook.to_owned(),
+            run: to.run.to_owned(),
+            set_by: to.subject.to_owned(),
+            ..TierChange::default()
+        }
     }
 
     fn note(&mut self, customer: CustomerId, tier: i64, change: TierChange) {
         let change = loyalty::Change { customer, made: self.take_position(), tier, change };
-        self.changes.entry(customer).or_default().push(change.clone());
+        self.changes.insert(customer, change.clone());
         self.moved.push(change);
     }
 
     /// The last change of a customer's tier.
     pub fn last_change(&self, customer: CustomerId) -> Option<&loyalty::Change> {
-        self.changes.get(&customer).and_then(|changes| changes.last())
+        self.changes.get(&customer)
     }
 
     /// The tiers.
@@ -225,23 +232,16 @@ impl<'a> Granting<'a> {
         &self.tiers
     }
 
-    /// What a run has granted that can be redeemed at an instant, in its order, each with its code.
-    pub fn of_run(&self, customer: CustomerId, run: &str, at: Instant) -> Vec<(&grants::Stored, String)> {
-        let own = self.open.get(&customer).into_iter().flatten();
-        let own = own.filter(|stored| stored.grant.run == run && stored.is_open(at));
-        own.map(|stored| (stored, self.codes.code(&stored.origin()))).collect()
+    /// What a run has granted that can be redeemed, in its order.
+    pub fn of_run(&self, customer: CustomerId, run: &str) -> Vec<&grants::Stored> {
+        self.open.get(&customer).into_iter().flatten().filter(|stored| stored.grant.run == run).collect()
     }
 
     /// The title of the offer of a grant, in a language.
     pub fn title(&self, stored: &grants::Stored, tag: &str) -> &str {
-        let id = stored.grant.offer.strip_prefix(OFFERS).unwrap_or_default();
-        let texts = self.offers.get(id).map(|offer| offer.offer.texts.as_slice()).unwrap_or_default();
+        let texts =
+            self.offers.get(id_of(&stored.grant.offer)).map(|offer| offer.offer.texts.as_slice()).unwrap_or_default();
         language::lookup(texts, |text| &text.language, tag).map(|text| text.title.as_str()).unwrap_or_default()
-    }
-
-    /// The last day on which a grant can be redeemed, as `2026-12-31`.
-    pub fn last_date(&self, stored: &grants::Stored) -> String {
-        Validity::ending(stored.expires_at, &self.tenant.zone).last_date()
     }
 
     /// Writes what was granted.
@@ -258,24 +258,12 @@ impl<'a> Granting<'a> {
         grants::write(transaction, tenant, &self.made).await?;
         self.moved.sort_by_key(|change| (change.customer, change.made));
         loyalty::append(transaction, tenant, &self.moved).await?;
-        let moved: BTreeSet<CustomerId> = self.moved.iter().map(|change| change.customer).collect();
-        for customer in moved {
-            let changes = self.changes.get(&customer).map(Vec::as_slice).unwrap_or_default();
-            let beyond = changes.len().checked_sub(loyalty::KEPT + 1).and_then(|place| changes.get(place));
-            if let Some(last) = beyond {
-                loyalty::forget_up_to(transaction, tenant, last).await?;
-            }
-        }
-        Ok(())
+        let moved: BTreeSet<i64> = self.moved.iter().map(|change| change.customer.as_i64()).collect();
+        loyalty::forget_old(transaction, tenant, &moved.into_iter().collect::<Vec<_>>()).await
     }
 }
 
-fn change_by(to: Grantee<'_>) -> TierChange {
-    TierChange {
-        set_time: Some(convert::timestamp(to.at)),
-        playbook: to.playbook.to_owned(),
-        run: to.run.to_owned(),
-        set_by: to.subject.to_owned(),
-        ..TierChange::default()
-    }
+/// The id in the name of an offer.
+fn id_of(offer: &str) -> &str {
+    offer.strip_prefix(OFFERS).unwrap_or_default()
 }

@@ -11,6 +11,7 @@ pub mod convert;
 pub mod edge;
 pub mod error;
 pub mod issuer_keys;
+pub mod lookups;
 pub mod outbound;
 pub mod policy;
 pub mod policy_follower;

@@ -7,6 +7,9 @@ use quintile_domain::time::Instant;
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 use sha2::{Digest, Sha256};
 
+/// Resources whose requests are forgotten by one query: under the parameter limits of both databases.
+const RESOURCES_PER_QUERY: usize = 500;
+
 /// A request that can be repeated.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
@@ -49,14 +52,16 @@ pub async fn remember(
     Ok(())
 }
 
-/// Forgets the requests that made a resource, as part of the transaction that erases it.
-pub async fn forget(transaction: &Transaction, tenant: TenantId, resource: &str) -> Result<u64> {
-    let forgotten = idempotent_request::Entity::delete_many()
-        .filter(idempotent_request::Column::TenantId.eq(tenant.0))
-        .filter(idempotent_request::Column::Resource.eq(resource))
-        .exec(transaction)
-        .await?;
-    Ok(forgotten.rows_affected)
+/// Forgets the requests that made some resources, as part of the transaction that erases these, and tells how many.
+pub async fn forget(transaction: &Transaction, tenant: TenantId, resources: &[String]) -> Result<u64> {
+    let mut forgotten = 0;
+    for resources in resources.chunks(RESOURCES_PER_QUERY) {
+        let of_resources = idempotent_request::Entity::delete_many()
+            .filter(idempotent_request::Column::TenantId.eq(tenant.0))
+            .filter(idempotent_request::Column::Resource.is_in(resources.iter().map(String::as_str)));
+        forgotten += of_resources.exec(transaction).await?.rows_affected;
+    }
+    Ok(forgotten)
 }
 
 /// The hash by which two bodies are told apart: SHA-256, its first 16 bytes.

@@ -246,6 +246,12 @@ pub async fn create_request_table(manager: &SchemaManager<'_>) -> std::result::R
         .await
 }
 
+/// Has the requests that made a resource found by it: for services that have made their table.
+pub async fn index_requests(manager: &SchemaManager<'_>) -> std::result::Result<(), DbErr> {
+    let index = "CREATE INDEX idempotent_request_resource ON idempotent_request (tenant_id, resource)";
+    manager.get_connection().execute_unprepared(index).await.map(drop)
+}
+
 /// Makes the table of long-running operations: for services with RPCs that begin them.
 pub async fn create_operation_table(manager: &SchemaManager<'_>) -> std::result::Result<(), DbErr> {
     manager

@@ -165,8 +165,9 @@ MADE = {
     RETIRE: made_offer,
     CREATE_TIER: new_tier,
     UPDATE_TIER: lambda world: {"tier": made_tier(world) | {"valid_days": 5}, "update_mask": "validDays"},
-    DELETE_TIER: made_tier,
 }
+# Of customers whom a role does not reach, too.
+DELETED = {DELETE_TIER: made_tier}
 # What was done already stays as it is: it is answered alike to everybody.
 GRANTED = {
     GRANT: lambda world: {"parent": world.customer, "offer": "offers/planted", "request_id": PLANTED[0]},

@@ -40,6 +40,7 @@ pub const TIERS: Methods = (
     "quintile.lifecycle.v1.LoyaltyService",
     &["GetLoyaltyTier", "ListLoyaltyTiers", "GetCustomerTier", "ListTierChanges"],
 );
-pub const MAKE_TIERS: Methods =
-    ("quintile.lifecycle.v1.LoyaltyService", &["CreateLoyaltyTier", "UpdateLoyaltyTier", "DeleteLoyaltyTier"]);
+pub const MAKE_TIERS: Methods = ("quintile.lifecycle.v1.LoyaltyService", &["CreateLoyaltyTier", "UpdateLoyaltyTier"]);
+/// Whoever is in it, be it a customer of others, is in none.
+pub const DELETE_TIERS: Methods = ("quintile.lifecycle.v1.LoyaltyService", &["DeleteLoyaltyTier"]);
 pub const SET_TIERS: Methods = ("quintile.lifecycle.v1.LoyaltyService", &["SetCustomerTier", "ClearCustomerTier"]);

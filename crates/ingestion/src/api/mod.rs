@@ -12,7 +12,6 @@ mod facts;
 mod features;
 mod identities;
 mod ingest;
-pub mod lookups;
 mod opening_balance;
 mod past_features;
 mod privacy;
@@ -22,6 +21,7 @@ mod retention;
 mod rows;
 mod traits;
 mod waiting;
+mod walks;
 
 use crate::Service;
 use crate::intake::Terms;
@@ -44,6 +44,7 @@ use quintile_rpc::Caller;
 use quintile_rpc::policy::Tenant;
 use quintile_store::StoreError;
 use tonic::service::Routes;
+use walks::Walks;
 
 /// Whether a caller writes what it does not read in clear itself, and must not learn by writing whether it was there.
 fn is_blind(caller: &Caller) -> bool {
@@ -73,7 +74,10 @@ pub fn routes(service: &Service) -> Routes {
         .add_service(ExportServiceServer::new(rows::Rows { service: service.clone() }))
         .add_service(FeatureServiceServer::new(features::FeatureReads { service: service.clone() }))
         .add_service(PrivacyServiceServer::new(privacy::Privacy { service: service.clone() }))
-        .add_service(ResponseServiceServer::new(responses::Responses { service: service.clone() }))
+        .add_service(ResponseServiceServer::new(responses::Responses {
+            service: service.clone(),
+            walks: Walks::default(),
+        }))
         .add_service(RetentionServiceServer::new(retention::Retentions { service: service.clone() }))
         .add_service(TraitServiceServer::new(traits::Traits { service: service.clone() }))
         .add_service(OperationsServer::new(LongWork { runtime: service.runtime.clone() }))

@@ -1,6 +1,7 @@
 //! How soon feedback is answered.
 
 use super::facts::{place, token};
+use super::walks::Walks;
 use crate::Service;
 use crate::responses::{Asked, History, Kind, MAX_HOURS, Tally, Targets};
 use crate::store::customers;
@@ -30,7 +31,7 @@ const NAME: &str = "responseTargets";
 const REPORT_DAYS: i32 = 90;
 /// The most days of a report: ten years.
 const MAX_DAYS: i32 = 3_653;
-/// The days whose feedback is still to be answered.
+/// The days whose feedback is still to be answered: fewer than those for which facts are kept at least.
 const OVERDUE_DAYS: i32 = 365;
 /// The most kinds of a filter.
 const MAX_KINDS: usize = 16;
@@ -38,6 +39,7 @@ const MAX_KINDS: usize = 16;
 /// The handlers.
 pub struct Responses {
     pub service: Service,
+    pub walks: Walks,
 }
 
 fn message(stored: &StoredTargets) -> ResponseTargets {
@@ -75,7 +77,8 @@ fn period(request: &GetResponseTimesRequest, tenant: &Tenant, now: Instant) -> R
         return Err(ApiError::invalid_field("start_time", "must be at most ten years before the end"));
     }
     optional_text(&request.channel, MAX_NAME_BYTES).map_err(|error| ApiError::invalid_text("channel", error))?;
-    Ok(Period { from, until: end.min(now).max(from), channel: request.channel.clone() })
+    let (until, channel) = (end.min(now).max(from), request.channel.clone());
+    Ok(Period { from, until, kinds: Kind::ALL.to_vec(), channel })
 }
 
 /// The kinds that a request names, or all.
@@ -107,7 +110,7 @@ impl Walk<'_> {
 
     /// Hands over all feedback of customers whom the caller reaches, with its customer and when it was answered, if it was.
     async fn each(&self, mut take: impl FnMut(CustomerId, Asked, Option<Instant>) + Send) -> Result<(), StoreError> {
-        for asking in Asking::ALL {
+        for asking in Asking::ALL.into_iter().filter(|asking| asking.has_some(&self.period.kinds)) {
             let mut behind = Some(Key::default());
             while let Some(key) = behind {
                 let connection = self.service.runtime.database.reader();
@@ -209,6 +212,7 @@ impl Responses {
         let targets = self.targets(tenant.id).await?.targets;
         let mut tallies: BTreeMap<Kind, Tally> = Kind::ALL.into_iter().map(|kind| (kind, Tally::default())).collect();
         let (start_time, end_time) = (convert::timestamp(period.from), convert::timestamp(period.until));
+        let _turn = self.walks.begin(tenant.id).await?;
         let walk = Walk { service: &self.service, caller, period, now };
         let walked = walk.each(|_, asked, answered| {
             let due = targets.due(asked.kind, asked.at);
@@ -232,12 +236,15 @@ impl Responses {
         (behind, size): (&Place, usize),
     ) -> Result<BTreeMap<Place, (CustomerId, Asked)>, StoreError> {
         let now = self.service.runtime.business.now();
-        let from = caller.tenant().zone.days_before(now, OVERDUE_DAYS);
-        let period = Period { from, until: now, channel: String::new() };
         let mut found: BTreeMap<Place, (CustomerId, Asked)> = BTreeMap::new();
+        // What has come since can't be overdue yet.
+        let Some(until) = targets.overdue_before(kinds, now) else { return Ok(found) };
+        let from = caller.tenant().zone.days_before(now, OVERDUE_DAYS);
+        let kinds = kinds.iter().copied().filter(|kind| targets.hours(*kind) > 0).collect();
+        let period = Period { from, until, kinds, channel: String::new() };
         let walk = Walk { service: &self.service, caller, period, now };
         let take = |customer, asked: Asked, answered: Option<Instant>| {
-            let due = targets.due(asked.kind, asked.at).filter(|due| *due < now && kinds.contains(&asked.kind));
+            let due = targets.due(asked.kind, asked.at).filter(|due| *due < now);
             let Some(due) = due.filter(|_| answered.is_none()) else { return };
             let place = (due.micros(), i32::from(asked.kind.message()), asked.key.clone());
             if place > *behind {
@@ -305,6 +312,7 @@ impl ResponseService for Responses {
         // With other targets what is overdue stands in another order.
         let query = format!("ListOverdueFeedback {:?} {revision}", request.kinds);
         let behind: Place = page::begin(sealer, tenant, &query, &request.page_token, Place::default(), place)?;
+        let _turn = self.walks.begin(tenant).await?;
         let found = self.overdue(&caller, &targets, &kinds, (&behind, size)).await;
         let found = found.map_err(|error| store_error(&error))?;
         let last = found.keys().nth(size.saturating_sub(1)).filter(|_| found.len() > size);

@@ -84,6 +84,12 @@ impl Targets {
         }
     }
 
+    /// The instant before which feedback of some kinds must have come to be overdue by now. `None`: none of them has to be answered.
+    pub fn overdue_before(&self, kinds: &[Kind], now: Instant) -> Option<Instant> {
+        let shortest = kinds.iter().map(|kind| self.hours(*kind)).filter(|hours| *hours > 0).min()?;
+        Some(now.plus_micros(-i64::from(shortest) * HOUR_MICROS))
+    }
+
     /// Until when feedback is to be answered. `None`: it need not be.
     pub fn due(&self, kind: Kind, at: Instant) -> Option<Instant> {
         let hours = self.hours(kind);
@@ -218,6 +224,15 @@ mod tests {
         let history = history(&[(12, true, "b")], &[11, 15]);
         assert_eq!(history.answer(&asked(Kind::LowScore, 11, "a")), Some(Some(at(15))));
         assert_eq!(history.answer(&asked(Kind::Comment, 15, "a")), Some(None));
+    }
+
+    #[test]
+    fn what_has_come_within_the_shortest_target_is_not_overdue() {
+        let targets = Targets { complaint: 24, support_ticket: 48, low_score: 72, comment: 0 };
+        let before = |kinds: &[Kind]| targets.overdue_before(kinds, at(100));
+        assert_eq!(before(&Kind::ALL), Some(at(76)));
+        assert_eq!(before(&[Kind::Comment, Kind::LowScore]), Some(at(28)));
+        assert_eq!([before(&[Kind::Comment]), before(&[])], [None, None]);
     }
 
     #[test]

@@ -135,7 +135,7 @@ pub async fn erase(
     let homes: Vec<CustomerId> = customer.records().iter().map(|record| record.home).collect();
     for home in &homes {
         removed += remove_person(transaction, tenant, *home, now).await?;
-        removed += idempotency::forget(transaction, tenant, &home.to_string()).await?;
+        removed += idempotency::forget(transaction, tenant, &[home.to_string()]).await?;
     }
     let facts_position = feed::next_seq(transaction, tenant, FACTS).await?;
     let erased: RoaringBitmap = homes.iter().map(|home| home.0).collect();

@@ -5,6 +5,7 @@ use sea_orm_migration::prelude::*;
 
 mod facts;
 mod merges;
+mod requests;
 mod responses;
 mod retention;
 mod traits;
@@ -30,6 +31,7 @@ impl MigratorTrait for Migrator {
             Box::new(writing::M0011WritingIdentities),
             Box::new(writing::M0012Bulk),
             Box::new(responses::M0013ResponseTargets),
+            Box::new(requests::M0014FindingRequests),
         ]
     }
 }

@@ -72,9 +72,9 @@ pub async fn grant(service: &Offers, caller: &Caller, request: GrantOfferRequest
     }
     let wanted =
         Granted { customers: vec![customer.as_i64()], offers: [offer_id.to_owned()].into(), ..Granted::default() };
-    let granting = Granting::begin(&transaction, tenant, codes.clone(), seq, wanted).await;
+    let granting = Granting::begin(&transaction, tenant, codes.clone(), (seq, now), wanted).await;
     let mut granting = granting.map_err(failed)?;
-    let to = Grantee { customer, at: now, playbook: "", run: "", step: 0, subject: caller.subject() };
+    let to = Grantee { customer, playbook: "", run: "", step: 0, subject: caller.subject() };
     let stored = granting.grant(to, &offer).map_err(not_granted)?;
     granting.write(&transaction).await.map_err(failed)?;
     if !request_id.is_empty() {
@@ -162,6 +162,9 @@ async fn redeemed(
             if !caller.reads_in_clear(Sensitivity::Pseudonym) {
                 return Err(ApiError::field_denied("code"));
             }
+            // Also when it finds nothing: that somebody tried is what the log is for.
+            caller.is_about("grants:code");
+            service.lookups.allow(caller, service.clock.now())?;
             let code = codes::read(written);
             let code =
                 code.ok_or_else(|| ApiError::invalid_field("code", "must be 16 letters and digits of a code"))?;

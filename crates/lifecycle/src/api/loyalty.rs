@@ -120,14 +120,13 @@ impl Loyalty {
         let seq = deliveries::next_seq(&transaction, tenant.id).await.map_err(failed)?;
         let wanted = Wanted {
             customers: vec![customer.as_i64()],
-            // Any: which ones there are is to be known.
-            tiers: [tier.unwrap_or(LOYALTY_TIERS).to_owned()].into(),
+            tiers: tier.map(str::to_owned).into_iter().collect(),
             moves: true,
             ..Wanted::default()
         };
-        let granting = Granting::begin(&transaction, tenant, codes, seq, wanted).await;
+        let granting = Granting::begin(&transaction, tenant, codes, (seq, now), wanted).await;
         let mut granting = granting.map_err(failed)?;
-        let to = Grantee { customer, at: now, playbook: "", run: "", step: 0, subject: caller.subject() };
+        let to = Grantee { customer, playbook: "", run: "", step: 0, subject: caller.subject() };
         match tier {
             Some(tier) => {
                 // What the customer does not get of the tier's offers it has already, or nobody gets.

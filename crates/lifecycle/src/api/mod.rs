@@ -43,6 +43,7 @@ use quintile_proto::lifecycle::stage_service_server::{self, StageServiceServer};
 use quintile_proto::lifecycle::task_service_server::{self, TaskServiceServer};
 use quintile_proto::lifecycle::warning_service_server::{self, WarningServiceServer};
 use quintile_proto::longrunning::operations_server::{self, OperationsServer};
+use quintile_rpc::lookups::Lookups;
 use std::sync::Arc;
 use tonic::service::Routes;
 
@@ -59,7 +60,12 @@ pub fn routes(
         tasks::Tasks { runtime: runtime.clone(), link: link.clone() },
     );
     let (offers, loyalty) = (
-        offers::Offers { runtime: runtime.clone(), link: link.clone(), clock: playbooks.clock.clone() },
+        offers::Offers {
+            runtime: runtime.clone(),
+            link: link.clone(),
+            clock: playbooks.clock.clone(),
+            lookups: Lookups::default(),
+        },
         loyalty::Loyalty { runtime: runtime.clone(), link: link.clone(), clock: playbooks.clock.clone() },
     );
     let measurements = next_best_actions::Measurements::new(playbooks.clock.clone());

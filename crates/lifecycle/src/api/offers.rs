@@ -21,6 +21,7 @@ use quintile_proto::lifecycle::{
     Playbook, RedeemGrantRequest, RetireOfferRequest, RevokeGrantRequest, UpdateOfferRequest,
 };
 use quintile_proto::types::ErrorReason;
+use quintile_rpc::lookups::Lookups;
 use quintile_rpc::policy::Tenant;
 use quintile_rpc::{Answer, ApiError, Caller, convert};
 use quintile_store::history::Position;
@@ -40,6 +41,8 @@ pub struct Offers {
     pub runtime: Runtime,
     pub link: Arc<StageLink>,
     pub clock: MachineClock,
+    /// The codes that were tried.
+    pub lookups: Lookups,
 }
 
 fn failed(error: impl Into<StoreError>) -> ApiError {
@@ -135,8 +138,13 @@ impl Offers {
     /// What was granted of an offer to those whom a caller reaches.
     async fn count(&self, caller: &Caller, stored: &Stored) -> Result<OfferUse, ApiError> {
         let (tenant, now) = (caller.tenant().id, self.runtime.business.now());
+        let name = stored.offer.name.clone();
+        if caller.scope().is_none() {
+            let counted = grants_store::count_of(self.runtime.database.reader(), tenant, stored.number, now).await;
+            return Ok(OfferUse { name, ..counted.map_err(failed)? });
+        }
         let wanted = Wanted { customer: None, offer: Some(stored.number), states: Vec::new() };
-        let mut of_offer = OfferUse { name: stored.offer.name.clone(), ..OfferUse::default() };
+        let mut of_offer = OfferUse { name, ..OfferUse::default() };
         let mut end = Position::END;
         loop {
             let database = self.runtime.database.reader();

@@ -11,6 +11,8 @@ use std::collections::HashSet;
 const MAX_TEXTS: usize = 20;
 const MAX_TITLE_BYTES: usize = 256;
 const MAX_DESCRIPTION_BYTES: usize = 2_048;
+/// The most bytes of all texts together: a page of offers is one message.
+const MAX_BYTES: usize = 16_384;
 const MAX_VALID_DAYS: i32 = 3_650;
 const MAX_GRANTS: i64 = 1_000_000_000;
 const MAX_PER_CUSTOMER: i32 = 100;
@@ -20,6 +22,10 @@ pub fn check(offer: &Offer, currency: Currency) -> Checked {
     let texts: Vec<_> =
         offer.texts.iter().map(|of: &OfferText| (&*of.language, &*of.title, &*of.description)).collect();
     check_texts("description", &texts)?;
+    // E-mails put titles where they have placeholders of their own.
+    if let Some(index) = offer.texts.iter().position(|text| text.title.contains(OPENS)) {
+        return wrong(format!("texts[{index}].title"), format!("must not have {OPENS}"));
+    }
     check_benefit(offer.benefit.as_ref(), currency)?;
     within("valid_days", offer.valid_days, 1, MAX_VALID_DAYS)?;
     if !(0..=MAX_GRANTS).contains(&offer.max_grants) {
@@ -43,16 +49,15 @@ pub fn check_texts(rest: &str, texts: &[(&str, &str, &str)]) -> Checked {
             return wrong(format!("{field}.language"), "is the language of another text too");
         }
         text(&format!("{field}.title"), title, MAX_TITLE_BYTES, true)?;
-        // E-mails put titles where they have placeholders of their own.
-        if title.contains(OPENS) {
-            return wrong(format!("{field}.title"), format!("must not have {OPENS}"));
-        }
         text(&format!("{field}.{rest}"), more, MAX_DESCRIPTION_BYTES, false)?;
     }
-    if languages.contains("") {
-        return Ok(());
+    if !languages.contains("") {
+        return wrong("texts", "must have one without language, for everybody else");
     }
-    wrong("texts", "must have one without language, for everybody else")
+    if texts.iter().map(|(_, title, more)| title.len() + more.len()).sum::<usize>() > MAX_BYTES {
+        return wrong("texts", format!("must have at most {MAX_BYTES} bytes together"));
+    }
+    Ok(())
 }
 
 fn check_benefit(benefit: Option<&Benefit>, currency: Currency) -> Checked {

@@ -15,6 +15,12 @@ fn text(language: &str, title: &str) -> OfferText {
     OfferText { language: language.to_owned(), title: title.to_owned(), description: String::new() }
 }
 
+/// So many texts with a title of one byte and a description of so many bytes each.
+fn texts_of(texts: usize, bytes: usize) -> Vec<OfferText> {
+    let tag = |place| if place == 0 { String::new() } else { format!("x-{place}") };
+    (0..texts).map(|place| OfferText { description: "x".repeat(bytes), ..text(&tag(place), "x") }).collect()
+}
+
 fn offer() -> Offer {
     Offer {
         texts: vec![text("", "Ten percent")],
@@ -151,6 +157,7 @@ fn an_offer_that_makes_no_sense_is_refused_by_its_field() {
         benefit(benefit::Kind::Gift("a teapot".to_owned())),
         amount("USD", 0, 10_000_000),
         texts(&[text("zh-Hant", "九折"), text("", "x")]),
+        texts(&texts_of(9, 1_819)),
     ] {
         assert_eq!(check(&sense, dollar), Ok(()), "{sense:?}");
     }
@@ -161,6 +168,7 @@ fn an_offer_that_makes_no_sense_is_refused_by_its_field() {
         (texts(&[text("de_AT", "x"), text("", "y")]), "texts[0].language"),
         (texts(&[text("", " ")]), "texts[0].title"),
         (texts(&[text("", "{{name}}")]), "texts[0].title"),
+        (texts(&texts_of(9, 1_820)), "texts"),
         (Offer { benefit: None, ..offer() }, "benefit"),
         (Offer { benefit: Some(Benefit { kind: None }), ..offer() }, "benefit"),
         (benefit(benefit::Kind::PercentOff(0)), "benefit.percent_off"),
@@ -185,6 +193,8 @@ fn a_tier_that_makes_no_sense_is_refused_by_its_field() {
     let offers =
         |offers: &[&str]| LoyaltyTier { offers: offers.iter().map(|&name| name.to_owned()).collect(), ..tier(1, 0) };
     assert_eq!(tiers::check(&tier(1, 0)), Ok(()));
+    let braces = LoyaltyTierText { title: "{{gold}}".to_owned(), ..LoyaltyTierText::default() };
+    assert_eq!(tiers::check(&LoyaltyTier { texts: vec![braces], ..tier(1, 0) }), Ok(()), "no e-mail has it");
     assert_eq!(tiers::check(&offers(&["offers/a", "offers/b"])), Ok(()));
     for (wrong, field) in [
         (tier(0, 0), "rank"),

@@ -4,7 +4,7 @@
 //! stood still, everything that came due is done with the instants that it would have had.
 
 use super::contact::{ContactRules, permits};
-use super::emails::text_for;
+use super::emails::{tells_of_grant, text_for};
 use crate::outcome::{Experiment, ExperimentError, Observed, Side};
 use quintile_domain::money::Currency;
 use quintile_domain::time::Instant;
@@ -150,6 +150,13 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// Whether it comes to nothing where nothing was granted that it could tell of, which is not known here.
+    pub fn may_fail(&self) -> bool {
+        matches!(self, Self::Message { message: Message::Email { text, .. }, .. } if tells_of_grant(text))
+    }
+}
+
 /// How a customer is contacted.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Message {
@@ -277,7 +284,7 @@ impl Run {
     }
 
     /// Goes through the steps that have come due, and measures when that has. `contacts` are the instants of the customer's contacts, to which its own are
-    /// added.
+    /// added. Where contacts are capped, it stops behind one that may come to nothing: whether it counts is to be known first.
     pub fn advance(
         &mut self,
         occasion: &Occasion<'_>,
@@ -297,6 +304,9 @@ impl Run {
             }
             if self.state == RunState::Active && self.steps_done >= steps.len() {
                 self.finish(steps.len());
+            }
+            if occasion.rules.cap_micros().is_some() && actions.last().is_some_and(Action::may_fail) {
+                break;
             }
         }
         self.measure(occasion, customer);

@@ -7,9 +7,9 @@ use quintile_domain::money::Currency;
 use quintile_domain::time::{Instant, TimeZone};
 use quintile_proto::lifecycle::step::Action as StepAction;
 use quintile_proto::lifecycle::{
-    Branch, CallWebhook, ContactPolicy, CountryZone, End, GrantOffer, GrantTier, MakeTask, Playbook, RunRefusal,
-    RunState, StageTrigger, Step, StepSkipReason, TaskKind, Trigger, Variant, Wait, WarningSeverity, WarningTrigger,
-    trigger,
+    Branch, CallWebhook, ContactPolicy, CountryZone, EmailText, End, GrantOffer, GrantTier, MakeTask, Playbook,
+    RunRefusal, RunState, SendEmail, StageTrigger, Step, StepSkipReason, TaskKind, Trigger, Variant, Wait,
+    WarningSeverity, WarningTrigger, trigger,
 };
 use quintile_proto::types::{CustomerAttributes, CustomerRecord, Features, Purpose, Stage, WarningKind};
 use quintile_rpc::convert;
@@ -313,6 +313,25 @@ fn a_cap_withholds_what_would_be_one_too_many() {
     // On days 0 and 2; on 4 and 6 there were two within seven days; on 8 the first one is longer ago.
     assert_eq!(words(&told), [(0, "0"), (2 * DAY, "1"), (8 * DAY, "4")]);
     assert_eq!(run.withheld, 2);
+}
+
+#[test]
+fn where_contacts_are_capped_it_is_known_whether_a_mail_about_a_grant_was_one_before_the_next() {
+    let text = EmailText { subject: "code".to_owned(), body: "{{code}}".to_owned(), ..EmailText::default() };
+    let email = SendEmail { endpoint: "care".to_owned(), message: "code".to_owned(), texts: vec![text] };
+    let definition = playbook(vec![step(StepAction::Email(email)), message("behind")]);
+    let policy = ContactPolicy { max_contacts: 1, cap_days: 7, ..ContactPolicy::default() };
+    let capped = World { policy, ..World::default() };
+    let mut run = capped.assigned(&definition, &[]);
+    let mut advance = |contacts: &[Instant]| {
+        let mut contacts = contacts.to_vec();
+        capped.with(&definition, at(0), |occasion, customer| run.advance(occasion, customer, &mut contacts)).len()
+    };
+    // It came to nothing, so the one behind it is the first.
+    assert_eq!((advance(&[]), advance(&[])), (1, 1));
+    assert_eq!((run.state, run.withheld), (RunState::Finished, 0));
+    let (run, told) = World::default().told(&definition, &[0]);
+    assert_eq!((words(&told).len(), run.state), (2, RunState::Finished), "without a cap it is one and the same");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! waiting.
 
 use super::runs::message_id;
-use super::{CALL_TIMEOUT, LOOK, Playbooks};
+use super::{CALL_TIMEOUT, LOOK, Playbooks, granted};
 use crate::endpoints::{Attempt, Endpoint, Mail, Way};
 use crate::playbooks::{emails, permits};
 use crate::store::deliveries::{self, Email, Stored};
@@ -56,7 +56,8 @@ pub async fn send(playbooks: &Playbooks, tenant: &Tenant) -> Result<(), WorkErro
         let places = names.iter().filter_map(|name| playbooks.endpoints.of(&tenant.name, name)).map(Endpoint::at_once);
         let has_places = on_the_way.len() < places.sum();
         tokio::select! {
-            Some((endpoint, stored, attempt)) = sending.next(), if !sending.is_empty() => {
+            Some(sent) = sending.next(), if !sending.is_empty() => {
+                let (endpoint, stored, attempt) = sent?;
                 note_reach(tenant, &stored.body.endpoint, attempt, &mut unreachable);
                 write_down(playbooks, tenant, endpoint, &stored, attempt).await?;
                 on_the_way.retain(|(_, customer, made)| (*customer, *made) != (stored.customer, stored.made));
@@ -91,41 +92,57 @@ async fn attempt<'a>(
     tenant: &Tenant,
     endpoint: &'a Endpoint,
     stored: Stored,
-) -> (&'a Endpoint, Stored, Attempt) {
+) -> Result<(&'a Endpoint, Stored, Attempt), StoreError> {
     let id = message_id(tenant, stored.made);
     let attempt = match &endpoint.way {
         // A name that another kind of endpoint has now.
         _ if endpoint.kind() != stored.kind() => Attempt::Failed(0),
         Way::Webhook(webhook) => {
-            let (outbound, payload) = (&playbooks.endpoints.outbound, stored.payload.clone());
+            let payload = granted::event_with_codes(playbooks, tenant, &stored).await?;
+            let outbound = &playbooks.endpoints.outbound;
             webhook.call(outbound, &id, payload, playbooks.clock.now()).await
         }
-        Way::Mail(mail) => write_to(playbooks, tenant, mail, &id, &stored).await,
+        Way::Mail(mail) => write_to(playbooks, tenant, mail, &id, &stored).await?,
     };
-    (endpoint, stored, attempt)
+    Ok((endpoint, stored, attempt))
 }
 
-/// Writes to a customer, at the address that it has now, if it still permits that.
-async fn write_to(playbooks: &Playbooks, tenant: &Tenant, mail: &Mail, id: &str, stored: &Stored) -> Attempt {
-    let Ok(Email { purpose, text: Some(text) }) = Email::decode(&*stored.payload) else { return Attempt::Refused(0) };
+/// Writes to a customer, at the address that it has now, if it still permits that, and what it is told of can still be redeemed.
+async fn write_to(
+    playbooks: &Playbooks,
+    tenant: &Tenant,
+    mail: &Mail,
+    id: &str,
+    stored: &Stored,
+) -> Result<Attempt, StoreError> {
+    let Ok(Email { purpose, text: Some(mut text), grant }) = Email::decode(&*stored.payload) else {
+        return Ok(Attempt::Refused(0));
+    };
     let message = GetCustomerRequest { name: stored.customer.to_string() };
-    let Ok(mut request) = playbooks.credentials.request(&tenant.name, message).await else { return Attempt::Failed(0) };
+    let Ok(mut request) = playbooks.credentials.request(&tenant.name, message).await else {
+        return Ok(Attempt::Failed(0));
+    };
     request.set_timeout(CALL_TIMEOUT);
     let customer = match playbooks.customers().get_customer(request).await {
         Ok(answer) => answer.into_inner(),
-        Err(status) if status.code() == Code::NotFound => return Attempt::Withdrawn,
-        Err(_) => return Attempt::Failed(0),
+        Err(status) if status.code() == Code::NotFound => return Ok(Attempt::Withdrawn),
+        Err(_) => return Ok(Attempt::Failed(0)),
     };
     let attributes = customer.attributes.unwrap_or_default();
     let purpose = Purpose::try_from(purpose).ok().filter(|purpose| *purpose != Purpose::Unspecified);
     let is_permitted = permits(&attributes, purpose.unwrap_or(Purpose::Marketing));
     // Who was merged into somebody else is not written to again: that one may have a run of its own.
     if customer.name != stored.customer.to_string() || !is_permitted {
-        return Attempt::Withdrawn;
+        return Ok(Attempt::Withdrawn);
     }
-    let Some(address) = customer.email.filter(|email| !email.is_empty()) else { return Attempt::NoAddress };
+    if let Some(grant) = &grant {
+        let told = granted::text_with_code(playbooks, tenant, stored.customer, (&text, grant)).await?;
+        let Some(told) = told else { return Ok(Attempt::Withdrawn) };
+        text = told;
+    }
+    let Some(address) = customer.email.filter(|email| !email.is_empty()) else { return Ok(Attempt::NoAddress) };
     let written = emails::write(&text, customer.display_name.as_deref());
-    mail.send(id, &address, written, playbooks.clock.now()).await
+    Ok(mail.send(id, &address, written, playbooks.clock.now()).await)
 }
 
 /// Writes down what came of an attempt. Whoever cancelled it meanwhile was too late if the receiver has it.

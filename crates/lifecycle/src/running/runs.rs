@@ -1,7 +1,7 @@
 //! Going on with runs that have come due: a part at a time, each in one transaction with what its steps bring about.
 
 use super::dates::{Calendars, Next, trigger_of};
-use super::granted::{self, Skips};
+use super::granted::{self, Skips, Told};
 use super::{CUSTOMERS_PER_PART, LOOK, Members, Playbooks, SOON};
 use crate::granting::{Codes, Granting};
 use crate::outcome::Side;
@@ -268,10 +268,15 @@ impl Looking<'_> {
             let stored = &mut behind[0];
             let was = stored.run.clone();
             let done = self.go_on_with(part, at, stored, before, contacts);
+            // The next part, which follows at once, knows whether the customer was contacted.
+            let is_known = part.rules.cap_micros().is_none() || !done.last().is_some_and(Action::may_fail);
             actions.extend(done.into_iter().map(|action| (stored.clone(), action)));
             // Whatever is due is gone on with: nothing may keep it where it is.
             if stored.run == was {
                 tracing::error!(run = stored.name(), "a run is due and does not go on");
+                return;
+            }
+            if !is_known {
                 return;
             }
         }
@@ -334,7 +339,7 @@ impl Looking<'_> {
         let mut granting = match codes {
             Some(codes) => {
                 let wanted = granted::wanted(&actions, &self.known);
-                Some(Granting::begin(transaction, self.tenant, codes, seq, wanted).await?)
+                Some(Granting::begin(transaction, self.tenant, codes, (seq, part.now), wanted).await?)
             }
             None => None,
         };
@@ -348,10 +353,8 @@ impl Looking<'_> {
                 Action::Task { at, task, assignee } => made_tasks.push(self.task(&stored, made, at, task, assignee)),
                 Action::Message { at, step, message } => {
                     let language = granted::language_of(part.records.get(&stored.customer));
-                    match granted::told(granting.as_ref(), &stored, at, language, message) {
-                        Some((message, told)) => {
-                            made_deliveries.push(self.delivery(&stored, made, at, message, &told));
-                        }
+                    match granted::told(granting.as_ref(), &stored, language, &message) {
+                        Some(told) => made_deliveries.push(self.delivery(&stored, made, at, message, told)),
                         None => skips.push((stored.customer, stored.position, step, StepSkipReason::NoGrant)),
                     }
                 }
@@ -394,7 +397,7 @@ impl Looking<'_> {
         made: Position,
         at: Instant,
         message: Message,
-        told: &[Value],
+        told: Told,
     ) -> deliveries::Stored {
         let body = |kind: DeliveryKind, endpoint, message| Delivery {
             playbook: self.name_of(stored),
@@ -407,14 +410,14 @@ impl Looking<'_> {
         let (body, payload) = match message {
             Message::Webhook(webhook) => {
                 let body = body(DeliveryKind::Webhook, webhook.endpoint, webhook.message);
-                let payload = self.event(stored, made, at, &body, told);
+                let payload = self.event(stored, made, at, &body, told.events);
                 (body, payload)
             }
             // Whom it goes to is asked when it is sent, and kept nowhere here.
             Message::Email { endpoint, message, text } => {
                 let known = self.known.get(&stored.playbook).map(|known| known.playbook.purpose());
                 let purpose = known.unwrap_or(Purpose::Marketing).into();
-                let email = Email { purpose, text: Some(text) };
+                let email = Email { purpose, text: Some(text), grant: told.grant };
                 (body(DeliveryKind::Email, endpoint, message), email.encode_to_vec())
             }
         };
@@ -434,7 +437,7 @@ impl Looking<'_> {
     }
 
     /// The event that a webhook is told.
-    fn event(&self, stored: &Stored, made: Position, at: Instant, body: &Delivery, told: &[Value]) -> Vec<u8> {
+    fn event(&self, stored: &Stored, made: Position, at: Instant, body: &Delivery, told: Vec<Value>) -> Vec<u8> {
         let mut event = json!({
             "specversion": "1.0",
             "id": message_id(self.tenant, made),

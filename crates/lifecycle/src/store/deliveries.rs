@@ -97,9 +97,26 @@ pub struct Email {
     /// What the customer has to permit, as a [`quintile_proto::types::Purpose`].
     #[prost(int32, tag = "1")]
     pub purpose: i32,
-    /// What it says.
+    /// What it says, without what it says of a grant.
     #[prost(message, optional, tag = "2")]
     pub text: Option<EmailText>,
+    /// The grant that it tells of. `None`: of none.
+    #[prost(message, optional, tag = "3")]
+    pub grant: Option<ToldGrant>,
+}
+
+/// A grant that an e-mail tells of. Its code is put in when it is sent, and kept nowhere.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct ToldGrant {
+    /// Where it was made.
+    #[prost(int64, tag = "1")]
+    pub seq: i64,
+    /// The place there.
+    #[prost(int64, tag = "2")]
+    pub place: i64,
+    /// The title of its offer, in the customer's language.
+    #[prost(string, tag = "3")]
+    pub title: String,
 }
 
 /// A delivery, and where it was made.
@@ -125,7 +142,7 @@ pub struct Stored {
     pub last_attempt_at: Option<Instant>,
     /// What does not change: its playbook, its run, its kind, the endpoint and the message.
     pub body: Delivery,
-    /// What is sent: an event, or an [`Email`]. Empty in lists, and once it will not be sent again.
+    /// What is sent: an event, or an [`Email`], without the codes of grants that it tells of. Empty in lists, and once it will not be sent again.
     pub payload: Vec<u8>,
 }
 

@@ -2,16 +2,18 @@
 
 use crate::offers::state_at;
 use prost::Message;
-use quintile_chain::feed::Removed;
+use quintile_chain::feed::{self, Removed};
 use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::time::Instant;
-use quintile_proto::lifecycle::{Grant, GrantState};
+use quintile_proto::lifecycle::{Grant, GrantState, OfferUse};
 use quintile_store::bulk::{Column, OnConflict, Target};
 use quintile_store::history::{self, History, Position};
 use quintile_store::numbers::Numbers;
 use quintile_store::{StoreError, Transaction, idempotency};
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select, Statement,
+};
 
 mod entity {
     use sea_orm::entity::prelude::*;
@@ -79,8 +81,7 @@ pub struct Stored {
 impl Stored {
     /// Its resource name.
     pub fn name(&self) -> String {
-        let Position { seq, place } = self.made;
-        self.customer.part_name(&format!("grants/{seq}-{place}"))
+        name_of(self.customer, self.made)
     }
 
     /// What its code follows from: the step of a run, or the grant itself where somebody made it; and the offer.
@@ -93,16 +94,15 @@ impl Stored {
         }
     }
 
-    /// Whether it can be redeemed at an instant.
-    pub fn is_open(&self, at: Instant) -> bool {
-        state_at(self.state, self.expires_at, at) == GrantState::Open
-    }
-
     /// The grant as callers see it at an instant, with its code.
     pub fn message(&self, code: String, now: Instant) -> Grant {
         let state = state_at(self.state, self.expires_at, now);
         Grant { name: self.name(), state: state.into(), code: Some(code), ..self.grant.clone() }
     }
+}
+
+fn name_of(customer: CustomerId, Position { seq, place }: Position) -> String {
+    customer.part_name(&format!("grants/{seq}-{place}"))
 }
 
 /// Writes grants, sorted by customer and position.
@@ -156,17 +156,19 @@ pub async fn by_code(
     row.as_ref().map(from_row).transpose()
 }
 
-/// The grants of customers that were neither redeemed nor revoked, by customer and position.
+/// The grants of customers that can be redeemed at an instant, by customer and position.
 pub async fn open_of(
     connection: &impl ConnectionTrait,
     tenant: TenantId,
     customers: &[i64],
+    now: Instant,
 ) -> Result<Vec<Stored>, StoreError> {
     let mut read = Vec::new();
     for numbers in Numbers::queries(customers) {
         let open = of(tenant)
             .filter(numbers.contain(entity::Column::CustomerId))
-            .filter(entity::Column::State.eq(i32::from(GrantState::Open)));
+            .filter(entity::Column::State.eq(i32::from(GrantState::Open)))
+            .filter(entity::Column::ExpiresAt.gt(now.micros()));
         for row in open.all(connection).await? {
             read.push(from_row(&row)?);
         }
@@ -202,6 +204,39 @@ impl Wanted {
     }
 }
 
+/// What was granted of the offer of a number, to customers who are there, at an instant. Of the offer itself nothing is said.
+pub async fn count_of(
+    connection: &impl ConnectionTrait,
+    tenant: TenantId,
+    offer: i64,
+    now: Instant,
+) -> Result<OfferUse, StoreError> {
+    let [open, redeemed, revoked] = [GrantState::Open, GrantState::Redeemed, GrantState::Revoked].map(i32::from);
+    let count = |condition: String| format!("COUNT(CASE WHEN {condition} THEN 1 END)");
+    // The body of whoever is no more is empty.
+    let sql = format!(
+        "SELECT COUNT(*) AS granted, {} AS opened, {} AS redeemed, {} AS expired, {} AS revoked FROM offer_grant \
+         JOIN customer_record ON customer_record.tenant_id = offer_grant.tenant_id \
+         AND customer_record.customer_id = offer_grant.customer_id \
+         WHERE offer_grant.tenant_id = $2 AND offer_grant.offer = $3 AND customer_record.body <> $4",
+        count(format!("offer_grant.state = {open} AND offer_grant.expires_at > $1")),
+        count(format!("offer_grant.state = {redeemed}")),
+        count(format!("offer_grant.state = {open} AND offer_grant.expires_at <= $1")),
+        count(format!("offer_grant.state = {revoked}")),
+    );
+    let values = [now.micros().into(), tenant.0.into(), offer.into(), Vec::<u8>::new().into()];
+    let statement = Statement::from_sql_and_values(connection.get_database_backend(), sql, values);
+    let Some(row) = connection.query_one_raw(statement).await? else { return Ok(OfferUse::default()) };
+    Ok(OfferUse {
+        name: String::new(),
+        granted: row.try_get("", "granted")?,
+        open: row.try_get("", "opened")?,
+        redeemed: row.try_get("", "redeemed")?,
+        expired: row.try_get("", "expired")?,
+        revoked: row.try_get("", "revoked")?,
+    })
+}
+
 /// Up to `limit` grants before a position, the last made first, by their states at an instant.
 pub async fn page(
     connection: &impl ConnectionTrait,
@@ -231,15 +266,19 @@ pub async fn page(
 
 /// Forgets all grants of those who were erased, and the requests that made some of them.
 pub async fn erase(transaction: &Transaction, tenant: TenantId, removed: &[Removed]) -> Result<(), StoreError> {
-    let erased = removed.iter().filter(|removed| removed.erased).map(|removed| removed.customer.as_i64());
-    let mut erased: Vec<i64> = erased.collect();
-    erased.sort_unstable();
-    erased.dedup();
+    let erased = feed::erased(removed);
     for numbers in Numbers::queries(&erased) {
-        let by_hand = of(tenant).filter(numbers.contain(entity::Column::CustomerId)).filter(entity::Column::Step.eq(0));
-        for row in by_hand.all(transaction).await? {
-            idempotency::forget(transaction, tenant, &from_row(&row)?.name()).await?;
+        let by_hand = of(tenant)
+            .select_only()
+            .columns([entity::Column::CustomerId, entity::Column::Seq, entity::Column::Place])
+            .filter(numbers.contain(entity::Column::CustomerId))
+            .filter(entity::Column::Step.eq(0));
+        let mut names = Vec::new();
+        for (customer, seq, place) in by_hand.into_tuple::<(i64, i64, i64)>().all(transaction).await? {
+            let customer = CustomerId::try_from(customer).map_err(|_| malformed())?;
+            names.push(name_of(customer, Position { seq, place }));
         }
+        idempotency::forget(transaction, tenant, &names).await?;
     }
     history::forget::<entity::Entity>(transaction, tenant, &erased).await
 }
@@ -257,8 +296,11 @@ fn of(tenant: TenantId) -> Select<entity::Entity> {
     entity::Entity::find().filter(entity::Column::TenantId.eq(tenant.0))
 }
 
+fn malformed() -> StoreError {
+    StoreError::Sealed("a stored grant is malformed")
+}
+
 fn from_row(row: &entity::Model) -> Result<Stored, StoreError> {
-    let malformed = || StoreError::Sealed("a stored grant is malformed");
     Ok(Stored {
         customer: CustomerId::try_from(row.customer_id).map_err(|_| malformed())?,
         made: Position { seq: row.seq, place: row.place },

@@ -2,7 +2,7 @@
 
 use crate::offers::tiers::{LOYALTY_TIERS, Standing};
 use prost::Message;
-use quintile_chain::feed::Removed;
+use quintile_chain::feed::{self, Removed};
 use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::time::Instant;
 use quintile_proto::lifecycle::{CustomerTier, LoyaltyTier, TierChange};
@@ -12,7 +12,11 @@ use quintile_store::history::{self, History, Position};
 use quintile_store::numbers::Numbers;
 use quintile_store::{StoreError, Transaction};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
-use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Select};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
+    Select,
+};
+use std::cmp::Reverse;
 
 /// Changes that are kept of a customer.
 pub const KEPT: usize = 100;
@@ -223,20 +227,29 @@ pub fn tier_of(customer: CustomerId, last: Option<&Change>, tiers: &[Stored], at
     CustomerTier { name, tier, since_time, until_time, playbook, run, set_by }
 }
 
-/// All changes of customers that are kept, by customer and position.
-pub async fn changes_of(
+/// The last change of each of these customers.
+pub async fn last_of(
     connection: &impl ConnectionTrait,
     tenant: TenantId,
     customers: &[i64],
 ) -> Result<Vec<Change>, StoreError> {
     let mut read = Vec::new();
     for numbers in Numbers::queries(customers) {
-        let rows = changes(tenant).filter(numbers.contain(change::Column::CustomerId)).all(connection).await?;
+        let of_customers = || changes(tenant).filter(numbers.contain(change::Column::CustomerId));
+        let latest = of_customers()
+            .select_only()
+            .column(change::Column::CustomerId)
+            .expr(change::Column::Seq.max())
+            .group_by(change::Column::CustomerId);
+        let key = [change::Column::CustomerId, change::Column::Seq].map(ColumnTrait::into_expr);
+        let rows = of_customers().filter(Expr::tuple(key).in_subquery(latest.into_query())).all(connection).await?;
         for row in &rows {
             read.push(from_change(row)?);
         }
     }
-    read.sort_by_key(|change| (change.customer, change.made));
+    // There may be several of one commit.
+    read.sort_by_key(|change| (change.customer, Reverse(change.made)));
+    read.dedup_by_key(|change| change.customer);
     Ok(read)
 }
 
@@ -267,8 +280,34 @@ pub async fn append(transaction: &Transaction, tenant: TenantId, changes: &[Chan
     Ok(())
 }
 
-/// Forgets the changes of a customer up to a position.
-pub async fn forget_up_to(transaction: &Transaction, tenant: TenantId, last: &Change) -> Result<(), StoreError> {
+/// Forgets the changes of these customers behind the last ones, of which so many are kept.
+pub async fn forget_old(transaction: &Transaction, tenant: TenantId, customers: &[i64]) -> Result<(), StoreError> {
+    for numbers in Numbers::queries(customers) {
+        let many = changes(tenant)
+            .select_only()
+            .column(change::Column::CustomerId)
+            .filter(numbers.contain(change::Column::CustomerId))
+            .group_by(change::Column::CustomerId)
+            .having(change::Column::Seq.count().gt(KEPT as i64));
+        for customer in many.into_tuple::<i64>().all(transaction).await? {
+            let last = changes(tenant)
+                .filter(change::Column::CustomerId.eq(customer))
+                .order_by_desc(change::Column::Seq)
+                .order_by_desc(change::Column::Place)
+                .offset(KEPT as u64)
+                .limit(1)
+                .one(transaction)
+                .await?;
+            if let Some(last) = last {
+                forget_up_to(transaction, tenant, &from_change(&last)?).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Forgets the changes of a customer up to one of them.
+async fn forget_up_to(transaction: &Transaction, tenant: TenantId, last: &Change) -> Result<(), StoreError> {
     let key = [change::Column::Seq, change::Column::Place].map(ColumnTrait::into_expr);
     change::Entity::delete_many()
         .filter(change::Column::TenantId.eq(tenant.0))
@@ -281,8 +320,7 @@ pub async fn forget_up_to(transaction: &Transaction, tenant: TenantId, last: &Ch
 
 /// Forgets all changes of those who were erased.
 pub async fn erase(transaction: &Transaction, tenant: TenantId, removed: &[Removed]) -> Result<(), StoreError> {
-    let erased = removed.iter().filter(|removed| removed.erased).map(|removed| removed.customer.as_i64());
-    history::forget::<change::Entity>(transaction, tenant, &erased.collect::<Vec<_>>()).await
+    history::forget::<change::Entity>(transaction, tenant, &feed::erased(removed)).await
 }
 
 /// How many changes of a customer are kept.

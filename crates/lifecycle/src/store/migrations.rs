@@ -1,9 +1,11 @@
 //! The migrations of lifecycle, in order. Each names its tables itself: entities change, migrations do not.
 
 mod churn_trainings;
+mod finding_grants;
 mod offers;
 
 use self::churn_trainings::M0008ChurnTrainings;
+use self::finding_grants::M0010FindingGrants;
 use self::offers::M0009Offers;
 use sea_orm_migration::prelude::*;
 
@@ -23,6 +25,7 @@ impl MigratorTrait for Migrator {
             Box::new(M0007ChurnModels),
             Box::new(M0008ChurnTrainings),
             Box::new(M0009Offers),
+            Box::new(M0010FindingGrants),
         ]
     }
 }

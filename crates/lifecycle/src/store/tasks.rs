@@ -1,7 +1,7 @@
 //! Tasks that playbooks give to colleagues.
 
 use prost::Message;
-use quintile_chain::feed::Removed;
+use quintile_chain::feed::{self, Removed};
 use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_proto::lifecycle::{Task, TaskState};
 use quintile_store::bulk::{Column, OnConflict, Target};
@@ -159,8 +159,7 @@ pub async fn page(
 
 /// Forgets all tasks of those who were erased.
 pub async fn erase(transaction: &Transaction, tenant: TenantId, removed: &[Removed]) -> Result<(), StoreError> {
-    let erased = removed.iter().filter(|removed| removed.erased).map(|removed| removed.customer.as_i64());
-    history::forget::<entity::Entity>(transaction, tenant, &erased.collect::<Vec<_>>()).await
+    history::forget::<entity::Entity>(transaction, tenant, &feed::erased(removed)).await
 }
 
 /// How many tasks of a customer are kept.

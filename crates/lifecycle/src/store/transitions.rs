@@ -2,7 +2,7 @@
 
 use crate::stages::Stage;
 use prost::Message;
-use quintile_chain::feed::Removed;
+use quintile_chain::feed::{self, Removed};
 use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::time::Instant;
 use quintile_proto::lifecycle::StageTransitionCause;
@@ -98,8 +98,7 @@ pub async fn append(
 
 /// Forgets all transitions of those who were erased.
 pub async fn erase(transaction: &Transaction, tenant: TenantId, removed: &[Removed]) -> Result<(), StoreError> {
-    let erased = removed.iter().filter(|removed| removed.erased).map(|removed| removed.customer.as_i64());
-    history::forget::<entity::Entity>(transaction, tenant, &erased.collect::<Vec<_>>()).await
+    history::forget::<entity::Entity>(transaction, tenant, &feed::erased(removed)).await
 }
 
 /// How many transitions of a customer are kept.

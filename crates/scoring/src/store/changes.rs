@@ -2,7 +2,7 @@
 
 use prost::Message;
 use quintile_chain::derive::Cause;
-use quintile_chain::feed::Removed;
+use quintile_chain::feed::{self, Removed};
 use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::time::Instant;
 use quintile_proto::scoring::ScoreChangeCause;
@@ -104,8 +104,7 @@ pub async fn append(
 
 /// Forgets all changes of those who were erased.
 pub async fn erase(transaction: &Transaction, tenant: TenantId, removed: &[Removed]) -> Result<(), StoreError> {
-    let erased = removed.iter().filter(|removed| removed.erased).map(|removed| removed.customer.as_i64());
-    history::forget::<entity::Entity>(transaction, tenant, &erased.collect::<Vec<_>>()).await
+    history::forget::<entity::Entity>(transaction, tenant, &feed::erased(removed)).await
 }
 
 /// How many changes of a customer are kept.

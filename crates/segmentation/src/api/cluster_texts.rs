@@ -13,7 +13,6 @@ use quintile_proto::segmentation::{
     self as message, ClusterDrift, ClusterFeature, ClusterMethod, DriftVerdict, FactorAnalysis, FactorLoading,
 };
 use quintile_rpc::convert;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The clusters of a body, where it has some.
@@ -32,24 +31,28 @@ fn title(words: &str) -> String {
     title
 }
 
-/// By number of the cluster, the labels whose titles people gave.
-fn given_titles(before: &Clustering) -> Vec<(u32, &Label)> {
-    let described = describe(before.model.partition(), DISTINCT);
-    let both = described.into_iter().zip(&before.labels.labels);
-    let given = both.filter(|(described, label)| label.title != title(&described.text) || !label.titles.is_empty());
-    given.map(|(described, label)| (described.cluster, label)).collect()
+/// Gives a label of a cluster what people called the one of the same number, of which it is said so much: a title that was found is found anew, and titles
+/// by language are people's in any case.
+fn give(label: &mut Label, given: &Label, description: &str) {
+    if given.title != title(description) {
+        label.title.clone_from(&given.title);
+    }
+    if !given.titles.is_empty() {
+        label.titles.clone_from(&given.titles);
+    }
 }
 
 /// Labels for what was found, with the titles that people gave those of the same numbers, the latest last.
 pub fn titled(partition: &Partition, before: &[&Clustering]) -> LabelSet {
     let comparable = before.iter().filter(|before| before.model.partition().shares_features(partition));
-    let given: BTreeMap<u32, &Label> = comparable.flat_map(|before| given_titles(before)).collect();
     let described = describe(partition, DISTINCT);
     let mut labels = labels(described.iter().map(|described| (described.cluster, title(&described.text))));
-    for (label, described) in labels.labels.iter_mut().zip(&described) {
-        if let Some(given) = given.get(&described.cluster) {
-            label.title.clone_from(&given.title);
-            label.titles.clone_from(&given.titles);
+    for before in comparable {
+        for (was, given) in describe(before.model.partition(), DISTINCT).iter().zip(&before.labels.labels) {
+            let same = described.iter().position(|described| described.cluster == was.cluster);
+            if let Some(label) = same.and_then(|place| labels.labels.get_mut(place)) {
+                give(label, given, &was.text);
+            }
         }
     }
     if let Some(before) = before.last() {
@@ -189,6 +192,31 @@ pub fn told_factors(components: &Pca, factors: &Factors) -> FactorAnalysis {
 mod tests {
     use super::*;
     use crate::clusters::{Cluster, Preparation};
+    use crate::labels::Title;
+
+    #[test]
+    fn what_people_called_a_cluster_is_kept_and_what_was_found_is_found_anew() {
+        let label = |title: &str, titles: &[(&str, &str)]| Label {
+            id: "cluster-1".to_owned(),
+            title: title.to_owned(),
+            titles: titles
+                .iter()
+                .map(|(language, title)| Title { language: (*language).to_owned(), title: (*title).to_owned() })
+                .collect(),
+            expression: String::new(),
+        };
+        let chinese = [("zh", "常客")];
+        for (given, after) in [
+            (label("Many orders", &[]), label("Much revenue", &[])),
+            (label("Regulars", &[]), label("Regulars", &[])),
+            (label("Many orders", &chinese), label("Much revenue", &chinese)),
+            (label("Regulars", &chinese), label("Regulars", &chinese)),
+        ] {
+            let mut found = label("Much revenue", &[]);
+            give(&mut found, &given, "many orders");
+            assert_eq!(found, after, "{given:?}");
+        }
+    }
 
     #[test]
     fn what_is_not_told_is_of_five_customers_together() {

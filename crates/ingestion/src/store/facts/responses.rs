@@ -30,6 +30,8 @@ pub struct Period {
     pub from: Instant,
     /// Until before this one.
     pub until: Instant,
+    /// Of these kinds.
+    pub kinds: Vec<Kind>,
     /// By this channel. Empty: by any.
     pub channel: String,
 }
@@ -46,6 +48,14 @@ pub enum Asking {
 impl Asking {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Cases, Self::Feedback];
+
+    /// Whether feedback of some of these kinds is here.
+    pub fn has_some(self, kinds: &[Kind]) -> bool {
+        kinds.iter().any(|kind| match kind {
+            Kind::Complaint | Kind::SupportTicket => self == Self::Cases,
+            Kind::LowScore | Kind::Comment => self == Self::Feedback,
+        })
+    }
 
     /// What asks for an answer among the next facts of a period behind a key, and what to go on behind; `None`: these were the last.
     pub async fn behind(
@@ -73,6 +83,15 @@ fn next_of<T>(rows: &[T], key: impl FnOnce(&T) -> Key) -> Option<Key> {
     rows.last().filter(|_| rows.len() as u64 == ROWS_AT_ONCE).map(key)
 }
 
+/// The number of the interactions that open cases of a kind. `None`: it is of no cases.
+fn case_kind(kind: Kind) -> Option<i32> {
+    match kind {
+        Kind::Complaint => Some(InteractionKind::Complaint.into()),
+        Kind::SupportTicket => Some(InteractionKind::SupportTicket.into()),
+        Kind::LowScore | Kind::Comment => None,
+    }
+}
+
 async fn cases(
     connection: &impl ConnectionTrait,
     tenant: TenantId,
@@ -85,7 +104,7 @@ async fn cases(
         .columns([Interaction::Kind, Interaction::Channel, Interaction::About])
         .filter(Interaction::TenantId.eq(tenant.0))
         .filter(is_behind([Interaction::SubjectId, Interaction::Source, Interaction::EventId], key))
-        .filter(Interaction::Kind.is_in(CASES))
+        .filter(Interaction::Kind.is_in(period.kinds.iter().filter_map(|kind| case_kind(*kind))))
         .filter(Interaction::CaseState.eq(i32::from(CaseState::Opened)))
         .filter(Interaction::OccurredAt.gte(period.from.micros()))
         .filter(Interaction::OccurredAt.lt(period.until.micros()));
@@ -132,7 +151,8 @@ async fn feedback(
     let rows = query.limit(ROWS_AT_ONCE).into_tuple::<ScoredRow>().all(connection).await?;
     let next = next_of(&rows, |row| (row.0, row.1.clone(), row.2.clone()));
     let asked = rows.into_iter().filter_map(|(subject, source, event, at, scale, score, channel, about)| {
-        let kind = Kind::of_feedback(FeedbackKind::try_from(scale).unwrap_or_default(), score)?;
+        let kind = Kind::of_feedback(FeedbackKind::try_from(scale).unwrap_or_default(), score);
+        let kind = kind.filter(|kind| period.kinds.contains(kind))?;
         Some(Asked { kind, at: Instant::from_micros(at), key: (subject, source, event), channel, about })
     });
     Ok((asked.collect(), next))

@@ -1,9 +1,9 @@
-//! How often somebody may look a person up: whoever guesses phone numbers gets few answers.
+//! How often somebody may look up what is not to be guessed: whoever tries phone numbers, or codes of grants, gets few answers.
 
+use crate::{ApiError, Caller};
 use parking_lot::Mutex;
 use quintile_domain::ids::TenantId;
 use quintile_domain::time::Instant;
-use quintile_rpc::{ApiError, Caller};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
