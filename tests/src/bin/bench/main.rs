@@ -1,6 +1,6 @@
 //! `bench`: measures the rows of the performance table against their comparisons, in the same run and on the same disk.
 //!
-//! It drives the real binary over its public RPCs (P3, P4, P6a and P7 alone run in this process), reports, and never judges: no timing fails it. What is
+//! It drives the real binary over its public RPCs (P3, P4, P6a, P7 and P11 alone run in this process), reports, and never judges: no timing fails it. What is
 //! sent is the same in every run; nothing but the clock differs. To add a row, add a file named after it with a `measure`, and name it in
 //! [`Row`].
 
@@ -12,6 +12,7 @@ mod ingest;
 mod load;
 mod p1;
 mod p10;
+mod p11;
 mod p2;
 mod p2w;
 mod p3;
@@ -90,10 +91,11 @@ enum Row {
     P6a,
     P7,
     P10,
+    P11,
 }
 
 impl Row {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::P1,
         Self::P1s,
         Self::P2,
@@ -106,6 +108,7 @@ impl Row {
         Self::P6a,
         Self::P7,
         Self::P10,
+        Self::P11,
     ];
 
     async fn measure(self, stage: &Stage, report: &mut Report) -> anyhow::Result<()> {
@@ -122,6 +125,7 @@ impl Row {
             Self::P4 => p4::measure(stage, report),
             Self::P7 => p7::measure(stage, report),
             Self::P10 => p10::measure(stage, report).await,
+            Self::P11 => p11::measure(stage, report),
         }
     }
 }
