@@ -420,13 +420,13 @@ impl LabelService for Labels {
         let labels_in_force = definition.live.as_ref().and_then(Body::labels);
         if let (Some((place, live)), Some(set)) = (population.catalogue().find(&key), labels_in_force) {
             let members = population.at(population.as_of(), |everybody| everybody.parts(place).to_vec());
-            let called = set.labels.iter().chain([&set.rest]);
-            for ((part, members), called) in live.parts.iter().zip(members).zip(called) {
+            let titled = set.labels.iter().chain([&set.rest]);
+            for ((part, members), titled) in live.parts.iter().zip(members).zip(titled) {
                 let members = reached(&caller, &population, members);
                 let net_revenue = revenue(&caller, &population, &members);
                 labels.push(LabelCount {
                     label: part.name.clone(),
-                    title: called.title.clone(),
+                    title: titled.title.clone(),
                     customers: members.count() as i64,
                     net_revenue,
                     titles: stored::titles_of(called),

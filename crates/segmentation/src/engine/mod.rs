@@ -81,8 +81,14 @@ impl Engine {
     /// An engine without customers.
     pub fn new() -> Self {
         let column = |field: FieldId| match (field, field.ty()) {
-            (FieldId::Recency | FieldId::Frequency | FieldId::Monetary, _)
-            | (FieldId::AlivePercent | FieldId::ChurnRiskPercent, _) => Column::Score(ScoreColumn::new()),
+            (
+                FieldId::Recency
+                | FieldId::Frequency
+                | FieldId::Monetary
+                | FieldId::AlivePercent
+                | FieldId::ChurnRiskPercent,
+                _,
+            ) => Column::Score(ScoreColumn::new()),
             (_, Type::Text) => Column::Text(TextColumn::new()),
             _ => Column::Number(NumberColumn::default()),
         };
