@@ -429,7 +429,7 @@ impl LabelService for Labels {
                     title: titled.title.clone(),
                     customers: members.count() as i64,
                     net_revenue,
-                    titles: stored::titles_of(called),
+                    titles: stored::titles_of(titled),
                 });
             }
         }
