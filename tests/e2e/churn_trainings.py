@@ -11,13 +11,14 @@ from types import SimpleNamespace
 
 import grpc
 import pytest
+from google.rpc import error_details_pb2
 
 from playbooks_on_replicas import TAKEN_OVER, replicas  # noqa: F401 - a fixture.
 from support import churn, facts, policies, questions, quintile, waiting
 from support.churn import (AS_OF, DAY, HORIZON, NAME, SAY, SCHEDULE, TRAIN, begin_training, failure, figures, get, is_cancelled, progress, publish,
                            say, schedule, states, train, train_failed, trained)
 from support.noons import START
-from support.refusals import FAILED_PRECONDITION, INTERNAL, INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED
+from support.refusals import FAILED_PRECONDITION, INTERNAL, INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED, RESOURCE_EXHAUSTED
 from support.stage_policies import metadata, operations
 
 ABORTED = grpc.StatusCode.ABORTED
@@ -145,7 +146,8 @@ def no_more_than_ten_trainings_wait(hamlet):
     hold(hamlet)
     admin = hamlet.admin
     begun = [begin_training(admin, horizon_days=7 + number) for number in range(MOST_WAITING)]
-    admin.refused(TRAIN, {}).must_be(FAILED_PRECONDITION, "FAILED_PRECONDITION")
+    refusal = admin.refused(TRAIN, {}).must_be(RESOURCE_EXHAUSTED, "OVERLOADED")
+    assert refusal.detail(error_details_pb2.RetryInfo).retry_delay.ToTimedelta() == timedelta(minutes=1)
     stands(hamlet)
     for each in begun:
         ask(admin, "CancelOperation", each)

@@ -210,24 +210,29 @@ def an_attribute_that_is_declared_no_more_or_anew_ends_risks(club):
     admin, name = club.admin, f"{sorted(club.staying())[0]}/churnRisk"
     admin.call("AttributeService/DeleteAttribute", {"name": "attributes/fee"})
     for method, request in ((RISK, {"name": name}), (RISKS, {})):
-        waiting.until(lambda: is_refused(admin, method, request), "the declaration to be gone")
+        waiting.until(lambda: is_refused(admin, method, request, "attributes/fee is not declared any more"), "the declaration to be gone")
     labels.declare(admin, {"fee": "FINANCIAL"})
     waiting.until(lambda: not is_refused(admin, RISK, {"name": name}), "the declaration to be back")
-    admin.call("AttributeService/DeleteAttribute", {"name": LABEL})
-    labels.declare(admin, {"churn": "DEMOGRAPHIC"})
-    # Values that came under the other class are nobody's, and new ones are of another label.
-    waiting.until(lambda: len(risks(admin)) == len(club.people), "the class to be another")
-    questions.take_in(admin, labels.row("member-1", {"churn": LEFT}))
-    assert is_refused(admin, RISKS, {})
-    assert is_refused(admin, RISK, {"name": f"{club.names['member-1']}/churnRisk"})
+    # Values that came under the other class are nobody's, and whoever went by what is left would be wrong: of the label as of a feature.
+    for attribute, other, same in ((FEATURES[2], "NONE", "FINANCIAL"), (LABEL, "DEMOGRAPHIC", "NONE")):
+        for sensitivity in (other, same):
+            admin.call("AttributeService/DeleteAttribute", {"name": attribute})
+            labels.declare(admin, {attribute.split("/")[1]: sensitivity})
+            for method, request in ((RISK, {"name": name}), (RISKS, {})):
+                assert is_refused(admin, method, request, f"{attribute} was declared anew") == (sensitivity == other)
+            if sensitivity == other:
+                questions.take_in(admin, labels.row("new", {attribute.split("/")[1]: LEFT}))
+                assert is_refused(admin, RISKS, {}, f"{attribute} was declared anew")
+                admin.refused(DRIFT).must_be(FAILED_PRECONDITION, "FAILED_PRECONDITION")
 
 
-def is_refused(client, method, request):
+def is_refused(client, method, request, problem=""):
     try:
         client.call(method, request)
         return False
     except Refusal as refusal:
         refusal.must_be(FAILED_PRECONDITION, "FAILED_PRECONDITION")
+        assert problem in refusal.message
         return True
 
 
@@ -307,7 +312,7 @@ def a_model_of_a_label_that_has_become_old_is_trained_anew_for_the_same(fresh):
     admin.call("AttributeService/DeleteAttribute", {"name": "attributes/fee"})
     waiting.until(lambda: is_refused(admin, RISKS, {}), "the declaration to be gone")
     told = tried(admin, days_on(admin, 14))
-    assert told.last_model == "" and "not declared any more" in told.problem
+    assert told.last_model == "" and "attributes/fee is not declared any more" in told.problem
 
 
 # -- roles ----------------------------------------------------------------------------------------------------------------

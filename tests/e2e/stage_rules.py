@@ -319,8 +319,10 @@ BAD_RULES = {
     "a depth": ([rule("(" * 40 + "true" + ")" * 40)], "[0].condition", "INVALID_EXPRESSION", "deep"),
     "a segment": ([rule('segment("vip")')], "[0].condition", "INVALID_EXPRESSION", "segments"),
     "the present instant": ([rule("orders > 2 || last_order_at < now")], "[0].condition", "INVALID_EXPRESSION", "now"),
-    **{f"a field that stages must not tell, {name}": ([rule(f"has({name})")], "[0].condition", "INVALID_EXPRESSION", "unknown field")
-       for name in ("revenue", "net_revenue", "revenue_90", "region", "country", "gender", "stage", "label", "owner")},
+    **{f"a field that stages must not tell, {name}": ([rule(f"has({name})")], "[0].condition", "INVALID_EXPRESSION", "stages may not depend on money")
+       for name in ("revenue", "net_revenue", "revenue_90", "region", "country", "gender")},
+    **{f"a field that stages do not know, {name}": ([rule(f"has({name})")], "[0].condition", "INVALID_EXPRESSION", "unknown field")
+       for name in ("stage", "label", "owner")},
     "too many": ([rule("true")] * 33, "", "INVALID_FIELD", "32"),
     "too many terms": ([rule(f"orders in {[*range(129)]}"), rule(f"orders_90 in {[*range(128)]}")], "", "INVALID_FIELD", "256"),
     "too many terms of days": ([rule(f"silent_days in {[*range(31)]}"), rule("days_since(last_order_at) > 3 || orders < rhythms_silent")],

@@ -4,7 +4,9 @@ import threading
 import uuid
 from datetime import timedelta
 
-from support import facts, ingest_stream, questions, quintile, traits, waiting
+from attribute_values import told as told_values
+from past_features import told as told_features
+from support import facts, ingest_stream, labels, questions, quintile, traits, waiting
 
 # Of one customer: so many that it is computed beside the others, and that meanwhile the next fact comes in.
 MANY = 10_000
@@ -140,6 +142,18 @@ def who_waits_is_computed_after_a_kill_that_comes_before(backend):
         admin = suite.start().client("admin")
         questions.wait_for(admin, live, None)
         assert questions.preview(admin, "orders == 1").customers == len(rows) + 1
+
+
+def what_came_in_bulk_is_learnt_from_before_records_have_it(backend):
+    with quintile.suite(backend, started=False) as suite:
+        admin = suite.start(failpoints=f"{HELD}=1*return").client("admin")
+        labels.declare(admin, {"plan": "NONE"})
+        rows = [each for n in range(LARGE) for each in (labels.row(f"b{n}", {"plan": str(n)}), facts.order(f"b{n}", "o", days=5))]
+        bulk = questions.take_in(admin, *rows).facts_position
+        waiting.until(lambda: suite.has_logged(f"failpoint {HELD} reached"), suite.log_tail)
+        assert questions.distribution(admin).watermark.facts_position < bulk
+        assert {value["plan"] for _, _, value in told_values(admin, ["attributes/plan"])} == {str(n) for n in range(LARGE)}
+        assert len({name for name, _ in told_features(admin, [facts.AS_OF - timedelta(days=1)])}) == LARGE
 
 
 def who_waits_is_computed_although_the_worker_panics(backend):

@@ -182,9 +182,9 @@ impl<'a> Granting<'a> {
         Ok(stored)
     }
 
-    /// Puts a customer into a tier by its name, and grants it the tier's offers where it was in another. Returns why some of these are not granted. An error
-    /// says why it stays where it is.
-    pub fn put(&mut self, to: Grantee<'_>, tier: &str, may_lower: bool) -> Result<Vec<StepSkipReason>, StepSkipReason> {
+    /// Puts a customer into a tier by its name, and grants it the tier's offers where it was in another: those that it does not have already, and that
+    /// may be granted. An error says why it stays where it is.
+    pub fn put(&mut self, to: Grantee<'_>, tier: &str, may_lower: bool) -> Result<(), StepSkipReason> {
         let found = self.tiers.iter().find(|stored| stored.tier.name == tier);
         let stored = found.cloned().ok_or(StepSkipReason::NoTier)?;
         let before = self.last_change(to.customer).and_then(|last| last.standing(&self.tiers));
@@ -196,8 +196,11 @@ impl<'a> Granting<'a> {
             ..self.change_by(to)
         };
         self.note(to.customer, stored.number, change);
-        let offers = stored.tier.offers.iter().filter(|_| entry.is_new);
-        Ok(offers.filter_map(|offer| self.grant(to, offer).err()).collect())
+        for offer in stored.tier.offers.iter().filter(|_| entry.is_new) {
+            // It is in the tier either way.
+            let _ = self.grant(to, offer);
+        }
+        Ok(())
     }
 
     /// Takes a customer out of its tier.

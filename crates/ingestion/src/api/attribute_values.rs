@@ -16,7 +16,7 @@ use quintile_proto::ingestion::{
 };
 use quintile_proto::types::ErrorReason;
 use quintile_rpc::{AnswerStream, ApiError, Caller, convert};
-use quintile_store::{StoreError, records};
+use quintile_store::StoreError;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tonic::Status;
@@ -100,7 +100,8 @@ pub async fn start(
     let last = match asked.named.as_ref().and_then(|named| named.last()) {
         Some(last) => last.0,
         None => {
-            let last = records::last(service.runtime.database.reader(), tenant).await;
+            // Not of records: whoever came in bulk has none yet.
+            let last = customers::last(service.runtime.database.reader(), tenant).await;
             u32::try_from(last.map_err(|error| store_error(&error))?).unwrap_or(u32::MAX)
         }
     };

@@ -1,6 +1,7 @@
 //! Features of everybody as of past instants: what models learn from that are judged by what came after.
 
 use super::features::{LONGEST_WINDOWS, past};
+use crate::store::customers;
 use crate::{Service, worker};
 use futures::SinkExt;
 use futures::channel::mpsc;
@@ -12,7 +13,7 @@ use quintile_domain::time::Instant;
 use quintile_proto::ingestion::{ReadPastFeaturesRequest, ReadPastFeaturesResponse};
 use quintile_proto::types::CustomerRecord;
 use quintile_rpc::{AnswerStream, ApiError, Caller, convert};
-use quintile_store::{StoreError, records};
+use quintile_store::StoreError;
 use tonic::Status;
 
 /// The most instants.
@@ -50,7 +51,8 @@ pub async fn start(
     let query = format!("ReadPastFeatures {instants:?} {one_in}");
     let behind = page::begin_behind(&service.runtime.sealer, tenant.id, &query, &request.cursor);
     let behind = behind.map_err(|_| ApiError::invalid_token("cursor"))?;
-    let customers = records::last(service.runtime.database.reader(), tenant.id).await;
+    // Not of records: whoever came in bulk has none yet.
+    let customers = customers::last(service.runtime.database.reader(), tenant.id).await;
     let customers = customers.map_err(|error| store_error(&error))?;
     let (sender, receiver) = mpsc::channel(2);
     let mut failed = sender.clone();

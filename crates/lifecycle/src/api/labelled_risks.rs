@@ -56,7 +56,7 @@ impl Labelled<'_> {
         let Some((customer, values)) = self.of(record) else { return Ok(None) };
         let Some(found) = model.labelled_risk(self.label, values, explained)? else { return Ok(None) };
         let mut risk = told(caller, model, customer, as_of, found);
-        for (feature, value) in self.label.told.features.iter().zip(model.values(self.label, values)) {
+        for (feature, value) in self.label.told.features.iter().zip(model.values(self.label, values)?) {
             let factor = risk.factors.iter_mut().find(|factor| factor.feature == *feature);
             // What tells something about a person is not told beside what it adds.
             if let Some(factor) = factor.filter(|_| self.label.class_of(feature) == Some(Sensitivity::None)) {

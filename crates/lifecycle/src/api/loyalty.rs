@@ -130,7 +130,8 @@ impl Loyalty {
         match tier {
             Some(tier) => {
                 // What the customer does not get of the tier's offers it has already, or nobody gets.
-                granting.put(to, tier, true).map_err(|_| refused("the loyalty tier is not there"))?;
+                // Into one that is there it comes, be it a lower one.
+                granting.put(to, tier, true).map_err(|_| ApiError::not_found())?;
             }
             None => {
                 let before = tier_of(customer, granting.last_change(customer), granting.tiers(), now);

@@ -1,7 +1,7 @@
 //! Reading the values of a label's attributes from ingestion: of everybody, to learn, and of some, to tell their risks.
 
 use super::gathering::{Attempts, Failed, next, one_in};
-use super::labels::Label;
+use super::labels::{Label, declared};
 use super::{Churning, refused};
 use crate::worker::MAX_MESSAGE_BYTES;
 use quintile_chain::listening::Stopped;
@@ -61,6 +61,7 @@ pub async fn read_some(
         customers: customers.iter().map(CustomerId::to_string).collect(),
         ..ReadAttributeValuesRequest::default()
     };
+    label.check_declared(&declared(churning, tenant).await.map_err(told)?)?;
     let mut responses = open(churning, tenant, request).await.map_err(told)?;
     while let Some(response) = next(&mut responses).await.map_err(told)? {
         let each = response.customers.into_iter();
@@ -72,8 +73,9 @@ pub async fn read_some(
     Err(ApiError::unavailable("the stream of values ended early"))
 }
 
+/// What is told where that befalls between the look at what is declared and the reading.
 fn undeclared() -> ApiError {
-    refused("the label or a feature of it is not declared any more")
+    refused("an attribute of the model is not declared any more: train a model anew")
 }
 
 async fn open(
@@ -105,6 +107,8 @@ impl<K: FnMut(&AttributeValues) -> Result<(), ApiError>, T: FnMut(ChurnProgress)
             one_in: self.one_in,
             cursor: cursor.clone(),
         };
+        let declared = declared(churning, self.tenant).await.map_err(Failed::Upstream)?;
+        self.label.check_declared(&declared).map_err(|error| Failed::Stopped(Some(error)))?;
         let mut responses = open(churning, self.tenant, request).await.map_err(Failed::Upstream)?;
         let before = self.customers_read;
         while let Some(response) = next(&mut responses).await.map_err(Failed::Upstream)? {

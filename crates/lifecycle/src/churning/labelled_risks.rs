@@ -19,10 +19,10 @@ fn fault(error: &ChurnError) -> ApiError {
 
 impl InForce {
     /// A customer's values, as the model has them, in the order of its features.
-    pub fn values<'v>(&self, label: &Label, customer: &'v AttributeValues) -> Vec<Value<'v>> {
+    pub fn values<'v>(&self, label: &Label, customer: &'v AttributeValues) -> Result<Vec<Value<'v>>, ApiError> {
         let encoded = &self.learnt.model.model.encoding().features;
-        let each = encoded.iter().zip(label.features(customer));
-        each.map(|(encoded, text)| value(text, encoded.kind() == Kind::Number)).collect()
+        let each = encoded.iter().zip(label.features(customer)?);
+        Ok(each.map(|(encoded, text)| value(text, encoded.kind() == Kind::Number)).collect())
     }
 
     /// The risk of a customer by its label. `None`: it has left.
@@ -35,7 +35,7 @@ impl InForce {
         if label.standing(customer)? == Standing::Left {
             return Ok(None);
         }
-        let row = self.values(label, customer);
+        let row = self.values(label, customer)?;
         let model = &self.learnt.model;
         let risk = model.risk(&row).map_err(|error| fault(&error))?;
         let explanation = explained.then(|| model.explain(&row)).transpose().map_err(|error| fault(&error))?;

@@ -50,7 +50,7 @@ impl Labelled {
         if standing == Standing::Unknown {
             return Ok(());
         }
-        let values = self.label.features(customer);
+        let values = self.label.features(customer)?;
         self.columns.iter_mut().zip(values).for_each(|(column, value)| column.push(value));
         self.left.push(standing == Standing::Left);
         let id = customer.identity.as_ref().and_then(|identity| identity.id.as_deref());

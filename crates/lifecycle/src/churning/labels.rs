@@ -11,6 +11,7 @@ use quintile_rpc::client::upstream_error;
 use quintile_rpc::policy::Tenant;
 use quintile_rpc::{ApiError, Caller};
 use std::collections::{HashMap, HashSet};
+use tonic::Status;
 
 /// What attributes are named by.
 const COLLECTION: &str = "attributes/";
@@ -77,17 +78,26 @@ fn feature_field(index: usize) -> String {
     format!("label.features[{index}]")
 }
 
+/// The classes of the attributes that a tenant has declared, by their names.
+pub async fn declared(churning: &Churning, tenant: &Tenant) -> Result<HashMap<String, Sensitivity>, Status> {
+    let request = ListAttributesRequest { page_size: ATTRIBUTES, page_token: String::new() };
+    let request = churning.credentials.request(&tenant.name, request).await?;
+    let mut client = AttributeServiceClient::new(churning.ingestion.clone());
+    let listed = client.list_attributes(request).await?.into_inner().attributes.into_iter();
+    Ok(listed.filter_map(|one| Some((one.name, Sensitivity::of_number(one.sensitivity)?))).collect())
+}
+
+/// The refusal of an attribute that is another one by now.
+fn declared_anew(name: &str) -> ApiError {
+    refused(format!("{name} was declared anew, with another class: train a model anew"))
+}
+
 impl Label {
     /// A checked label with the classes that its attributes are declared with now.
     pub async fn declared(churning: &Churning, tenant: &Tenant, label: &ChurnLabel) -> Result<Self, ApiError> {
-        let request = ListAttributesRequest { page_size: ATTRIBUTES, page_token: String::new() };
-        let request = churning.credentials.request(&tenant.name, request).await;
-        let request = request.map_err(|status| upstream_error(&status))?;
-        let mut client = AttributeServiceClient::new(churning.ingestion.clone());
-        let listed = client.list_attributes(request).await.map_err(|status| upstream_error(&status))?.into_inner();
-        let listed: HashMap<_, _> = listed.attributes.into_iter().map(|one| (one.name, one.sensitivity)).collect();
+        let declared = declared(churning, tenant).await.map_err(|status| upstream_error(&status))?;
         let class = |field: &str, name: &str| {
-            let class = listed.get(name).copied().and_then(Sensitivity::of_number);
+            let class = declared.get(name).copied();
             let class = class.ok_or_else(|| ApiError::invalid_field(field, "is not declared"))?;
             let problem = "is of a class that may identify somebody";
             if OF_NOBODY.contains(&class) { Ok(class) } else { Err(ApiError::invalid_field(field, problem)) }
@@ -136,6 +146,24 @@ impl Label {
         self.classes.get(place).copied()
     }
 
+    /// Refuses what is of attributes one of which is declared no more, or with another class, by what is declared now: values that came before are told
+    /// by nobody, and a model would take them for missing.
+    pub fn check_declared(&self, declared: &HashMap<String, Sensitivity>) -> Result<(), ApiError> {
+        let classes = std::iter::once(&self.class).chain(&self.classes);
+        for (name, class) in self.attributes().iter().zip(classes) {
+            match declared.get(name) {
+                Some(now) if now == class => {}
+                Some(_) => return Err(declared_anew(name)),
+                None => {
+                    let problem = "is not declared any more: declare it with the class that it had, or train a model \
+                                   without it";
+                    return Err(refused(format!("{name} {problem}")));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// All attributes, by name.
     pub fn attributes(&self) -> Vec<String> {
         std::iter::once(&self.told.attribute).chain(&self.told.features).cloned().collect()
@@ -145,18 +173,18 @@ impl Label {
     pub fn standing(&self, customer: &AttributeValues) -> Result<Standing, ApiError> {
         let Some((class, value)) = value_of(customer, &self.told.attribute) else { return Ok(Standing::Unknown) };
         if class != Some(self.class) {
-            return Err(refused("the label was declared anew, with another class: train a model anew"));
+            return Err(declared_anew(&self.told.attribute));
         }
         Ok(if value == self.told.left_value { Standing::Left } else { Standing::Stayed })
     }
 
     /// A customer's values of the features, in their order.
-    pub fn features<'v>(&self, customer: &'v AttributeValues) -> Vec<Option<&'v str>> {
+    pub fn features<'v>(&self, customer: &'v AttributeValues) -> Result<Vec<Option<&'v str>>, ApiError> {
         let each = self.told.features.iter().zip(&self.classes);
-        let value = |(name, class): (&String, &Sensitivity)| {
-            let (found, value) = value_of(customer, name)?;
+        let value = |(name, class): (&String, &Sensitivity)| match value_of(customer, name) {
             // What came under another class is another attribute of the same name.
-            (found == Some(*class)).then_some(value)
+            Some((found, _)) if found != Some(*class) => Err(declared_anew(name)),
+            found => Ok(found.map(|(_, value)| value)),
         };
         each.map(value).collect()
     }
@@ -228,12 +256,34 @@ mod tests {
         };
         let left = customer(&[("churn", Sensitivity::None, "Yes"), ("pay", Sensitivity::Financial, "9.5")]);
         assert_eq!(label.standing(&left), Ok(Standing::Left));
-        assert_eq!(label.features(&left), [Some("9.5"), None]);
+        assert_eq!(label.features(&left), Ok(vec![Some("9.5"), None]));
         let stayed = customer(&[("churn", Sensitivity::None, "yes"), ("pay", Sensitivity::None, "9.5")]);
         assert_eq!(label.standing(&stayed), Ok(Standing::Stayed));
-        assert_eq!(label.features(&stayed), [None, None]);
+        let refusal = label.features(&stayed).unwrap_err();
+        assert!(refusal.message().starts_with("attributes/pay was declared anew"), "{refusal:?}");
         assert_eq!(label.standing(&customer(&[])), Ok(Standing::Unknown));
         assert!(label.standing(&customer(&[("churn", Sensitivity::Name, "Yes")])).is_err());
+    }
+
+    #[test]
+    fn a_label_is_of_attributes_as_they_are_declared_now() {
+        let told = label("attributes/churn", "Yes", &["attributes/pay"]);
+        let label = Label { told, class: Sensitivity::None, classes: vec![Sensitivity::Financial] };
+        let declared = |each: &[(&str, Sensitivity)]| {
+            let each = each.iter().map(|(name, class)| (format!("attributes/{name}"), *class));
+            each.collect::<HashMap<_, _>>()
+        };
+        let (churn, pay) = (("churn", Sensitivity::None), ("pay", Sensitivity::Financial));
+        assert_eq!(label.check_declared(&declared(&[churn, pay, ("plan", Sensitivity::None)])), Ok(()));
+        for (now, problem) in [
+            (declared(&[pay]), "attributes/churn is not declared any more"),
+            (declared(&[churn]), "attributes/pay is not declared any more"),
+            (declared(&[("churn", Sensitivity::Demographic), pay]), "attributes/churn was declared anew"),
+            (declared(&[churn, ("pay", Sensitivity::None)]), "attributes/pay was declared anew"),
+        ] {
+            let refusal = label.check_declared(&now).unwrap_err();
+            assert!(refusal.message().starts_with(problem), "{refusal:?}");
+        }
     }
 
     fn custom(key: &str, class: Sensitivity, text: &str) -> CustomAttribute {

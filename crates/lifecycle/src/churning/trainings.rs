@@ -4,7 +4,7 @@
 
 use super::following::{LOOK, Pause, Wanted, follow};
 use super::training::Trained;
-use super::{Churning, Target, may_be_over, refused, scheduled};
+use super::{Churning, Target, may_be_over, scheduled};
 use crate::store::churn_models::COLLECTION;
 use crate::store::churn_trainings;
 use prost::Message;
@@ -18,11 +18,14 @@ use quintile_store::idempotency::{self, Request as IdempotentRequest};
 use quintile_store::operations::{self, Operation, State, Work};
 use quintile_store::{StoreError, records};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The RPC that asks for trainings.
 const TRAIN: &str = "TrainChurnModel";
 /// The most trainings of a tenant that wait or go on.
 const MAX_OPEN: u64 = 10;
+/// When to ask again where so many wait: a training takes about as long.
+const ASK_LATER: Duration = Duration::from_mins(1);
 
 /// Writes down that a training is asked for, of what may be asked. `request_id` is the client's, or empty.
 pub async fn begin(
@@ -44,7 +47,7 @@ pub async fn begin(
         return begun.map_err(failed)?.ok_or_else(ApiError::not_found);
     }
     if churn_trainings::count(&transaction, tenant.id).await.map_err(failed)? >= MAX_OPEN {
-        return Err(refused(format!("{MAX_OPEN} trainings wait already: try again later")));
+        return Err(ApiError::quota(format!("{MAX_OPEN} trainings wait already: try again later"), ASK_LATER));
     }
     let begun = async {
         let now = churning.clock.now();

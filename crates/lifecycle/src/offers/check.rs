@@ -3,7 +3,7 @@
 use crate::playbooks::emails::OPENS;
 use crate::playbooks::{Checked, text, within, wrong};
 use quintile_domain::language;
-use quintile_domain::money::{Currency, MoneyError};
+use quintile_domain::money::Currency;
 use quintile_proto::google_type::Money;
 use quintile_proto::lifecycle::{Benefit, Offer, OfferText, benefit};
 use std::collections::HashSet;
@@ -71,12 +71,10 @@ fn check_benefit(benefit: Option<&Benefit>, currency: Currency) -> Checked {
 }
 
 fn check_amount(money: &Money, currency: Currency) -> Checked {
-    let minor = match Currency::from_code(&money.currency_code) {
-        Ok(said) if said == currency => currency.minor_from_parts(money.units, money.nanos),
-        Ok(_) => Err(MoneyError::OtherCurrency),
-        Err(error) => Err(error),
-    };
-    match minor {
+    if money.currency_code != currency.code() {
+        return wrong("benefit.amount_off", format!("must be in the tenant's base currency, {}", currency.code()));
+    }
+    match currency.minor_from_parts(money.units, money.nanos) {
         Ok(minor) if minor > 0 => Ok(()),
         Ok(_) => wrong("benefit.amount_off", "must be more than nothing"),
         Err(error) => wrong("benefit.amount_off", error.to_string()),

@@ -186,6 +186,8 @@ fn an_offer_that_makes_no_sense_is_refused_by_its_field() {
     ] {
         assert_eq!(check(&wrong, dollar).unwrap_err().field, field, "{wrong:?}");
     }
+    let problem = check(&amount("EUR", 5, 0), dollar).unwrap_err().problem;
+    assert_eq!(problem, "must be in the tenant's base currency, USD");
 }
 
 #[test]

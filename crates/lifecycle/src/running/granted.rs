@@ -59,15 +59,12 @@ pub fn wanted(actions: &[(Stored, Action)], known: &HashMap<i64, playbooks::Stor
 pub fn grant(granting: &mut Granting<'_>, playbook: &str, stored: &Stored, action: &Action, skips: &mut Skips) {
     let run = stored.name();
     let to = |step: i32| Grantee { customer: stored.customer, playbook, run: &run, step, subject: "" };
-    let (step, reasons) = match action {
-        Action::Offer { step, offer, .. } => (*step, granting.grant(to(*step), offer).err().into_iter().collect()),
-        Action::Tier { step, tier, .. } => {
-            let put = granting.put(to(*step), &tier.tier, tier.may_lower);
-            (*step, put.unwrap_or_else(|reason| vec![reason]))
-        }
+    let (step, granted) = match action {
+        Action::Offer { step, offer, .. } => (*step, granting.grant(to(*step), offer).map(|_| ())),
+        Action::Tier { step, tier, .. } => (*step, granting.put(to(*step), &tier.tier, tier.may_lower)),
         Action::Task { .. } | Action::Message { .. } => return,
     };
-    skips.extend(reasons.into_iter().map(|reason: StepSkipReason| (stored.customer, stored.position, step, reason)));
+    skips.extend(granted.err().map(|reason| (stored.customer, stored.position, step, reason)));
 }
 
 /// The language of a customer.

@@ -1,9 +1,9 @@
 //! Rules of a policy's own: a stage, and the condition of those who are in it; and the days on which conditions turn.
 
-use super::fields::{StageField, schema};
+use super::fields::{StageField, is_withheld, schema};
 use super::{Evidence, Stage, StageInput};
 use quintile_domain::time::{Instant, TimeZone};
-use quintile_expr::{ExprError, Node, Now, Operand, Row, Rule, Value, ValueRef};
+use quintile_expr::{ExprError, Node, Now, Operand, Position, Row, Rule, Value, ValueRef};
 use thiserror::Error;
 
 /// The most rules of a policy.
@@ -28,6 +28,14 @@ pub enum ConditionError {
     /// The language has no such condition, or there is no such field.
     #[error("{0}")]
     Language(#[from] ExprError),
+    /// It asks for a field of segments that is of money, of a place or of a person's circumstances.
+    #[error("unknown field `{name}` at {position}: stages may not depend on money, places or circumstances")]
+    Withheld {
+        /// Where the name starts.
+        position: Position,
+        /// The name.
+        name: String,
+    },
     /// It asks for segments.
     #[error("must not ask for segments: these are made of stages")]
     Segment,
@@ -39,7 +47,12 @@ pub enum ConditionError {
 impl StageRule {
     /// Reads a condition.
     pub fn parse(stage: Stage, condition: &str) -> Result<Self, ConditionError> {
-        let condition = Rule::parse(condition, schema())?;
+        let condition = Rule::parse(condition, schema()).map_err(|error| match error {
+            ExprError::UnknownField { position, name, .. } if is_withheld(&name) => {
+                ConditionError::Withheld { position, name }
+            }
+            error => error.into(),
+        })?;
         if !condition.references().is_empty() {
             return Err(ConditionError::Segment);
         }

@@ -116,6 +116,21 @@ const DEFINITIONS: [Definition; 27] = [
     Definition(StageField::Channel, "channel", Type::Text, "primary channel: most contacts in 365 days"),
 ];
 
+/// Fields of segments that stages must not tell.
+const WITHHELD: [&str; 11] = [
+    "revenue",
+    "net_revenue",
+    "average_order_value",
+    "revenue_30",
+    "revenue_90",
+    "revenue_365",
+    "region",
+    "country",
+    "gender",
+    "income_band",
+    "household",
+];
+
 static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
     let fields = DEFINITIONS.iter().map(|Definition(field, name, ty, description)| Field {
         id: *field as u16,
@@ -130,6 +145,11 @@ static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
 /// The fields that conditions may name.
 pub fn schema() -> &'static Schema {
     &SCHEMA
+}
+
+/// Whether a name is that of a field of segments that is of money, of a place or of a person's circumstances.
+pub(super) fn is_withheld(name: &str) -> bool {
+    WITHHELD.contains(&name)
 }
 
 impl StageField {
@@ -198,5 +218,6 @@ mod tests {
     fn no_field_is_of_money() {
         assert_eq!(schema().fields().len(), DEFINITIONS.len());
         assert!(schema().fields().iter().all(|field| field.ty != Type::Money));
+        assert!(schema().fields().iter().all(|field| !is_withheld(&field.name)));
     }
 }

@@ -140,6 +140,9 @@ fn what_no_condition_may_say_is_refused() {
     assert_eq!(refused("!(orders > 1 || last_order_at < now)"), ConditionError::Now);
     let unknown = refused("rhythm_silent > 2").to_string();
     assert_eq!(unknown, "unknown field `rhythm_silent` at line 1, column 1; did you mean `rhythms_silent`?");
+    let withheld = refused("orders > 1 && revenue > 5").to_string();
+    let why = "stages may not depend on money, places or circumstances";
+    assert_eq!(withheld, format!("unknown field `revenue` at line 1, column 15: {why}"));
     for hidden in ["revenue > 5", "net_revenue > 5", "region == \"north\"", "gender == \"f\"", "stage == \"new\""] {
         assert!(refused(hidden).to_string().starts_with("unknown field"), "{hidden}");
     }

@@ -6,7 +6,7 @@ mod page;
 pub mod record;
 mod write;
 
-pub use page::page;
+pub use page::{last, page};
 pub use write::{forget_undeclared, write};
 
 use super::entities::{contact, customer, customer_key};

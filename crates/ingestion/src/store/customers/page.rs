@@ -22,6 +22,17 @@ pub struct CustomerPage {
     pub more: bool,
 }
 
+/// The number of a tenant's last customer, be it that the customer is no more: there is one as soon as its first row is acknowledged. 0: there is
+/// none.
+pub async fn last(connection: &impl ConnectionTrait, tenant: TenantId) -> Result<i64, StoreError> {
+    let numbers = customer::Entity::find()
+        .select_only()
+        .column(customer::Column::CustomerId)
+        .filter(customer::Column::TenantId.eq(tenant.0))
+        .order_by_desc(customer::Column::CustomerId);
+    Ok(numbers.into_tuple::<i64>().one(connection).await?.unwrap_or(0))
+}
+
 /// Up to `limit` customers behind `after` of whom `reaches` holds. It looks at so many rows and no more: a page of a caller that reaches
 /// few may be short, or empty, with more behind it.
 pub async fn page(
