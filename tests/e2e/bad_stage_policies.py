@@ -325,7 +325,7 @@ ENDS = [
     *((EXIT_ABSENT, (verb, f"{POLICY}/versions/9")) for verb in ("preview", "publish", "delete")),
     (EXIT_USAGE, ("preview", "versions/2")), (EXIT_USAGE, ("publish", POLICY)), (EXIT_USAGE, ("delete", "2x")), (EXIT_USAGE, ("preview",)),
     (EXIT_USAGE, ("draft", "--new-days", "0")), (EXIT_USAGE, ("draft", "--new-days", "soon")), (EXIT_USAGE, ("draft", "--dormant-factor", "4")),
-    (EXIT_USAGE, ("draft", "--loyal-orders", "1000001")), (EXIT_USAGE, ("draft", "--old-days", "4")),
+    (EXIT_USAGE, ("draft", "--loyal-orders", "1000001")), (EXIT_USAGE, ("draft", "--old-days", "4")), (EXIT_USAGE, ("draft", "--new-days", "-1")),
     (EXIT_USAGE, ("draft", "--description", "x" * 1_025)), (EXIT_FAILURE, ("publish", FIRST)), (EXIT_FAILURE, ("delete", FIRST)),
     (EXIT_DENIED, ("draft", "--as", "support")), (EXIT_DENIED, ("preview", FIRST, "--as", "marketer")),
     (EXIT_DENIED, ("publish", FIRST, "--as", "sales")), (EXIT_DENIED, ("delete", FIRST, "--as", "support")),

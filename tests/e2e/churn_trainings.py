@@ -421,10 +421,12 @@ def the_command_trains_waits_and_says_when(hamlet):
     assert (model["name"], model["state"], model["horizonDays"]) == ("churnModels/1", "CHURN_MODEL_STATE_DRAFT", HORIZON)
     assert "churnModels/2" in command(suite, "train", "--horizon-days", "60")
     assert "had left" in command(suite, "train", "--horizon-days", "365", code=EXIT_FAILURE)
-    command(suite, "train", "--horizon-days", "6", code=EXIT_USAGE)
+    for days in ("-1", "0", "6", "366"):
+        assert "7..=365" in command(suite, "train", "--horizon-days", days, code=EXIT_USAGE)
     command(suite, "train", "--as", "support", code=EXIT_DENIED)
     assert "not trained anew" in command(suite, "schedule", "--as", "support")
-    command(suite, "publish", "churnModels/1")
+    done = command(suite, "publish", "churnModels/1")
+    assert "churnModels/1 is in force" in done and "operations/" in done and "stage or warnings of" in done
     said = command(suite, "schedule", "--every", "28", "--publish", "-o", "json")
     assert (said["everyDays"], said["publish"], said["horizonDays"]) == (28, True, HORIZON) and schedule(admin).publish
     assert "every 28 days" in command(suite, "schedule")
@@ -447,6 +449,6 @@ def an_interrupted_command_leaves_the_training_going_on(hamlet):
         process.kill()
     [operation] = questions.everything(hamlet.admin, operations(hamlet.admin, "ListOperations"), "operations", name="operations")
     assert (process.returncode, operation.done) == (EXIT_FAILURE, False) and f"quintile churn cancel {operation.name}" in told
-    command(hamlet.suite, "cancel", operation.name)
+    assert "nothing is kept of it" in command(hamlet.suite, "cancel", operation.name)
     assert is_cancelled(hamlet.admin, operation)
     command(hamlet.suite, "cancel", "churnModels/1", code=EXIT_USAGE)

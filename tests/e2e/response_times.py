@@ -2,6 +2,7 @@
 import math
 import random
 import statistics
+import subprocess
 from collections import namedtuple
 from datetime import timedelta
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ from types import SimpleNamespace
 import grpc
 import pytest
 
-from support import facts, policies, questions, waiting
+from support import facts, policies, questions, quintile, waiting
 from support.facts import AS_OF
 from support.refusals import FAILED_PRECONDITION, INVALID_ARGUMENT, PERMISSION_DENIED
 
@@ -20,6 +21,7 @@ KINDS = ("COMPLAINT", "SUPPORT_TICKET", "LOW_SCORE", "COMMENT")
 AT_FIRST = {"COMPLAINT": 24, "SUPPORT_TICKET": 48, "LOW_SCORE": 0, "COMMENT": 0}
 ALL_SET = {"COMPLAINT": 1_000, "SUPPORT_TICKET": 2_000, "LOW_SCORE": 200, "COMMENT": 8_760}
 CHANNELS = ("phone", "survey", "")
+EXIT_USAGE = 2
 MOST_DAYS = 400  # Before the tests' business time.
 # Of customers: their owner, and what they say to marketing.
 OWNERS = {f"c{n}": (("ann", "bob", "")[n % 3], n % 2 == 0) for n in range(40)}
@@ -342,6 +344,10 @@ def the_command_tells_the_same(town):
     assert (told.complaint_hours, told.support_ticket_hours, told.low_score_hours, told.comment_hours) == (24, 48, 72, 0)
     times = town.suite.run("feedback", "response-times", "--since", facts.days_before(MOST_DAYS), "--as", "analyst")
     assert f" {town.admin.call(TIMES, {'start_time': facts.days_before(MOST_DAYS)}).kinds[0].overdue} " in times
+    for wrong in ("1998-01-01", "yesterday"):
+        done = subprocess.run(town.suite.command("feedback", "response-times", "--since", wrong), stdin=subprocess.DEVNULL, capture_output=True,
+                              text=True, cwd=town.suite.home, timeout=quintile.COMMAND_SECONDS)
+        assert done.returncode == EXIT_USAGE and "RFC 3339" in done.stderr, (wrong, done.returncode, done.stderr)
     overdue = town.suite.run("feedback", "overdue", "--kind", "low-score", "--as", "support")
     listed = town.admin.call(OVERDUE, {"kinds": [3], "page_size": 100}).feedback
     assert listed and all(each.customer in overdue for each in listed)

@@ -4,7 +4,6 @@ use crate::commands::CallerArgs;
 use crate::config::{Config, Role};
 use crate::output::{self, Format};
 use crate::remote::{Session, connect};
-use anyhow::Context;
 use clap::Subcommand;
 use quintile_audit::verify::{Verified, Verifier};
 use quintile_domain::time::Instant;
@@ -32,8 +31,8 @@ pub enum AuditCommand {
         #[arg(long = "service", value_enum)]
         services: Vec<Role>,
         /// Not before this instant, such as 2026-07-01T00:00:00Z
-        #[arg(long, value_name = "INSTANT")]
-        since: Option<String>,
+        #[arg(long, value_name = "INSTANT", value_parser = Instant::parse)]
+        since: Option<Instant>,
         /// Whose doings, by the subject of the token
         #[arg(long, default_value = "")]
         subject: String,
@@ -60,7 +59,6 @@ pub enum AuditCommand {
 pub async fn run(command: AuditCommand) -> anyhow::Result<()> {
     match command {
         AuditCommand::List { services, since, subject, customer, limit, caller } => {
-            let since = since.as_deref().map(Instant::parse).transpose().context("--since")?;
             let number = customer.as_deref().map(|customer| customer.trim_start_matches("customers/"));
             let question = ListAuditEventsRequest {
                 start_time: since.map(convert::timestamp),

@@ -1,12 +1,12 @@
 //! Churn models, for people: trained, put in force and watched; and how likely customers are to leave by them.
 
 use crate::churn_labels::{LabelArgs, folds, short, who_leaves};
-use crate::churn_trainings;
 use crate::commands::CallerArgs;
 use crate::config::{Config, Role};
 use crate::output::{self, Format, date, instant, plain, thousands};
 use crate::progress::Progress;
 use crate::remote::{Session, connect};
+use crate::{churn_in_force, churn_trainings};
 use anyhow::bail;
 use clap::Subcommand;
 use prost::Message;
@@ -16,7 +16,7 @@ use quintile_proto::lifecycle::{
     ChurnBaseline, ChurnCandidate, ChurnDrift, ChurnDriftVerdict, ChurnDriver, ChurnDriverLevel, ChurnEvaluation,
     ChurnFactor, ChurnModel, ChurnModelState, ChurnPeriod, ChurnProgress, ChurnRisk, GetChurnModelRequest,
     GetChurnRiskRequest, ListChurnModelsRequest, ListChurnModelsResponse, ListChurnRisksRequest,
-    ListChurnRisksResponse, MeasureChurnDriftRequest, PublishChurnModelRequest, RetireChurnModelRequest,
+    ListChurnRisksResponse, MeasureChurnDriftRequest,
 };
 use quintile_proto::longrunning::operations_client::OperationsClient;
 use tonic::transport::Channel;
@@ -29,13 +29,21 @@ const RISKS_PER_PAGE: u32 = 1_000;
 const DRIVERS: usize = 10;
 /// Levels that are told of a driver.
 const LEVELS: usize = 3;
+/// What stands for a value that is not told.
+const UNTOLD: &str = "-";
 
 #[derive(Debug, Subcommand)]
 pub enum ChurnCommand {
     /// Trains a model of who will leave on what came after past days, judges it, and keeps it as a draft. Goes on where the command is interrupted
     Train {
         /// Whoever does not order in so many days has left, 7 to 365 [default: 90]
-        #[arg(long, value_name = "DAYS", conflicts_with = "label")]
+        #[arg(
+            long,
+            value_name = "DAYS",
+            conflicts_with = "label",
+            allow_negative_numbers = true,
+            value_parser = clap::value_parser!(i32).range(7..=365)
+        )]
         horizon_days: Option<i32>,
         #[command(flatten)]
         label: LabelArgs,
@@ -52,7 +60,7 @@ pub enum ChurnCommand {
     /// Tells when models are trained anew by themselves, and what came of it; or says when
     Schedule {
         /// So many days after the last one was judged or attempted, 1 to 3653; 0: never
-        #[arg(long, value_name = "DAYS")]
+        #[arg(long, value_name = "DAYS", allow_negative_numbers = true)]
         every: Option<i32>,
         /// Put in force what is better than all that it is held against
         #[arg(long, requires = "every")]
@@ -60,7 +68,7 @@ pub enum ChurnCommand {
         #[command(flatten)]
         caller: CallerArgs,
     },
-    /// Puts a draft in force that is better than all that it was held against: risks are by it at once
+    /// Puts a draft in force that is better than all that it was held against: risks are by it at once. Waits until records are too
     Publish {
         /// `churnModels/{number}`
         name: String,
@@ -70,7 +78,7 @@ pub enum ChurnCommand {
         #[command(flatten)]
         caller: CallerArgs,
     },
-    /// Takes the model in force out of it: nobody has a risk until another one is published
+    /// Takes the model in force out of it: nobody has a risk until another one is published. Waits until records say so too
     Retire {
         /// `churnModels/{number}`
         name: String,
@@ -164,18 +172,8 @@ pub async fn run(command: ChurnCommand) -> anyhow::Result<()> {
         }
         ChurnCommand::Cancel { name, caller } => churn_trainings::cancel(&caller, name).await,
         ChurnCommand::Schedule { every, publish, caller } => churn_trainings::schedule(&caller, every, publish).await,
-        ChurnCommand::Publish { name, etag, caller } => {
-            let mut asker = Asker::begin(&caller).await?;
-            let request = asker.session.request(PublishChurnModelRequest { name, etag });
-            let answer = asker.models.publish_churn_model(request).await?.into_inner();
-            asker.show(&answer, "ChurnModel", |model| say!("{} is in force; etag {}", model.name, model.etag))
-        }
-        ChurnCommand::Retire { name, etag, caller } => {
-            let mut asker = Asker::begin(&caller).await?;
-            let request = asker.session.request(RetireChurnModelRequest { name, etag });
-            let answer = asker.models.retire_churn_model(request).await?.into_inner();
-            asker.show(&answer, "ChurnModel", |model| say!("{} is not in force any more.", model.name))
-        }
+        ChurnCommand::Publish { name, etag, caller } => churn_in_force::publish(&caller, name, etag).await,
+        ChurnCommand::Retire { name, etag, caller } => churn_in_force::retire(&caller, name, etag).await,
         ChurnCommand::List { caller } => {
             let mut asker = Asker::begin(&caller).await?;
             let request = ListChurnModelsRequest { page_size: MODELS_PER_PAGE, ..ListChurnModelsRequest::default() };
@@ -344,8 +342,9 @@ fn show_figures(name: &str, evaluation: &ChurnEvaluation, candidates: &[ChurnCan
         let brier = format!("{:+.4}", baseline.brier_gained);
         vec![baseline.baseline.clone(), area, error, brier, yes_or_no(baseline.better)]
     });
-    let header = ["against", "area gained", "standard error", "Brier gained", "better"];
+    let header = ["against", "area gained", "standard error", "Brier change", "better"];
     say!("{}", output::table(&header, true, rows.collect()));
+    say!("Brier scores are better the lower they are, areas the larger.");
 }
 
 fn show_drivers(drivers: &[ChurnDriver]) {
@@ -377,7 +376,12 @@ fn show_risk(risk: &ChurnRisk) {
         let adds = format!("{:+.3}", factor.contribution);
         vec![short(&factor.feature).to_owned(), value(factor), adds]
     });
-    say!("{}", output::table(&["feature", "is", "adds to log-odds"], true, rows.collect()));
+    let rows: Vec<_> = rows.collect();
+    let is_untold = rows.iter().any(|row| row[1] == UNTOLD);
+    say!("{}", output::table(&["feature", "is", "adds to log-odds"], true, rows));
+    if is_untold {
+        say!("{UNTOLD}: nobody knows it, or it is money or tells something about a person, and is told to nobody.");
+    }
     let base = risk.base_log_odds;
     say!("Log-odds begin at {base:+.3}, the mean of whom the model was fitted to; what adds makes leaving likelier.");
     let customer = risk.name.trim_end_matches("/churnRisk");
@@ -387,11 +391,11 @@ fn show_risk(risk: &ChurnRisk) {
     say!("{customer} leaves{within} with a probability of {chance}, by {model} as of {as_of}.");
 }
 
-/// What a feature is of the customer, `-` where nobody knows, or it is money or tells something about a person.
+/// What a feature is of the customer; [`UNTOLD`] where nobody knows, or it is money or tells something about a person.
 fn value(factor: &ChurnFactor) -> String {
     match (factor.number, factor.text.as_str()) {
         (Some(number), _) => ((number * 100.0).round() / 100.0).to_string(),
-        (None, "") => "-".to_owned(),
+        (None, "") => UNTOLD.to_owned(),
         (None, text) => text.to_owned(),
     }
 }

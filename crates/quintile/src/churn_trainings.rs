@@ -4,14 +4,14 @@ use crate::churn::{Asker, show_model};
 use crate::commands::CallerArgs;
 use crate::output::date;
 use crate::progress::Progress;
-use anyhow::{Context, bail};
+use anyhow::{Context, Error, bail};
 use prost::Message;
 use quintile_proto::lifecycle::{
     ChurnLabel, ChurnTraining, ChurnTrainingSchedule, GetChurnModelRequest, GetChurnTrainingScheduleRequest,
     TrainChurnModelRequest, UpdateChurnTrainingScheduleRequest,
 };
 use quintile_proto::longrunning::operation::Result as Outcome;
-use quintile_proto::longrunning::{CancelOperationRequest, Operation, WaitOperationRequest};
+use quintile_proto::longrunning::{CancelOperationRequest, GetOperationRequest, Operation, WaitOperationRequest};
 use quintile_proto::types::OperationMetadata;
 use quintile_rpc::convert;
 use std::time::Duration;
@@ -27,29 +27,53 @@ pub async fn train(caller: &CallerArgs, horizon_days: i32, label: Option<ChurnLa
     let mut asker = Asker::begin_long(caller).await?;
     let request = TrainChurnModelRequest { horizon_days, label, ..TrainChurnModelRequest::default() };
     let operation = asker.models.train_churn_model(asker.session.request(request)).await?.into_inner();
-    let name = operation.name.clone();
-    let training = tokio::select! {
-        ended = ended(&mut asker, operation) => ended?,
-        _ = tokio::signal::ctrl_c() => bail!("the training goes on: `quintile churn list` will tell of its model, \
-                                              `quintile churn cancel {name}` ends it"),
+    let look =
+        format!("`quintile churn list` will tell of its model, `quintile churn cancel {}` ends it", operation.name);
+    let lost = format!("the server is gone; once it is back, the training goes on or begins anew: {look}");
+    let ended = tokio::select! {
+        ended = waited_for(&mut asker, operation, "of everybody read", &lost) => ended?,
+        _ = tokio::signal::ctrl_c() => bail!("the training goes on: {look}"),
     };
+    let training = training(ended)?;
     let request = asker.session.request(GetChurnModelRequest { name: training.model });
     let model = asker.models.get_churn_model(request).await?.into_inner();
     asker.show(&model, "ChurnModel", show_model)
 }
 
-/// What came of a training, once it has ended.
-async fn ended(asker: &mut Asker<'_>, mut operation: Operation) -> anyhow::Result<ChurnTraining> {
-    let mut progress = Progress::new("of everybody read");
+/// An operation, once it has ended: meanwhile it is told how far it is. `what` is done in percent, and `lost` says what it means that the server is gone.
+pub async fn waited_for(
+    asker: &mut Asker<'_>,
+    mut operation: Operation,
+    what: &str,
+    lost: &str,
+) -> anyhow::Result<Operation> {
+    let mut progress = Progress::new(what);
     while !operation.done {
-        let metadata = operation.metadata.as_ref().map(|metadata| metadata.value.as_slice()).unwrap_or_default();
-        let told = OperationMetadata::decode(metadata).context("the operation's metadata")?;
-        progress.percent(told.progress_percent.unsigned_abs());
+        progress.percent(metadata(&operation)?.progress_percent.unsigned_abs());
         let request = WaitOperationRequest { name: operation.name, timeout: Some(convert::duration(ASK_AGAIN)) };
-        operation = asker.operations.wait_operation(asker.session.request(request)).await?.into_inner();
+        let answer = asker.operations.wait_operation(asker.session.request(request)).await;
+        operation = answer.map_err(|status| broken(status, lost))?.into_inner();
     }
     progress.finish();
-    match operation.result {
+    Ok(operation)
+}
+
+/// What is told of an operation while it goes on.
+pub fn metadata(operation: &Operation) -> anyhow::Result<OperationMetadata> {
+    let metadata = operation.metadata.as_ref().map(|metadata| metadata.value.as_slice()).unwrap_or_default();
+    OperationMetadata::decode(metadata).context("the operation's metadata")
+}
+
+/// Says `lost` where nobody answers any more, and otherwise what was answered.
+fn broken(status: Status, lost: &str) -> Error {
+    let is_lost = matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled);
+    // As a break of the connection, of which the command says what it means, whatever the transport calls it.
+    if is_lost { Error::new(Status::unknown(status.message())).context(lost.to_owned()) } else { status.into() }
+}
+
+/// What came of a training that has ended.
+fn training(ended: Operation) -> anyhow::Result<ChurnTraining> {
+    match ended.result {
         Some(Outcome::Response(response)) => {
             ChurnTraining::decode(response.value.as_slice()).context("the operation's response")
         }
@@ -59,13 +83,33 @@ async fn ended(asker: &mut Asker<'_>, mut operation: Operation) -> anyhow::Resul
     }
 }
 
-/// Ends a training.
+/// Ends a training, and says what has become of it.
 pub async fn cancel(caller: &CallerArgs, name: String) -> anyhow::Result<()> {
     let mut asker = Asker::begin(caller).await?;
     let request = asker.session.request(CancelOperationRequest { name: name.clone() });
     asker.operations.cancel_operation(request).await?;
-    say!("{name} ends, unless it has ended already.");
+    let request = asker.session.request(GetOperationRequest { name });
+    let operation = asker.operations.get_operation(request).await?.into_inner();
+    say!("{}", became(operation));
     Ok(())
+}
+
+/// What has become of a training that was to be ended.
+fn became(operation: Operation) -> String {
+    let name = operation.name.clone();
+    if !operation.done {
+        return format!("{name} is being ended: nothing is kept of it.");
+    }
+    match operation.result.as_ref() {
+        Some(Outcome::Error(error)) if error.code == Code::Cancelled as i32 => {
+            format!("{name} is ended: nothing is kept of it.")
+        }
+        Some(Outcome::Error(error)) => format!("{name} had ended already: {}.", error.message),
+        _ => match training(operation) {
+            Ok(training) if !training.model.is_empty() => format!("{name} had ended already, with {}.", training.model),
+            _ => format!("{name} had ended already."),
+        },
+    }
 }
 
 /// Tells the schedule, or says it where it is said after how many days.
@@ -101,5 +145,44 @@ fn show(schedule: &ChurnTrainingSchedule) {
     }
     if !schedule.problem.is_empty() {
         say!("{}.", schedule.problem);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::explain;
+    use prost_types::Any;
+    use quintile_proto::google_rpc::Status as OperationStatus;
+
+    #[test]
+    fn what_became_of_a_training_is_told() {
+        let operation =
+            |done, result| Operation { name: "operations/5".to_owned(), done, result, ..Operation::default() };
+        let failed = |code: Code, message: &str| {
+            Outcome::Error(OperationStatus { code: code as i32, message: message.to_owned(), details: Vec::new() })
+        };
+        let made = ChurnTraining { model: "churnModels/3".to_owned(), better: true };
+        let made = Outcome::Response(Any { type_url: String::new(), value: made.encode_to_vec() });
+        for (done, result, expected) in [
+            (false, None, "operations/5 is being ended: nothing is kept of it."),
+            (true, Some(failed(Code::Cancelled, "cancelled")), "operations/5 is ended: nothing is kept of it."),
+            (true, Some(failed(Code::FailedPrecondition, "too few")), "operations/5 had ended already: too few."),
+            (true, Some(made), "operations/5 had ended already, with churnModels/3."),
+        ] {
+            assert_eq!(became(operation(done, result)), expected);
+        }
+    }
+
+    #[test]
+    fn a_break_of_the_connection_reads_as_what_it_means() {
+        for code in [Code::Unavailable, Code::Unknown, Code::Internal, Code::Cancelled] {
+            assert_eq!(
+                explain(&broken(Status::new(code, "transport error"), "the training goes on")),
+                "the training goes on"
+            );
+        }
+        let told = broken(Status::not_found("operations/5 is not there"), "the training goes on");
+        assert_eq!(explain(&told), "operations/5 is not there");
     }
 }

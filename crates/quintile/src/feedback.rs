@@ -4,7 +4,6 @@ use crate::commands::CallerArgs;
 use crate::config::Role;
 use crate::output::{self, Format, instant, plain, thousands};
 use crate::remote::{Session, connect};
-use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
 use prost::Message;
 use quintile_domain::time::Instant;
@@ -23,12 +22,12 @@ const LISTED: i32 = 100;
 pub enum FeedbackCommand {
     /// Tells how soon feedback was answered, and how much of it in time
     ResponseTimes {
-        /// From when [default: 90 days ago]
-        #[arg(long, value_name = "INSTANT")]
-        since: Option<String>,
+        /// From when, such as 1998-07-01T00:00:00Z [default: 90 days ago]
+        #[arg(long, value_name = "INSTANT", value_parser = Instant::parse)]
+        since: Option<Instant>,
         /// Until when [default: now]
-        #[arg(long, value_name = "INSTANT")]
-        until: Option<String>,
+        #[arg(long, value_name = "INSTANT", value_parser = Instant::parse)]
+        until: Option<Instant>,
         /// Of feedback by this channel [default: by any]
         #[arg(long, value_name = "CHANNEL", default_value = "", hide_default_value = true)]
         channel: String,
@@ -132,16 +131,11 @@ impl<'a> Asker<'a> {
     }
 }
 
-fn timestamp(text: &str) -> anyhow::Result<prost_types::Timestamp> {
-    Ok(convert::timestamp(Instant::parse(text).with_context(|| text.to_owned())?))
-}
-
 /// Runs a command.
 pub async fn run(command: FeedbackCommand) -> anyhow::Result<()> {
     match command {
         FeedbackCommand::ResponseTimes { since, until, channel, caller } => {
-            let start_time = since.as_deref().map(timestamp).transpose()?;
-            let end_time = until.as_deref().map(timestamp).transpose()?;
+            let [start_time, end_time] = [since, until].map(|instant| instant.map(convert::timestamp));
             let request = GetResponseTimesRequest { start_time, end_time, channel };
             let mut asker = Asker::begin(&caller).await?;
             let answer = asker.client.get_response_times(asker.session.request(request)).await?.into_inner();

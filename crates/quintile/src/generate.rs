@@ -65,8 +65,8 @@ pub struct GenerateArgs {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// The end of the two years of history
-    #[arg(long, value_name = "INSTANT", default_value = "2026-01-01T00:00:00Z")]
-    until: String,
+    #[arg(long, value_name = "INSTANT", default_value = "2026-01-01T00:00:00Z", value_parser = Instant::parse)]
+    until: Instant,
     /// The order of the orders in their file
     #[arg(long, value_enum, default_value_t = Arrangement::Customer)]
     order: Arrangement,
@@ -95,7 +95,7 @@ struct Load {
 
 /// Makes the files by command.
 pub fn run(args: &GenerateArgs) -> anyhow::Result<()> {
-    let until = Instant::parse(&args.until).context("--until")?;
+    let until = args.until;
     ensure!(until.micros().unsigned_abs() >= TWO_YEARS_MICROS, "--until must be two years after 1970 at the earliest");
     let load = Load { customers: args.customers, orders: args.orders, seed: args.seed, until };
     std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make {}", args.out.display()))?;

@@ -92,8 +92,15 @@ pub enum LabelsCommand {
 #[derive(Debug, Default, Args)]
 pub struct ReaderArgs {
     /// Titles in this language, such as zh, where labels have them; JSON has all [default: the titles without language]
-    #[arg(long, value_name = "BCP47", default_value = "", hide_default_value = true)]
+    #[arg(long, value_name = "BCP47", default_value = "", hide_default_value = true, value_parser = language_tag)]
     language: String,
+}
+
+/// Reads a language; empty: none.
+fn language_tag(said: &str) -> Result<String, String> {
+    // As `zh_CN` they are written, too.
+    let is_tag = said.is_empty() || language::is_tag(&said.replace('_', "-"));
+    if is_tag { Ok(said.to_owned()) } else { Err("must be a BCP 47 tag, such as zh or zh-Hant".to_owned()) }
 }
 
 impl ReaderArgs {
@@ -234,4 +241,19 @@ fn show_history(answer: &ListLabelSetVersionsResponse) {
         vec![number, published, thousands(version.moved.unsigned_abs()), labels.collect::<Vec<_>>().join(", ")]
     });
     say!("{}", output::table(&["version", "published", "moved", "labels"], false, rows.collect()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_language_is_a_tag_or_none() {
+        for tag in ["", "zh", "zh-Hant", "zh_CN"] {
+            assert_eq!(language_tag(tag), Ok(tag.to_owned()));
+        }
+        for wrong in ["xx-!!", "zh-", "-", "Chinese, please"] {
+            assert!(language_tag(wrong).is_err(), "{wrong}");
+        }
+    }
 }

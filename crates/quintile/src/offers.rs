@@ -3,10 +3,12 @@
 use crate::commands::CallerArgs;
 use crate::config::Role;
 use crate::output::{self, Format, instant, money, plain, thousands};
+use crate::playbooks::say_who_grants;
 use crate::remote::{Session, connect};
 use clap::{Subcommand, ValueEnum};
 use prost::Message;
 use quintile_proto::lifecycle::offer_service_client::OfferServiceClient;
+use quintile_proto::lifecycle::step::Action;
 use quintile_proto::lifecycle::{
     Benefit, CreateOfferRequest, GetOfferRequest, GetOfferUseRequest, Grant, GrantOfferRequest, GrantState,
     ListGrantsRequest, ListGrantsResponse, ListOffersRequest, ListOffersResponse, Offer, OfferState, OfferUse,
@@ -141,6 +143,7 @@ fn named(collection: &str, name: String) -> String {
 
 /// A command's connection.
 struct Asker<'a> {
+    channel: Channel,
     client: OfferServiceClient<Channel>,
     session: Session,
     caller: &'a CallerArgs,
@@ -149,7 +152,8 @@ struct Asker<'a> {
 impl<'a> Asker<'a> {
     async fn begin(caller: &'a CallerArgs) -> anyhow::Result<Self> {
         let (config, session) = caller.session().await?;
-        Ok(Self { client: OfferServiceClient::new(connect(&config, Role::Lifecycle)?), session, caller })
+        let channel = connect(&config, Role::Lifecycle)?;
+        Ok(Self { client: OfferServiceClient::new(channel.clone()), channel, session, caller })
     }
 
     /// Prints an answer as JSON, or as a person reads it.
@@ -178,12 +182,7 @@ pub async fn run(command: OffersCommand) -> anyhow::Result<()> {
         OffersCommand::Create { id, file, caller } => create(&caller, id, &file).await,
         OffersCommand::Pause { name, caller } => set(&caller, named("offers", name), OfferState::Paused).await,
         OffersCommand::Resume { name, caller } => set(&caller, named("offers", name), OfferState::Active).await,
-        OffersCommand::Retire { name, caller } => {
-            let mut asker = Asker::begin(&caller).await?;
-            let request = RetireOfferRequest { name: named("offers", name), etag: String::new() };
-            let answer = asker.client.retire_offer(asker.session.request(request)).await?;
-            asker.show_offer(answer.get_ref())
-        }
+        OffersCommand::Retire { name, caller } => retire(&caller, named("offers", name)).await,
         OffersCommand::Grants { customer, offer, state, caller } => grants(&caller, customer, offer, state).await,
         OffersCommand::Grant { name, customer, request_id, caller } => {
             let mut asker = Asker::begin(&caller).await?;
@@ -256,6 +255,18 @@ async fn set(caller: &CallerArgs, name: String, state: OfferState) -> anyhow::Re
     asker.show_offer(answer.get_ref())
 }
 
+async fn retire(caller: &CallerArgs, name: String) -> anyhow::Result<()> {
+    let mut asker = Asker::begin(caller).await?;
+    let request = RetireOfferRequest { name: name.clone(), etag: String::new() };
+    let answer = asker.client.retire_offer(asker.session.request(request)).await?;
+    asker.show_offer(answer.get_ref())?;
+    if caller.output == Format::Table {
+        let grants = |action: &Action| matches!(action, Action::GrantOffer(step) if step.offer == name);
+        say_who_grants(asker.channel, &asker.session, grants).await;
+    }
+    Ok(())
+}
+
 async fn grants(
     caller: &CallerArgs,
     customer: String,
@@ -320,6 +331,7 @@ fn show_use(counted: &OfferUse) {
     let counts = [counted.granted, counted.open, counted.redeemed, counted.expired, counted.revoked];
     let row = counts.map(|count| thousands(count.unsigned_abs())).to_vec();
     say!("{}", output::table(&["granted", "open", "redeemed", "expired", "revoked"], true, vec![row]));
+    say!("Counted is what was granted to the customers whom the caller reaches.");
 }
 
 fn show_grants(grants: &[Grant]) {

@@ -11,11 +11,12 @@ use anyhow::ensure;
 use clap::{Subcommand, ValueEnum};
 use prost::Message;
 use quintile_proto::lifecycle::playbook_service_client::PlaybookServiceClient;
+use quintile_proto::lifecycle::step::Action;
 use quintile_proto::lifecycle::{
     ContactPolicy, CreatePlaybookRequest, DeletePlaybookRequest, GetContactPolicyRequest, GetNextBestActionsRequest,
     GetPlaybookOutcomeRequest, GetPlaybookRequest, ListPlaybookRunsRequest, ListPlaybookRunsResponse,
-    ListPlaybookTemplatesRequest, ListPlaybooksRequest, Playbook, RunState, StartPlaybookRequest, StopPlaybookRequest,
-    UpdateContactPolicyRequest, UpdatePlaybookRequest,
+    ListPlaybookTemplatesRequest, ListPlaybooksRequest, Playbook, PlaybookState, RunState, StartPlaybookRequest,
+    StopPlaybookRequest, UpdateContactPolicyRequest, UpdatePlaybookRequest,
 };
 use std::path::{Path, PathBuf};
 use tonic::Status;
@@ -377,11 +378,23 @@ async fn policy(caller: &CallerArgs, said: &PolicyArgs) -> anyhow::Result<()> {
     asker.show(&policy, "ContactPolicy", show_policy)
 }
 
+/// Says which running playbooks have a step that grants something which was just ended. Says nothing to who may not list playbooks.
+pub async fn say_who_grants(channel: Channel, session: &Session, grants: impl Fn(&Action) -> bool) {
+    let request = ListPlaybooksRequest { page_size: PLAYBOOKS, ..ListPlaybooksRequest::default() };
+    let answer = PlaybookServiceClient::new(channel).list_playbooks(session.request(request)).await;
+    let playbooks = answer.map(|answer| answer.into_inner().playbooks).unwrap_or_default();
+    for playbook in playbooks.iter().filter(|playbook| playbook.state() == PlaybookState::Running) {
+        let steps = playbook.variants.iter().flat_map(|variant| &variant.steps);
+        if steps.filter_map(|step| step.action.as_ref()).any(&grants) {
+            say!("{} grants it, and runs.", playbook.name);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use prost_types::Duration;
-    use quintile_proto::lifecycle::step::Action;
     use quintile_proto::lifecycle::trigger::Kind;
     use quintile_proto::lifecycle::{End, SegmentTrigger, Step, Trigger, Variant, Wait};
 

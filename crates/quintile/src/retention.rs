@@ -4,7 +4,6 @@ use crate::commands::CallerArgs;
 use crate::config::Role;
 use crate::output::{self, Format, thousands};
 use crate::remote::{Session, connect};
-use anyhow::Context;
 use clap::Subcommand;
 use prost::Message;
 use quintile_domain::time::Instant;
@@ -34,12 +33,12 @@ pub enum RetentionCommand {
     },
     /// Tells how customers moved between stages
     Flow {
-        /// From when
-        #[arg(long, value_name = "INSTANT")]
-        since: String,
+        /// From when, such as 1998-07-01T00:00:00Z
+        #[arg(long, value_name = "INSTANT", value_parser = Instant::parse)]
+        since: Instant,
         /// Until when [default: now]
-        #[arg(long, value_name = "INSTANT")]
-        until: Option<String>,
+        #[arg(long, value_name = "INSTANT", value_parser = Instant::parse)]
+        until: Option<Instant>,
         #[command(flatten)]
         caller: CallerArgs,
     },
@@ -73,10 +72,6 @@ impl<'a> Asker<'a> {
     }
 }
 
-fn instant(text: &str) -> anyhow::Result<prost_types::Timestamp> {
-    Ok(convert::timestamp(Instant::parse(text).with_context(|| text.to_owned())?))
-}
-
 /// Runs a command.
 pub async fn run(command: RetentionCommand) -> anyhow::Result<()> {
     match command {
@@ -93,8 +88,8 @@ pub async fn run(command: RetentionCommand) -> anyhow::Result<()> {
             asker.show(&answer, "Survival", show_survival)
         }
         RetentionCommand::Flow { since, until, caller } => {
-            let end_time = until.as_deref().map(instant).transpose()?;
-            let request = GetStageFlowRequest { start_time: Some(instant(&since)?), end_time };
+            let (start_time, end_time) = (Some(convert::timestamp(since)), until.map(convert::timestamp));
+            let request = GetStageFlowRequest { start_time, end_time };
             let mut asker = Asker::begin(&caller).await?;
             let answer = asker.client.get_stage_flow(asker.session.request(request)).await?.into_inner();
             asker.show(&answer, "StageFlow", show_flow)

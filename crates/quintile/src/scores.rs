@@ -28,8 +28,8 @@ pub enum ScoreCommand {
         #[arg(long, default_value = "scoreModels/rfm")]
         model: String,
         /// A past instant to explain them for, such as 1998-03-01T00:00:00Z [default: now]
-        #[arg(long, value_name = "INSTANT")]
-        as_of: Option<String>,
+        #[arg(long, value_name = "INSTANT", value_parser = Instant::parse)]
+        as_of: Option<Instant>,
         #[command(flatten)]
         caller: CallerArgs,
     },
@@ -62,7 +62,6 @@ pub async fn run(command: ScoreCommand) -> anyhow::Result<()> {
     match command {
         ScoreCommand::Explain { customer, model, as_of, caller } => {
             let (config, session) = caller.session().await?;
-            let as_of = as_of.map(|text| Instant::parse(&text)).transpose().context("--as-of")?;
             let number = customer.trim_start_matches("customers/");
             let request = ExplainScoreRequest {
                 name: format!("customers/{number}/score"),

@@ -83,40 +83,40 @@ pub enum StagesCommand {
 #[derive(Debug, clap::Args)]
 pub struct ParameterArgs {
     /// The 0.8 quantile of the days between purchases of the whole population
-    #[arg(long, value_name = "DAYS")]
+    #[arg(long, value_name = "DAYS", allow_negative_numbers = true)]
     population_p80_days: Option<i32>,
     /// New: the first order less than so many days ago
-    #[arg(long, value_name = "DAYS")]
+    #[arg(long, value_name = "DAYS", allow_negative_numbers = true)]
     new_days: Option<i32>,
     /// New: fewer orders than this
-    #[arg(long, value_name = "ORDERS")]
+    #[arg(long, value_name = "ORDERS", allow_negative_numbers = true)]
     new_orders: Option<i32>,
     /// Loyal: so many orders or more
-    #[arg(long, value_name = "ORDERS")]
+    #[arg(long, value_name = "ORDERS", allow_negative_numbers = true)]
     loyal_orders: Option<i32>,
     /// Dormant: silent for more than so many times the rhythm
-    #[arg(long, value_name = "TIMES")]
+    #[arg(long, value_name = "TIMES", allow_negative_numbers = true)]
     dormant_factor: Option<i32>,
     /// Churned: silent for more than so many times the rhythm
-    #[arg(long, value_name = "TIMES")]
+    #[arg(long, value_name = "TIMES", allow_negative_numbers = true)]
     churned_factor: Option<i32>,
     /// Reactivated: the last order less than so many days ago
-    #[arg(long, value_name = "DAYS")]
+    #[arg(long, value_name = "DAYS", allow_negative_numbers = true)]
     reactivated_days: Option<i32>,
     /// Declines are of at least so many
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     decline_min_count: Option<i32>,
     /// A sign of leaving: a risk of so many hundredths or more
-    #[arg(long, value_name = "PERCENT")]
+    #[arg(long, value_name = "PERCENT", allow_negative_numbers = true)]
     risk_warning_percent: Option<i32>,
     /// Churned: less likely than so many hundredths to buy still; 0: never
-    #[arg(long, value_name = "PERCENT")]
+    #[arg(long, value_name = "PERCENT", allow_negative_numbers = true)]
     churned_below_alive_percent: Option<i32>,
     /// Dormant: less likely than so many hundredths to buy still; 0: never
-    #[arg(long, value_name = "PERCENT")]
+    #[arg(long, value_name = "PERCENT", allow_negative_numbers = true)]
     dormant_below_alive_percent: Option<i32>,
     /// At risk: less likely than so many hundredths to buy still; 0: never
-    #[arg(long, value_name = "PERCENT")]
+    #[arg(long, value_name = "PERCENT", allow_negative_numbers = true)]
     at_risk_below_alive_percent: Option<i32>,
 }
 
@@ -142,8 +142,9 @@ impl From<ParameterArgs> for StageParameters {
 /// Reads `STAGE=CONDITION`.
 fn rule(said: &str) -> Result<StageRule, String> {
     let (name, condition) = said.split_once('=').ok_or("must be STAGE=CONDITION")?;
-    let stage = Stage::from_str_name(&format!("STAGE_{}", name.trim().to_uppercase()));
-    let stage = stage.ok_or("must begin with a stage, such as dormant or at_risk")?;
+    let name = name.trim().to_uppercase().replace(['-', ' '], "_");
+    let stage = Stage::from_str_name(&format!("STAGE_{name}"));
+    let stage = stage.ok_or("must begin with a stage, such as dormant or at-risk")?;
     Ok(StageRule { stage: stage.into(), condition: condition.trim().to_owned() })
 }
 
@@ -336,5 +337,21 @@ fn show_preview(preview: &StagePolicyPreview) {
     say!("{changed} of {all} customers would be in another stage.");
     if let Some(days) = preview.population_p80_days {
         say!("The population's rhythm is {days} days now.");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_is_known_as_people_write_it() {
+        for said in ["at_risk=orders == 1", "at-risk = orders == 1", "At risk=orders == 1"] {
+            let read = rule(said).unwrap();
+            assert_eq!((read.stage(), read.condition.as_str()), (Stage::AtRisk, "orders == 1"), "{said}");
+        }
+        for wrong in ["at-risk", "gone=orders == 1", "=orders == 1", "unspecified orders"] {
+            assert!(rule(wrong).is_err(), "{wrong}");
+        }
     }
 }

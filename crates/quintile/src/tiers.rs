@@ -3,10 +3,12 @@
 use crate::commands::CallerArgs;
 use crate::config::Role;
 use crate::output::{self, Format, instant};
+use crate::playbooks::say_who_grants;
 use crate::remote::{Session, connect};
 use clap::Subcommand;
 use prost::Message;
 use quintile_proto::lifecycle::loyalty_service_client::LoyaltyServiceClient;
+use quintile_proto::lifecycle::step::Action;
 use quintile_proto::lifecycle::{
     ClearCustomerTierRequest, CreateLoyaltyTierRequest, CustomerTier, DeleteLoyaltyTierRequest, GetCustomerTierRequest,
     GetLoyaltyTierRequest, ListLoyaltyTiersRequest, ListTierChangesRequest, LoyaltyTier, SetCustomerTierRequest,
@@ -83,6 +85,7 @@ fn tier_of(customer: &str) -> String {
 
 /// A command's connection.
 struct Asker<'a> {
+    channel: Channel,
     client: LoyaltyServiceClient<Channel>,
     session: Session,
     caller: &'a CallerArgs,
@@ -91,7 +94,8 @@ struct Asker<'a> {
 impl<'a> Asker<'a> {
     async fn begin(caller: &'a CallerArgs) -> anyhow::Result<Self> {
         let (config, session) = caller.session().await?;
-        Ok(Self { client: LoyaltyServiceClient::new(connect(&config, Role::Lifecycle)?), session, caller })
+        let channel = connect(&config, Role::Lifecycle)?;
+        Ok(Self { client: LoyaltyServiceClient::new(channel.clone()), channel, session, caller })
     }
 
     /// Prints an answer as JSON, or as a person reads it.
@@ -128,14 +132,7 @@ pub async fn run(command: TiersCommand) -> anyhow::Result<()> {
             asker.show_tier(answer.get_ref())
         }
         TiersCommand::Create { id, file, caller } => create(&caller, id, &file).await,
-        TiersCommand::Delete { name, caller } => {
-            let mut asker = Asker::begin(&caller).await?;
-            let name = named("loyaltyTiers", &name);
-            let request = DeleteLoyaltyTierRequest { name: name.clone(), etag: String::new() };
-            asker.client.delete_loyalty_tier(asker.session.request(request)).await?;
-            say!("{name} is deleted");
-            Ok(())
-        }
+        TiersCommand::Delete { name, caller } => delete(&caller, named("loyaltyTiers", &name)).await,
         TiersCommand::Of { customer, caller } => of(&caller, &customer).await,
         TiersCommand::Set { customer, tier, caller } => {
             let mut asker = Asker::begin(&caller).await?;
@@ -161,6 +158,16 @@ async fn create(caller: &CallerArgs, loyalty_tier_id: String, file: &Path) -> an
     let request = asker.session.request(CreateLoyaltyTierRequest { loyalty_tier_id, tier: Some(tier) });
     let answer = asker.client.create_loyalty_tier(request).await?;
     asker.show_tier(answer.get_ref())
+}
+
+async fn delete(caller: &CallerArgs, name: String) -> anyhow::Result<()> {
+    let mut asker = Asker::begin(caller).await?;
+    let request = DeleteLoyaltyTierRequest { name: name.clone(), etag: String::new() };
+    asker.client.delete_loyalty_tier(asker.session.request(request)).await?;
+    say!("{name} is deleted");
+    let grants = |action: &Action| matches!(action, Action::GrantTier(step) if step.tier == name);
+    say_who_grants(asker.channel, &asker.session, grants).await;
+    Ok(())
 }
 
 async fn of(caller: &CallerArgs, customer: &str) -> anyhow::Result<()> {

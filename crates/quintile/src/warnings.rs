@@ -330,6 +330,9 @@ fn show_warning(warning: &Warning) {
     let (value, risk) = (money(warning.customer_value.as_ref()), warning.risk);
     say!("The customer is taken to be worth {value} in a year, and to be lost with a probability of {risk}.");
     let Some(evidence) = &warning.evidence else { return };
+    if let Some(percent) = evidence.risk_percent {
+        say!("By the churn model: {percent} %.");
+    }
     if let Some(stage) = &evidence.stage {
         let (silent, rhythm) = (stage.silent_days.unwrap_or_default(), stage.rhythm_p80_days.unwrap_or_default());
         let name = plain(stage.stage().as_str_name(), "STAGE_");
