@@ -97,13 +97,12 @@ pub async fn start(
             return Err(ApiError::failed_precondition(ErrorReason::FailedPrecondition, problem));
         }
     }
-    let last = match asked.named.as_ref().and_then(|named| named.last()) {
-        Some(last) => last.0,
-        None => {
-            // Not of records: whoever came in bulk has none yet.
-            let last = customers::last(service.runtime.database.reader(), tenant).await;
-            u32::try_from(last.map_err(|error| store_error(&error))?).unwrap_or(u32::MAX)
-        }
+    let last = if let Some(last) = asked.named.as_ref().and_then(|named| named.last()) {
+        last.0
+    } else {
+        // Not of records: whoever came in bulk has none yet.
+        let last = customers::last(service.runtime.database.reader(), tenant).await;
+        u32::try_from(last.map_err(|error| store_error(&error))?).unwrap_or(u32::MAX)
     };
     let (sender, receiver) = mpsc::channel(2);
     let mut failed = sender.clone();

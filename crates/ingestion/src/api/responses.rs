@@ -140,8 +140,8 @@ impl Walk<'_> {
         let (reached, nothing): (HashSet<CustomerId>, _) = (reached.into_iter().collect(), History::default());
         for asked in asked {
             let Some(owner) = owners.get(&asked.key.0).filter(|owner| reached.contains(*owner)) else { continue };
-            if let Some(answered) = histories.get(owner).unwrap_or(&nothing).answer(&asked) {
-                take(*owner, asked, answered);
+            if let Some(became) = histories.get(owner).unwrap_or(&nothing).answer(&asked) {
+                take(*owner, asked, became.answered);
             }
         }
         Ok(())

@@ -136,6 +136,13 @@ pub struct History {
     contacts: Vec<Instant>,
 }
 
+/// What became of feedback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Became {
+    /// When it was answered. `None`: not yet.
+    pub answered: Option<Instant>,
+}
+
 impl History {
     /// Adds what was said of a case.
     pub fn add_word(&mut self, case: CaseId, word: Word) {
@@ -153,8 +160,8 @@ impl History {
         self.contacts.sort_unstable();
     }
 
-    /// What became of feedback: when it was answered, or that it was not yet. `None`: it is none, since its case was open already.
-    pub fn answer(&self, asked: &Asked) -> Option<Option<Instant>> {
+    /// What became of feedback. `None`: it is none, since its case was open already.
+    pub fn answer(&self, asked: &Asked) -> Option<Became> {
         let mut resolved = None;
         if let Some(words) = asked.case().and_then(|case| self.cases.get(&case)) {
             let own = (asked.at, false, asked.key.0, asked.key.2.clone());
@@ -166,7 +173,7 @@ impl History {
         }
         // In a call of the same instant the customer may have said it.
         let contact = self.contacts.get(self.contacts.partition_point(|at| *at <= asked.at)).copied();
-        Some(resolved.into_iter().chain(contact).min())
+        Some(Became { answered: resolved.into_iter().chain(contact).min() })
     }
 }
 
@@ -199,13 +206,17 @@ mod tests {
     fn a_case_is_answered_when_it_is_resolved_or_the_customer_is_called() {
         let complaint = asked(Kind::Complaint, 10, "a");
         let of = |words: &[(i64, bool, &str)], contacts: &[i64]| history(words, contacts).answer(&complaint);
-        assert_eq!(of(&[(10, false, "a")], &[]), Some(None));
-        assert_eq!(of(&[(10, false, "a"), (30, true, "b")], &[9, 10]), Some(Some(at(30))));
-        assert_eq!(of(&[(30, true, "b"), (10, false, "a")], &[40, 20]), Some(Some(at(20))));
-        assert_eq!(of(&[(10, true, "0"), (10, false, "a")], &[]), Some(Some(at(10))), "resolved at the same instant");
+        assert_eq!(of(&[(10, false, "a")], &[]), Some(Became { answered: None }));
+        assert_eq!(of(&[(10, false, "a"), (30, true, "b")], &[9, 10]), Some(Became { answered: Some(at(30)) }));
+        assert_eq!(of(&[(30, true, "b"), (10, false, "a")], &[40, 20]), Some(Became { answered: Some(at(20)) }));
+        assert_eq!(
+            of(&[(10, true, "0"), (10, false, "a")], &[]),
+            Some(Became { answered: Some(at(10)) }),
+            "resolved at the same instant"
+        );
         // A ticket of the same name is another case.
         let ticket = asked(Kind::SupportTicket, 10, "a");
-        assert_eq!(history(&[(10, false, "a"), (30, true, "b")], &[]).answer(&ticket), Some(None));
+        assert_eq!(history(&[(10, false, "a"), (30, true, "b")], &[]).answer(&ticket), Some(Became { answered: None }));
     }
 
     #[test]
@@ -214,16 +225,16 @@ mod tests {
             [(10, false, "a"), (10, false, "b"), (12, false, "c"), (20, true, "d"), (30, false, "e"), (31, true, "f")];
         let history = history(&words, &[]);
         let of = |hours, event| history.answer(&asked(Kind::Complaint, hours, event));
-        assert_eq!(of(10, "a"), Some(Some(at(20))));
+        assert_eq!(of(10, "a"), Some(Became { answered: Some(at(20)) }));
         assert_eq!([of(10, "b"), of(12, "c")], [None, None]);
-        assert_eq!(of(30, "e"), Some(Some(at(31))), "resolved, and opened again");
+        assert_eq!(of(30, "e"), Some(Became { answered: Some(at(31)) }), "resolved, and opened again");
     }
 
     #[test]
     fn a_low_score_is_answered_by_a_call_alone() {
         let history = history(&[(12, true, "b")], &[11, 15]);
-        assert_eq!(history.answer(&asked(Kind::LowScore, 11, "a")), Some(Some(at(15))));
-        assert_eq!(history.answer(&asked(Kind::Comment, 15, "a")), Some(None));
+        assert_eq!(history.answer(&asked(Kind::LowScore, 11, "a")), Some(Became { answered: Some(at(15)) }));
+        assert_eq!(history.answer(&asked(Kind::Comment, 15, "a")), Some(Became { answered: None }));
     }
 
     #[test]

@@ -6,7 +6,6 @@ use quintile_chain::store_error;
 use quintile_domain::ids::TenantId;
 use quintile_proto::lifecycle::ChurnTrainingSchedule;
 use quintile_rpc::{ApiError, Caller, convert};
-use quintile_store::StoreError;
 use quintile_store::schedules::{self, EVERY_DAYS, Schedule};
 
 /// The tenant's schedule.
@@ -31,7 +30,7 @@ pub fn checked(said: Option<ChurnTrainingSchedule>) -> Result<ChurnTrainingSched
 /// The schedule as it is.
 pub async fn read(churning: &Churning, tenant: TenantId) -> Result<ChurnTrainingSchedule, ApiError> {
     let found = schedules::get(churning.runtime.database.reader(), tenant, SCHEDULE).await;
-    message(churning, tenant, &found.map_err(failed)?).await
+    message(churning, tenant, &found.map_err(|error| store_error(&error))?).await
 }
 
 /// Writes a schedule that was checked, if the caller may train what would be trained by it now.
@@ -46,16 +45,12 @@ pub async fn say(
     }
     let database = &churning.runtime.database;
     let written = schedules::say(database, tenant, SCHEDULE, (said.every_days, said.publish), &said.etag).await;
-    let written = written.map_err(failed)?.ok_or_else(ApiError::stale_etag)?;
+    let written = written.map_err(|error| store_error(&error))?.ok_or_else(ApiError::stale_etag)?;
     message(churning, tenant, &written).await
 }
 
-fn failed(error: StoreError) -> ApiError {
-    store_error(&error)
-}
-
 async fn in_force(churning: &Churning, tenant: TenantId) -> Result<Option<Stored>, ApiError> {
-    churn_models::in_force(churning.runtime.database.reader(), tenant).await.map_err(failed)
+    churn_models::in_force(churning.runtime.database.reader(), tenant).await.map_err(|error| store_error(&error))
 }
 
 async fn message(

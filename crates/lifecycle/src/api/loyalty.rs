@@ -127,19 +127,16 @@ impl Loyalty {
         let granting = Granting::begin(&transaction, tenant, codes, (seq, now), wanted).await;
         let mut granting = granting.map_err(failed)?;
         let to = Grantee { customer, playbook: "", run: "", step: 0, subject: caller.subject() };
-        match tier {
-            Some(tier) => {
-                // What the customer does not get of the tier's offers it has already, or nobody gets.
-                // Into one that is there it comes, be it a lower one.
-                granting.put(to, tier, true).map_err(|_| ApiError::not_found())?;
+        if let Some(tier) = tier {
+            // What the customer does not get of the tier's offers it has already, or nobody gets.
+            // Into one that is there it comes, be it a lower one.
+            granting.put(to, tier, true).map_err(|_| ApiError::not_found())?;
+        } else {
+            let before = tier_of(customer, granting.last_change(customer), granting.tiers(), now);
+            if before.tier.is_empty() {
+                return Ok(view.respond(before));
             }
-            None => {
-                let before = tier_of(customer, granting.last_change(customer), granting.tiers(), now);
-                if before.tier.is_empty() {
-                    return Ok(view.respond(before));
-                }
-                granting.take_out(to);
-            }
+            granting.take_out(to);
         }
         let after = tier_of(customer, granting.last_change(customer), granting.tiers(), now);
         granting.write(&transaction).await.map_err(failed)?;

@@ -73,7 +73,7 @@ async fn find(transaction: &Transaction, tenant: TenantId, id: &str, etag: &str)
 }
 
 /// An offer with what an update changes of it.
-fn changed(offer: &Offer, asked: Offer, paths: &[String]) -> Result<Offer, ApiError> {
+fn changed(offer: &Offer, asked: &Offer, paths: &[String]) -> Result<Offer, ApiError> {
     let mut changed = offer.clone();
     for path in paths {
         match path.as_str() {
@@ -220,7 +220,7 @@ impl OfferService for Offers {
         if stored.offer.state() == OfferState::Retired {
             return Err(refused("it is retired").into());
         }
-        stored.offer = changed(&stored.offer, asked, &paths)?;
+        stored.offer = changed(&stored.offer, &asked, &paths)?;
         check(&stored.offer, tenant)?;
         stored.offer.update_time = Some(convert::timestamp(self.clock.now()));
         stored.revision = revision;

@@ -52,7 +52,7 @@ pub async fn measure(
     if risks.is_empty() {
         return Err(Some(refused("nobody has bought in 365 days")));
     }
-    Ok(found(&model, &risks, as_of).map_err(fault)?)
+    found(&model, &risks, as_of).map_err(fault)
 }
 
 /// What risks now amount to, beside those of then.

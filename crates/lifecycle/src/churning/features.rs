@@ -66,7 +66,7 @@ const fn financial(name: &'static str, of: fn(&Seen<'_>) -> Option<f64>) -> Numb
 
 /// The numbers. Days are local calendar days, money is in major units of the base currency.
 const NUMBERS: [Number; 25] = [
-    of_days("days_since_last_order", |seen| seen.silence()),
+    of_days("days_since_last_order", |seen| seen.days_since(seen.last_order)),
     of_days("days_since_first_order", |seen| seen.days_since(seen.first_order)),
     number("orders", |seen| Some(seen.features.orders as f64)),
     number("purchase_days", |seen| Some(seen.features.purchase_days as f64)),
