@@ -197,7 +197,9 @@ mod tests {
             let case = (true, "shop".to_owned(), "parcel".to_owned());
             history.add_word(case, (at(*hours), *resolved, 7, (*event).to_owned()));
         }
-        contacts.iter().for_each(|hours| history.add_contact(at(*hours)));
+        for hours in contacts {
+            history.add_contact(at(*hours));
+        }
         history.sort();
         history
     }
