@@ -44,7 +44,7 @@ pub enum StagesCommand {
     Draft {
         #[command(flatten)]
         parameters: ParameterArgs,
-        /// A rule of one's own, asked before the parameters and behind those said before it, such as 'dormant=rhythms_silent >= 3'
+        /// A rule of one's own, asked before the parameters and behind those said before it, such as `dormant=rhythms_silent >= 3`
         #[arg(long = "rule", value_name = "STAGE=CONDITION", value_parser = rule, conflicts_with = "no_rules")]
         rules: Vec<StageRule>,
         /// Without rules of one's own
