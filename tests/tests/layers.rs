@@ -11,12 +11,13 @@ use std::process::Command;
 /// The services. None names another: they meet through the generated clients.
 const SERVICES: [&str; 5] = ["ingestion", "scoring", "lifecycle", "segmentation", "access-control"];
 /// What a service may build upon.
-const BELOW_SERVICES: &[&str] = &["audit", "chain", "domain", "expr", "proto", "rpc", "store"];
+const BELOW_SERVICES: &[&str] = &["audit", "chain", "clv", "domain", "expr", "proto", "rpc", "store"];
 /// The only crates that know all services.
 const KNOW_EVERYTHING: [&str; 2] = ["quintile", "quintile-tests"];
 /// Every other crate, and which crates of the workspace it may depend on.
-const PLACES: [(&str, &[&str]); 13] = [
+const PLACES: [(&str, &[&str]); 14] = [
     ("domain", &[]),
+    ("clv", &[]),
     ("expr", &["domain"]),
     ("store", &["domain"]),
     ("proto", &["domain"]),
@@ -31,8 +32,9 @@ const PLACES: [(&str, &[&str]); 13] = [
     (SERVICES[4], BELOW_SERVICES),
 ];
 /// Which foreign crates a crate does not know, by the beginnings of their names: the business itself has neither wire nor disk.
-const STRANGERS: [(&str, &[&str]); 9] = [
+const STRANGERS: [(&str, &[&str]); 10] = [
     ("domain", &["tonic", "prost", "sea-", "sqlx", "tokio"]),
+    ("clv", &["tonic", "prost", "sea-", "sqlx", "tokio"]),
     ("expr", &["tonic", "prost", "sea-", "sqlx", "tokio"]),
     ("store", &["tonic", "prost"]),
     ("proto", &["sea-", "sqlx"]),
