@@ -21,7 +21,8 @@ from support.worth import DAY, TENANT, ZONE, begin
 
 SERVICE = "WarningService"
 LIST, GET, WATCH, RESOLVE = (f"{SERVICE}/{method}" for method in ("ListWarnings", "GetWarning", "WatchWarnings", "ResolveWarning"))
-KINDS = ("SILENCE", "FEWER_PURCHASES", "FEWER_INTERACTIONS", "COMPLAINT", "CHURN_RISK")
+# Those that are shown without a churn model in force.
+KINDS = ("SILENCE", "FEWER_PURCHASES", "FEWER_INTERACTIONS", "COMPLAINT")
 STATES = ("OPEN", "ACKNOWLEDGED", "RESOLVED", "CLEARED", "EXPIRED")
 SEVERITIES = ("LOW", "MEDIUM", "HIGH")
 GOING_ON = ("OPEN", "ACKNOWLEDGED")
