@@ -140,7 +140,8 @@ def nothing_is_left_of_a_model_that_is_retired(town):
     now = AS_OF + 40 * DAY + 9 * HOUR
     retired = retire(town.admin, churn.get(town.admin, town.model.name))
     settle(town)
-    assert in_records(town.admin) == {} and questions.preview(town.admin, "has(churn_risk_percent)").customers == 0
+    assert in_records(town.admin) == {}
+    waiting.until(lambda: questions.preview(town.admin, "has(churn_risk_percent)").customers == 0, "segments to hear that there is no risk", 20)
     waiting.until(lambda: not warned(town.admin), "the warnings to end", 20)
     publish(town.admin, retired)
     settle(town)

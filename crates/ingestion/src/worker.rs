@@ -36,7 +36,7 @@ pub const STEP: Duration = Duration::from_millis(250);
 /// The most customers that were touched in bulk of one step: more than it has time for.
 const CUSTOMERS_PER_STEP: usize = 40 * CUSTOMERS_PER_PART;
 /// How often time is looked at: what it changes is seen well within a second.
-const TICK: Duration = Duration::from_millis(100);
+const TICK: Duration = Duration::from_millis(250);
 /// How often the watermark is written down while nothing but time moves.
 const WRITE_WATERMARK: Duration = Duration::from_secs(1);
 
