@@ -204,7 +204,7 @@ def records_and_memberships_say_what_the_services_say(shop, exported, numbers):
             Decimal(facts.cents_of(window.revenue)) / 100 for window in features.windows]
         scores = tuple(score or None for score in questions.scores(admin, name))
         assert (record["rfm_r"], record["rfm_f"], record["rfm_m"]) == scores
-        assert (record["alive_percent"], record["value_model"]) == (None, None), "no value model is in force"
+        assert [record[column] for column in ("alive_percent", "lifetime_value", "value_model")] == [None] * 3, "no value model is in force"
         graded = score_models.grade_of(admin.call("ScoreService/GetScore", {"name": f"{name}/score"}).values)
         told = graded and (*graded[:3], "yes" if graded[3] else "no")
         assert (record["grade"], record["grade_band"], record["grade_tier"], record["grade_vip"]) == (told or (None,) * 4)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from support import alive, facts, policies, questions, quintile, score_models, value_models, waiting
+from support import alive, facts, lifetime, policies, questions, quintile, score_models, value_models, waiting
 from support.score_models import dimension
 from support.worth import (
     DAY, DAYS, FEATURE, FIRST_DAY, QUARTILES, TENANT, ZONE, Worth, assert_scores, begin, changes_of, company, cut_offs_between, order,
@@ -72,6 +72,10 @@ def months(backend):
             bought = value.HasField("alive_probability")
             steps = alive.next_step(first, (value.repeats, value.recency_weeks, value.age_weeks)) if bought else None
             instants = [each.next_change_time.seconds for each in both if each.HasField("next_change_time")]
+            instants += [] if steps is None else [begin(FIRST_DAY + steps * DAY).timestamp()]
+            # Or at which it is worth so much less that records tell it.
+            history, spent = (value.repeats, value.recency_weeks, value.age_weeks), lifetime.spent(questions.features(client, f"customers/{number}"))
+            steps = lifetime.next_step(first, history, spent) if bought else None
             instants += [] if steps is None else [begin(FIRST_DAY + steps * DAY).timestamp()]
             assert scored[number].next_change_time.seconds == min(instants, default=0), number
         buyers, told_late = defaultdict(list), {}

@@ -168,6 +168,17 @@ def a_refit_of_lifetime_value_is_put_in_force_as_far_as_it_foretells(admin):
     assert models(admin, kind) == {f"{kind}/1": "PUBLISHED" if worse else "RETIRED", f"{kind}/2": "DRAFT" if worse else "PUBLISHED"}
 
 
+def a_model_that_was_retired_is_neither_fitted_anew_nor_replaced(admin):
+    """Another one that is published later is."""
+    kind = "valueModels"
+    said = say(admin, kind, 10, publish=True)
+    admin.call("ValueModelService/RetireValueModel", {"name": f"{kind}/1"})
+    looked_at(admin, kind, 30)
+    assert schedule(admin, kind) == said and models(admin, kind) == {f"{kind}/1": "RETIRED"}
+    value_models.publish(admin, value_models.fit(admin, holdout_days=30))
+    assert tried(admin, kind, days_on(admin, 40)).last_model == f"{kind}/3"
+
+
 def why_nothing_could_be_fitted_is_said_and_is_not_tried_every_day(fresh):
     """Nobody has bought anything in the days that count."""
     kind = "recommendationModels"

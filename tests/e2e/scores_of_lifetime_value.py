@@ -345,14 +345,19 @@ def a_killed_suite_goes_on_with_what_another_value_model_changes(backend):
         half = live(admin)
         changed = [number for number in then if then[number] != before[number]]
         assert 0 < sum(half[number] == then[number] for number in changed) < len(changed)
+        # An event comes to one before the model has: its scores are the model's doing all the same.
+        late = next(number for number in changed if half[number] != then[number])
+        who = next(who for who, known in questions.numbers_of(admin, "cdnow").items() if known == late)
+        questions.take_in(admin, facts.interaction(who, "late", source="cdnow"))
         suite.kill()
         suite.start()
         admin = suite.client("admin")
         done = rescored_by(admin, model)
         assert done.version == model.name
         assert_scores(admin, then)
-        for number in changed[::30]:
+        for number in [late, *changed[::30]]:
             [change] = [each for each in changes_of(admin, number) if under(each.before)]
             assert score_models.enum_name(change, "cause") == "MODEL"
             assert (under(change.before), under(change.after)) == (before[number], then[number])
-        assert done.changed_customers == len(changed)
+        # Whoever changed by an event meanwhile is not among them.
+        assert len(changed) - done.changed_customers in (0, 1)

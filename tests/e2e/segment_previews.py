@@ -115,6 +115,8 @@ def value_of(town, field, name):
         return "yes" if WARNINGS[of] in record.stage.warnings else "no"
     if field == "alive_percent":
         return scores.alive_percent if scores.HasField(field) else None
+    if field == "lifetime_value":
+        return Decimal(cents(scores, field)) / 100 if scores.HasField(field) else None
     if field == "churn_risk_percent":
         return record.churn.risk_percent if record.HasField("churn") else None
     if part == "grade":

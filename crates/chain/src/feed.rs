@@ -7,9 +7,9 @@ use futures::SinkExt;
 use futures::channel::mpsc;
 use prost::Message;
 use quintile_domain::ids::{CustomerId, TenantId};
-use quintile_domain::masking::Masked;
+use quintile_domain::masking::{Masked, Sensitivity};
 use quintile_domain::time::Instant;
-use quintile_proto::types::{CustomerRecord, WatchRecordsResponse};
+use quintile_proto::types::{CustomerRecord, ScoreValues, WatchRecordsResponse};
 use quintile_rpc::caller::View;
 use quintile_rpc::{AnswerStream, ApiError, Caller};
 use quintile_store::feed::{self, Cursor};
@@ -182,6 +182,13 @@ struct Reader {
     sent: RoaringBitmap,
 }
 
+/// Takes from scores what would tell the caller more than it reads: the instant at which a customer is worth less, of who does not read everybody's money.
+pub fn hide_falls(caller: &Caller, scores: &mut ScoreValues) {
+    if scores.lifetime_value.is_some() && !caller.reads_in_clear(Sensitivity::Financial) {
+        scores.next_change_time = None;
+    }
+}
+
 /// The caller's view of the customers of records, all of whom it reaches.
 pub fn view_of(caller: &Caller, records: &[CustomerRecord]) -> View {
     caller.view_of_reached(
@@ -211,6 +218,9 @@ fn within_scope(
         removed_customer_ids.retain(|customer_id| sent.remove(number(*customer_id)));
         erased_customer_ids.retain(|customer_id| sent.remove(number(*customer_id)));
         sent.extend(records.iter().map(|record| number(record.customer_id)));
+    }
+    for scores in response.records.iter_mut().filter_map(|record| record.scores.as_mut()) {
+        hide_falls(caller, scores);
     }
     view_of(caller, &response.records).mask(response)
 }

@@ -10,7 +10,7 @@ use crate::store::stage_policies::version_name;
 use crate::store::transitions::{self, Transition};
 use crate::store::{deliveries, grants, loyalty, runs, tasks, warning_policies, warnings};
 use crate::triggering::{Newcomer, begin_runs, newcomer};
-use crate::warnings::{purchase_days, showing};
+use crate::warnings::{Worth, purchase_days, showing};
 use quintile_chain::context::{Runtime, ServiceContext, WorkError};
 use quintile_chain::derive::{self, Before, Cause, Link, Remembered};
 use quintile_chain::follow::Step;
@@ -22,7 +22,7 @@ use quintile_domain::time::Instant;
 use quintile_proto::lifecycle::{StageTransitionCause, WarningEvidence, WarningState};
 use quintile_proto::scoring::WatchScoresRequest;
 use quintile_proto::scoring::score_service_client::ScoreServiceClient;
-use quintile_proto::types::{ChurnValues, CustomerRecord, Features, StageValues, WarningKind, WatchRecordsResponse};
+use quintile_proto::types::{ChurnValues, CustomerRecord, StageValues, WarningKind, WatchRecordsResponse};
 use quintile_rpc::client::Credentials;
 use quintile_rpc::policy::Tenant;
 use quintile_rpc::{ApiError, convert, scope};
@@ -244,9 +244,7 @@ fn warning_change(
     }
     let is_churned = stage.stage == Stage::Churned as i32;
     let ended_as = if is_churned { WarningState::Expired } else { WarningState::Cleared };
-    let nothing = Features::default();
-    let features = after.features.as_ref().unwrap_or(&nothing);
-    let year = features.windows.iter().find(|window| window.days == YEAR_DAYS).cloned();
+    let worth = Worth::of(after, tenant.currency);
     let input = stage_input(after);
     let purchases = purchase_days(policy, &input, valid_at, &tenant.zone);
     let evidence = WarningEvidence {
@@ -258,7 +256,7 @@ fn warning_change(
         open_complaints: input.open_complaints,
         risk_percent: after.churn.as_ref().map(|churn| churn.risk_percent),
     };
-    Some(warnings::Change { customer, valid_at, returns, begun, ended, ended_as, evidence, year })
+    Some(warnings::Change { customer, valid_at, returns, begun, ended, ended_as, evidence, worth })
 }
 
 fn shown_by(record: Option<&CustomerRecord>) -> Vec<WarningKind> {

@@ -111,6 +111,10 @@ pub fn lines(profile: &Profile) -> Vec<(&'static str, String)> {
         if let Some(percent) = scores.alive_percent {
             lines.push(("still buys", format!("{percent} % ({})", scores.value_model)));
         }
+        if scores.lifetime_value.is_some() {
+            let value = output::money(scores.lifetime_value.as_ref());
+            lines.push(("lifetime value", format!("from {value} ({})", scores.value_model)));
+        }
     }
     if let Some(grade) = profile.scores.as_ref().and_then(grade) {
         let vip = if grade.vip { ", VIP" } else { "" };

@@ -328,7 +328,9 @@ fn show_list(list: &ListWarningsResponse) {
 fn show_warning(warning: &Warning) {
     say!("{}", output::table(&HEADER, false, vec![row(warning)]));
     let (value, risk) = (money(warning.customer_value.as_ref()), warning.risk);
-    say!("The customer is taken to be worth {value} in a year, and to be lost with a probability of {risk}.");
+    let by =
+        if warning.value_model.is_empty() { "in a year".to_owned() } else { format!("by {}", warning.value_model) };
+    say!("The customer is taken to be worth {value} {by}, and to be lost with a probability of {risk}.");
     let Some(evidence) = &warning.evidence else { return };
     if let Some(percent) = evidence.risk_percent {
         say!("By the churn model: {percent} %.");

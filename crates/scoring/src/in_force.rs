@@ -10,6 +10,7 @@ use parking_lot::RwLock;
 use quintile_domain::clock::MachineClock;
 use quintile_domain::ids::TenantId;
 use quintile_proto::scoring::{self as sent, ScoreModelState};
+use quintile_proto::types::ScoreValues;
 use quintile_rpc::policy::Tenant;
 use quintile_store::{Database, StoreError};
 use std::collections::HashMap;
@@ -71,9 +72,12 @@ impl InForce {
         self.value_model.as_ref().map(|live| live.name.as_str()).unwrap_or_default()
     }
 
-    /// Whether any of them scores what customers will be worth.
-    pub fn scores_lifetime_value(&self) -> bool {
-        self.all().any(|live| live.definition.scores_lifetime_value())
+    /// Whether they are those that made scores, be it that others would have made the same.
+    pub fn made(&self, scores: &ScoreValues) -> bool {
+        let rfm = self.rfm.as_ref().is_none_or(|rfm| rfm.name == scores.model_version);
+        let others = self.others.iter().map(|live| &live.name);
+        let valued = self.value_model_name() == scores.value_model;
+        rfm && valued && others.eq(scores.models.iter().map(|score| &score.model_version))
     }
 
     /// The version of a model, if one is in force.
@@ -135,6 +139,13 @@ impl ModelsInForce {
         Ok(self.keep(tenant.id, Arc::new(InForce { rfm, others, value_model, revision, asked })))
     }
 
+    /// Has this process's reads go by what was just written. It is written whether or not that succeeds now: they come to it in a moment.
+    pub async fn apply(&self, tenant: &Tenant) {
+        if let Err(error) = self.of(tenant).await {
+            tracing::debug!(%error, "models in force are read a moment later");
+        }
+    }
+
     /// Keeps what was read, unless somebody has read later and been faster. Returns what is kept.
     fn keep(&self, tenant: TenantId, read: Arc<InForce>) -> Arc<InForce> {
         let mut all = self.read.write();
@@ -177,4 +188,30 @@ impl ModelsInForce {
 
 fn live(version: Version) -> Live {
     Live { name: version.name(), model: version.model, definition: version.definition }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quintile_clv::{BgNbd, Dropout, Fitted, Nbd};
+
+    fn valued_by(name: &str) -> InForce {
+        let purchases = Fitted {
+            model: BgNbd { dropout: Dropout::AfterRepeats, r: 1.0, alpha: 2.0, a: 1.0, b: 2.0 },
+            log_likelihood: -90.0,
+            never_leaving: Nbd { r: 1.0, alpha: 2.0 },
+            never_leaving_log_likelihood: -100.0,
+        };
+        let model = ValueModel { purchases, spend: None, gross_margin: 1.0, monthly_discount: 0.01, months: 12 };
+        InForce { value_model: Some(LiveValueModel { name: name.to_owned(), model }), ..InForce::default() }
+    }
+
+    #[test]
+    fn scores_by_another_value_model_or_one_that_was_retired_are_of_others() {
+        let scored = |value_model: &str| ScoreValues { value_model: value_model.to_owned(), ..ScoreValues::default() };
+        let (in_force, none) = (valued_by("valueModels/2"), InForce::default());
+        assert!(in_force.made(&scored("valueModels/2")) && none.made(&scored("")));
+        assert!(!in_force.made(&scored("valueModels/1")) && !in_force.made(&scored("")));
+        assert!(!none.made(&scored("valueModels/2")));
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! The operation's progress is a customer number and commits with its part, so a kill loses nothing and repeats nothing.
 
+use crate::refused;
 use crate::store::{fits, models};
 use crate::worker::ScoreLink;
 use prost::Message;
@@ -9,8 +10,10 @@ use quintile_chain::context::{Runtime, WorkError};
 use quintile_chain::derive::{Cause, Commit};
 use quintile_chain::follow::Step;
 use quintile_chain::operations::packed;
+use quintile_chain::store_error;
 use quintile_domain::time::Instant;
 use quintile_proto::scoring::{Rescoring, ValueModel};
+use quintile_rpc::ApiError;
 use quintile_rpc::policy::Tenant;
 use quintile_store::operations::{self, Operation, Work};
 use quintile_store::{StoreError, Transaction, failpoint, records};
@@ -21,9 +24,13 @@ pub const PUBLISH: &str = "PublishScoreModelVersion";
 pub const RETIRE: &str = "RetireScoreModel";
 /// The RPC that says anew what customers will be worth.
 pub const REVALUE: &str = "PublishValueModel";
+/// The RPC that says it no more.
+pub const RETIRE_VALUES: &str = "RetireValueModel";
+/// The most operations of a tenant that wait.
+const MAX_OPEN: u64 = 200;
 /// Customers of a part: some ten milliseconds, for which live changes wait at most.
 const CUSTOMERS_PER_PART: u64 = 2_500;
-/// The same where it is foretold what each will be worth, and when that will have fallen.
+/// The same where it is foretold what each will be worth, and when that will have fallen: that takes ten times as long.
 const VALUED_CUSTOMERS_PER_PART: u64 = 250;
 
 /// Begins to bring a change of models to all customers; `version` is the resource name of what was published or retired, be it
@@ -40,6 +47,12 @@ pub async fn begin(
     operations::begin(transaction, tenant.id, work, machine_now).await
 }
 
+/// Refuses another operation where many wait already.
+pub async fn check_open(transaction: &Transaction, tenant: &Tenant) -> Result<(), ApiError> {
+    let open = operations::count_open(transaction, tenant.id).await.map_err(|error| store_error(&error))?;
+    if open >= MAX_OPEN { Err(refused(format!("{MAX_OPEN} operations wait already: try again later"))) } else { Ok(()) }
+}
+
 /// Does the next part of the oldest operation. Returns whether there may be more to do.
 pub async fn step(
     link: &ScoreLink,
@@ -50,7 +63,7 @@ pub async fn step(
     let Some(operation) = operations::next(runtime.database.reader(), tenant.id).await? else { return Ok(false) };
     // Before anybody is scored: the operation was written with the models that it brings.
     let in_force = link.models.of(tenant).await?;
-    let per_part = if in_force.scores_lifetime_value() { VALUED_CUSTOMERS_PER_PART } else { CUSTOMERS_PER_PART };
+    let per_part = if in_force.valuing().is_some() { VALUED_CUSTOMERS_PER_PART } else { CUSTOMERS_PER_PART };
     let reached = step.reached();
     let transaction = step.begin().await?;
     let after = u32::try_from(operation.done).map_err(|_| StoreError::Sealed("progress"))?;
@@ -69,7 +82,7 @@ pub async fn step(
             models::add_changed(&transaction, tenant.id, model, number, changed, operation.done == 0).await?;
         }
         Some(Target::ValueModel(number)) => {
-            fits::add_changed::<ValueModel>(&transaction, tenant.id, number, changed).await?;
+            fits::add_changed::<ValueModel>(&transaction, tenant.id, number, changed, operation.done == 0).await?;
         }
         None => {}
     }
@@ -95,7 +108,7 @@ async fn response(transaction: &Transaction, tenant: &Tenant, operation: &Operat
         }
         None => {}
     }
-    let retired = operation.verb == RETIRE;
+    let retired = [RETIRE, RETIRE_VALUES].contains(&operation.verb.as_str());
     let preview = version.as_ref().filter(|_| !retired).and_then(|version| version.preview.as_ref());
     let rescoring = Rescoring {
         version: if retired { String::new() } else { operation.target.clone() },

@@ -10,6 +10,7 @@ use crate::population::Populations;
 use crate::rescoring;
 use crate::store::changes::{self, Change};
 use crate::value::alive::alive;
+use crate::value::lifetime::lifetime;
 use quintile_chain::context::{Runtime, ServiceContext, WorkError};
 use quintile_chain::derive::{self, Before, Cause, Link, Remembered};
 use quintile_chain::feed::same_model;
@@ -68,11 +69,11 @@ pub fn scores(in_force: &InForce, tenant: &Tenant, record: &CustomerRecord, as_o
     });
     let models = others.collect();
     let features = record.features.as_ref();
-    let alive_percent = in_force.valuing().and_then(|model| {
-        let alive = alive(model, features?, as_of, conventions(tenant))?;
-        next_change = [next_change, alive.next_change].into_iter().flatten().min();
-        Some(alive.percent)
-    });
+    let valued = in_force.valuing().zip(features);
+    let alive = valued.and_then(|(model, features)| alive(model, features, as_of, conventions(tenant)));
+    let lifetime = valued.and_then(|(model, features)| lifetime(model, features, as_of, conventions(tenant)));
+    let falls = [alive.and_then(|alive| alive.next_change), lifetime.and_then(|lifetime| lifetime.next_change)];
+    next_change = [next_change].into_iter().chain(falls).flatten().min();
     ScoreValues {
         model_version: in_force.rfm.as_ref().map(|rfm| rfm.name.clone()).unwrap_or_default(),
         as_of: Some(convert::timestamp(as_of)),
@@ -81,8 +82,9 @@ pub fn scores(in_force: &InForce, tenant: &Tenant, record: &CustomerRecord, as_o
         monetary: of_rfm(2),
         next_change_time: next_change.map(convert::timestamp),
         models,
-        alive_percent,
+        alive_percent: alive.map(|alive| alive.percent),
         value_model: in_force.value_model_name().to_owned(),
+        lifetime_value: lifetime.map(|lifetime| convert::money(tenant.currency, lifetime.minor)),
     }
 }
 
@@ -106,7 +108,7 @@ fn difference(before: &ScoreValues, after: &ScoreValues) -> Option<(ScoreValues,
         };
         let rfm = |scores: &ScoreValues| (scores.recency, scores.frequency, scores.monetary);
         let models = scores.models.iter().filter(differs).cloned().collect();
-        // How likely the customer still buys is no score: it is told as it is now alone.
+        // How likely the customer still buys, and what it will be worth, is no score: it is told as it is now alone.
         let changed = ScoreValues {
             model_version: scores.model_version.clone(),
             recency: scores.recency,
@@ -148,11 +150,7 @@ impl Link for ScoreLink {
 
     fn outdated(&self, tenant: &Tenant, record: &CustomerRecord) -> Option<Instant> {
         let scores = record.scores.as_ref()?;
-        let in_force = self.models.last_read(tenant.id);
-        let rfm = in_force.rfm.as_ref().is_none_or(|rfm| rfm.name == scores.model_version);
-        let others = in_force.others.iter().map(|live| &live.name);
-        let is_current = rfm && others.eq(scores.models.iter().map(|score| &score.model_version));
-        if is_current { None } else { self.derived_at(record) }
+        if self.models.last_read(tenant.id).made(scores) { None } else { self.derived_at(record) }
     }
 
     fn transition(

@@ -68,6 +68,7 @@ pub enum FieldId {
     AlivePercent = 55,
     ChurnRiskPercent = 56,
     WarningChurnRisk = 57,
+    LifetimeValue = 58,
 }
 
 /// What rules, access control and authors know of a field.
@@ -92,7 +93,7 @@ const fn define(field: FieldId, name: &'static str, ty: Type, description: &'sta
 const CONSENT: &str = "\"given\" or \"objected\"; missing: the customer has said neither";
 
 /// In the order of their ids, which start at 1 and leave no gap.
-const DEFINITIONS: [Definition; 57] = [
+const DEFINITIONS: [Definition; 58] = [
     define(FieldId::Recency, "rfm.r", Type::Int, "recency score, 1-5, 5 best; missing without orders"),
     define(FieldId::Frequency, "rfm.f", Type::Int, "frequency score, 1-5, 5 best; missing without orders"),
     define(FieldId::Monetary, "rfm.m", Type::Int, "monetary score, 1-5, 5 best; missing without orders"),
@@ -209,6 +210,12 @@ const DEFINITIONS: [Definition; 57] = [
         "warning.churn_risk",
         Type::Text,
         "\"yes\" or \"no\": likely to leave by the churn model",
+    ),
+    define(
+        FieldId::LifetimeValue,
+        "lifetime_value",
+        Type::Money,
+        "what the customer will be worth, rounded down to a step; missing without a value model in force that knows spending, or without orders",
     ),
 ];
 
@@ -331,6 +338,7 @@ pub fn words(name: &str, is_instant: bool) -> (String, String) {
         "open_complaints" => ("open complaints", "no open complaints"),
         "open_tickets" => ("open tickets", "no open tickets"),
         "alive_percent" => ("likely to still buy", "likely to buy no more"),
+        "lifetime_value" => ("high lifetime value", "low lifetime value"),
         "churn_risk_percent" => ("likely to leave", "likely to stay"),
         _ if is_instant => return (format!("{name} long ago"), format!("{name} recently")),
         _ => return (format!("high {name}"), format!("low {name}")),

@@ -69,6 +69,7 @@ FIELDS = {
     "quintile.type.v1.Features.net_revenue": AMOUNTS,
     "quintile.type.v1.Features.revenue": AMOUNTS,
     "quintile.type.v1.Features.average_order_value": AMOUNTS,
+    "quintile.type.v1.ScoreValues.lifetime_value": AMOUNTS,
     "quintile.scoring.v1.DimensionExplanation.input": AMOUNTS,
     "quintile.scoring.v1.DimensionExplanation.to_next_better": AMOUNTS,
     "quintile.scoring.v1.DimensionExplanation.to_next_worse": AMOUNTS,

@@ -15,7 +15,7 @@ TAKING_IN = ("IngestService/Ingest", "IngestService/IngestBatch", "IngestService
              "IdentityService/ListMerges", "IdentityService/ListIdentityConflicts", "IdentityService/ResolveIdentityConflict",
              "ScoreModelService/PreviewScoreModelVersion", "ValueModelService/FitValueModel", "LabelService/PreviewImpact",
              "EconomicsService/GetUnitEconomics", "ScoreModelService/PublishScoreModelVersion", "ScoreModelService/RetireScoreModel",
-             "ValueModelService/PublishValueModel", "RecommendationModelService/FitRecommendationModel",
+             "ValueModelService/PublishValueModel", "ValueModelService/RetireValueModel", "RecommendationModelService/FitRecommendationModel",
              "RecommendationModelService/PublishRecommendationModel", "RefitService/UpdateRefitSchedule", "AnalysisService/ListSegmentSizes",
              "ClusterService/FitClusters", "ClusterService/GetClustering", "ClusterService/GetClusterDrift", "ClusterService/FindFactors",
              "StagePolicyService/PreviewStagePolicyVersion", "StagePolicyService/PublishStagePolicyVersion", "PlaybookService/StartPlaybook",

@@ -11,7 +11,7 @@ from typing import Callable
 import grpc
 
 from support import canaries, checkpoints, churn, churn_cases, definitions, facts, oidc, playbook_cases, questions, recommendations, rewards
-from support import score_models, traits, value_models, waiting
+from support import score_models, traits, value_cases, waiting
 from support.reflection import OPERATIONS
 from support.refusals import Refusal
 from support.world import NOW
@@ -202,11 +202,6 @@ def rfm_draft(world):
     return {"name": "labelSets/rfm-11", "score_model_version": made.name}
 
 
-def value_model(world):
-    """A new draft of a model of lifetime value."""
-    return {"name": value_models.fit(world.client("admin"), holdout_days=0).name}
-
-
 def recommendation_model(world):
     """A new draft of a model of recommendations."""
     return {"name": recommendations.fit(world.client("admin"), holdout_days=0).name}
@@ -356,7 +351,8 @@ CASES = {
         DEFINERS, lambda answer: answer.HasField("model"), lambda _world: {"holdout_days": 0}),
     f"{SCORING}.ValueModelService/GetValueModel": unary(EVERY_ROLE, lambda _world: {"name": "valueModels/1"}),
     f"{SCORING}.ValueModelService/ListValueModels": unary(EVERY_ROLE),
-    f"{SCORING}.ValueModelService/PublishValueModel": unary(DEFINERS, value_model),
+    f"{SCORING}.ValueModelService/PublishValueModel": unary(DEFINERS, value_cases.draft),
+    f"{SCORING}.ValueModelService/RetireValueModel": Case(DEFINERS, value_cases.retired),
     f"{SCORING}.RecommendationModelService/FitRecommendationModel": watch(
         DEFINERS, lambda answer: answer.HasField("model"), lambda _world: {"holdout_days": 0}),
     f"{SCORING}.RecommendationModelService/GetRecommendationModel": unary(EVERY_ROLE, lambda _world: {"name": "recommendationModels/2"}),

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 /// The most roles of a tenant's own.
 const MAX_ROLES: usize = 100;
 /// What takes in anybody's facts or drops them, tells who is one person with whom, or counts everybody, and so can't be held to the rows of a scope.
-const BEYOND_ROW_SCOPES: [&str; 35] = [
+const BEYOND_ROW_SCOPES: [&str; 36] = [
     "quintile.ingestion.v1.IngestService/Ingest",
     "quintile.ingestion.v1.IngestService/IngestBatch",
     "quintile.ingestion.v1.IngestService/ReplayReject",
@@ -36,6 +36,7 @@ const BEYOND_ROW_SCOPES: [&str; 35] = [
     "quintile.scoring.v1.ScoreModelService/RetireScoreModel",
     "quintile.scoring.v1.ValueModelService/FitValueModel",
     "quintile.scoring.v1.ValueModelService/PublishValueModel",
+    "quintile.scoring.v1.ValueModelService/RetireValueModel",
     "quintile.scoring.v1.RecommendationModelService/FitRecommendationModel",
     "quintile.scoring.v1.RecommendationModelService/PublishRecommendationModel",
     "quintile.scoring.v1.RefitService/UpdateRefitSchedule",

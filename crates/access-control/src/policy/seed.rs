@@ -116,7 +116,8 @@ const MAKE_SCORE_MODELS: Methods = (
     ],
 );
 const VALUE_MODELS: Methods = ("quintile.scoring.v1.ValueModelService", &["GetValueModel", "ListValueModels"]);
-const MAKE_VALUE_MODELS: Methods = ("quintile.scoring.v1.ValueModelService", &["FitValueModel", "PublishValueModel"]);
+const MAKE_VALUE_MODELS: Methods =
+    ("quintile.scoring.v1.ValueModelService", &["FitValueModel", "PublishValueModel", "RetireValueModel"]);
 const VALUES: Methods = ("quintile.scoring.v1.ValueService", &["GetValue", "BatchGetValues"]);
 const RECOMMENDATION_MODELS: Methods =
     ("quintile.scoring.v1.RecommendationModelService", &["GetRecommendationModel", "ListRecommendationModels"]);

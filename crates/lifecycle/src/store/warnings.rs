@@ -3,14 +3,14 @@
 //! A row's key is where it was raised; `changed_seq` is where it last changed, by which watchers read. Both number the feed of warnings, which has no
 //! records: its head is the lock that orders changes.
 
-use crate::warnings::{Stake, Thresholds};
+use crate::warnings::{Stake, Thresholds, Worth};
 use prost::Message;
 use quintile_chain::feed::Removed;
 use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::money::Currency;
 use quintile_domain::time::Instant;
 use quintile_proto::lifecycle::{Warning, WarningEvidence, WarningState};
-use quintile_proto::types::{StageValues, WarningKind, WindowActivity};
+use quintile_proto::types::{StageValues, WarningKind};
 use quintile_rpc::convert;
 use quintile_rpc::policy::Tenant;
 use quintile_store::bulk::{Column, OnConflict, Target};
@@ -157,15 +157,15 @@ pub struct Change {
     pub ended_as: WarningState,
     /// The customer as it is then.
     pub evidence: WarningEvidence,
-    /// Its activity in the last year.
-    pub year: Option<WindowActivity>,
+    /// What it is taken to be worth then.
+    pub worth: Worth,
 }
 
 impl Change {
     /// A warning of a kind that it begins to show.
     fn warning(&self, kind: WarningKind, thresholds: Thresholds, currency: Currency) -> Stored {
         let stage = self.evidence.stage.as_ref().map(StageValues::stage).unwrap_or_default();
-        let at_stake = Stake::of(self.year.as_ref(), stage, self.evidence.risk_percent, currency);
+        let at_stake = Stake::of(self.worth.minor, stage, self.evidence.risk_percent);
         let value_at_stake = at_stake.value();
         let warning = Warning {
             kind: kind.into(),
@@ -176,6 +176,7 @@ impl Change {
             customer_value: Some(convert::money(currency, at_stake.customer_value)),
             risk: at_stake.risk_percent as f64 / 100.0,
             evidence: Some(self.evidence.clone()),
+            value_model: self.worth.value_model.clone(),
             ..Warning::default()
         };
         Stored { customer: self.customer, raised: Position::default(), warning, value_at_stake }

@@ -18,7 +18,7 @@ use quintile_domain::time::{Instant, TimeZone};
 use quintile_proto::types::WarningKind;
 
 pub use self::purchases::PurchaseDays;
-pub use self::severity::{Stake, Thresholds};
+pub use self::severity::{Stake, Thresholds, Worth};
 
 /// Days for which a sign that began is shown, at least. For as long nobody is silent, however often it buys.
 pub const HOLD_DAYS: i64 = 14;

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use quintile_domain::money::Currency;
 use quintile_proto::google_type::Money;
 use quintile_proto::lifecycle::WarningSeverity;
-use quintile_proto::types::{self, WindowActivity};
+use quintile_proto::types::{self, CustomerRecord, Features, ScoreValues, WindowActivity};
 
 const DAY_MICROS: i64 = 86_400_000_000;
 
@@ -131,12 +131,26 @@ fn what_is_at_stake_is_a_part_of_the_better_year() {
         previous_revenue: dollars(200, 10_000_000),
         ..WindowActivity::default()
     };
-    let at_risk = Stake::of(Some(&year), types::Stage::AtRisk, None, currency);
+    let refunded = WindowActivity { revenue: dollars(-5, 0), previous_revenue: dollars(-1, 0), ..year.clone() };
+    let record = |year: Option<WindowActivity>| CustomerRecord {
+        features: Some(Features { windows: year.into_iter().collect(), ..Features::default() }),
+        ..CustomerRecord::default()
+    };
+    let worth = |record: &CustomerRecord| Worth::of(record, currency);
+    let at_risk = Stake::of(worth(&record(Some(year.clone()))).minor, types::Stage::AtRisk, None);
     assert_eq!((at_risk.customer_value, at_risk.value()), (20_001, 10_000), "half of a cent, to even");
-    assert_eq!(Stake::of(Some(&year), types::Stage::Dormant, None, currency).value(), 16_001, "16,000.8");
-    let refunded = WindowActivity { revenue: dollars(-5, 0), previous_revenue: dollars(-1, 0), ..year };
-    assert_eq!(Stake::of(Some(&refunded), types::Stage::AtRisk, None, currency).value(), 0);
-    assert_eq!(Stake::of(None, types::Stage::AtRisk, None, currency).value(), 0);
+    assert_eq!(Stake::of(20_001, types::Stage::Dormant, None).value(), 16_001, "16,000.8");
+    assert_eq!(worth(&record(Some(refunded))), Worth::default());
+    assert_eq!(worth(&record(None)), Worth::default());
+    assert_eq!(worth(&CustomerRecord::default()), Worth::default());
+    // What a value model expects is what it is, be it nothing; where it knows no spending, revenue says it.
+    for (lifetime_value, (minor, value_model)) in
+        [(dollars(3, 0), (300, "valueModels/7")), (dollars(0, 0), (0, "valueModels/7")), (None, (20_001, ""))]
+    {
+        let scores = ScoreValues { lifetime_value, value_model: "valueModels/7".to_owned(), ..ScoreValues::default() };
+        let valued = CustomerRecord { scores: Some(scores), ..record(Some(year.clone())) };
+        assert_eq!(worth(&valued), Worth { minor, value_model: value_model.to_owned() });
+    }
     let yen = Currency::from_code("JPY").unwrap();
     let severities = [(99, WarningSeverity::Low), (100, WarningSeverity::Medium), (1_000, WarningSeverity::High)];
     for (value, severity) in severities {

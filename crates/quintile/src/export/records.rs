@@ -71,6 +71,7 @@ pub fn row(record: CustomerRecord) -> Row {
         ("rfm_m", score(scores.monetary)),
         ("score_model_version", Cell::text(scores.model_version.as_str())),
         ("alive_percent", Cell::Int32(scores.alive_percent)),
+        ("lifetime_value", Cell::money(scores.lifetime_value.as_ref())),
         ("value_model", Cell::text(scores.value_model.as_str())),
     ]);
     let grade = profile::grade(&scores).cloned().unwrap_or_default();

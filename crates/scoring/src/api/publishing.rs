@@ -13,11 +13,8 @@ use quintile_chain::store_error;
 use quintile_proto::scoring::{PublishScoreModelVersionRequest, RetireScoreModelRequest, ScoreModelState, ValueModel};
 use quintile_rpc::policy::Tenant;
 use quintile_rpc::{ApiError, Caller};
-use quintile_store::operations::{self, Operation};
+use quintile_store::operations::Operation;
 use quintile_store::{StoreError, Transaction};
-
-/// The most operations of a tenant that wait.
-const MAX_OPEN: u64 = 200;
 
 /// Puts a draft in force.
 pub async fn publish(
@@ -53,7 +50,7 @@ pub async fn publish(
         Ok(operation)
     };
     let operation = published.await.map_err(|error: StoreError| store_error(&error))?;
-    apply(service, tenant).await;
+    service.models.apply(tenant).await;
     Ok(operation)
 }
 
@@ -121,15 +118,8 @@ pub async fn retire(
         Ok(operation)
     };
     let operation = retired.await.map_err(|error: StoreError| store_error(&error))?;
-    apply(service, tenant).await;
+    service.models.apply(tenant).await;
     Ok(operation)
-}
-
-/// Has this process's reads go by what was just written. It is written whether or not that succeeds now: they come to it in a moment.
-async fn apply(service: &Service, tenant: &Tenant) {
-    if let Err(error) = service.models.of(tenant).await {
-        tracing::debug!(%error, "models in force are read a moment later");
-    }
 }
 
 /// Begins a change of a tenant's models that asks for a rescoring.
@@ -137,12 +127,9 @@ async fn begin(service: &Service, tenant: &Tenant) -> Result<(Transaction, i64),
     let begun = async {
         let transaction = service.runtime.database.begin().await?;
         let revision = models::begin_change(&transaction, tenant.id).await?;
-        let open = operations::count_open(&transaction, tenant.id).await?;
-        Ok::<_, StoreError>((transaction, revision, open))
+        Ok::<_, StoreError>((transaction, revision))
     };
-    let (transaction, revision, open) = begun.await.map_err(|error| store_error(&error))?;
-    if open >= MAX_OPEN {
-        return Err(refused(format!("{MAX_OPEN} operations wait already: try again later")));
-    }
+    let (transaction, revision) = begun.await.map_err(|error| store_error(&error))?;
+    rescoring::check_open(&transaction, tenant).await?;
     Ok((transaction, revision))
 }

@@ -111,7 +111,7 @@ impl RecommendationModelService for RecommendationModels {
     ) -> Answer<RecommendationModel> {
         let caller = Caller::of(&request)?;
         let PublishRecommendationModelRequest { name, etag, unless_worse } = request.get_ref();
-        let publishing = Publishing { name, etag, unless_worse: *unless_worse };
+        let publishing = Publishing { name, etag, unless_worse: *unless_worse, in_place_of: None };
         let published = recommendation::publish(&self.service, caller.tenant(), &publishing).await?;
         Ok(caller.respond(message(&caller, &published)))
     }

@@ -33,6 +33,9 @@ impl Scores {
         let Service { runtime, link, .. } = &self.service;
         let mut current = derive::current(runtime, link.as_ref(), caller, customer).await?;
         let mut values = current.record.scores.take();
+        if let Some(values) = &mut values {
+            feed::hide_falls(caller, values);
+        }
         if let Some(values) = values.as_mut().filter(|_| caller.scope().is_some()) {
             let in_force = self.service.models.last_read(caller.tenant().id);
             if in_force.all().any(|live| hides_changes(caller, &live.definition)) {

@@ -11,7 +11,8 @@ use quintile_domain::masking::Sensitivity;
 use quintile_proto::scoring::value_model_service_server::ValueModelService;
 use quintile_proto::scoring::{
     DropoutKind, FitValueModelRequest, FitValueModelResponse, GetValueModelRequest, ListValueModelsRequest,
-    ListValueModelsResponse, PreviewProgress, PublishValueModelRequest, ValueModel, ValueTerms,
+    ListValueModelsResponse, PreviewProgress, PublishValueModelRequest, RetireValueModelRequest, ValueModel,
+    ValueTerms,
 };
 use quintile_rpc::{Answer, AnswerStream, ApiError, Caller, convert};
 use tonic::{Request, Response, Status};
@@ -128,8 +129,19 @@ impl ValueModelService for ValueModels {
         let PublishValueModelRequest { name, etag, unless_worse } = request.get_ref();
         fitting::number_in::<ValueModel>(name)?;
         check_rights(&caller)?;
-        let publishing = Publishing { name, etag, unless_worse: *unless_worse };
+        caller.is_about(name.clone());
+        let publishing = Publishing { name, etag, unless_worse: *unless_worse, in_place_of: None };
         let published = value::publish(&self.service, caller.tenant(), &publishing).await?;
         Ok(caller.respond(message(&caller, &published)))
+    }
+
+    async fn retire_value_model(&self, request: Request<RetireValueModelRequest>) -> Answer<ValueModel> {
+        let caller = Caller::of(&request)?;
+        let RetireValueModelRequest { name, etag } = request.get_ref();
+        fitting::number_in::<ValueModel>(name)?;
+        check_rights(&caller)?;
+        caller.is_about(name.clone());
+        let retired = value::retire(&self.service, caller.tenant(), name, etag).await?;
+        Ok(caller.respond(message(&caller, &retired)))
     }
 }

@@ -35,6 +35,8 @@ pub struct Publishing<'a> {
     pub etag: &'a str,
     /// Whether to refuse what foretold worse than the model in force.
     pub unless_worse: bool,
+    /// The model that has to be in force until then. `None`: any, or none.
+    pub in_place_of: Option<&'a str>,
 }
 
 /// The number in a resource name.
@@ -86,6 +88,10 @@ pub async fn publish<M: Compared>(
     if draft.state != ScoreModelState::Draft {
         return Err(refused("only a draft can be published: fit a new model"));
     }
+    let in_force = before.as_ref().map(Stored::name);
+    if asked.in_place_of.is_some_and(|expected| in_force.as_deref() != Some(expected)) {
+        return Err(refused("the model that the draft was to take the place of is in force no more"));
+    }
     if let Some(before) = before.as_ref().filter(|_| asked.unless_worse)
         && draft.body.foretells_worse(&before.name())
     {
@@ -99,4 +105,28 @@ pub async fn publish<M: Compared>(
     let published = Stored { state: ScoreModelState::Published, published_at, revision, ..draft };
     fits::write(&transaction, tenant, &published).await.map_err(failed)?;
     Ok((transaction, published))
+}
+
+/// Writes that the model in force is so no more, in a transaction that its caller commits.
+pub async fn retire<M: Fit>(
+    service: &Service,
+    tenant: TenantId,
+    name: &str,
+    etag: &str,
+) -> Result<(Transaction, Stored<M>), ApiError> {
+    let failed = |error: StoreError| store_error(&error);
+    let number = number_in::<M>(name)?;
+    let transaction = service.runtime.database.begin().await.map_err(failed)?;
+    let revision = fits::begin_change::<M>(&transaction, tenant).await.map_err(failed)?;
+    let found = fits::get::<M>(&transaction, tenant, number).await.map_err(failed)?;
+    let found = found.ok_or_else(ApiError::not_found)?;
+    if !etag.is_empty() && etag != found.etag() {
+        return Err(ApiError::stale_etag());
+    }
+    if found.state != ScoreModelState::Published {
+        return Err(refused("only the model in force can be retired"));
+    }
+    let retired = Stored { state: ScoreModelState::Retired, revision, ..found };
+    fits::write(&transaction, tenant, &retired).await.map_err(failed)?;
+    Ok((transaction, retired))
 }

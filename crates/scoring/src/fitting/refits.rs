@@ -150,7 +150,9 @@ async fn attempt<M: Refitted>(
         return Ok((Some(draft.number), String::new()));
     }
     let (name, etag) = (draft.name(), draft.etag());
-    let asked = Publishing { name: &name, etag: &etag, unless_worse: true };
+    // Somebody may have retired it while its successor was fitted: that holds.
+    let before = in_force.name();
+    let asked = Publishing { name: &name, etag: &etag, unless_worse: true, in_place_of: Some(&before) };
     match M::put_in_force(service, tenant, &asked).await {
         Ok(()) => Ok((Some(draft.number), String::new())),
         Err(error) => Ok((Some(draft.number), refusal(error)?)),

@@ -16,7 +16,7 @@ use quintile_proto::scoring::{DropoutKind, LeadFit, PreviewProgress, ValueModel,
 use quintile_proto::types::CustomerRecord;
 use quintile_rpc::policy::Tenant;
 use quintile_rpc::{ApiError, convert};
-use quintile_store::StoreError;
+use quintile_store::{StoreError, Transaction};
 use std::sync::Arc;
 
 /// How much a draft's error may exceed that of a model that may have seen the days that are held out.
@@ -48,21 +48,47 @@ pub struct Asked {
     pub terms: ValueTerms,
 }
 
-/// Puts a draft in force. It says of everybody how likely it still buys, so that all records are gone through.
+/// Puts a draft in force. It says of everybody how likely it still buys and what it will be worth, so that all records are gone through.
 pub async fn publish(
     service: &Service,
     tenant: &Tenant,
     publishing: &Publishing<'_>,
 ) -> Result<Stored<ValueModel>, ApiError> {
     let (transaction, published) = super::publish(service, tenant.id, publishing).await?;
+    bring(service, tenant, transaction, rescoring::REVALUE, &published.name()).await?;
+    Ok(published)
+}
+
+/// Takes the model in force out of it.
+pub async fn retire(
+    service: &Service,
+    tenant: &Tenant,
+    name: &str,
+    etag: &str,
+) -> Result<Stored<ValueModel>, ApiError> {
+    let (transaction, retired) = super::retire(service, tenant.id, name, etag).await?;
+    bring(service, tenant, transaction, rescoring::RETIRE_VALUES, &retired.name()).await?;
+    Ok(retired)
+}
+
+/// Commits what a change of the model in force has written, and has it brought to everybody.
+async fn bring(
+    service: &Service,
+    tenant: &Tenant,
+    transaction: Transaction,
+    verb: &str,
+    name: &str,
+) -> Result<(), ApiError> {
+    rescoring::check_open(&transaction, tenant).await?;
     let done = async {
         // What scores asks whether its models have changed, and this is one of them.
         models::begin_change(&transaction, tenant.id).await?;
-        rescoring::begin(&transaction, tenant, rescoring::REVALUE, &published.name(), service.clock.now()).await?;
+        rescoring::begin(&transaction, tenant, verb, name, service.clock.now()).await?;
         Ok::<_, StoreError>(transaction.commit().await?)
     };
     done.await.map_err(|error| store_error(&error))?;
-    Ok(published)
+    service.models.apply(tenant).await;
+    Ok(())
 }
 
 /// A fit to everybody.

@@ -3,7 +3,7 @@
 //! To add a built-in feature: a row of `BUILT_IN`, and its value in [`built_in`]. The proto comment of `Dimension.feature` lists them.
 
 use super::At;
-use crate::value::expected;
+use crate::value::lifetime::minor_on;
 use quintile_domain::masking::Sensitivity;
 use quintile_domain::money::Currency;
 use quintile_domain::names::{nearest, resource_id};
@@ -264,11 +264,8 @@ fn of_orders<'a>(name: &str, features: &'a Features, conventions: Conventions<'_
 
 /// What is expected of a customer, in minor units, by the model of lifetime value in force.
 fn lifetime_value(record: &CustomerRecord, at: &At<'_>) -> Value<'static> {
-    let features = record.features.as_ref().filter(|features| features.purchase_days > 0);
-    let (Some(model), Some(features)) = (at.valuing, features) else { return Value::Missing };
-    let minor_per_major = 10_f64.powi(at.conventions.currency.minor_digits() as i32);
-    let (worth, _) = expected(model, features, at.day, at.conventions);
-    worth.value.map_or(Value::Missing, |value| Value::Number((value * minor_per_major).round() as i64))
+    let (Some(model), Some(features)) = (at.valuing, &record.features) else { return Value::Missing };
+    minor_on(model, features, at.day, at.conventions).map_or(Value::Missing, Value::Number)
 }
 
 fn of_trait<'a>(value: &'a TraitValue, conventions: Conventions<'_>) -> Value<'a> {

@@ -61,7 +61,7 @@ pub struct Stored<M> {
     pub published_at: Option<Instant>,
     /// Which change of the tenant's models of this kind changed it last.
     pub revision: i64,
-    /// Customers whose scores its publishing has changed so far.
+    /// Customers whose scores its publishing has changed so far, or its retiring.
     pub changed: i64,
 }
 
@@ -141,15 +141,17 @@ pub async fn write<M: Fit>(transaction: &Transaction, tenant: TenantId, stored: 
     Ok(())
 }
 
-/// Adds customers whose scores the publishing of a model has changed.
+/// Adds customers whose scores the publishing of a model has changed, or its retiring; `begins`: they are the first.
 pub async fn add_changed<M: Fit>(
     transaction: &Transaction,
     tenant: TenantId,
     number: i64,
     changed: i64,
+    begins: bool,
 ) -> Result<(), StoreError> {
+    let counted = if begins { Expr::value(changed) } else { Expr::col(entity::Column::Changed).add(changed) };
     entity::Entity::update_many()
-        .col_expr(entity::Column::Changed, Expr::col(entity::Column::Changed).add(changed))
+        .col_expr(entity::Column::Changed, counted)
         .filter(entity::Column::TenantId.eq(tenant.0))
         .filter(entity::Column::Kind.eq(M::KIND))
         .filter(entity::Column::Number.eq(number))

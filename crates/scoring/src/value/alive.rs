@@ -1,7 +1,7 @@
 //! How likely customers still buy, in steps that records carry: they change at local midnights alone, and seldom.
 
+use super::turning::turns_on;
 use super::{NEWCOMER, ValueModel, buyer};
-use crate::models::MAX_DAYS_AHEAD;
 use crate::models::feature::Conventions;
 use quintile_domain::midnight::begin_of_later_day;
 use quintile_domain::time::Instant;
@@ -35,7 +35,10 @@ pub fn alive(model: &ValueModel, features: &Features, as_of: Instant, convention
         model.alive(&known.map_or(NEWCOMER, |buyer| buyer.history))
     };
     let percent = step(probability(today)?);
-    let changes_on = next_day(today, last, |day| probability(day).unwrap_or_default());
+    let step_on = |day| probability(day).map_or(0, |probability| step(probability).into());
+    // There is no lower step, or the model has it that nobody leaves who has bought so seldom.
+    let rests = |from, until| percent == 0 || probability(until) >= probability(from);
+    let changes_on = turns_on(today, last, step_on, rests);
     let next_change = changes_on.and_then(|day| begin_of_later_day(conventions.zone, day, as_of));
     Some(Alive { percent, next_change })
 }
@@ -45,35 +48,10 @@ fn step(probability: f64) -> i32 {
     (probability * STEPS + ROUNDING).floor() as i32 * STEP_PERCENT
 }
 
-/// The first later day with another step, of a customer who has bought last on the day `last`. What was bought on a day counts from the next on, which may
-/// raise it; after that it falls with every day, so that the day is found by halving.
-fn next_day(today: i64, last: i64, probability: impl Fn(i64) -> f64) -> Option<i64> {
-    let now = step(probability(today));
-    let mut same = today;
-    if last >= today {
-        same += 1;
-        if last >= same || step(probability(same)) != now {
-            return Some(same);
-        }
-    }
-    let mut other = today + MAX_DAYS_AHEAD;
-    let (begins, ends) = (probability(same), probability(other));
-    if now == 0 || ends >= begins {
-        // There is no lower step, or the model has it that nobody leaves who has bought so seldom.
-        return None;
-    }
-    if step(ends) != now {
-        while other - same > 1 {
-            let middle = i64::midpoint(same, other);
-            if step(probability(middle)) == now { same = middle } else { other = middle }
-        }
-    }
-    Some(other)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::models::MAX_DAYS_AHEAD;
     use proptest::prelude::*;
     use quintile_clv::{BgNbd, Dropout, Fitted, Nbd};
     use quintile_domain::money::Currency;

@@ -4,8 +4,10 @@
 
 pub mod alive;
 pub mod encoding;
+pub mod lifetime;
 #[cfg(test)]
 mod tests;
+mod turning;
 
 use crate::models::feature::Conventions;
 use quintile_clv::{

@@ -87,9 +87,12 @@ pub async fn records(
         let mut record = feed::decode(row).map_err(|error| store_error(&error))?;
         // The record may be newer than the list.
         if caller.reaches(record.attributes.get_or_insert_default()) {
-            if let Some(scores) = record.scores.as_mut().filter(|_| caller.scope().is_some()) {
-                // It may tell a cut-off that was found from everybody.
-                scores.next_change_time = None;
+            if let Some(scores) = &mut record.scores {
+                feed::hide_falls(caller, scores);
+                if caller.scope().is_some() {
+                    // It may tell a cut-off that was found from everybody.
+                    scores.next_change_time = None;
+                }
             }
             records.push(record);
         }

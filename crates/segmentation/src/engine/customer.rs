@@ -61,6 +61,7 @@ pub struct Customer<'a> {
     pub warnings: [&'a str; 5],
     pub alive_percent: Option<u8>,
     pub churn_risk_percent: Option<u8>,
+    pub lifetime_value_minor: Option<i64>,
     /// Of the tenant's own fields, in the order in which they became known; those beyond the last are missing.
     pub own: &'a [Option<ValueRef<'a>>],
 }
@@ -129,6 +130,7 @@ impl Customer<'_> {
             FieldId::AlivePercent => score(self.alive_percent),
             FieldId::ChurnRiskPercent => score(self.churn_risk_percent),
             FieldId::WarningChurnRisk => text(self.warnings[4]),
+            FieldId::LifetimeValue => self.lifetime_value_minor.map(ValueRef::Int),
         }
     }
 

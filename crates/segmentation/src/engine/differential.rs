@@ -50,8 +50,8 @@ const INT_FIELDS: [&str; 19] = [
     "alive_percent",
     "churn_risk_percent",
 ];
-const MONEY_FIELDS: [&str; 6] =
-    ["net_revenue", "revenue", "average_order_value", "revenue_30", "revenue_90", "revenue_365"];
+const MONEY_FIELDS: [&str; 7] =
+    ["net_revenue", "revenue", "average_order_value", "revenue_30", "revenue_90", "revenue_365", "lifetime_value"];
 const INSTANT_FIELDS: [&str; 4] = ["first_order_at", "last_order_at", "last_interaction_at", "trait.time"];
 /// Fields of a tenant's own.
 const OWN_FIELDS: [(&str, Type); 3] =
@@ -176,6 +176,7 @@ impl Owned {
             grade_vip: ["", "yes", "no"][seeded.below(3)],
             alive_percent: seeded.score(),
             churn_risk_percent: seeded.score(),
+            lifetime_value_minor: Some(seeded.number()).filter(|minor| minor % 3 != 0),
             warnings: std::array::from_fn(|_| ["", "yes", "no"][seeded.below(3)]),
             own: &self.own,
         }

@@ -163,6 +163,7 @@ fn memory_is_flat_per_customer() {
                 revenue_30_minor: large,
                 revenue_90_minor: large,
                 revenue_365_minor: large,
+                lifetime_value_minor: Some(large),
                 ..Customer::default()
             };
             engine.apply(id, Some(&customer)).unwrap();

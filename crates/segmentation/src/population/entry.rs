@@ -45,6 +45,7 @@ impl Entry {
             customer.frequency = score(scores.frequency);
             customer.monetary = score(scores.monetary);
             customer.alive_percent = scores.alive_percent.and_then(|percent| u8::try_from(percent).ok());
+            customer.lifetime_value_minor = minor(scores.lifetime_value.as_ref());
             set_grade(&mut customer, scores);
         }
         if let Some(churn) = &self.record.churn {

@@ -95,6 +95,7 @@ impl Asked {
             grade_vip: CHANNELS[part(35, 2) as usize],
             alive_percent: Some(5 * part(26, 21) as u8),
             churn_risk_percent: Some(5 * part(28, 21) as u8),
+            lifetime_value_minor: Some([1, 2, 3, 5, 7][part(27, 5) as usize] * 10_i64.pow(2 + part(30, 4) as u32)),
             warnings: std::array::from_fn(|kind| ["yes", "no"][part(20 + kind as u32, 2) as usize]),
             first_order_at: Some(self.last_order_at - part(37, 500) as i64 * DAY),
             last_order_at: Some(self.last_order_at),

@@ -229,5 +229,6 @@ fn exported_warning(warning: Warning) -> ExportedWarning {
         stage: evidence.map_or(0, |stage| stage.stage),
         value_at_stake: warning.value_at_stake,
         customer_value: warning.customer_value,
+        value_model: warning.value_model,
     }
 }
