@@ -335,6 +335,10 @@ def senders_are_lifecycles(items):
     return endpoints_are_lifecycles(items, "mail", tables, {file: ("smtp", "password")})
 
 
+def history_of(items):
+    return tomllib.loads(of_kind(items, "ConfigMap")[f"{RELEASE}-config"]["data"]["quintile.toml"])["history"]
+
+
 def configuration_faults(items, ports, release=RELEASE):
     """quintile.toml names every role's port, and peers by the name and port of a Service that is there."""
     faults = []
@@ -381,6 +385,7 @@ def override_faults(name, items):
         "another port and more replicas": lambda: deployments[f"{RELEASE}-scoring"]["spec"]["replicas"] == 3
         and not role_faults(items, {**PORTS, "scoring": 8802}) and not configuration_faults(items, {**PORTS, "scoring": 8802}),
         "own secrets": lambda: not secret_reference_faults(items, GOOD_VALUES["own secrets"]["secrets"]),
+        "less history": lambda: history_of(items) == {"membership_days": 30, "size_days": 365, "label_days": 100, "monthly_label_days": 1830},
         "webhooks": lambda: webhooks_are_lifecycles(items),
         "senders of e-mails": lambda: senders_are_lifecycles(items),
         "no migration": lambda: not of_kind(items, "Job") and len(of_kind(items, "ConfigMap")) == 1,

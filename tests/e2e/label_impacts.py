@@ -1,7 +1,7 @@
 """What a version of the RFM model would mean for a tenant's own label sets: as told before, and as it is once the version is in force."""
 import pytest
 
-from support import facts, label_sets, questions, score_models, score_witness, waiting
+from support import facts, label_sets, questions, score_models, score_witness, segments, waiting
 from support.label_sets import REST, name_of
 from support.refusals import FAILED_PRECONDITION, INVALID_ARGUMENT, NOT_FOUND
 from support.score_models import dimension
@@ -101,16 +101,53 @@ def a_version_that_is_published_moves_customers_as_their_records_and_as_it_was_t
     assert causes == {"TIME"}, "no fact of theirs has changed"
 
 
-def an_impact_through_segments_that_read_scores_is_refused_and_not_guessed(fresh):
-    """The set itself reads none: who would be in those segments is not known."""
-    admin = fresh.client("admin")
-    label_sets.take_in(admin, 0, 20)
-    questions.save_segment(admin, "recent", "rfm.r >= 4")
-    rows = [("recent", 'segment("recent")', lambda c: c["r"] >= 4), ("best", 'segment("rfm-11/loyal")', lambda c: c["label"] == "loyal")]
-    label_sets.create(admin, "through", rows)
+def segment_impact(client, name, version):
+    """{(from, to): (customers, cents)} of a segment; who is no member is nowhere."""
+    of = client.call("LabelService/PreviewImpact", {"name": name, "score_model_version": version})
+    moves = {(getattr(each, "from"), each.to): (each.customers, facts.cents_of(each.net_revenue)) for each in of.moves}
+    assert sum(customers for customers, _ in moves.values()) == of.population
+    assert sum(customers for (old, new), (customers, _) in moves.items() if old != new) == of.moving_customers
+    return moves
+
+
+THROUGH = [("steady", 'segment("steady")', lambda c: c["r"] >= 3 and c["channel"] == "store" and not (c["f"] >= 4 and c["orders"] >= 2)),
+           ("best", 'segment("rfm-11/loyal") || segment("money/worth")',
+            lambda c: c["label"] == "loyal" or (c["m"] >= 3 and c["revenue_cents"] >= 6_000)),
+           ("panel", 'segment("panel") && rfm.f >= 2', lambda c: c["panel"] and c["f"] >= 2)]
+
+
+def an_impact_is_told_through_segments_labels_and_lists(fresh):
+    """The set itself reads scores in one rule alone; what it refers to reads them, over a reference more."""
+    admin, people = prepared(fresh)
+    questions.save_segment(admin, "recent", "rfm.r >= 3")
+    questions.save_segment(admin, "frequent", "rfm.f >= 4 && orders >= 2")
+    questions.save_segment(admin, "steady", 'segment("recent") && segment("stores") && !segment("frequent")')
+    # Who is on a list stays on it, though scores were read when it began.
+    segments.static(admin, "panel", "rfm.m >= 3")
+    panel = {segments.number(name) for name in segments.members(admin, "segments/panel")}
+    people = {number: told | {"panel": number in panel} for number, told in people.items()}
+    label_sets.create(admin, "through", THROUGH, overlaps_allowed=True)
+    now, then = (label_sets.expected(people, THROUGH, scores=scores_of(people, each)) for each in (score_models.SHIPPED, FIXED))
+    assert label_sets.held(admin, "through") == now
     made = score_models.create(admin, "rfm", *FIXED)
-    refusal = admin.refused("LabelService/PreviewImpact", {"name": "labelSets/through", "score_model_version": made.name})
-    refusal.must_be(FAILED_PRECONDITION, "FAILED_PRECONDITION")
+    impact = label_sets.impact(fresh.client("analyst"), "through", made.name)
+    assert label_sets.matrix(impact) == label_sets.expected_matrix(people, now, then) and impact.moving_customers > 0
+    # The same of the segments themselves, and of the list, which nobody leaves.
+    told = {name: segment_impact(admin, name, made.name) for name in ("segments/steady", "segments/panel", "segments/stores")}
+    name, scores = "segments/steady", scores_of(people, FIXED)
+    before = {segments.number(each) for each in segments.members(admin, name)}
+    after = {number for number, each in people.items() if THROUGH[0][2](label_sets.values(each, scores[number]))}
+    parts = {(name, name): before & after, (name, ""): before - after, ("", name): after - before, ("", ""): people.keys() - before - after}
+    assert told[name] == {pair: (len(those), sum(people[each]["revenue_cents"] for each in those)) for pair, those in parts.items() if those}
+    assert before != after
+    assert all(old == new for name in ("segments/panel", "segments/stores") for old, new in told[name])
+    # The last preview's.
+    impact = label_sets.impact(admin, "through", made.name)
+    score_models.publish(admin, made.name, impact.etag)
+    order = [*(row[0] for row in THROUGH), REST]
+    waiting.until(lambda: label_sets.distribution(admin, "through") == label_sets.expected_distribution(people, then, order), "labels to follow")
+    assert label_sets.held(admin, "through") == then
+    assert {segments.number(name) for name in segments.members(admin, "segments/steady")} == after
 
 
 def an_impact_of_a_later_version_begins_at_the_one_in_force(fresh):

@@ -2,6 +2,7 @@
 import uuid
 from datetime import datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from types import SimpleNamespace
 
 import pytest
@@ -12,12 +13,12 @@ from support.score_models import dimension
 from support.watching import cause, watch
 
 CUSTOMERS = 40
-INT, TEXT, INSTANT, MONEY = 1, 2, 4, 5  # As FieldType numbers them.
+INT, TEXT, INSTANT, MONEY, DECIMAL = 1, 2, 4, 5, 6  # As FieldType numbers them.
 TEA = 'category == "tea"'
 # id: (definition, type of the field)
 TRAITS = {"large-orders": (("ORDER", "COUNT", "", "amount >= 20"), INT), "tea-spend": (("ORDER_LINE", "SUM", "amount", TEA), MONEY),
           "last-tea": (("ORDER_LINE", "LAST", "product", TEA), TEXT), "last-tea-at": (("ORDER_LINE", "MAX", "at", TEA), INSTANT),
-          "visits": (("INTERACTION", "COUNT", ""), INT), "pieces-a-line": (("ORDER_LINE", "MEAN", "quantity"), None)}
+          "visits": (("INTERACTION", "COUNT", ""), INT), "pieces-a-line": (("ORDER_LINE", "MEAN", "quantity"), DECIMAL)}
 OF_MONEY = ["trait.large_orders", "trait.tea_spend"]
 DENIED = (PERMISSION_DENIED, "FIELD_DENIED")
 
@@ -56,14 +57,19 @@ def groups(client, field, rule="true"):
     return {each.value: each.customers for each in seen.groups}
 
 
+def pieces(place):
+    """The pieces of each line of a customer."""
+    return [1 + (place // 4 + 2 * n) % 5 for n in range(place % 4)]
+
+
 def rows_of(place):
     """Up to three orders of tea or of something else, and up to two visits."""
     key = f"c{place}"
     yield facts.customer(key)
-    for n in range(place % 4):
+    for n, quantity in enumerate(pieces(place)):
         money = facts.dollars(700 + 400 * (place % 9) + 100 * n)
         line = {"product": ["assam", "sencha", "pot"][(place + n) % 3], "category": ["tea", "tea", "kitchen"][(place + n) % 3],
-                "quantity": 1, "amount": money}
+                "quantity": quantity, "amount": money}
         yield {"order": facts.order(key, f"{key}-{n}", days=3 + 10 * n + place)["order"] | {"lines": [line], "amount": money}}
     for n in range(place % 3):
         yield facts.interaction(key, f"{key}-v{n}")
@@ -77,7 +83,7 @@ def town(shared):
     for trait_id, (definition, _) in TRAITS.items():
         define(admin, trait_id, *definition)
     policies.publish(admin, policies.role_like(admin, "admin", "no-money", forms={"FINANCIAL": {"form": "MASK_FORM_REDACTED"}}))
-    fields = [spelt(trait_id) for trait_id, (_, kind) in TRAITS.items() if kind]
+    fields = [spelt(trait_id) for trait_id in TRAITS]
     wait_for_fields(admin, *fields)
     held = {name: traits.values(admin, name) for name in questions.names_of(admin, facts.SOURCE).values()}
     assert len(held) > len(names) >= CUSTOMERS
@@ -93,11 +99,11 @@ def of(town, trait_id):
 
 # -- traits ---------------------------------------------------------------------------------------------------------------
 
-def every_trait_but_a_mean_is_listed_with_its_type(town):
+def every_trait_is_listed_with_its_type(town):
     told = known(town.admin)
     assert list(told) == sorted(told)
     mine = {name: field.value_type for name, field in told.items() if name.startswith("trait.")}
-    assert mine == {spelt(trait_id): kind for trait_id, (_, kind) in TRAITS.items() if kind}
+    assert mine == {spelt(trait_id): kind for trait_id, (_, kind) in TRAITS.items()}
     assert all(told[name].usable and told[name].description for name in mine)
     checked = town.admin.call("ExpressionService/CheckExpression", {"expression": "trait.visits>=2&&has(trait.last_tea)"})
     assert list(checked.fields) == ["trait.last_tea", "trait.visits"] and not checked.HasField("problem")
@@ -121,6 +127,41 @@ def a_rule_of_a_trait_counts_those_of_whom_it_holds(town, rule, trait_id, holds)
     assert count(town.admin, f"!({rule})") == len(town.held) - len(expected)
 
 
+def means(town):
+    """Pieces a line in thousandths, the nearest, of those who have bought."""
+    found = {town.names[f"c{place}"]: pieces(place) for place in range(CUSTOMERS)}
+    return {name: round(Fraction(1_000 * sum(each), len(each))) for name, each in found.items() if each}
+
+
+@pytest.mark.parametrize("rule,holds", [
+    ("trait.pieces_a_line >= 3", lambda mean: mean >= 3_000), ("trait.pieces_a_line == 2.333", lambda mean: mean == 2_333),
+    ("trait.pieces_a_line > 2.333", lambda mean: mean > 2_333), ("trait.pieces_a_line != 2.0", lambda mean: mean != 2_000),
+    ("trait.pieces_a_line in [2.5, 4, 2.667]", lambda mean: mean in (2_500, 4_000, 2_667)),
+    ("-1.5 < trait.pieces_a_line && 2.667 > trait.pieces_a_line", lambda mean: mean < 2_667)])
+def a_rule_of_a_mean_compares_thousandths(town, rule, holds):
+    expected = {name for name, mean in means(town).items() if holds(mean)}
+    seen = questions.preview(town.admin, rule, 100)
+    assert (seen.customers, set(seen.sample)) == (len(expected), expected) and 0 < len(expected) < len(means(town))
+    assert count(town.admin, f"!({rule})") == len(town.held) - len(expected)
+    checked = town.admin.call("ExpressionService/CheckExpression", {"expression": rule}).formatted
+    assert count(town.admin, checked) == len(expected) and ".0" not in checked
+
+
+def a_mean_is_read_in_thousandths_everywhere(town):
+    """In breakdowns, in comparisons, in refusals, and by a segment that is live."""
+    admin, held = town.admin, means(town)
+    values = [f"{mean // 1_000}.{mean % 1_000:03}" for mean in held.values()]
+    assert groups(admin, "trait.pieces_a_line", "has(trait.pieces_a_line)") == {value: values.count(value) for value in set(values)}
+    name = segments.create(admin, "by-the-dozen", "trait.pieces_a_line >= 2.667").name
+    assert set(segments.members(admin, name)) == {each for each, mean in held.items() if mean >= 2_667}
+    compared = admin.call("AnalysisService/CompareSegments", {"first": name, "fields": ["trait.pieces_a_line"]})
+    low = min(mean for mean in held.values() if mean >= 2_667)
+    assert compared.fields[0].first.p10 >= f"{low // 1_000}.{low % 1_000:03}" and compared.fields[0].effect > 0
+    for wrong in ("trait.pieces_a_line > 2.3333", 'trait.pieces_a_line == "2"', "trait.pieces_a_line > trait.visits", "trait.visits > 1.5"):
+        admin.refused("SegmentService/PreviewSegment", {"expression": wrong}).must_be(INVALID_ARGUMENT, "INVALID_EXPRESSION")
+    segments.delete(admin, name)
+
+
 def customers_are_broken_down_by_their_traits(town):
     for trait_id, (_, kind) in TRAITS.items():
         if kind in (INT, TEXT):
@@ -134,7 +175,7 @@ def customers_are_broken_down_by_their_traits(town):
 
 def who_reads_no_money_uses_no_trait_of_it(town):
     usable = {name: field.usable for name, field in known(town.blind).items() if name.startswith("trait.")}
-    assert usable == {spelt(trait_id): spelt(trait_id) not in OF_MONEY for trait_id, (_, kind) in TRAITS.items() if kind}
+    assert usable == {spelt(trait_id): spelt(trait_id) not in OF_MONEY for trait_id in TRAITS}
     segments.create(town.admin, "of-money", "trait.large_orders >= 1")
     for field in OF_MONEY:
         for method, request in (("PreviewSegment", {"expression": f"{field} > 0"}), ("PreviewSegment", {"expression": f"true || has({field})"}),
@@ -147,7 +188,7 @@ def who_reads_no_money_uses_no_trait_of_it(town):
 
 
 @pytest.mark.parametrize("wrong,nearest", [("trait.large_order", "trait.large_orders"), ("trait.vists", "trait.visits"),
-                                           ("trait.tea-spend", None), ("trait.pieces_a_line", None), ("score.nobody.d1", None)])
+                                           ("trait.tea-spend", None), ("score.nobody.d1", None)])
 def an_unknown_field_is_refused_with_its_nearest_neighbour(town, wrong, nearest):
     refusal = town.admin.refused("SegmentService/PreviewSegment", {"expression": f"{wrong} >= 1"})
     refusal.must_be(INVALID_ARGUMENT, "INVALID_EXPRESSION")

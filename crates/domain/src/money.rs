@@ -114,6 +114,18 @@ impl Currency {
     }
 }
 
+/// A number of so many units of the last decimal, written with all decimals: 1,250 with 2 is `12.50`.
+pub fn with_decimals(units: i64, decimals: u32) -> String {
+    let unit = 10_u64.pow(decimals);
+    let sign = if units < 0 { "-" } else { "" };
+    let (whole, rest) = (units.unsigned_abs() / unit, units.unsigned_abs() % unit);
+    if decimals == 0 {
+        format!("{sign}{whole}")
+    } else {
+        format!("{sign}{whole}.{rest:0width$}", width = decimals as usize)
+    }
+}
+
 /// `total / count`, rounded half to even. `None`: `count` is 0.
 pub fn mean_minor(total: i64, count: i64) -> Option<i64> {
     if count == 0 {
@@ -205,6 +217,15 @@ mod tests {
         assert_eq!(jpy.minor_from_parts(12, 500_000_000), Err(MoneyError::TooFine));
         assert_eq!(Currency::from_code("usd"), Err(MoneyError::UnknownCurrency));
         assert_eq!(Currency::from_code(""), Err(MoneyError::UnknownCurrency));
+    }
+
+    #[test]
+    fn a_number_is_written_with_all_its_decimals() {
+        let table = [(1_250, 2, "12.50"), (-7, 2, "-0.07"), (-7, 0, "-7"), (4_000, 3, "4.000"), (0, 2, "0.00")];
+        for (units, decimals, written) in table {
+            assert_eq!(with_decimals(units, decimals), written);
+        }
+        assert_eq!(with_decimals(i64::MIN, 3), "-9223372036854775.808");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::constant::{minor_units, timestamp_micros};
 use crate::error::{ExprError, Position, shortened};
 use crate::node::{Comparison, Node, Operand, Value};
 use crate::syntax::Parsed;
-use crate::{Field, MAX_DEPTH, Schema, Type};
+use crate::{DECIMALS, Field, MAX_DEPTH, Schema, Type};
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, operators};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -238,23 +238,25 @@ impl<'a> Binder<'a> {
             (Type::Text, Side::Literal(LiteralValue::String(text))) => Ok(Value::Text(text.inner().to_owned())),
             (Type::Bool, Side::Literal(LiteralValue::Boolean(bool))) => Ok(Value::Bool(*bool.inner())),
             (Type::Instant, Side::Timestamp(micros)) => Ok(Value::Instant(*micros)),
-            (Type::Money, Side::Literal(LiteralValue::Int(major))) => self.money(expr, *major.inner() < 0),
-            (Type::Money, Side::Literal(LiteralValue::Double(major))) => {
-                self.money(expr, major.inner().is_sign_negative())
+            (Type::Money | Type::Decimal, Side::Literal(LiteralValue::Int(major))) => {
+                self.decimal(ty, expr, *major.inner() < 0)
+            }
+            (Type::Money | Type::Decimal, Side::Literal(LiteralValue::Double(major))) => {
+                self.decimal(ty, expr, major.inner().is_sign_negative())
             }
             _ => Err(self.clash(expr, ty.name(), side.name())),
         }
     }
 
-    /// Money from the digits as written: CEL's own value of a decimal is a float.
-    fn money(&self, expr: &IdedExpr, negative: bool) -> Result<Value, ExprError> {
+    /// Money or a decimal from the digits as written: CEL's own value of a decimal is a float.
+    fn decimal(&self, ty: Type, expr: &IdedExpr, negative: bool) -> Result<Value, ExprError> {
         // The literal's place is that of its digits; its sign stands before.
         let rest = self.source.get(self.parsed.offset(expr)..).unwrap_or_default();
         let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let minor_digits = self.schema.minor_digits();
-        let minor = minor_units(&rest[..end], negative, minor_digits);
-        minor.map(Value::Int).ok_or_else(|| {
-            let expected = format!("money with at most {minor_digits} decimals, within 64 bits");
+        let digits = if ty == Type::Money { self.schema.minor_digits() } else { DECIMALS };
+        let units = minor_units(&rest[..end], negative, digits);
+        units.map(Value::Int).ok_or_else(|| {
+            let expected = format!("{ty} with at most {digits} decimals, within 64 bits");
             self.clash(expr, expected, "more")
         })
     }

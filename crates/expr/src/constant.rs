@@ -1,4 +1,4 @@
-//! Constants whose spelling is not their value: money and timestamps, both converted exactly.
+//! Constants whose spelling is not their value: numbers with decimals and timestamps, both converted exactly.
 
 /// Minor units of an unsigned decimal such as `199.99`. None when it has more than `minor_digits`
 /// decimals or does not fit.

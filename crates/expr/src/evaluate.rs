@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 /// A row's value, borrowed. Values of one type are ordered as rules order them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ValueRef<'a> {
-    /// A whole number, or money in minor units.
+    /// A whole number, money in minor units, or a number in thousandths.
     Int(i64),
     /// Text.
     Text(&'a str),

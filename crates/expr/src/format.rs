@@ -1,7 +1,8 @@
 //! Writes a tree as its author would: one spelling for each meaning.
 
 use crate::node::{Comparison, Node, Operand, Value};
-use crate::schema::{Schema, Type};
+use crate::schema::{DECIMALS, Schema, Type};
+use quintile_domain::money::with_decimals;
 use quintile_domain::time::Instant;
 
 /// Longer chains of one connective are written one condition to a line.
@@ -73,8 +74,14 @@ impl Formatter<'_> {
 
     fn value(&self, field: u16, value: &Value) -> String {
         match value {
-            Value::Int(minor) if self.field(field).is_some_and(|field| field.ty == Type::Money) => self.money(*minor),
-            Value::Int(number) => number.to_string(),
+            Value::Int(number) => match self.field(field).map(|field| field.ty) {
+                Some(Type::Money) => self.money(*number),
+                Some(Type::Decimal) => {
+                    let written = with_decimals(*number, DECIMALS.into());
+                    written.trim_end_matches('0').trim_end_matches('.').to_owned()
+                }
+                _ => number.to_string(),
+            },
             Value::Text(value) => text(value),
             Value::Bool(value) => value.to_string(),
             Value::Instant(micros) => format!("timestamp(\"{}\")", Instant::from_micros(*micros)),
@@ -83,13 +90,9 @@ impl Formatter<'_> {
 
     /// Major units: whole ones without decimals, others with all that the currency has.
     fn money(&self, minor: i64) -> String {
-        let unit = 10_u64.pow(self.schema.minor_digits().into());
-        let (whole, rest) = (minor.unsigned_abs() / unit, minor.unsigned_abs() % unit);
-        let sign = if minor < 0 { "-" } else { "" };
-        if rest == 0 {
-            return format!("{sign}{whole}");
-        }
-        format!("{sign}{whole}.{rest:0width$}", width = usize::from(self.schema.minor_digits()))
+        let written = with_decimals(minor, self.schema.minor_digits().into());
+        let whole = written.trim_end_matches('0').strip_suffix('.').map(str::to_owned);
+        whole.unwrap_or(written)
     }
 
     fn field(&self, id: u16) -> Option<&crate::Field> {

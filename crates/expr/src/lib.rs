@@ -36,7 +36,7 @@
 //! - `segment("vip")`: membership of another segment.
 //!
 //! Money is written in major units, `199.99`, and converted without floating point to the minor
-//! units that rows carry.
+//! units that rows carry; so is a number with decimals, `4.125`, to the thousandths that they carry.
 //!
 //! **Logic is two-valued.** Any comparison with a missing value is false, `!=` included; therefore
 //! `!(x > 1)` is true for a missing `x`. Only `has(x)` asks.
@@ -75,7 +75,7 @@ pub use evaluate::{Now, Row, ValueRef};
 pub use fix::Known;
 pub use node::{Comparison, Node, Operand, Value};
 pub use rule::Rule;
-pub use schema::{Field, Schema, SchemaError, Type, is_reserved};
+pub use schema::{DECIMALS, Field, Schema, SchemaError, Type, is_reserved};
 
 /// The longest rule, in bytes of its source.
 pub const MAX_SOURCE_BYTES: usize = 16 * 1024;

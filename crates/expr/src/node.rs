@@ -76,7 +76,7 @@ pub enum Operand {
 /// A constant. Values of one type have the order that rules compare by.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Value {
-    /// A whole number, or money in minor units.
+    /// A whole number, money in minor units, or a number in thousandths.
     Int(i64),
     /// Text.
     Text(String),

@@ -17,7 +17,12 @@ pub enum Type {
     Instant,
     /// Minor units of the tenant's currency in rows, major units in rules.
     Money,
+    /// A number of up to [`DECIMALS`] decimals: in rows as many times its unit, a whole number.
+    Decimal,
 }
+
+/// The decimals of a [`Type::Decimal`].
+pub const DECIMALS: u8 = 3;
 
 impl Type {
     /// The type's name in error texts.
@@ -29,6 +34,7 @@ impl Type {
             Self::Bool => "bool",
             Self::Instant => "instant",
             Self::Money => "money",
+            Self::Decimal => "decimal",
         }
     }
 }

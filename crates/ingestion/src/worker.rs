@@ -6,7 +6,8 @@ use crate::defined_traits::DefinedTrait;
 use crate::dropping;
 use crate::features::{self, CustomerFacts, Features, WINDOW_DAYS};
 use crate::heavy::Heavy;
-use crate::store::{customers, facts};
+use crate::store::customers::{self, Processed};
+use crate::store::facts;
 use crate::traits::Amount;
 use crate::{FACTS, FEATURES, Service};
 use futures::stream::{self, Stream, StreamExt};
@@ -366,20 +367,21 @@ pub async fn compute_at(
     customers: &[CustomerId],
     instants: &[Instant],
 ) -> Result<Vec<Derived>, StoreError> {
-    let attributes = customers::attributes(connection, tenant.id, customers).await?;
+    let processed = customers::processed(connection, tenant.id, customers).await?;
     let mut facts = facts::of_customers(connection, tenant, customers).await?;
-    let mut computed = Vec::with_capacity(attributes.len() * instants.len());
-    for (customer, attributes) in attributes {
-        let mut facts = facts.remove(&customer).unwrap_or_default();
+    let mut computed = Vec::with_capacity(processed.len() * instants.len());
+    for Processed { id, attributes, merged } in processed {
+        let mut facts = facts.remove(&id).unwrap_or_default();
         for as_of in instants {
             let (features, next_change) = features_at(&mut facts, tenant, traits, *as_of);
             let record = CustomerRecord {
-                customer_id: customer.as_i64(),
+                customer_id: id.as_i64(),
                 attributes: Some(attributes.clone()),
                 features: Some(features),
                 scores: None,
                 stage: None,
                 churn: None,
+                merged_customer_ids: merged.clone(),
             };
             computed.push(Derived { record, next_change, is_new: false });
         }

@@ -6,6 +6,7 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use quintile_lifecycle::endpoints::Endpoints;
 use quintile_rpc::settings::ServerSettings;
+use quintile_segmentation::History;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt::{self, Write};
@@ -39,6 +40,8 @@ pub struct Config {
     pub server: ServerSettings,
     /// Logs.
     pub log: Log,
+    /// For how long segmentation keeps what it writes down.
+    pub history: HistorySettings,
     /// Systems that playbooks may tell to contact customers: tables `[[webhooks]]` of a file, or all of them in one variable, as
     /// `QUINTILE_WEBHOOKS=[{name="messages",url="https://...",secret_file="..."}]`.
     pub webhooks: Vec<Webhook>,
@@ -136,6 +139,20 @@ pub struct Log {
     pub json: bool,
 }
 
+/// For how many days of business time segmentation keeps what it writes down: 1 to 3653 each.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct HistorySettings {
+    /// Days that enters and exits of segments and labels are kept for, 1 to 3653: watches go on from a cursor as old as that.
+    pub membership_days: i32,
+    /// Days of which the sizes of segments and labels are kept, 1 to 3653.
+    pub size_days: i32,
+    /// Days of which it is kept who had which label, 1 to 3653: each of them.
+    pub label_days: i32,
+    /// The same of the first day of each month, at least `label_days`.
+    pub monthly_label_days: i32,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -147,6 +164,7 @@ impl Default for Config {
             secrets: Secrets::default(),
             server: ServerSettings::default(),
             log: Log::default(),
+            history: HistorySettings::default(),
             webhooks: Vec::new(),
             mail: Vec::new(),
         }
@@ -163,6 +181,35 @@ impl Default for Listen {
             segmentation: 7704,
             access: 7705,
         }
+    }
+}
+
+impl Default for HistorySettings {
+    fn default() -> Self {
+        let History { membership_days, size_days, label_days, monthly_label_days } = History::default();
+        Self { membership_days, size_days, label_days, monthly_label_days }
+    }
+}
+
+impl HistorySettings {
+    /// The settings as segmentation takes them.
+    pub fn history(self) -> anyhow::Result<History> {
+        let Self { membership_days, size_days, label_days, monthly_label_days } = self;
+        for (name, days) in [("membership_days", membership_days), ("size_days", size_days), ("label_days", label_days)]
+        {
+            anyhow::ensure!(
+                (1..=History::MAX_DAYS).contains(&days),
+                "history.{name} must be 1 to {}",
+                History::MAX_DAYS
+            );
+        }
+        let is_longer = (label_days..=History::MAX_DAYS).contains(&monthly_label_days);
+        anyhow::ensure!(
+            is_longer,
+            "history.monthly_label_days must be {label_days} (label_days) to {}",
+            History::MAX_DAYS
+        );
+        Ok(History { membership_days, size_days, label_days, monthly_label_days })
     }
 }
 
@@ -383,6 +430,27 @@ mod tests {
         let written = format!("{config:?}{}", serde_json::to_string(&config.clone().redacted()).unwrap());
         assert!(!written.contains("a master key"), "{written}");
         assert_eq!(written.matches(HIDDEN).count(), 2);
+    }
+
+    #[test]
+    fn history_is_kept_for_a_day_to_ten_years() {
+        let defaults = HistorySettings::default();
+        assert_eq!(defaults.history().unwrap(), History::default());
+        let set = |set: fn(&mut HistorySettings)| {
+            let mut settings = defaults;
+            set(&mut settings);
+            settings.history()
+        };
+        assert_eq!(set(|it| it.membership_days = 1).unwrap().membership_days, 1);
+        assert_eq!(set(|it| it.size_days = 3_653).unwrap().size_days, 3_653);
+        for wrong in [
+            set(|it| it.membership_days = 0),
+            set(|it| it.size_days = 3_654),
+            set(|it| it.label_days = -1),
+            set(|it| it.monthly_label_days = 99),
+        ] {
+            assert!(wrong.unwrap_err().to_string().starts_with("history."));
+        }
     }
 
     #[test]

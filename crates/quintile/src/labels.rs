@@ -1,19 +1,22 @@
-//! Label sets, for people: listed, shown in their language, made of presets, counted, and put in force.
+//! Label sets, for people: listed, shown in their language, made of presets and files, drafted, counted, and put in force.
 
 use crate::commands::CallerArgs;
 use crate::config::Role;
 use crate::output::{self, Format, money, thousands};
 use crate::remote::{Session, connect};
+use anyhow::ensure;
 use clap::{Args, Subcommand};
 use prost::Message;
 use quintile_domain::language;
 use quintile_proto::segmentation::label_service_client::LabelServiceClient;
 use quintile_proto::segmentation::{
     CreateLabelSetRequest, DeleteLabelSetRequest, GetLabelDistributionRequest, GetLabelSetRequest, ImpactPreview,
-    LabelDistribution, LabelSet, LabelTitle, ListLabelSetVersionsRequest, ListLabelSetVersionsResponse,
-    ListLabelSetsRequest, PreviewLabelSetDraftRequest, PublishLabelSetRequest,
+    Label, LabelDistribution, LabelRules, LabelSet, LabelTitle, ListLabelSetVersionsRequest,
+    ListLabelSetVersionsResponse, ListLabelSetsRequest, PreviewLabelSetDraftRequest, PublishLabelSetRequest,
+    UpdateLabelSetRequest,
 };
 use quintile_rpc::convert::sent_instant;
+use std::path::{Path, PathBuf};
 use tonic::transport::Channel;
 
 #[derive(Debug, Subcommand)]
@@ -23,7 +26,7 @@ pub enum LabelsCommand {
         #[command(flatten)]
         caller: CallerArgs,
     },
-    /// Tells the labels of a set that are in force, with their rules
+    /// Tells the labels of a set that are in force, and those of its draft, with their rules
     Show {
         /// `labelSets/{set}`
         #[arg(default_value = "labelSets/rfm-11")]
@@ -43,16 +46,35 @@ pub enum LabelsCommand {
         #[command(flatten)]
         caller: CallerArgs,
     },
-    /// Makes a label set of a preset, live at once
+    /// Makes a label set of a preset or of a file, live at once
     Create {
         /// The id, such as `value`
         id: String,
         /// rfm-11, rfm-8, rfm-cn-8, frequency-3, value-3, lifecycle or channel
-        #[arg(long)]
-        preset: String,
+        #[arg(long, required_unless_present = "file", conflicts_with = "file")]
+        preset: Option<String>,
+        /// A file that holds it as protobuf's JSON, as `show -o json` prints it
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
         /// What it is for
         #[arg(long, default_value = "", hide_default_value = true)]
         description: String,
+        /// Keeps it as a draft, which is live only when it is published
+        #[arg(long)]
+        draft: bool,
+        #[command(flatten)]
+        caller: CallerArgs,
+    },
+    /// Prepares other labels for a set, or other titles for clusters; what is live stays until they are published
+    Draft {
+        /// `labelSets/{set}`
+        name: String,
+        /// A file that holds the labels as protobuf's JSON, as `show -o json` prints a set
+        #[arg(long, value_name = "FILE", required_unless_present = "give_up", conflicts_with = "give_up")]
+        file: Option<PathBuf>,
+        /// Gives the draft up that there is
+        #[arg(long)]
+        give_up: bool,
         #[command(flatten)]
         caller: CallerArgs,
     },
@@ -158,16 +180,21 @@ pub async fn run(command: LabelsCommand) -> anyhow::Result<()> {
             let answer = asker.client.get_label_distribution(request).await?.into_inner();
             asker.show(&answer, "LabelDistribution", |distribution| show_distribution(distribution, &reader))
         }
-        LabelsCommand::Create { id, preset, description, caller } => {
+        LabelsCommand::Create { id, preset, file, description, draft, caller } => {
+            let rules = file.map(|file| read(&file, &format!("labelSets/{id}"))).transpose()?.unwrap_or_default();
+            let LabelRules { labels, overlaps_allowed } = rules;
             let request = CreateLabelSetRequest {
                 label_set_id: id,
-                label_set: Some(LabelSet { description, ..LabelSet::default() }),
-                preset,
+                label_set: Some(LabelSet { labels, overlaps_allowed, description, ..LabelSet::default() }),
+                preset: preset.unwrap_or_default(),
+                draft_only: draft,
                 ..CreateLabelSetRequest::default()
             };
-            let mut asker = Asker::begin(&caller).await?;
-            let answer = asker.client.create_label_set(asker.session.request(request)).await?.into_inner();
-            asker.show(&answer, "LabelSet", |set| show_set(set, &ReaderArgs::default()))
+            create(request, &caller).await
+        }
+        LabelsCommand::Draft { name, file, give_up: _, caller } => {
+            let draft = file.map(|file| read(&file, &name)).transpose()?;
+            prepare(LabelSet { name, draft, ..LabelSet::default() }, &caller).await
         }
         LabelsCommand::Diff { name, caller } => {
             let mut asker = Asker::begin(&caller).await?;
@@ -196,14 +223,61 @@ pub async fn run(command: LabelsCommand) -> anyhow::Result<()> {
     }
 }
 
+async fn create(request: CreateLabelSetRequest, caller: &CallerArgs) -> anyhow::Result<()> {
+    let mut asker = Asker::begin(caller).await?;
+    let answer = asker.client.create_label_set(asker.session.request(request)).await?.into_inner();
+    asker.show(&answer, "LabelSet", |set| show_set(set, &ReaderArgs::default()))
+}
+
+/// Gives a set the draft that it has here, or takes away the one that it has.
+async fn prepare(set: LabelSet, caller: &CallerArgs) -> anyhow::Result<()> {
+    let update_mask = Some(prost_types::FieldMask { paths: vec!["draft".to_owned()] });
+    let mut asker = Asker::begin(caller).await?;
+    let request = asker.session.request(UpdateLabelSetRequest { label_set: Some(set), update_mask });
+    let answer = asker.client.update_label_set(request).await?.into_inner();
+    asker.show(&answer, "LabelSet", |set| show_set(set, &ReaderArgs::default()))
+}
+
+/// The labels that a file holds, for the set of that name: those in force or those of a draft.
+fn read(file: &Path, name: &str) -> anyhow::Result<LabelRules> {
+    let form = "a label set: {\"labels\": [{\"name\": ..., \"title\": ..., \"expression\": ...}]}";
+    let set: LabelSet = output::read_json(file, "quintile.segmentation.v1.LabelSet", form)?;
+    let LabelSet { labels, overlaps_allowed, draft, .. } = set;
+    let is_clear = labels.is_empty() || draft.is_none();
+    ensure!(is_clear, "{} holds `labels` and a `draft`: leave those that are meant", file.display());
+    Ok(own(name, draft.unwrap_or(LabelRules { labels, overlaps_allowed })))
+}
+
+/// What was printed of a set, or of another one, as it can be given: under the set's own name, and without the cells that were proved.
+fn own(name: &str, rules: LabelRules) -> LabelRules {
+    let last = rules.labels.len().saturating_sub(1);
+    let own = |(place, label): (usize, Label)| {
+        let id = label.name.rsplit('/').next().unwrap_or_default();
+        let is_given_by_cells = label.expression.is_empty() && place != last;
+        let cells = if is_given_by_cells { label.cells } else { Vec::new() };
+        Label { name: format!("{name}/labels/{id}"), cells, ..label }
+    };
+    LabelRules { labels: rules.labels.into_iter().enumerate().map(own).collect(), ..rules }
+}
+
 fn row(set: &LabelSet) -> Vec<String> {
     let labels: Vec<_> = set.labels.iter().map(|label| label.title.as_str()).collect();
     vec![set.name.clone(), set.version.to_string(), set.proved_cells.to_string(), labels.join(", ")]
 }
 
 fn show_set(set: &LabelSet, reader: &ReaderArgs) {
-    let rows = set.labels.iter().enumerate().map(|(place, label)| {
-        let rule = match (label.expression.as_str(), place + 1 == set.labels.len()) {
+    if set.version > 0 {
+        show_labels(&set.labels, reader);
+    }
+    if let Some(draft) = &set.draft {
+        say!("{}: a draft, etag {}", set.name, set.etag);
+        show_labels(&draft.labels, reader);
+    }
+}
+
+fn show_labels(labels: &[Label], reader: &ReaderArgs) {
+    let rows = labels.iter().enumerate().map(|(place, label)| {
+        let rule = match (label.expression.as_str(), place + 1 == labels.len()) {
             ("", true) => "everybody else",
             ("", false) => "nearest to the cluster",
             (expression, _) => expression,
@@ -246,6 +320,38 @@ fn show_history(answer: &ListLabelSetVersionsResponse) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_printed_of_a_set_can_be_given_to_another() {
+        let label = |name: &str, expression: &str, cells: &[&str]| Label {
+            name: name.to_owned(),
+            expression: expression.to_owned(),
+            cells: cells.iter().map(|cell| (*cell).to_owned()).collect(),
+            ..Label::default()
+        };
+        let printed = vec![
+            label("labelSets/old/labels/often", "rfm.f >= 4", &["545", "555"]),
+            label("best", "", &["555"]),
+            label("labelSets/old/labels/rest", "", &["111"]),
+        ];
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("set.json");
+        let set = LabelSet { labels: printed, version: 3, overlaps_allowed: true, ..LabelSet::default() };
+        std::fs::write(&file, output::json(&set, "quintile.segmentation.v1.LabelSet").unwrap()).unwrap();
+        let given = vec![
+            label("labelSets/new/labels/often", "rfm.f >= 4", &[]),
+            label("labelSets/new/labels/best", "", &["555"]),
+            label("labelSets/new/labels/rest", "", &[]),
+        ];
+        let given = LabelRules { labels: given, overlaps_allowed: true };
+        assert_eq!(read(&file, "labelSets/new").unwrap(), given);
+        let write =
+            |set: &LabelSet| std::fs::write(&file, output::json(set, "quintile.segmentation.v1.LabelSet").unwrap());
+        write(&LabelSet { draft: Some(given.clone()), ..LabelSet::default() }).unwrap();
+        assert_eq!(read(&file, "labelSets/new").unwrap(), given);
+        write(&LabelSet { draft: Some(given), ..set }).unwrap();
+        assert!(read(&file, "labelSets/new").is_err(), "which of both is meant");
+    }
 
     #[test]
     fn a_language_is_a_tag_or_none() {

@@ -11,6 +11,7 @@ use quintile_domain::time::Instant;
 use quintile_lifecycle::endpoints::Endpoints;
 use quintile_rpc::client::{Credentials, channel};
 use quintile_rpc::server::Shared;
+use quintile_segmentation::History;
 use quintile_store::sealing::KeyEncryption;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -35,6 +36,7 @@ struct Secrets {
     keys: Arc<dyn KeyEncryption>,
     bootstrap: Arc<str>,
     endpoints: Endpoints,
+    history: History,
     entropy: Entropy,
 }
 
@@ -48,6 +50,7 @@ impl Suite {
             keys: Arc::new(data_dir.master_keys(config, &entropy)?),
             bootstrap: data_dir.bootstrap_secret(config, &entropy)?.into(),
             endpoints: config.endpoints(roles)?,
+            history: config.history.history()?,
             entropy,
         };
         let as_of = config.as_of.as_deref().map(Instant::parse).transpose().context("as_of")?;
@@ -198,13 +201,13 @@ fn spawn(
         },
         instance,
     };
-    let endpoints = secrets.endpoints.clone();
+    let (endpoints, history) = (secrets.endpoints.clone(), secrets.history);
     services.spawn(async move {
         match role {
             Role::Ingestion => quintile_ingestion::serve(context).await?,
             Role::Scoring => quintile_scoring::serve(context).await?,
             Role::Lifecycle => quintile_lifecycle::serve(context, endpoints).await?,
-            Role::Segmentation => quintile_segmentation::serve(context).await?,
+            Role::Segmentation => quintile_segmentation::serve(context, history).await?,
             Role::AccessControl => {}
         }
         Ok(())

@@ -9,11 +9,14 @@ pub mod cancellation;
 pub mod clusters;
 pub mod engine;
 pub mod fields;
+mod history;
 pub mod labels;
 pub mod own_fields;
 mod population;
 mod store;
 mod worker;
+
+pub use history::History;
 
 use population::Populations;
 use quintile_chain::context::{Runtime, ServiceContext, ServiceError};
@@ -43,6 +46,7 @@ struct Service {
     ingestion: Channel,
     scoring: Channel,
     lifecycle: Channel,
+    history: History,
     /// One search for clusters at a time.
     searches: Arc<Semaphore>,
 }
@@ -55,7 +59,7 @@ pub async fn migrate(url: &DatabaseUrl) -> Result<Database, StoreError> {
 }
 
 /// Runs the service until the process stops.
-pub async fn serve(context: ServiceContext) -> Result<(), ServiceError> {
+pub async fn serve(context: ServiceContext, history: History) -> Result<(), ServiceError> {
     let database = migrate(&context.database).await?;
     let runtime = Runtime::new(&context, database).await?;
     let service = Service {
@@ -66,6 +70,7 @@ pub async fn serve(context: ServiceContext) -> Result<(), ServiceError> {
         ingestion: context.peers.ingestion.clone(),
         scoring: context.peers.scoring.clone(),
         lifecycle: context.peers.lifecycle.clone(),
+        history,
         searches: Arc::new(Semaphore::new(1)),
     };
     let (loaded, caught_up) = watch::channel(false);

@@ -2,7 +2,7 @@
 
 use quintile_domain::masking::Sensitivity;
 use quintile_domain::money::Currency;
-use quintile_expr::{Field, Type, ValueRef, is_reserved};
+use quintile_expr::{DECIMALS, Field, Type, ValueRef, is_reserved};
 use quintile_proto::types::{CustomerRecord, ModelScore, TraitValue};
 use quintile_rpc::convert;
 use std::collections::HashSet;
@@ -133,6 +133,7 @@ impl OwnField {
         match self.ty {
             Type::Int => value.integer.map(ValueRef::Int),
             Type::Money => convert::sent_minor(value.money.as_ref(), currency).map(ValueRef::Int),
+            Type::Decimal => value.number.map(|number| ValueRef::Int(in_units(number))),
             Type::Text => value.text.as_deref().map(ValueRef::Text).filter(|text| *text != ValueRef::Text("")),
             Type::Instant => convert::sent_instant(value.time.as_ref()).map(|time| ValueRef::Instant(time.micros())),
             Type::Bool => None,
@@ -145,8 +146,12 @@ fn model_of(score: &ModelScore) -> Option<&str> {
     score.model_version.strip_prefix("scoreModels/")?.split('/').next()
 }
 
-/// The fields that records have and that are not known yet, each once; or whose values turn out to tell more than was known. A mean of whole numbers
-/// is no value that rules could compare.
+/// A mean of whole numbers in units of the last decimal that rules know, rounded; what is beyond 64 bits is the last number within.
+fn in_units(number: f64) -> i64 {
+    (number * 10_f64.powi(DECIMALS.into())).round_ties_even() as i64
+}
+
+/// The fields that records have and that are not known yet, each once; or whose values turn out to tell more than was known.
 pub fn unknown(records: &[CustomerRecord], known: &[OwnField]) -> Vec<OwnField> {
     let mut sources: HashSet<(Source, bool)> = HashSet::new();
     for field in known {
@@ -188,6 +193,8 @@ fn type_of(value: &TraitValue) -> Option<Type> {
         Some(Type::Int)
     } else if value.money.is_some() {
         Some(Type::Money)
+    } else if value.number.is_some() {
+        Some(Type::Decimal)
     } else if value.text.is_some() {
         Some(Type::Text)
     } else {
@@ -248,6 +255,30 @@ mod tests {
         for field in &found {
             assert_eq!(Source::from_text(&field.source.to_text()), Some(field.source.clone()));
         }
+    }
+
+    #[test]
+    fn a_mean_is_a_number_of_thousandths() {
+        let mean =
+            |number| TraitValue { integer: None, number: Some(number), ..trait_value("mean", Sensitivity::None) };
+        let currency = Currency::from_code("EUR").unwrap();
+        for (number, thousandths) in [
+            (5.0 / 3.0, 1_667),
+            (-2.0 / 3.0, -667),
+            (4.0, 4_000),
+            (0.0625, 62),
+            (0.1875, 188),
+            (i64::MAX as f64, i64::MAX),
+            (i64::MIN as f64, i64::MIN),
+        ] {
+            let record = record(vec![mean(number)], Vec::new());
+            let found = unknown(std::slice::from_ref(&record), &[]);
+            assert_eq!(found.iter().map(|field| field.ty).collect::<Vec<_>>(), [Type::Decimal]);
+            assert_eq!(found[0].value(&record, currency), Some(ValueRef::Int(thousandths)), "{number}");
+        }
+        let whole = record(vec![trait_value("mean", Sensitivity::None)], Vec::new());
+        let found = unknown(&[record(vec![mean(1.5)], Vec::new())], &[]);
+        assert_eq!(found[0].value(&whole, currency), None, "defined anew with another type");
     }
 
     #[test]

@@ -10,7 +10,9 @@ pub mod definition;
 mod entry;
 mod evaluation;
 mod hypothetical;
+mod loaded;
 pub mod membership;
+pub mod merges;
 pub mod snapshot;
 mod triggers;
 
@@ -25,9 +27,10 @@ use definition::Definition;
 pub use entry::Entry;
 use evaluation::Customer;
 pub use evaluation::Evaluation;
+pub use loaded::{LoadedPopulation, Populations};
 use membership::Membership;
-use parking_lot::{Mutex, RwLock};
-use quintile_domain::ids::{CustomerId, TenantId};
+use merges::Merges;
+use quintile_domain::ids::CustomerId;
 use quintile_domain::masking::Sensitivity;
 use quintile_domain::money::Currency;
 use quintile_domain::time::{Instant, TimeZone};
@@ -36,7 +39,7 @@ use quintile_proto::types::CustomerRecord;
 use quintile_rpc::policy::Tenant;
 use quintile_rpc::scope::Scope;
 use snapshot::Labelled;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -70,6 +73,7 @@ pub struct Population {
     own_fields: Vec<OwnField>,
     definitions: BTreeMap<Key, Definition>,
     catalogue: Catalogue,
+    merges: Merges,
     as_of: Instant,
 }
 
@@ -107,6 +111,7 @@ impl Population {
             own_fields: Vec::new(),
             definitions: BTreeMap::from([(live.key.clone(), definition)]),
             catalogue: Catalogue::new(&[Arc::new(live)])?,
+            merges: Merges::default(),
             as_of: Instant::default(),
         })
     }
@@ -202,7 +207,7 @@ impl Population {
     fn evaluate<R>(&self, catalogue: &Catalogue, at: Instant, ask: impl FnOnce(&mut Evaluation<'_>) -> R) -> R {
         let local_day = |micros: i64| self.zone.local_day(Instant::from_micros(micros));
         let now = Now::new(at.micros(), &local_day);
-        ask(&mut Evaluation::new(&self.engine, catalogue, &now, &Cancellation::default()))
+        ask(&mut Evaluation::new(&self.engine, catalogue, &self.merges, &now, &Cancellation::default()))
     }
 
     /// The members of every part of a definition under a candidate, in order.
@@ -217,7 +222,7 @@ impl Population {
         let local_day = |micros: i64| self.zone.local_day(Instant::from_micros(micros));
         let now = Now::new(self.as_of.micros(), &local_day);
         let row = self.engine.row(customer_id, &|_: &str| None)?;
-        Some(ask(&Customer::new(customer_id, &row, &self.catalogue, &now)))
+        Some(ask(&Customer::new((customer_id, self.merges.of(customer_id)), &row, &self.catalogue, &now)))
     }
 
     /// The members of a segment or label by name. `None`: there is no such thing.
@@ -280,7 +285,7 @@ impl Population {
     ) -> Option<R> {
         let local_day = |micros: i64| self.zone.local_day(Instant::from_micros(micros));
         let now = Now::new(at.micros(), &local_day);
-        let found = ask(&mut Evaluation::new(&self.engine, &self.catalogue, &now, cancellation));
+        let found = ask(&mut Evaluation::new(&self.engine, &self.catalogue, &self.merges, &now, cancellation));
         (!cancellation.is_cancelled()).then_some(found)
     }
 
@@ -306,6 +311,11 @@ impl Population {
     /// Whether there is such a customer.
     pub fn contains(&self, customer_id: u32) -> bool {
         self.engine.present().contains(customer_id)
+    }
+
+    /// The numbers of those who were merged into a customer.
+    pub fn merged_into(&self, customer_id: u32) -> &[u32] {
+        self.merges.of(customer_id)
     }
 
     /// The instant that members are told for.
@@ -347,6 +357,7 @@ impl Population {
         let own = self.own_values(&entry.record);
         let customer = crate::engine::Customer { own: &own, ..entry.customer(self.currency, &self.zone) };
         self.engine.apply(customer_id, Some(&customer))?;
+        self.merges.set(customer_id, merges::merged_of(&entry.record));
         let no_segments = |_: &str| None;
         if let Some(row) = self.engine.row(customer_id, &no_segments) {
             let local_day = |micros: i64| self.zone.local_day(Instant::from_micros(micros));
@@ -359,6 +370,7 @@ impl Population {
     /// Removes a customer, with what [`Population::removal`] said of it.
     pub fn remove_customer(&mut self, customer_id: u32, changes: &[Change]) -> Result<(), PopulationError> {
         self.engine.apply(customer_id, None)?;
+        self.merges.set(customer_id, Vec::new());
         self.note(changes);
         Ok(())
     }
@@ -422,66 +434,6 @@ impl Population {
     /// Fits the columns to their values after a load.
     pub fn rebalance(&mut self) {
         self.engine.rebalance();
-    }
-}
-
-/// The loaded populations. Definitions and records change under `changing`, one after the other; reads only take the inner lock,
-/// and never while waiting for a database.
-#[derive(Clone, Default)]
-pub struct Populations {
-    loaded: Arc<Mutex<HashMap<TenantId, LoadedPopulation>>>,
-    /// Of whom a load is going on.
-    loading: Arc<Mutex<HashSet<TenantId>>>,
-}
-
-/// A load that goes on until it is dropped.
-pub struct Loading<'a> {
-    populations: &'a Populations,
-    tenant: TenantId,
-}
-
-impl Drop for Loading<'_> {
-    fn drop(&mut self) {
-        self.populations.loading.lock().remove(&self.tenant);
-    }
-}
-
-/// A tenant's population, ready to be read.
-#[derive(Clone)]
-pub struct LoadedPopulation {
-    /// The population.
-    pub population: Arc<RwLock<Population>>,
-    /// Held by whoever changes it, from reading what to change to having written it down.
-    pub changing: Arc<tokio::sync::Mutex<()>>,
-}
-
-impl Populations {
-    /// A tenant's population. `None`: it is not loaded yet.
-    pub fn of(&self, tenant: TenantId) -> Option<LoadedPopulation> {
-        self.loaded.lock().get(&tenant).cloned()
-    }
-
-    /// Whether any tenant's is loaded.
-    pub fn is_any(&self) -> bool {
-        !self.loaded.lock().is_empty()
-    }
-
-    /// Notes that a tenant's is being loaded.
-    pub fn begin(&self, tenant: TenantId) -> Loading<'_> {
-        self.loading.lock().insert(tenant);
-        Loading { populations: self, tenant }
-    }
-
-    /// Whether a tenant's is being loaded.
-    pub fn is_loading(&self, tenant: TenantId) -> bool {
-        self.loading.lock().contains(&tenant)
-    }
-
-    /// Puts a loaded population in place.
-    pub fn put(&self, tenant: TenantId, population: Population) -> LoadedPopulation {
-        let loaded = LoadedPopulation { population: Arc::new(RwLock::new(population)), changing: Arc::default() };
-        self.loaded.lock().insert(tenant, loaded.clone());
-        loaded
     }
 }
 

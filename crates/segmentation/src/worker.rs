@@ -3,6 +3,7 @@
 use crate::Service;
 use crate::engine::Bitmap;
 use crate::fields::Classes;
+use crate::history::History;
 use crate::own_fields;
 use crate::population::definition::{self, Definition};
 use crate::population::{Change, Entry, LoadedPopulation, Population, PopulationError};
@@ -17,7 +18,6 @@ use quintile_proto::lifecycle::WatchStagesRequest;
 use quintile_proto::lifecycle::stage_service_client::StageServiceClient;
 use quintile_proto::segmentation::MembershipCause;
 use quintile_proto::types::CustomerRecord;
-use quintile_rpc::convert;
 use quintile_rpc::policy::Tenant;
 use quintile_store::records::{self, Record};
 use quintile_store::{StoreError, Transaction, failpoint, follower};
@@ -27,12 +27,6 @@ use std::sync::Arc;
 pub const RECORDS: &str = "records";
 /// The largest message of the feed.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
-/// For how many days the log of enters and exits is kept.
-const LOG_DAYS: i32 = 400;
-/// For how many days the labels of every day are kept.
-const DAILY_LABELS: i32 = 100;
-/// For how many days those of the first of each month are kept.
-const MONTHLY_LABELS: i32 = 5 * 366;
 /// Records that a load reads at once.
 const SCAN_RECORDS: u64 = 10_000;
 
@@ -56,8 +50,16 @@ pub async fn run(service: Service, tenant: Arc<Tenant>) -> Result<(), WorkError>
         }
     };
     let day = snapshots::last_day(runtime.database.reader(), tenant.id).await?;
-    let mut keeper =
-        Keeper { runtime: runtime.clone(), tenant: tenant.clone(), population, day, forgetting: false, written };
+    let mut keeper = Keeper {
+        runtime: runtime.clone(),
+        tenant: tenant.clone(),
+        history: service.history,
+        population,
+        day,
+        // What is kept may be less than it was.
+        forgetting: true,
+        written,
+    };
     follow(&runtime, tenant.id, RECORDS, connect, place, &mut keeper).await
 }
 
@@ -107,10 +109,11 @@ fn refused(error: &PopulationError) -> WorkError {
 struct Keeper {
     runtime: Runtime,
     tenant: Arc<Tenant>,
+    history: History,
     population: LoadedPopulation,
     /// The last local day whose beginning is written down.
     day: Option<i32>,
-    /// Whether there may be something in the log that is older than it is kept.
+    /// Whether there may be something that is older than it is kept.
     forgetting: bool,
     /// The instant that was written down last as the one evaluated at.
     written: Instant,
@@ -222,7 +225,16 @@ impl Worker for Keeper {
             self.written = to;
         }
         self.population.population.write().pass_time(to, &movements);
-        self.keep_days(to, step).await
+        self.keep_days(to, step).await?;
+        Ok(false)
+    }
+
+    async fn go_through(&mut self, _runtime: &Runtime, step: &mut Step<'_>) -> Result<bool, WorkError> {
+        if self.forgetting {
+            let today = self.tenant.zone.local_day(self.population.population.read().as_of());
+            self.forgetting = self.forget(today, step).await?;
+        }
+        Ok(self.forgetting)
     }
 }
 
@@ -238,8 +250,8 @@ impl Keeper {
         Ok(())
     }
 
-    /// Writes down how a day began, once, and lets go of what is older than it is kept: a part of it at a time. Whether there is more.
-    async fn keep_days(&mut self, to: Instant, step: &Step<'_>) -> Result<bool, WorkError> {
+    /// Writes down how a day began, once.
+    async fn keep_days(&mut self, to: Instant, step: &Step<'_>) -> Result<(), WorkError> {
         let today = self.tenant.zone.local_day(to);
         if self.day.is_none_or(|day| day < today) {
             let (sizes, labels) = {
@@ -252,29 +264,34 @@ impl Keeper {
                 let day = (today, to, classes);
                 snapshots::write_labels(&transaction, self.tenant.id, &key, day, &labelled).await?;
             }
-            let forgotten = snapshots::days_before(&transaction, self.tenant.id, today - DAILY_LABELS).await?;
-            let forgotten: Vec<i32> = forgotten.into_iter().filter(|day| !is_kept(*day, today)).collect();
-            snapshots::forget_labels(&transaction, self.tenant.id, &forgotten).await?;
             step.commit_part(transaction).await?;
             (self.day, self.forgetting) = (Some(today), true);
         }
-        if self.forgetting {
-            let horizon = self.tenant.zone.start_of_day(today - LOG_DAYS);
-            let reader = self.runtime.database.reader();
-            match log_retention::forgettable(reader, self.tenant.id, horizon).await? {
-                Some(end) => {
-                    let transaction = step.begin().await?;
-                    log_retention::forget(&transaction, self.tenant.id, end).await?;
-                    step.commit_part(transaction).await?;
-                }
-                None => self.forgetting = false,
-            }
-        }
-        Ok(self.forgetting)
+        Ok(())
     }
-}
 
-/// Of days that are too old for every one to be kept: the first of each month, for five years.
-fn is_kept(day: i32, today: i32) -> bool {
-    day >= today - MONTHLY_LABELS && convert::date(day).day == 1
+    /// Lets go of a part of what is older than it is kept. Whether there may be more.
+    async fn forget(&self, today: i32, step: &Step<'_>) -> Result<bool, WorkError> {
+        let (reader, tenant) = (self.runtime.database.reader(), self.tenant.id);
+        let horizon = self.tenant.zone.start_of_day(today - self.history.membership_days);
+        let log = log_retention::forgettable(reader, tenant, horizon).await?;
+        let sizes = snapshots::first_day(reader, tenant).await?.filter(|day| *day < today - self.history.size_days);
+        let labels = snapshots::days_before(reader, tenant, today - self.history.label_days).await?;
+        let labels = labels.into_iter().find(|day| !self.history.keeps_labels(*day, today));
+        if log.is_none() && sizes.is_none() && labels.is_none() {
+            return Ok(false);
+        }
+        let transaction = step.begin().await?;
+        if let Some(end) = log {
+            log_retention::forget(&transaction, tenant, end).await?;
+        }
+        if let Some(day) = sizes {
+            snapshots::forget_sizes(&transaction, tenant, day).await?;
+        }
+        if let Some(day) = labels {
+            snapshots::forget_labels(&transaction, tenant, day).await?;
+        }
+        step.commit_part(transaction).await?;
+        Ok(true)
+    }
 }

@@ -56,6 +56,14 @@ host = "0.0.0.0"
 [secrets]
 bootstrap_file = "/etc/quintile/secrets/bootstrap.secret"
 master_key_file = "/etc/quintile/secrets/master.key"
+{{- with .Values.history }}
+
+[history]
+membership_days = {{ int .membershipDays }}
+size_days = {{ int .sizeDays }}
+label_days = {{ int .labelDays }}
+monthly_label_days = {{ int .monthlyLabelDays }}
+{{- end }}
 {{- range .Values.webhooks }}
 
 [[webhooks]]

@@ -112,7 +112,7 @@ def tables():
 class Quintile:
     """One suite with its data: it may be started, ended or killed, and started again on the same data."""
 
-    def __init__(self, directory, database_url=None, as_of=AS_OF, webhooks=(), mail=()):
+    def __init__(self, directory, database_url=None, as_of=AS_OF, webhooks=(), mail=(), settings=""):
         self.home = Path(directory)
         self.data = self.home / "data"
         self.log = self.home / "serve.log"
@@ -120,6 +120,7 @@ class Quintile:
         self.as_of = as_of
         self.webhooks = webhooks  # Settings of the configuration file, with the secret itself in the place of its file.
         self.mail = mail  # Likewise of those who send e-mails, with the password, where there is one.
+        self.settings = settings  # Other tables of the configuration file, as they stand in it.
         self.within = ()  # What a command of ours is begun with, to run in a namespace of a test's own.
         self.process = None
         self.endpoints = {}
@@ -144,10 +145,11 @@ class Quintile:
 
     def configured(self):
         """The flag of the configuration file, which is written for what no flag can say; nothing where there is nothing of that."""
-        if not (self.webhooks or self.mail):
+        if not (self.webhooks or self.mail or self.settings):
             return []
         config = self.home / "quintile.toml"
-        config.write_text(webhook_tables(self.home, self.webhooks) + "\n" + mail_tables(self.home, self.mail))
+        tables = [self.settings, webhook_tables(self.home, self.webhooks), mail_tables(self.home, self.mail)]
+        config.write_text("\n".join(tables))
         return ["--config", str(config)]
 
     def read_endpoints(self, path):
@@ -304,12 +306,12 @@ def health_of(endpoint, service=""):
 
 
 @contextlib.contextmanager
-def suite(backend, as_of=AS_OF, started=True, webhooks=(), mail=()):
+def suite(backend, as_of=AS_OF, started=True, webhooks=(), mail=(), settings=""):
     """A suite on a new data directory and, for `postgres`, a new database. Both are gone afterwards, and the process too."""
     home = tempfile.mkdtemp(prefix="quintile-e2e-")
     try:
         with database_of_suite() if backend == "postgres" else contextlib.nullcontext() as url:
-            quintile = Quintile(home, url, as_of, webhooks, mail)
+            quintile = Quintile(home, url, as_of, webhooks, mail, settings)
             try:
                 yield quintile.start() if started else quintile
             finally:

@@ -68,6 +68,19 @@ fn money_is_written_in_major_units_and_kept_in_minor_ones() {
 }
 
 #[test]
+fn a_decimal_is_kept_in_thousandths() {
+    let set = vec![Value::Int(-1_250), Value::Int(4_000)];
+    check([
+        ("mean.pieces >= 4", compare(10, GreaterOrEqual, int(4_000))),
+        ("mean.pieces >= 4.125", compare(10, GreaterOrEqual, int(4_125))),
+        ("-0.5 < mean.pieces", compare(10, Greater, int(-500))),
+        ("mean.pieces == mean.pieces", compare(10, Equal, Operand::Field(10))),
+        ("mean.pieces in [4, -1.25]", Node::In { field: 10, set }),
+        ("has(mean.pieces)", Node::Has(10)),
+    ]);
+}
+
+#[test]
 fn each_function_means_its_node() {
     let set = ["online", "social"].map(|text| Value::Text(text.to_owned())).to_vec();
     let days = |op| Node::DaysSince { field: 6, op, days: 30 };

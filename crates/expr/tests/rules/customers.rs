@@ -16,6 +16,7 @@ pub fn schema() -> Schema {
         (7, "first_order_at", Type::Instant),
         (8, "revenue", Type::Money),
         (9, "spend.last_year", Type::Money),
+        (10, "mean.pieces", Type::Decimal),
     ];
     let field = |(id, name, ty): (u16, &'static str, Type)| Field { id, name: name.into(), ty, description: "".into() };
     Schema::new(fields.map(field).to_vec(), 2).unwrap()

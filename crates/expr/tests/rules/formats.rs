@@ -27,6 +27,8 @@ fn a_rule_is_written_as_everybody_would() {
         ("revenue >= 199.90 && revenue < 200.00", "revenue >= 199.90 && revenue < 200"),
         ("revenue != -0.07", "revenue != -0.07"),
         ("revenue in [1.5, 2]", "revenue in [1.50, 2]"),
+        ("mean.pieces>=4.50 || mean.pieces in [2.000, -0.125]", "mean.pieces >= 4.5 || mean.pieces in [-0.125, 2]"),
+        ("revenue == 0 || mean.pieces == 10", "revenue == 0 || mean.pieces == 10"),
         ("spend.last_year<revenue", "spend.last_year < revenue"),
         ("30 >= days_since(last_order_at)", "days_since(last_order_at) <= 30"),
         ("days_since(last_order_at) > -3", "days_since(last_order_at) > -3"),

@@ -264,7 +264,7 @@ impl CustomerService for Customers {
             let hash = self.service.keys.of(tenant).await?.birthday_hash(month, day);
             let reader = self.service.runtime.database.reader();
             let found = customers::with_hash(reader, tenant, hash, behind, size).await?;
-            let attributes = customers::attributes(reader, tenant, &found).await?;
+            let attributes = customers::attributes_of(reader, tenant, &found).await?;
             Ok((found, attributes))
         };
         let (found, attributes) = listed.await.map_err(|error: StoreError| store_error(&error))?;

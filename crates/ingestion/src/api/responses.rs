@@ -133,7 +133,7 @@ impl Walk<'_> {
         let owners = waiting::owners(connection, self.tenant(), &subjects).await?;
         let customers: BTreeSet<CustomerId> = owners.values().copied().collect();
         let customers: Vec<CustomerId> = customers.into_iter().collect();
-        let processed = customers::attributes(connection, self.tenant(), &customers).await?;
+        let processed = customers::attributes_of(connection, self.tenant(), &customers).await?;
         let reached = processed.into_iter().filter(|(_, attributes)| self.caller.reaches(attributes)).map(|(id, _)| id);
         let reached: Vec<CustomerId> = reached.collect();
         let histories = histories(connection, self.tenant(), &reached, (self.period.from, self.now)).await?;
@@ -320,7 +320,7 @@ impl ResponseService for Responses {
         let feedback = found.iter().take(size).map(|(place, (customer, asked))| told(place, *customer, asked));
         let feedback: Vec<OverdueFeedback> = feedback.collect();
         let customers: Vec<CustomerId> = found.values().map(|(customer, _)| *customer).collect();
-        let attributes = customers::attributes(self.service.runtime.database.reader(), tenant, &customers).await;
+        let attributes = customers::attributes_of(self.service.runtime.database.reader(), tenant, &customers).await;
         let attributes = attributes.map_err(|error| store_error(&error))?;
         let view = caller.view_of_reached(attributes.iter().map(|(customer, attributes)| (*customer, attributes)));
         Ok(view.respond(ListOverdueFeedbackResponse { feedback, next_page_token }))

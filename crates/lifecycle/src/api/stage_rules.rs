@@ -59,6 +59,6 @@ const fn type_of(ty: Type) -> StageFieldType {
         Type::Text => StageFieldType::Text,
         Type::Instant => StageFieldType::Instant,
         // No field is of either.
-        Type::Bool | Type::Money => StageFieldType::Unspecified,
+        Type::Bool | Type::Money | Type::Decimal => StageFieldType::Unspecified,
     }
 }

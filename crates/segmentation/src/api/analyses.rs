@@ -2,7 +2,7 @@
 
 use super::labels::label_set_key;
 use super::members::{check_parent, members_of};
-use super::previews::{break_down, in_major_units};
+use super::previews::{break_down, written};
 use super::{check_fields, may_read_classes, population, reached};
 use crate::Service;
 use crate::engine::{Bitmap, NumberSummary};
@@ -153,14 +153,10 @@ fn compare_field(
 }
 
 fn in_words(ty: Type, summary: &NumberSummary, currency: Currency) -> FieldSummary {
-    let whole = |number: i64| match ty {
-        Type::Money => in_major_units(number, currency),
-        Type::Instant => Instant::from_micros(number).to_string(),
-        _ => number.to_string(),
-    };
+    let whole = |number: i64| written(ty, number, currency);
     let mean = match ty {
         // Within 64 bits, since all that it is the mean of is.
-        Type::Money | Type::Instant => whole(summary.mean.round() as i64),
+        Type::Money | Type::Decimal | Type::Instant => whole(summary.mean.round() as i64),
         _ => format!("{:.2}", summary.mean),
     };
     let [p10, median, p90] = summary.quantiles.map(whole);

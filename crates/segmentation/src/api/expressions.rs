@@ -71,6 +71,7 @@ const fn type_of(ty: Type) -> FieldType {
         Type::Bool => FieldType::Bool,
         Type::Instant => FieldType::Instant,
         Type::Money => FieldType::Money,
+        Type::Decimal => FieldType::Decimal,
     }
 }
 

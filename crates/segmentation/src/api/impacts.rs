@@ -2,11 +2,12 @@
 
 use super::definitions::effect_of;
 use super::labels::{draft_of, label_set_key};
+use super::segments::segment_key;
 use super::{check_fields, population, reached, reached_population, revenue};
 use crate::Service;
 use crate::engine::Bitmap;
 use crate::population::Population;
-use crate::population::catalogue::{Key, Part};
+use crate::population::catalogue::{Key, Kind, Part};
 use quintile_domain::masking::Sensitivity;
 use quintile_domain::names::number;
 use quintile_proto::scoring::PreviewScoreModelVersionRequest;
@@ -67,38 +68,41 @@ fn check_version(name: &str) -> Result<(), ApiError> {
     number.map(drop).ok_or_else(|| ApiError::invalid_field("score_model_version", problem))
 }
 
-/// The labels of a set that is in force, and whether the caller may use it.
-fn check_set(caller: &Caller, population: &Population, key: &Key) -> Result<usize, ApiError> {
+/// The place of a label set or segment that is in force, and whether the caller may use it.
+fn check_live(caller: &Caller, population: &Population, key: &Key) -> Result<usize, ApiError> {
     let (place, _) = population.catalogue().find(key).ok_or_else(ApiError::not_found)?;
     check_fields(caller, population, population.catalogue().fields_of(place))?;
     Ok(place)
 }
 
-/// What a version of the RFM model would mean for the labels of a set.
+/// What a version of the RFM model would mean for the labels of a set, or for a segment.
 pub async fn of_scores(
     service: &Service,
     caller: &Caller,
     request: PreviewImpactRequest,
 ) -> Result<ImpactPreview, ApiError> {
     let PreviewImpactRequest { name, score_model_version } = request;
-    let key = label_set_key("name", &name)?;
+    let key = if name.starts_with("segments/") { segment_key("name", &name) } else { label_set_key("name", &name) }?;
     check_version(&score_model_version)?;
     let loaded = population(service, caller)?;
-    check_set(caller, &loaded.population.read(), &key)?;
+    check_live(caller, &loaded.population.read(), &key)?;
     caller.is_about(score_model_version.clone());
     let Cells { in_force, candidate, etag } = cells(service, caller, score_model_version).await?;
     let watermark = service.runtime.progress.of(caller.tenant().id).watermark();
     let population = loaded.population.read();
-    let place = check_set(caller, &population, &key)?;
-    let through_others = || {
-        let message =
-            "labels of the set read scores through segments, or are clusters that do: what those would be is not known";
-        ApiError::failed_precondition(ErrorReason::FailedPrecondition, message)
-    };
-    let before = population.parts_by_cells(place, &in_force).ok_or_else(through_others)?;
-    let after = population.parts_by_cells(place, &candidate).ok_or_else(through_others)?;
-    let parts = &population.catalogue().live()[place].parts;
-    let matrix = Matrix { caller, population: &population, before: (parts, &before), after: (parts, &after) };
+    let place = check_live(caller, &population, &key)?;
+    let mut parts = population.catalogue().live()[place].parts.clone();
+    let (mut before, mut after) =
+        (population.parts_by_cells(place, &in_force), population.parts_by_cells(place, &candidate));
+    if key.kind == Kind::Segment {
+        // Those who are no members are a part of it here.
+        parts.push(Part { name: String::new(), reference: String::new() });
+        for side in [&mut before, &mut after] {
+            let members = side.iter().fold(Bitmap::new(), |all, part| all.or(part));
+            side.push(population.engine().present().and_not(&members));
+        }
+    }
+    let matrix = Matrix { caller, population: &population, before: (&parts, &before), after: (&parts, &after) };
     Ok(ImpactPreview { etag, watermark: Some(watermark.to_message()), ..matrix.told() })
 }
 

@@ -4,6 +4,7 @@ use super::definitions::{Edit, Turn, effect_of, listed};
 use super::segments::{segment_key, usable};
 use crate::Service;
 use crate::population::definition::{Body, Definition};
+use crate::population::merges;
 use quintile_proto::types::ErrorReason;
 use quintile_rpc::{ApiError, Caller, convert};
 
@@ -40,15 +41,26 @@ pub async fn change(
             if !population.contains(number) || !population.reaches(caller.scope(), number) {
                 return Err(ApiError::not_found());
             }
-            changed += i32::from(if added { after.set(number) } else { after.clear(number) });
+            let merged = population.merged_into(number);
+            changed += i32::from(merges::is_on(&after, number, merged) != added);
+            if added {
+                after.set(number);
+            } else {
+                // Who has become one is taken off as whoever it was.
+                for other in [number].iter().chain(merged) {
+                    after.clear(*other);
+                }
+            }
         }
         let body = definition.live.clone().unwrap_or_else(|| Body::List(Vec::new()));
         let membership = body.membership(population.schema(), after.clone()).ok_or_else(ApiError::not_found)?;
         let effect = Some(effect_of(&population, &key, definition.version, &body, membership)?);
         let definition = Some(Definition { revision: definition.revision + 1, ..definition });
-        (Edit { definition, effect, listed: Some((before, after)), request: None }, changed)
+        let is_other = !before.xor(&after).is_empty();
+        let edit = Edit { definition, effect, listed: Some((before, after)), request: None };
+        (is_other.then_some(edit), changed)
     };
-    if changed > 0 {
+    if let Some(edit) = edit {
         turn.commit(&key, edit).await?;
     }
     Ok(changed)

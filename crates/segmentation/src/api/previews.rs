@@ -13,9 +13,9 @@ use crate::population::membership::Membership;
 use crate::population::{Movement, Population};
 use quintile_domain::ids::CustomerId;
 use quintile_domain::masking::Sensitivity;
-use quintile_domain::money::Currency;
+use quintile_domain::money::{Currency, with_decimals};
 use quintile_domain::time::Instant;
-use quintile_expr::{Field, Rule, Type};
+use quintile_expr::{DECIMALS, Field, Rule, Type};
 use quintile_proto::segmentation::{
     Breakdown, BreakdownGroup, MembershipMove, Overlap, PreviewSegmentRequest, SegmentDraftPreview, SegmentPreview,
 };
@@ -131,28 +131,25 @@ pub fn break_down(caller: &Caller, population: &Population, field: &Field, custo
     }
 }
 
+/// A value of a number field as rules write it, money and decimals with all their decimals.
+pub fn written(ty: Type, number: i64, currency: Currency) -> String {
+    match ty {
+        Type::Money => with_decimals(number, currency.minor_digits()),
+        Type::Decimal => with_decimals(number, DECIMALS.into()),
+        Type::Instant => Instant::from_micros(number).to_string(),
+        Type::Int | Type::Text | Type::Bool => number.to_string(),
+    }
+}
+
 /// The value of a group, and the highest of a range.
 fn in_words(ty: Type, values: &Values, currency: Currency) -> (String, String) {
-    let number = |number: i64| match ty {
-        Type::Money => in_major_units(number, currency),
-        Type::Instant => Instant::from_micros(number).to_string(),
-        _ => number.to_string(),
-    };
+    let number = |number: i64| written(ty, number, currency);
     match values {
         Values::Missing => (String::new(), String::new()),
         Values::Text(text) => (text.clone(), String::new()),
         Values::Range(low, high) if low == high => (number(*low), String::new()),
         Values::Range(low, high) => (number(*low), number(*high)),
     }
-}
-
-/// An amount in major units, with all decimals of its currency.
-pub fn in_major_units(minor: i64, currency: Currency) -> String {
-    let digits = currency.minor_digits() as usize;
-    let unit = 10_u64.pow(currency.minor_digits());
-    let sign = if minor < 0 { "-" } else { "" };
-    let (whole, rest) = (minor.unsigned_abs() / unit, minor.unsigned_abs() % unit);
-    if digits == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{rest:0digits$}") }
 }
 
 fn overlap(

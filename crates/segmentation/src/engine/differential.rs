@@ -54,8 +54,12 @@ const MONEY_FIELDS: [&str; 7] =
     ["net_revenue", "revenue", "average_order_value", "revenue_30", "revenue_90", "revenue_365", "lifetime_value"];
 const INSTANT_FIELDS: [&str; 4] = ["first_order_at", "last_order_at", "last_interaction_at", "trait.time"];
 /// Fields of a tenant's own.
-const OWN_FIELDS: [(&str, Type); 3] =
-    [("trait.text", Type::Text), ("trait.number", Type::Int), ("trait.time", Type::Instant)];
+const OWN_FIELDS: [(&str, Type); 4] = [
+    ("trait.text", Type::Text),
+    ("trait.number", Type::Int),
+    ("trait.time", Type::Instant),
+    ("trait.mean", Type::Decimal),
+];
 pub(crate) const ZONES: [&str; 5] = ["UTC", "Asia/Tokyo", "America/St_Johns", "Pacific/Apia", "Pacific/Kiritimati"];
 
 /// Values that follow from a seed alone (`SplitMix64`), so that a case of a hundred rows stays cheap to make and to shrink.
@@ -103,7 +107,7 @@ impl Seeded {
 /// The texts of a customer, which it borrows.
 pub(crate) struct Owned {
     texts: [String; 13],
-    own: [Option<ValueRef<'static>>; 3],
+    own: [Option<ValueRef<'static>>; 4],
     seed: u64,
 }
 
@@ -118,7 +122,10 @@ impl Owned {
         }
         let text = Some(TEXTS[seeded.below(TEXTS.len())]).filter(|text| !text.is_empty());
         let number = Some(seeded.number()).filter(|number| number % 3 != 0);
-        let own = [text.map(ValueRef::Text), number.map(ValueRef::Int), seeded.instant().map(ValueRef::Instant)];
+        let time = seeded.instant();
+        let mean = Some(seeded.number()).filter(|mean| mean % 3 != 0);
+        let own =
+            [text.map(ValueRef::Text), number.map(ValueRef::Int), time.map(ValueRef::Instant), mean.map(ValueRef::Int)];
         Self { texts, own, seed }
     }
 
@@ -230,6 +237,14 @@ fn money() -> impl Strategy<Value = String> {
     })
 }
 
+/// And with three decimals, since those rows hold them in thousandths.
+fn decimal() -> impl Strategy<Value = String> {
+    prop_oneof![3 => prop::sample::select(&NUMBERS[..]), 1 => 0..200_i64].prop_map(|units| {
+        let sign = if units < 0 { "-" } else { "" };
+        format!("{sign}{}.{:03}", units.unsigned_abs() / 1_000, units.unsigned_abs() % 1_000)
+    })
+}
+
 fn instant() -> impl Strategy<Value = String> {
     prop_oneof![
         Just("timestamp(\"2006-11-08T12:00:00Z\")".to_owned()),
@@ -257,6 +272,7 @@ fn leaf() -> impl Strategy<Value = String> {
         3 => (one_of(&TEXT_FIELDS), order(), text()).prop_map(compare),
         3 => (one_of(&INT_FIELDS), order(), int()).prop_map(compare),
         3 => (one_of(&MONEY_FIELDS), order(), money()).prop_map(compare),
+        1 => (Just("trait.mean"), order(), decimal()).prop_map(compare),
         2 => (one_of(&INSTANT_FIELDS), order(), instant()).prop_map(compare),
         1 => (one_of(&INSTANT_FIELDS), order(), Just("now".to_owned())).prop_map(compare),
         4 => (one_of(&INSTANT_FIELDS), order(), days()).prop_map(|(field, op, days)| format!("days_since({field}) {op} {days}")),
@@ -267,6 +283,7 @@ fn leaf() -> impl Strategy<Value = String> {
         1 => (one_of(&TEXT_FIELDS), list(text())).prop_map(member),
         1 => (one_of(&INT_FIELDS), list(int())).prop_map(member),
         1 => (one_of(&MONEY_FIELDS), list(money())).prop_map(member),
+        1 => (Just("trait.mean"), list(decimal())).prop_map(member),
         1 => (one_of(&INSTANT_FIELDS), list(instant())).prop_map(member),
         1 => one_of(&["rfm.f", "channel", "owner", "last_order_at", "average_order_value", "orders"])
             .prop_map(|field| format!("has({field})")),
@@ -326,7 +343,7 @@ fn play(changes: &[Change], offset: u32) -> (Engine, BTreeMap<u32, Owned>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_500))]
+    #![proptest_config(ProptestConfig::with_cases(3_000))]
 
     #[test]
     fn the_engine_selects_exactly_the_rows_that_match(changes in changes(), offset in offset(), source in rule(), zone in one_of(&ZONES)) {

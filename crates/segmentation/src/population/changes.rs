@@ -2,6 +2,7 @@
 
 use super::catalogue::{Catalogue, Key, Part};
 use super::membership::Turns;
+use super::merges;
 use super::triggers::Changed;
 use super::{Customer, Entry, Evaluation, Population};
 use crate::engine::Bitmap;
@@ -82,16 +83,19 @@ impl Population {
         let own = self.own_values(&entry.record);
         let values = crate::engine::Customer { own: &own, ..entry.customer(self.currency, &self.zone) };
         let (row_before, row_after) = (self.engine.row(number, &no_segments), values.row(number, &no_segments));
-        let before = row_before.as_ref().map(|row| Customer::new(number, row, &self.catalogue, &now));
-        let after = Customer::new(number, &row_after, &self.catalogue, &now);
+        let before =
+            row_before.as_ref().map(|row| Customer::new((number, self.merges.of(number)), row, &self.catalogue, &now));
+        let merged = merges::merged_of(&entry.record);
+        let after = Customer::new((number, &merged), &row_after, &self.catalogue, &now);
         let (moved, cause) = match &row_before {
-            Some(row) => {
+            Some(row) if merged == self.merges.of(number) => {
                 let changed = self.field_ids().map(|field| (field, row.value(field), values.value_of(field)));
                 let changed: Vec<Changed<'_>> = changed.filter(|(_, before, after)| before != after).collect();
                 let cause = cause(changed.iter().map(|(field, ..)| *field));
                 (self.catalogue.moved_by(changed, &now), cause)
             }
-            None => ((0..self.catalogue.live().len()).collect(), MembershipCause::Record),
+            // Who was merged or parted is another on lists, which no field tells.
+            _ => ((0..self.catalogue.live().len()).collect(), MembershipCause::Record),
         };
         let valid_at = entry.computed_at().max(self.as_of);
         let mut changes = Vec::new();

@@ -9,7 +9,7 @@ use crate::engine::{Bitmap, Engine};
 use crate::labels::{Label, LabelSet};
 use parking_lot::Mutex;
 use quintile_domain::time::Instant;
-use quintile_expr::{Field, Now, Row, Rule, Schema, Type, ValueRef};
+use quintile_expr::{DECIMALS, Field, Now, Row, Rule, Schema, Type, ValueRef};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -71,6 +71,7 @@ impl Measure {
         let reading = match field.ty {
             Type::Int => Reading::Number(1.0),
             Type::Money => Reading::Number(10_f64.powi(minor_digits.into())),
+            Type::Decimal => Reading::Number(10_f64.powi(DECIMALS.into())),
             Type::Instant => Reading::DaysSince,
             Type::Text | Type::Bool => return None,
         };

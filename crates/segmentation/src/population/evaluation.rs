@@ -4,6 +4,7 @@
 use super::catalogue::Catalogue;
 use super::clustering::Clusters;
 use super::membership::Membership;
+use super::merges::{self, Merges};
 use crate::cancellation::Cancellation;
 use crate::engine::{Bitmap, Engine};
 use quintile_expr::{Now, Row, Rule, ValueRef};
@@ -14,6 +15,7 @@ use std::collections::HashMap;
 pub struct Evaluation<'a> {
     engine: &'a Engine,
     catalogue: &'a Catalogue,
+    merges: &'a Merges,
     now: &'a Now<'a>,
     found: HashMap<usize, Vec<Bitmap>>,
     cancellation: &'a Cancellation,
@@ -23,8 +25,14 @@ pub struct Evaluation<'a> {
 
 impl<'a> Evaluation<'a> {
     /// Everybody at `now`. What is found after a cancellation means nothing.
-    pub fn new(engine: &'a Engine, catalogue: &'a Catalogue, now: &'a Now<'a>, cancellation: &'a Cancellation) -> Self {
-        Self { engine, catalogue, now, found: HashMap::new(), cancellation, last: None }
+    pub fn new(
+        engine: &'a Engine,
+        catalogue: &'a Catalogue,
+        merges: &'a Merges,
+        now: &'a Now<'a>,
+        cancellation: &'a Cancellation,
+    ) -> Self {
+        Self { engine, catalogue, merges, now, found: HashMap::new(), cancellation, last: None }
     }
 
     /// The members of every part of the definition at a place, in order.
@@ -50,7 +58,7 @@ impl<'a> Evaluation<'a> {
 
     fn compute(&mut self, place: usize) -> Vec<Bitmap> {
         match self.catalogue.live().get(place).map(|live| (&live.membership, live.rest())) {
-            Some((Membership::List { listed, .. }, _)) => vec![listed.and(self.engine.present())],
+            Some((Membership::List { listed, .. }, _)) => vec![self.merges.follow(listed).and(self.engine.present())],
             Some((Membership::Rules(rules), rest)) => self.exclusive(rules, rest.is_some()),
             Some((Membership::Clusters(clusters), _)) => self.nearest(clusters),
             None => Vec::new(),
@@ -103,17 +111,23 @@ impl<'a> Evaluation<'a> {
             Some(rule) => self.select(rule),
             None => self.engine.present().clone(),
         };
-        let nearest = clusters.nearest(self.engine, self.now);
-        let mut parts: Vec<Bitmap> = nearest.iter().map(|members| members.and(&within)).collect();
-        let clustered = parts.iter().fold(Bitmap::new(), |all, members| all.or(members));
-        parts.push(self.engine.present().and_not(&clustered));
-        parts
+        clustered(&clusters.nearest(self.engine, self.now), &within, self.engine.present())
     }
+}
+
+/// The parts of clusters: those of each who are within, and of those who are present everybody else.
+pub fn clustered(nearest: &[Bitmap], within: &Bitmap, present: &Bitmap) -> Vec<Bitmap> {
+    let mut parts: Vec<Bitmap> = nearest.iter().map(|members| members.and(within)).collect();
+    let clustered = parts.iter().fold(Bitmap::new(), |all, members| all.or(members));
+    parts.push(present.and_not(&clustered));
+    parts
 }
 
 /// One customer at one instant, with what it belongs to.
 pub struct Customer<'a> {
     number: u32,
+    /// Those who were merged into it.
+    merged: &'a [u32],
     values: &'a dyn Row,
     catalogue: &'a Catalogue,
     now: &'a Now<'a>,
@@ -122,16 +136,21 @@ pub struct Customer<'a> {
 }
 
 impl<'a> Customer<'a> {
-    /// A customer by number, with the values of its fields.
-    pub fn new(number: u32, values: &'a dyn Row, catalogue: &'a Catalogue, now: &'a Now<'a>) -> Self {
-        Self { number, values, catalogue, now, known: RefCell::default() }
+    /// A customer by number and by those who were merged into it, with the values of its fields.
+    pub fn new(
+        (number, merged): (u32, &'a [u32]),
+        values: &'a dyn Row,
+        catalogue: &'a Catalogue,
+        now: &'a Now<'a>,
+    ) -> Self {
+        Self { number, merged, values, catalogue, now, known: RefCell::default() }
     }
 
     /// The part of the definition at a place that the customer belongs to.
     pub fn part(&self, place: usize) -> Option<usize> {
         let definition = self.catalogue.live().get(place)?;
         match &definition.membership {
-            Membership::List { listed, .. } => listed.contains(self.number).then_some(0),
+            Membership::List { listed, .. } => merges::is_on(listed, self.number, self.merged).then_some(0),
             Membership::Clusters(clusters) => {
                 let is_clustered = clusters.within().iter().all(|rule| rule.matches(self, self.now));
                 let place = is_clustered.then(|| clusters.place(self.values, self.now)).flatten();

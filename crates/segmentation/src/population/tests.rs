@@ -6,6 +6,7 @@ use super::membership::Membership;
 use super::*;
 use crate::clusters::{self, KMeans, Model, Search, Table};
 use proptest::prelude::*;
+use quintile_domain::ids::TenantId;
 use quintile_domain::revenue::RevenuePolicy;
 use quintile_proto::google_type::Date;
 use quintile_proto::segmentation::MembershipCause;
@@ -45,6 +46,10 @@ fn define(population: &mut Population, live: Live) -> Vec<Movement> {
     let movements = population.changes_by_definition(&key, &candidate);
     population.redefine(key, None, Some(candidate));
     movements
+}
+
+fn list(id: &str, listed: impl IntoIterator<Item = u32>) -> Live {
+    Live::segment(id, 1, Membership::List { listed: listed.into_iter().collect(), began_with: BTreeSet::new() })
 }
 
 fn segment(population: &Population, id: &str, expression: &str) -> Live {
@@ -193,9 +198,7 @@ fn labels_are_exclusive_and_rules_may_refer_to_them() {
 #[test]
 fn a_list_keeps_those_who_come_back_and_not_those_who_were_erased() {
     let mut population = populated();
-    let listed = Bitmap::from_iter([1, 2]);
-    let entered =
-        define(&mut population, Live::segment("list", 1, Membership::List { listed, began_with: BTreeSet::new() }));
+    let entered = define(&mut population, list("list", [1, 2]));
     assert_eq!(entered.len(), 1);
     let left = population.removal(1);
     assert!(parents(&left).contains(&"segments/list"));
@@ -204,6 +207,31 @@ fn a_list_keeps_those_who_come_back_and_not_those_who_were_erased() {
     assert!(parents(&take(&mut population, record(1, 5))).contains(&"segments/list"));
     population.take_off_lists(&[CustomerId(1)]);
     assert_eq!(members(&population, "segments/list"), [2]);
+}
+
+#[test]
+fn a_list_follows_customers_who_are_merged_and_parted() {
+    let mut population = populated();
+    define(&mut population, list("list", [2]));
+    let over = segment(&population, "over", "segment('list') && orders >= 2");
+    define(&mut population, over);
+    let told = |changes: &[Change]| -> Vec<(String, bool)> {
+        changes.iter().map(|change| (change.parent.clone(), change.entered)).collect()
+    };
+    let name = |name: &str| format!("segments/{name}");
+    // 2 is merged into 1, and no longer there by itself.
+    let entered = take(&mut population, CustomerRecord { merged_customer_ids: vec![2], ..record(1, 5) });
+    assert_eq!(told(&entered), [(name("list"), true), (name("over"), true)]);
+    assert!(entered.iter().all(|change| change.cause == MembershipCause::Record));
+    let left = population.removal(2);
+    assert!(parents(&left).contains(&"segments/list"));
+    population.remove_customer(2, &left).unwrap();
+    assert_eq!(["segments/list", "segments/over"].map(|name| members(&population, name)), [[1], [1]]);
+    // Without anything new of the merge, nothing of the list is new.
+    assert!(take(&mut population, CustomerRecord { merged_customer_ids: vec![2], ..record(1, 6) }).is_empty());
+    assert_eq!(told(&take(&mut population, record(1, 5))), [(name("list"), false), (name("over"), false)]);
+    assert!(parents(&take(&mut population, record(2, 1))).contains(&"segments/list"));
+    assert_eq!(["segments/list", "segments/over"].map(|name| members(&population, name)), [vec![2], vec![]]);
 }
 
 /// A customer with a last order and a day of acquisition, some days after 1970.
@@ -220,13 +248,17 @@ fn dated(customer_id: i64, ordered: i64, acquired: i32) -> CustomerRecord {
 
 /// Three clusters by orders and by days since the last one, of those whom a rule finds.
 fn clusters(population: &Population, within: &str) -> Live {
+    clusters_by(population, within, ["orders", "last_order_at"])
+}
+
+fn clusters_by(population: &Population, within: &str, fields: [&str; 2]) -> Live {
     let feature = |name: &str| clusters::Feature {
         name: name.to_owned(),
         logarithmic: false,
         high: "more".to_owned(),
         low: "less".to_owned(),
     };
-    let mut table = Table::new(vec![feature("orders"), feature("last_order_at")]).unwrap();
+    let mut table = Table::new(fields.map(feature).to_vec()).unwrap();
     for row in 0..60_u8 {
         table.push(&[Some((row % 7).into()), (row > 5).then_some(row.into())]).unwrap();
     }
@@ -272,14 +304,43 @@ fn customers_have_the_label_of_the_cluster_that_is_nearest() {
     assert_eq!(parents(&changes).last(), Some(&"labelSets/found/labels/not-clustered"));
 }
 
+/// Customers with the scores of cells, and definitions that read them, themselves and through others.
+fn scored(cells: &[u8]) -> Population {
+    let mut population = Population::new(&tenant()).unwrap();
+    for (id, expression) in [
+        ("recent", "rfm.r >= 4 && orders > 2"),
+        ("loyal", "segment('rfm-11/loyal') || !has(rfm.f)"),
+        ("calm", "orders < 3"),
+        ("any", "!segment('recent') && segment('loyal')"),
+    ] {
+        let live = segment(&population, id, expression);
+        define(&mut population, live);
+    }
+    let listed = Membership::List { listed: Bitmap::from_iter([2, 3]), began_with: BTreeSet::from([1]) };
+    define(&mut population, Live::segment("listed", 1, listed));
+    let live = clusters_by(&population, "segment('recent') || rfm.m > 2", ["rfm.r", "orders"]);
+    define(&mut population, live);
+    let sources = ["segment('any') && rfm.m < 4", "segment('found/cluster-1')", "segment('calm')", "segment('listed')"];
+    let rules = sources.map(|source| rule(&population, source)).to_vec();
+    let labels = ["any", "one", "calm", "listed", "rest"].map(str::to_owned);
+    define(&mut population, Live::label_set("through", 1, &labels, Membership::Rules(rules)));
+    for (cell, number) in cells.iter().zip(1..) {
+        let score = |of: u8| cell.checked_sub(1).map_or(0, |place| i32::from(place / of % 5) + 1);
+        let scores =
+            ScoreValues { recency: score(25), frequency: score(5), monetary: score(1), ..ScoreValues::default() };
+        take(&mut population, CustomerRecord { scores: Some(scores), ..record(number, number % 5) });
+    }
+    population
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     /// What is told of every step adds up to who belongs: by records, by time and by definitions.
     #[test]
-    fn enters_and_exits_add_up_to_the_members(steps in prop::collection::vec((0..7_u8, 1..5_i64, 0..60_i64), 1..40)) {
-        const RULES: [&str; 4] =
-            ["days_since(last_order_at) < 20", "acquired_at < now", "orders > 2", "!segment('a') && !segment('b')"];
+    fn enters_and_exits_add_up_to_the_members(steps in prop::collection::vec((0..8_u8, 1..5_i64, 0..60_i64), 1..40)) {
+        const RULES: [&str; 4] = ["days_since(last_order_at) < 20", "acquired_at < now", "orders > 2",
+            "!segment('a') && !segment('b') || segment('listed')"];
         let mut population = Population::new(&tenant()).unwrap();
         let mut told: BTreeMap<String, Bitmap> = BTreeMap::new();
         let note = |told: &mut BTreeMap<String, Bitmap>, parent: &str, customers: &Bitmap, entered: bool| {
@@ -292,7 +353,10 @@ proptest! {
         for (kind, customer, number) in steps {
             let movements = match kind {
                 0 | 1 => {
-                    for change in take(&mut population, dated(customer, number, number as i32 % 50)) {
+                    // Nobody, or some who may be there by themselves, too.
+                    let merged_customer_ids = (1..=number % 3).map(|other| customer + other).collect();
+                    let dated = dated(customer, number, number as i32 % 50);
+                    for change in take(&mut population, CustomerRecord { merged_customer_ids, ..dated }) {
                         note(&mut told, &change.parent, &Bitmap::from_iter([change.customer_id]), change.entered);
                     }
                     Vec::new()
@@ -322,6 +386,7 @@ proptest! {
                     let live = clusters(&population, ["", "segment('a')", "orders > 1"][customer as usize % 3]);
                     define(&mut population, live)
                 }
+                6 => define(&mut population, list("listed", (1..6).filter(|place| number >> place & 1 == 1))),
                 _ => {
                     let rules = vec![rule(&population, RULES[customer as usize % 3]), rule(&population, "orders > 0")];
                     let labels = ["x", "y", "z"].map(str::to_owned);
@@ -344,12 +409,27 @@ proptest! {
         }
     }
 
+    /// Whoever would have other scores would belong to what those belong to who have them.
+    #[test]
+    fn other_scores_are_supposed_as_if_customers_had_them(cells in prop::collection::vec((0..=125_u8, 0..=125_u8), 1..30)) {
+        let (before, after): (Vec<u8>, Vec<u8>) = cells.into_iter().unzip();
+        let (population, with_them) = (scored(&before), scored(&after));
+        for (place, live) in population.catalogue().live().iter().enumerate() {
+            let supposed = population.parts_by_cells(place, &after);
+            prop_assert_eq!(supposed.len(), live.parts.len());
+            for (supposed, part) in supposed.iter().zip(&live.parts) {
+                prop_assert_eq!(supposed.iter().collect::<Vec<_>>(), members(&with_them, &part.name), "{}", &part.name);
+            }
+        }
+    }
+
     /// The row and the columns agree on who belongs to what, by way of references and labels too.
     #[test]
     fn one_customer_and_everybody_are_told_the_same(customers in prop::collection::vec((0..60_i64, 0..50_i32), 1..20), at in 0..60_i64) {
         let mut population = Population::new(&tenant()).unwrap();
         let sources = [("a", "days_since(last_order_at) < 20"), ("b", "acquired_at < now && orders > 1"),
-            ("c", "segment('a') && segment('b')"), ("d", "segment('a') || !segment('b')")];
+            ("c", "segment('a') && segment('b') || segment('listed')"), ("d", "segment('a') || !segment('b')")];
+        define(&mut population, list("listed", [2, 3, 7, 40]));
         for (id, source) in sources {
             let live = segment(&population, id, source);
             define(&mut population, live);
@@ -359,7 +439,8 @@ proptest! {
         let live = clusters(&population, "segment('d')");
         define(&mut population, live);
         for ((ordered, acquired), number) in customers.iter().zip(1..) {
-            take(&mut population, dated(number, *ordered, *acquired));
+            let merged_customer_ids = (1..=ordered % 3).map(|other| number + other).collect();
+            take(&mut population, CustomerRecord { merged_customer_ids, ..dated(number, *ordered, *acquired) });
         }
         let to = Instant::from_micros(at * DAY + 7);
         let movements = population.changes_by_time(to);

@@ -15,6 +15,7 @@ impl MigratorTrait for Migrator {
             Box::new(M0003Bulk),
             Box::new(M0004Definitions),
             Box::new(M0005Days),
+            Box::new(M0006SizesByDay),
         ]
     }
 }
@@ -430,4 +431,25 @@ async fn create_own_fields(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         .primary_key(Index::create().col(OwnField::TenantId).col(OwnField::Source))
         .to_owned();
     manager.create_table(own).await
+}
+
+struct M0006SizesByDay;
+
+impl MigrationName for M0006SizesByDay {
+    fn name(&self) -> &'static str {
+        "m0006_sizes_by_day"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for M0006SizesByDay {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let by_day = Index::create()
+            .name("daily_size_by_day")
+            .table(DailySize::Table)
+            .col(DailySize::TenantId)
+            .col(DailySize::Day)
+            .to_owned();
+        manager.create_index(by_day).await
+    }
 }

@@ -30,7 +30,7 @@ mod entity {
 }
 
 /// The types, as numbers from 1.
-const TYPES: [Type; 5] = [Type::Int, Type::Text, Type::Bool, Type::Instant, Type::Money];
+const TYPES: [Type; 6] = [Type::Int, Type::Text, Type::Bool, Type::Instant, Type::Money, Type::Decimal];
 
 /// All fields of a tenant, in their order.
 pub async fn all(connection: &impl ConnectionTrait, tenant: TenantId) -> Result<Vec<OwnField>, StoreError> {

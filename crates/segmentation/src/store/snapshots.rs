@@ -132,6 +132,26 @@ pub async fn last_day(connection: &impl ConnectionTrait, tenant: TenantId) -> Re
     Ok(row.map(|row| row.day))
 }
 
+/// The first day of which sizes are written down. `None`: of none.
+pub async fn first_day(connection: &impl ConnectionTrait, tenant: TenantId) -> Result<Option<i32>, StoreError> {
+    let row = size::Entity::find()
+        .filter(size::Column::TenantId.eq(tenant.0))
+        .order_by_asc(size::Column::Day)
+        .one(connection)
+        .await?;
+    Ok(row.map(|row| row.day))
+}
+
+/// Forgets the sizes of a day, as part of a transaction.
+pub async fn forget_sizes(transaction: &Transaction, tenant: TenantId, day: i32) -> Result<(), StoreError> {
+    size::Entity::delete_many()
+        .filter(size::Column::TenantId.eq(tenant.0))
+        .filter(size::Column::Day.eq(day))
+        .exec(transaction)
+        .await?;
+    Ok(())
+}
+
 /// Writes down how many members segments and labels have, as part of a transaction.
 pub async fn write_sizes(
     transaction: &Transaction,
@@ -280,20 +300,18 @@ pub async fn labels_at(
     Ok(Some(Kept { as_of, labelled: Labelled { labels, codes }, classes }))
 }
 
-/// Forgets the labels of these days, of every set, as part of a transaction.
-pub async fn forget_labels(transaction: &Transaction, tenant: TenantId, days: &[i32]) -> Result<(), StoreError> {
-    for day in days {
-        labels::Entity::delete_many()
-            .filter(labels::Column::TenantId.eq(tenant.0))
-            .filter(labels::Column::Day.eq(*day))
-            .exec(transaction)
-            .await?;
-        codes::Entity::delete_many()
-            .filter(codes::Column::TenantId.eq(tenant.0))
-            .filter(codes::Column::Day.eq(*day))
-            .exec(transaction)
-            .await?;
-    }
+/// Forgets the labels of a day, of every set, as part of a transaction.
+pub async fn forget_labels(transaction: &Transaction, tenant: TenantId, day: i32) -> Result<(), StoreError> {
+    labels::Entity::delete_many()
+        .filter(labels::Column::TenantId.eq(tenant.0))
+        .filter(labels::Column::Day.eq(day))
+        .exec(transaction)
+        .await?;
+    codes::Entity::delete_many()
+        .filter(codes::Column::TenantId.eq(tenant.0))
+        .filter(codes::Column::Day.eq(day))
+        .exec(transaction)
+        .await?;
     Ok(())
 }
 

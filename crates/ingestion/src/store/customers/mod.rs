@@ -2,16 +2,18 @@
 //! it: one, until it is merged with others.
 
 pub mod attributes;
+mod clear;
 mod page;
 pub mod record;
 mod write;
 
+pub use clear::{Processed, attributes_of, processed};
 pub use page::{last, page};
 pub use write::{forget_undeclared, write};
 
 use super::entities::{contact, customer, customer_key};
 use super::keys::TenantKeys;
-use crate::intake::custom::{CustomValue, CustomValues, from_messages, messages};
+use crate::intake::custom::{CustomValue, from_messages, messages};
 use crate::intake::{CustomerPatch, Declared, Identity, Person};
 use prost::Message;
 use quintile_domain::ids::{CustomerId, TenantId};
@@ -24,7 +26,7 @@ use quintile_store::{StoreError, Transaction};
 use record::{FieldTimes, Record, compose};
 use sea_orm::sea_query::{Condition, Expr};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 /// Keys of one query: under the parameter limits of both databases.
 const KEYS_PER_QUERY: usize = 500;
@@ -326,26 +328,6 @@ pub async fn get(
     Ok(load(connection, tenant, keys, &[survivor(&row)?]).await?.pop())
 }
 
-fn clear_row(row: &customer::Model) -> ClearRow {
-    let (attributes, said_at) = (row.attributes.clone(), row.said_at.clone());
-    (row.customer_id, row.merged_into, attributes, row.restricted_at, said_at, row.updated_at)
-}
-
-/// What the rows of one customer say in clear.
-fn clear_attributes(id: CustomerId, rows: &[ClearRow]) -> Result<CustomerAttributes, StoreError> {
-    if let [(_, _, attributes, ..)] = rows {
-        return decode_attributes(attributes);
-    }
-    let mut said = Vec::with_capacity(rows.len());
-    for (home, _, attributes, _, said_at, updated_at) in rows {
-        // Custom attributes are none of these.
-        let times = FieldTimes::decode(said_at, Instant::from_micros(*updated_at), &CustomValues::new());
-        said.push((number(*home)?, decode_attributes(attributes)?, times));
-    }
-    let said = said.iter().map(|(home, attributes, times)| (*home, attributes, times));
-    Ok(attributes::compose(said, id))
-}
-
 fn number(id: i64) -> Result<CustomerId, StoreError> {
     CustomerId::try_from(id).map_err(|_| StoreError::Sealed("customer id"))
 }
@@ -400,40 +382,6 @@ pub async fn restrict(
         .exec(transaction)
         .await?;
     Ok(changed.rows_affected > 0)
-}
-
-/// What is in clear of a customer's row: customer, survivor, attributes, since when restricted, when said and when updated.
-type ClearRow = (i64, Option<i64>, Vec<u8>, Option<i64>, Vec<u8>, i64);
-
-/// The attributes, which are in clear, of those of these customers that are processed: neither erased nor restricted, nor merged into
-/// another. By number.
-pub async fn attributes(
-    connection: &impl ConnectionTrait,
-    tenant: TenantId,
-    ids: &[CustomerId],
-) -> Result<Vec<(CustomerId, CustomerAttributes)>, StoreError> {
-    let mut wanted: Vec<i64> = ids.iter().map(|id| id.as_i64()).collect();
-    wanted.sort_unstable();
-    wanted.dedup();
-    let mut found = Vec::with_capacity(wanted.len());
-    for numbers in Numbers::queries(&wanted) {
-        let clear = rows_of(tenant, &numbers)
-            .select_only()
-            .columns([customer::Column::CustomerId, customer::Column::MergedInto, customer::Column::Attributes])
-            .columns([customer::Column::RestrictedAt, customer::Column::SaidAt, customer::Column::UpdatedAt]);
-        let mut rows: BTreeMap<i64, Vec<ClearRow>> = BTreeMap::new();
-        for row in clear.into_tuple::<ClearRow>().all(connection).await? {
-            rows.entry(row.1.unwrap_or(row.0)).or_default().push(row);
-        }
-        for (id, rows) in rows {
-            if rows.iter().all(|(_, _, _, restricted_at, _, _)| restricted_at.is_none()) {
-                let id = number(id)?;
-                found.push((id, clear_attributes(id, &rows)?));
-            }
-        }
-    }
-    found.sort_unstable_by_key(|(id, _)| *id);
-    Ok(found)
 }
 
 /// Up to `limit` customers behind `after` with a contact or birthday of this hash, by number.

@@ -1,6 +1,7 @@
 //! Customers page by page.
 
-use super::{KEYS_PER_QUERY, StoredCustomer, clear_attributes, clear_row, number, open_all};
+use super::clear::{clear_attributes, clear_row};
+use super::{KEYS_PER_QUERY, StoredCustomer, number, open_all};
 use crate::store::entities::customer;
 use crate::store::keys::TenantKeys;
 use quintile_domain::ids::TenantId;
