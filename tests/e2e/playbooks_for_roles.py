@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from support import facts, policies, questions, quintile, receiver, segments, waiting
-from support.playbook_kit import (ABSENT, CLAIM, COMPLETE, CREATE, DELETE, END, EVERYBODY, GET, GET_POLICY, GET_TASK, LIST, LIST_DELIVERIES,
+from support.playbook_kit import (ABSENT, CLAIM, COMPLETE, CREATE, DELETE, END, ENROL, EVERYBODY, GET, GET_POLICY, GET_TASK, LIST, LIST_DELIVERIES,
                                   LIST_TASKS, NEVER, NEXT_ACTIONS, OUTCOME, REPLAY, RUNS, START, STOP, TEMPLATES, UPDATE, UPDATE_POLICY, branch,
                                   come, consent, create, customer_of, deliveries, every_task, get, playbook, runs, start, state, stop, task, tasks,
                                   until_deliveries, until_ended, variant, webhook)
@@ -17,7 +17,7 @@ MAKERS, DOERS = {"admin", "service", "marketer"}, {"admin", "service", "support"
 MAY = {**dict.fromkeys((GET, LIST, TEMPLATES, RUNS, GET_POLICY, LIST_TASKS, GET_TASK), READERS),
        **dict.fromkeys((CREATE, UPDATE, START, STOP, DELETE, UPDATE_POLICY), MAKERS), **dict.fromkeys((CLAIM, COMPLETE), DOERS),
        **dict.fromkeys((OUTCOME, NEXT_ACTIONS), MAKERS | {"analyst", "data-engineer"}), LIST_DELIVERIES: MAKERS | {"support", "data-engineer"},
-       REPLAY: {"admin", "service", "data-engineer"}}
+       REPLAY: {"admin", "service", "data-engineer"}, ENROL: MAKERS | {"sales"}}
 REDACTED = {"FINANCIAL": {"form": "MASK_FORM_REDACTED"}}
 OWN = {"FINANCIAL": {"form": "MASK_FORM_CLEAR", "condition": "owner == caller.subject"}}
 # Who looks after whom, whether it consents to marketing, and what it spends once the playbook is begun.
@@ -80,7 +80,9 @@ def whose(town, found):
 def each_role_does_what_it_may_and_nothing_else(town, role, new):
     client = town.suite.client(role, subject=None if role == "service" else "ann")
     draft, running, gone = (create(town.admin, f"{kind}{new}", trigger=NEVER, purpose="MARKETING") for kind in "drg")
-    start(town.admin, running)
+    by_hand = create(town.admin, f"h{new}", trigger=NEVER)
+    for each in (running, by_hand):
+        start(town.admin, each)
     [found, ended] = some_tasks(town, new)
     dead = deliveries(town.admin, town.names["ann-1"])[0]
     requests = {CREATE: {"playbook_id": f"n{new}", "playbook": playbook(trigger=NEVER)}, GET: {"name": draft.name}, LIST: {}, TEMPLATES: {},
@@ -88,7 +90,8 @@ def each_role_does_what_it_may_and_nothing_else(town, role, new):
                 START: {"name": draft.name}, STOP: {"name": running.name}, DELETE: {"name": gone.name}, RUNS: {"parent": town.names["ann-1"]},
                 OUTCOME: {"name": running.name}, NEXT_ACTIONS: {"customer": town.names["ann-1"]}, GET_POLICY: {}, UPDATE_POLICY: {"policy": {}},
                 LIST_TASKS: {"parent": EVERYBODY}, GET_TASK: {"name": found.name}, CLAIM: {"name": found.name},
-                COMPLETE: {"name": ended.name, "outcome": 2}, LIST_DELIVERIES: {"parent": EVERYBODY}, REPLAY: {"name": dead.name}}
+                COMPLETE: {"name": ended.name, "outcome": 2}, LIST_DELIVERIES: {"parent": EVERYBODY}, REPLAY: {"name": dead.name},
+                ENROL: {"parent": town.names["ann-1"], "playbook": by_hand.name}}
     assert requests.keys() == MAY.keys()
     for method, request in requests.items():
         if role not in MAY[method]:
@@ -97,7 +100,7 @@ def each_role_does_what_it_may_and_nothing_else(town, role, new):
             assert client.call(method, request).ByteSize() or method == DELETE, method
     until_deliveries(town.admin, town.names["ann-1"], "FAILED")
     assert state(get(town.admin, draft)) == ("RUNNING" if role in MAKERS else "DRAFT")
-    for each in (draft, running):
+    for each in (draft, running, by_hand):
         stop(town.admin, each)
 
 

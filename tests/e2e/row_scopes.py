@@ -469,9 +469,11 @@ def every_rpc_that_names_a_customer_in_its_request_is_asked_above(town):
     asked = {method for method, _, _ in OF_ONE_BY_EVERYTHING} | {"CustomerService/UpdateCustomer", "PrivacyService/SetConsent"}
     # Of services of the suite alone: what is erased is nobody's customer any more.
     exempt = {"ErasureService/GetErasureReceipt",
-              # Of a reject, with something said of its end, by a model, and with what is granted: all_kinds_of_facts.py, warnings_for_roles.py,
-              # playbook_tasks.py, churn_for_roles.py, offers.py and loyalty_tiers.py ask about those of customers out of reach.
+              # Of a reject, with something said of its end, by a model, with what is granted, and with a playbook: all_kinds_of_facts.py,
+              # warnings_for_roles.py, playbook_tasks.py, churn_for_roles.py, offers.py, loyalty_tiers.py and enrolments.py ask about those of
+              # customers out of reach.
               "IngestService/GetReject", "WarningService/ResolveWarning", "TaskService/CompleteTask", "ChurnService/GetChurnRisk",
-              "OfferService/GrantOffer", "OfferService/RedeemGrant", "LoyaltyService/SetCustomerTier"}
+              "OfferService/GrantOffer", "OfferService/RedeemGrant", "LoyaltyService/SetCustomerTier",
+              "PlaybookService/EnrolCustomer"}
     methods = [(path, method) for path, method in town.suite.api().methods.items() if path.startswith("quintile.")]
     assert {path.split(".")[-1] for path, method in methods if field_forms.names_one_customer(method)} - exempt == asked

@@ -7,9 +7,9 @@ use quintile_proto::google_type::Date;
 use quintile_proto::lifecycle::step::Action;
 use quintile_proto::lifecycle::trigger::Kind;
 use quintile_proto::lifecycle::{
-    ActionStanding, ContactPolicy, DateTrigger, ListPlaybookRunsResponse, ListPlaybookTemplatesResponse,
-    MeasuredDifference, NextBestAction, NextBestActions, OutcomeArm, OutcomeEffect, OutcomeVerdict, Playbook,
-    PlaybookOutcome, RunRefusal, SendEmail, Step, Trigger, Variant, WarningSeverity,
+    ActionStanding, ContactPolicy, DateTrigger, ListPlaybookTemplatesResponse, MeasuredDifference, NextBestAction,
+    NextBestActions, OutcomeArm, OutcomeEffect, OutcomeVerdict, Playbook, PlaybookOutcome, PlaybookRun, RunRefusal,
+    SendEmail, Step, Trigger, Variant, WarningSeverity,
 };
 use quintile_proto::types::{Stage, WarningKind};
 
@@ -125,6 +125,7 @@ fn trigger(trigger: Option<&Trigger>) -> String {
         }
         Some(Kind::Segment(said)) => format!("{} {}", if said.leaves { "leaves" } else { "enters" }, said.segment),
         Some(Kind::Date(said)) => days(said),
+        Some(Kind::Manual(_)) => "by hand alone".to_owned(),
     }
 }
 
@@ -160,8 +161,8 @@ pub fn show_templates(list: &ListPlaybookTemplatesResponse) {
 }
 
 /// Prints runs, one a line.
-pub fn show_runs(list: &ListPlaybookRunsResponse) {
-    let rows = list.runs.iter().map(|run| {
+pub fn show_runs(runs: &[PlaybookRun]) {
+    let rows = runs.iter().map(|run| {
         let state = plain(run.state().as_str_name(), "RUN_STATE_");
         let state = match run.refusal() {
             RunRefusal::Unspecified => state,
@@ -172,6 +173,7 @@ pub fn show_runs(list: &ListPlaybookRunsResponse) {
             run.name.clone(),
             format!("{} {}", run.playbook, run.version),
             instant(run.trigger_time.as_ref()),
+            run.enrolled_by.clone(),
             state,
             run.variant.clone(),
             run.steps_done.to_string(),
@@ -181,15 +183,23 @@ pub fn show_runs(list: &ListPlaybookRunsResponse) {
             money(run.revenue.as_ref()),
         ]
     });
-    let header =
-        ["run", "of", "triggered", "state", "variant", "steps done", "next step", "withheld", "bought", "revenue"];
+    let header = [
+        "run",
+        "of",
+        "triggered",
+        "by",
+        "state",
+        "variant",
+        "steps done",
+        "next step",
+        "withheld",
+        "bought",
+        "revenue",
+    ];
     say!("{}", output::table(&header, false, rows.collect()));
-    for (run, skipped) in list.runs.iter().flat_map(|run| run.skipped.iter().map(move |skipped| (run, skipped))) {
+    for (run, skipped) in runs.iter().flat_map(|run| run.skipped.iter().map(move |skipped| (run, skipped))) {
         let reason = plain(skipped.reason().as_str_name(), "STEP_SKIP_REASON_");
         say!("{} skipped step {}: {reason}", run.name, skipped.step);
-    }
-    if !list.next_page_token.is_empty() {
-        say!("There are more.");
     }
 }
 

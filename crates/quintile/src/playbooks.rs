@@ -13,10 +13,10 @@ use prost::Message;
 use quintile_proto::lifecycle::playbook_service_client::PlaybookServiceClient;
 use quintile_proto::lifecycle::step::Action;
 use quintile_proto::lifecycle::{
-    ContactPolicy, CreatePlaybookRequest, DeletePlaybookRequest, GetContactPolicyRequest, GetNextBestActionsRequest,
-    GetPlaybookOutcomeRequest, GetPlaybookRequest, ListPlaybookRunsRequest, ListPlaybookRunsResponse,
-    ListPlaybookTemplatesRequest, ListPlaybooksRequest, Playbook, PlaybookState, RunState, StartPlaybookRequest,
-    StopPlaybookRequest, UpdateContactPolicyRequest, UpdatePlaybookRequest,
+    ContactPolicy, CreatePlaybookRequest, DeletePlaybookRequest, EnrolCustomerRequest, GetContactPolicyRequest,
+    GetNextBestActionsRequest, GetPlaybookOutcomeRequest, GetPlaybookRequest, ListPlaybookRunsRequest,
+    ListPlaybookRunsResponse, ListPlaybookTemplatesRequest, ListPlaybooksRequest, Playbook, PlaybookState, RunState,
+    StartPlaybookRequest, StopPlaybookRequest, UpdateContactPolicyRequest, UpdatePlaybookRequest,
 };
 use std::path::{Path, PathBuf};
 use tonic::Status;
@@ -106,6 +106,18 @@ pub enum PlaybooksCommand {
         /// Of these states [default: all]
         #[arg(long, value_enum)]
         state: Vec<State>,
+        #[command(flatten)]
+        caller: CallerArgs,
+    },
+    /// Puts a customer into a playbook that runs: a run begins for it by hand
+    Enrol {
+        /// `playbooks/{id}`, or the id
+        name: String,
+        /// `customers/{number}`, or the number
+        customer: String,
+        /// A UUID by which the request is known again: repeated, it begins nothing new
+        #[arg(long, value_name = "UUID", default_value = "", hide_default_value = true)]
+        request_id: String,
         #[command(flatten)]
         caller: CallerArgs,
     },
@@ -277,6 +289,13 @@ pub async fn run(command: PlaybooksCommand) -> anyhow::Result<()> {
         }
         PlaybooksCommand::Templates { show, language, caller } => templates(&caller, show, language).await,
         PlaybooksCommand::Runs { parent, state, caller } => runs(&caller, parent, state).await,
+        PlaybooksCommand::Enrol { name, customer, request_id, caller } => {
+            let mut asker = Asker::begin(&caller).await?;
+            let (parent, playbook) = (named("customers", customer), playbook_name(name));
+            let request = asker.session.request(EnrolCustomerRequest { parent, playbook, request_id });
+            let answer = asker.client.enrol_customer(request).await?.into_inner();
+            asker.show(&answer, "PlaybookRun", |run| show_runs(std::slice::from_ref(run)))
+        }
         PlaybooksCommand::Outcome { name, version, caller } => {
             let mut asker = Asker::begin(&caller).await?;
             let request = GetPlaybookOutcomeRequest { name: playbook_name(name), version };
@@ -361,7 +380,13 @@ async fn runs(caller: &CallerArgs, parent: String, states: Vec<State>) -> anyhow
         }
         request.page_token = page.next_page_token;
     }
-    asker.show(&whole, "ListPlaybookRunsResponse", show_runs)
+    let show = |list: &ListPlaybookRunsResponse| {
+        show_runs(&list.runs);
+        if !list.next_page_token.is_empty() {
+            say!("There are more.");
+        }
+    };
+    asker.show(&whole, "ListPlaybookRunsResponse", show)
 }
 
 async fn policy(caller: &CallerArgs, said: &PolicyArgs) -> anyhow::Result<()> {

@@ -76,6 +76,19 @@ fn attribute_lines(customer: &Customer) -> impl Iterator<Item = (&'static str, S
     lines.into_iter().filter(|(_, text)| !text.is_empty())
 }
 
+/// The lines of the loyalty tier, and of what can be redeemed: with its code, if it is for the reader.
+fn reward_lines(profile: &Profile) -> impl Iterator<Item = (&'static str, String)> {
+    let tier = profile.loyalty_tier.as_ref().map(|tier| {
+        let until = tier.until_time.as_ref().map(|_| format!(" until {}", output::instant(tier.until_time.as_ref())));
+        ("loyalty tier", format!("{}{}", tier.tier, until.unwrap_or_default()))
+    });
+    let grants = profile.grants.iter().map(|grant| {
+        let until = output::instant(grant.expire_time.as_ref());
+        ("granted", format!("{} {} until {until}", grant.offer, grant.code.as_deref().unwrap_or("-")))
+    });
+    tier.into_iter().chain(grants)
+}
+
 /// The lines of a profile: what it is, and the value as the reader may see it.
 pub fn lines(profile: &Profile) -> Vec<(&'static str, String)> {
     let text = |text: Option<&String>| text.map_or("-".to_owned(), Clone::clone);
@@ -127,6 +140,7 @@ pub fn lines(profile: &Profile) -> Vec<(&'static str, String)> {
     if let Some(churn) = &profile.churn {
         lines.push(("risk of leaving", format!("{} % ({})", churn.risk_percent, churn.model)));
     }
+    lines.extend(reward_lines(profile));
     lines.push(("labels", profile.labels.join(", ")));
     lines.push(("segments", profile.segments.join(", ")));
     if !profile.missing_parts.is_empty() {

@@ -4,7 +4,9 @@ import uuid
 from support import facts, playbook_kit, questions, waiting
 from support.playbook_kit import END, NEVER, playbook, task, webhook
 
-PLANTED, MEASURED = "playbooks/planted", "playbooks/planted-measured"
+PLANTED, MEASURED, ENROLLED = "playbooks/planted", "playbooks/planted-measured", "playbooks/planted-enrolled"
+# The request that puts the canary into the last of them: repeated, it is answered alike to everybody.
+REQUEST = "7731bbbb-0000-4000-8000-000000000000"
 # As each call claims one; the last of a variant's thirty steps are webhooks.
 TASKS_PLANTED, DELIVERIES_PLANTED = 27, 3
 # So many that either side has a hundred who buy, by nearly four deviations.
@@ -62,6 +64,15 @@ def run_again(admin):
     assert told.version == 1, "it was measured"
 
 
+def enrol_planted(admin, customer):
+    """Puts the canary into a playbook by hand, which is stopped again."""
+    playbook_kit.create(admin, "planted-enrolled", END, trigger=playbook_kit.BY_HAND, purpose="MARKETING")
+    playbook_kit.start(admin, ENROLLED)
+    playbook_kit.enrol(admin, customer, ENROLLED, request_id=REQUEST)
+    playbook_kit.until_ended(admin, ENROLLED)
+    playbook_kit.stop(admin, ENROLLED)
+
+
 def outcome(admin):
     return admin.call(playbook_kit.OUTCOME, {"name": MEASURED})
 
@@ -97,11 +108,11 @@ def any_task(world):
 
 
 def ended_task(world):
-    """A task of the canary that has ended, as whoever ends it likewise may say again."""
+    """A task of the canary that has ended, as whoever ends it likewise may say again. Nobody was reached: there is no fact of it."""
     admin = world.client("admin")
     if not playbook_kit.tasks(admin, world.customer, ["DONE"]):
-        admin.call(playbook_kit.COMPLETE, open_task(world, outcome="TASK_OUTCOME_REACHED"))
-    return {"name": playbook_kit.tasks(admin, world.customer, ["DONE"])[0].name, "outcome": "TASK_OUTCOME_REACHED"}
+        admin.call(playbook_kit.COMPLETE, open_task(world, outcome="TASK_OUTCOME_NOT_REACHED"))
+    return {"name": playbook_kit.tasks(admin, world.customer, ["DONE"])[0].name, "outcome": "TASK_OUTCOME_NOT_REACHED"}
 
 
 def dead_letter(world):
@@ -128,6 +139,7 @@ MADE = {
     playbook_kit.DELETE: draft,
     playbook_kit.UPDATE_POLICY: lambda _world: {"policy": {}},
 }
+PUT_IN = {playbook_kit.ENROL: lambda world: {"parent": world.customer, "playbook": ENROLLED, "request_id": REQUEST}}
 DONE = {playbook_kit.CLAIM: open_task, playbook_kit.COMPLETE: ended_task}
 COUNTED = {playbook_kit.OUTCOME: lambda _world: {"name": MEASURED}, playbook_kit.NEXT_ACTIONS: lambda world: {"customer": world.customer}}
 SENT = {playbook_kit.LIST_DELIVERIES: lambda _world: {"parent": playbook_kit.EVERYBODY}}

@@ -10,7 +10,7 @@ SERVICE, TASKS, DELIVERIES = "PlaybookService", "TaskService", "DeliveryService"
 CREATE, GET, LIST, UPDATE, START, STOP, DELETE = (f"{SERVICE}/{verb}" for verb in (
     "CreatePlaybook", "GetPlaybook", "ListPlaybooks", "UpdatePlaybook", "StartPlaybook", "StopPlaybook", "DeletePlaybook"))
 RUNS, OUTCOME, TEMPLATES = (f"{SERVICE}/{verb}" for verb in ("ListPlaybookRuns", "GetPlaybookOutcome", "ListPlaybookTemplates"))
-NEXT_ACTIONS = f"{SERVICE}/GetNextBestActions"
+NEXT_ACTIONS, ENROL = f"{SERVICE}/GetNextBestActions", f"{SERVICE}/EnrolCustomer"
 GET_POLICY, UPDATE_POLICY = f"{SERVICE}/GetContactPolicy", f"{SERVICE}/UpdateContactPolicy"
 LIST_TASKS, GET_TASK, CLAIM, COMPLETE = (f"{TASKS}/{verb}" for verb in ("ListTasks", "GetTask", "ClaimTask", "CompleteTask"))
 LIST_DELIVERIES, REPLAY = f"{DELIVERIES}/ListDeliveries", f"{DELIVERIES}/ReplayDelivery"
@@ -28,6 +28,8 @@ COMES = {"stage": {"stages": ["STAGE_NEW"]}}
 COMPLAINS = {"warning": {"kinds": ["WARNING_KIND_COMPLAINT"]}}
 # Nothing that happens in tests.
 NEVER = {"warning": {"kinds": ["WARNING_KIND_FEWER_INTERACTIONS"], "min_severity": "WARNING_SEVERITY_HIGH"}}
+# Nothing at all: somebody enrols customers.
+BY_HAND = {"manual": {}}
 END = {"end": {}}
 
 
@@ -101,6 +103,11 @@ def running(client, *steps, **fields):
         yield begun.name
     finally:
         stop(client, begun)
+
+
+def enrol(client, customer, name, **fields):
+    """The run of a customer that is put into a playbook by hand."""
+    return client.call(ENROL, {"parent": customer, "playbook": getattr(name, "name", name)} | fields)
 
 
 def state(message):

@@ -403,8 +403,8 @@ CASES = {
     **{f"{LIFECYCLE}.{method}": unary(roles, build) for roles, builds in (
         (EVERY_ROLE, playbook_cases.READ), (FEEDS | {"marketer"}, playbook_cases.MADE), (ANSWERING, playbook_cases.DONE),
         (DEFINERS | {"marketer"}, playbook_cases.COUNTED), (PIPELINES | {"support", "marketer"}, playbook_cases.SENT),
-        (PIPELINES, playbook_cases.SENT_AGAIN), (EVERY_ROLE, rewards.READ), (FEEDS | {"marketer"}, rewards.MADE),
-        (CARE | {"marketer"}, rewards.GRANTED), (CARE, rewards.REDEEMED), (FEEDS, rewards.DELETED))
+        (PIPELINES, playbook_cases.SENT_AGAIN), (FEEDS | {"sales", "marketer"}, playbook_cases.PUT_IN), (EVERY_ROLE, rewards.READ),
+        (FEEDS | {"marketer"}, rewards.MADE), (CARE | {"marketer"}, rewards.GRANTED), (CARE, rewards.REDEEMED), (FEEDS, rewards.DELETED))
        for method, build in builds.items()},
     f"{SEGMENTATION}.LabelService/GetLabelSet": unary(EVERY_ROLE, lambda _world: {"name": "labelSets/rfm-11"}),
     **{f"{SEGMENTATION}.AnalysisService/{method}": unary(ANALYSIS, build) for method, build in definitions.ANALYSES.items()},

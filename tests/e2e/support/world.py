@@ -162,6 +162,7 @@ def populate(suite):
     plant_value_models(admin)
     churn_cases.plant_models(admin)
     rewards.plant(admin, name)
+    playbook_cases.enrol_planted(admin, name)
     playbook_cases.run_again(admin)
     admin.call("StagePolicyService/CreateStagePolicyVersion", {"parent": "stagePolicies/default", "version": {"description": "planted"}})
     segment = admin.call("SegmentService/CreateSegment",

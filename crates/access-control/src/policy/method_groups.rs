@@ -1,4 +1,5 @@
-//! Groups of methods of the seeded roles: of those who run an installation, of persons' rights, and of what is granted to customers.
+//! Groups of methods of the seeded roles: of those who run an installation, of persons' rights, and of what is done for
+//! customers and granted to them.
 
 use super::seed::Methods;
 
@@ -31,6 +32,8 @@ pub const SCORE_RECEIPTS: Methods = ("quintile.scoring.v1.ErasureService", &["Ge
 pub const STAGE_RECEIPTS: Methods = ("quintile.lifecycle.v1.ErasureService", &["GetErasureReceipt"]);
 pub const SEGMENT_RECEIPTS: Methods = ("quintile.segmentation.v1.ErasureService", &["GetErasureReceipt"]);
 pub const READ_POLICY: Methods = ("quintile.access.v1.PolicyService", &["GetPolicy", "WatchPolicy"]);
+/// Of customers whom the caller reaches, into playbooks that somebody else may have started.
+pub const ENROL_CUSTOMERS: Methods = ("quintile.lifecycle.v1.PlaybookService", &["EnrolCustomer"]);
 pub const OFFERS: Methods =
     ("quintile.lifecycle.v1.OfferService", &["GetOffer", "ListOffers", "GetOfferUse", "GetGrant", "ListGrants"]);
 pub const MAKE_OFFERS: Methods = ("quintile.lifecycle.v1.OfferService", &["CreateOffer", "UpdateOffer", "RetireOffer"]);

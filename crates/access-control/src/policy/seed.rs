@@ -2,8 +2,8 @@
 //! form. There are no patterns on purpose: a new method is nobody's until somebody writes it down.
 
 use super::method_groups::{
-    CONSENTS, DELETE_TIERS, ERASURES, GRANT_OFFERS, MAKE_OFFERS, MAKE_TIERS, OFFERS, PERSONS_RIGHTS, PRINCIPALS,
-    READ_AUDIT, READ_CHECKPOINTS, READ_POLICY, REDEEM_GRANTS, REFRESH_ISSUERS, REPORT_KEYS, SCORE_RECEIPTS,
+    CONSENTS, DELETE_TIERS, ENROL_CUSTOMERS, ERASURES, GRANT_OFFERS, MAKE_OFFERS, MAKE_TIERS, OFFERS, PERSONS_RIGHTS,
+    PRINCIPALS, READ_AUDIT, READ_CHECKPOINTS, READ_POLICY, REDEEM_GRANTS, REFRESH_ISSUERS, REPORT_KEYS, SCORE_RECEIPTS,
     SEGMENT_RECEIPTS, SET_TIERS, SIGN_CHECKPOINTS, STAGE_RECEIPTS, TIERS,
 };
 use quintile_proto::access::MaskForm::{self, Clear, Partial, Year};
@@ -277,6 +277,7 @@ const SERVING: &[Methods] = &[
     SET_WARNING_POLICY,
     MAKE_PLAYBOOKS,
     PLAYBOOK_OUTCOMES,
+    ENROL_CUSTOMERS,
     MAKE_OFFERS,
     GRANT_OFFERS,
     REDEEM_GRANTS,
@@ -364,7 +365,7 @@ const SUPPORT: SeededRole = SeededRole {
 /// Looks after customers of its own, and reaches no others.
 const SALES: SeededRole = SeededRole {
     name: "sales",
-    methods: &[READING, &[UPDATE_CUSTOMERS, ANSWER_WARNINGS, DO_TASKS]],
+    methods: &[READING, &[UPDATE_CUSTOMERS, ANSWER_WARNINGS, ENROL_CUSTOMERS, DO_TASKS]],
     forms: &[
         shown_of_own(&[Name, Phone, Email, FreeText, Pseudonym], Clear),
         shown(NUMBERS, Partial),
@@ -396,7 +397,7 @@ const MARKETER: SeededRole = SeededRole {
             DO_TASKS,
             DELIVERIES,
         ],
-        &[MAKE_OFFERS, GRANT_OFFERS, MAKE_TIERS, SET_TIERS],
+        &[ENROL_CUSTOMERS, MAKE_OFFERS, GRANT_OFFERS, MAKE_TIERS, SET_TIERS],
     ],
     forms: NOBODY_IDENTIFIED,
     row_scope: CONSENTING,

@@ -5,6 +5,8 @@ mod churn_risks;
 mod churn_schedules;
 mod contact_policies;
 mod deliveries;
+mod eligibility;
+mod enrolments;
 mod erasures;
 mod grants;
 mod labelled_risks;

@@ -1,15 +1,14 @@
 //! What to do next with a customer: the playbooks that run and are for it, by what they have been measured to bring about.
 
+use super::eligibility::{Asked, memberships};
 use super::playbook_runs::{self, Arms};
 use super::records::current;
 use crate::outcome::{Adjustment, Arm, Candidate, Estimate, Outcome, Ranked, Ranking, Standing};
-use crate::playbooks::{Customer, Run};
 use crate::running::Playbooks;
 use crate::store::playbooks::{self, Stored};
 use crate::store::runs;
 use crate::worker::StageLink;
 use futures::future::try_join_all;
-use futures::{StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
 use quintile_chain::context::Runtime;
 use quintile_chain::store_error;
@@ -19,21 +18,18 @@ use quintile_domain::masking::Sensitivity;
 use quintile_domain::money::Currency;
 use quintile_domain::time::Instant;
 use quintile_proto::lifecycle::{ActionStanding, NextBestAction, NextBestActions, RunRefusal};
-use quintile_proto::segmentation::CheckMembersRequest;
 use quintile_proto::types::CustomerRecord;
-use quintile_rpc::client::upstream_error;
 use quintile_rpc::{Answer, ApiError, Caller, convert};
 use quintile_store::StoreError;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::Mutex as AsyncMutex;
-use tonic::Code;
 
 /// How long what was measured is remembered, in microseconds.
 const REMEMBERED_MICROS: i64 = 60_000_000;
 /// The most that is remembered at once.
 const MAX_REMEMBERED: usize = 10_000;
-/// Segments and playbooks that are asked about at once.
+/// Playbooks that are measured at once.
 const AT_ONCE: usize = 8;
 
 /// What is measured of a version of a playbook, of those whom somebody reaches.
@@ -118,16 +114,6 @@ pub struct Advisor<'a> {
     pub caller: &'a Caller,
 }
 
-/// Whether a customer is in a segment, as far as a caller may know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Membership {
-    Known(bool),
-    /// There is no such segment.
-    Gone,
-    /// The caller may not use it.
-    Denied,
-}
-
 impl Advisor<'_> {
     /// What to do next with a customer.
     pub async fn advise(&self, customer: CustomerId) -> Answer<NextBestActions> {
@@ -139,8 +125,10 @@ impl Advisor<'_> {
             Ok((running, runs))
         };
         let (running, runs) = read.await.map_err(|error: StoreError| store_error(&error))?;
-        let memberships = self.memberships(customer, &running).await?;
-        let is_eligible = |stored: &&Stored| self.is_eligible(stored, customer, &current.record, &runs, &memberships);
+        let memberships = memberships(self.playbooks, self.caller, customer, &running).await?;
+        let asked =
+            Asked { customer, record: &current.record, runs: &runs, memberships, now: self.runtime.business.now() };
+        let is_eligible = |stored: &&Stored| asked.refusal_by(stored) == Some(RunRefusal::Unspecified);
         let eligible: Vec<&Stored> = running.iter().filter(is_eligible).collect();
         let mut candidates = Vec::with_capacity(eligible.len());
         for part in eligible.chunks(AT_ONCE) {
@@ -171,56 +159,6 @@ impl Advisor<'_> {
         let average = own.and_then(|features| features.average_order_value.as_ref());
         convert::sent_minor(average, self.caller.tenant().currency).unwrap_or(others).max(0)
     }
-
-    /// Whether the customer is in the segments that some playbooks are meant for, or not.
-    async fn memberships(
-        &self,
-        customer: CustomerId,
-        running: &[Stored],
-    ) -> Result<HashMap<String, Membership>, ApiError> {
-        let segments: BTreeSet<String> = running.iter().flat_map(|stored| meant(stored).map(str::to_owned)).collect();
-        let ask = |segment: String| async move {
-            let message = CheckMembersRequest { parent: segment.clone(), customers: vec![customer.to_string()] };
-            let request = self.playbooks.credentials.request_for(self.caller, message).await;
-            let request = request.map_err(|status| upstream_error(&status))?;
-            let membership = match self.playbooks.segments().check_members(request).await {
-                Ok(answer) => Membership::Known(!answer.get_ref().members.is_empty()),
-                Err(status) if status.code() == Code::NotFound => Membership::Gone,
-                Err(status) if status.code() == Code::PermissionDenied => Membership::Denied,
-                Err(status) => return Err(upstream_error(&status)),
-            };
-            Ok((segment, membership))
-        };
-        stream::iter(segments.into_iter().map(ask)).buffer_unordered(AT_ONCE).try_collect().await
-    }
-
-    /// Whether a run that was triggered now would not be refused, as far as the caller may know.
-    fn is_eligible(
-        &self,
-        stored: &Stored,
-        number: CustomerId,
-        record: &CustomerRecord,
-        runs: &[runs::Stored],
-        memberships: &HashMap<String, Membership>,
-    ) -> bool {
-        if meant(stored).any(|segment| memberships.get(segment) == Some(&Membership::Denied)) {
-            return false;
-        }
-        let is_member = |segment: &str| match memberships.get(segment) {
-            Some(Membership::Known(is_member)) => Some(*is_member),
-            _ => None,
-        };
-        let customer = Customer { number: number.as_i64().unsigned_abs(), record: Some(record), is_member: &is_member };
-        let earlier: Vec<&Run> = runs.iter().filter(|run| run.playbook == stored.number).map(|run| &run.run).collect();
-        let run = Run::triggered(self.runtime.business.now());
-        run.refusal_of(&stored.playbook, &customer, &earlier) == RunRefusal::Unspecified
-    }
-}
-
-/// The segments that a playbook is meant for, and not meant for.
-fn meant(stored: &Stored) -> impl Iterator<Item = &str> {
-    let segments = [stored.playbook.audience.as_str(), stored.playbook.excluded.as_str()];
-    segments.into_iter().filter(|segment| !segment.is_empty())
 }
 
 fn action(ranked: &Ranked<&Stored>, uplift: Option<Estimate>, currency: Currency) -> NextBestAction {

@@ -59,7 +59,8 @@ pub async fn list(
     Ok(view.respond(ListPlaybookRunsResponse { runs, next_page_token }))
 }
 
-fn message(stored: &Stored, playbook: Option<&String>, currency: Currency) -> PlaybookRun {
+/// A run as callers see it, with the name of its playbook.
+pub fn message(stored: &Stored, playbook: Option<&String>, currency: Currency) -> PlaybookRun {
     let run = &stored.run;
     PlaybookRun {
         name: stored.name(),
@@ -76,6 +77,7 @@ fn message(stored: &Stored, playbook: Option<&String>, currency: Currency) -> Pl
         converted: run.measured.map(|measured| measured.converted),
         revenue: run.measured.map(|measured| convert::money(currency, measured.revenue_minor)),
         skipped: run.skipped.clone(),
+        enrolled_by: stored.enrolled_by.clone(),
     }
 }
 

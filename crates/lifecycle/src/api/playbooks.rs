@@ -2,7 +2,7 @@
 
 use super::next_best_actions::{Advisor, Measurements};
 use super::offers::check_there as check_rewards;
-use super::{contact_policies, playbook_runs};
+use super::{contact_policies, enrolments, playbook_runs};
 use crate::playbooks::{self as definitions, DEFAULT_GOAL_DAYS, segments_of};
 use crate::running::{Playbooks, begin_following, forget_following};
 use crate::store::playbooks::{self, Stored};
@@ -16,10 +16,11 @@ use quintile_domain::{language, names};
 use quintile_proto::lifecycle::playbook_service_server::PlaybookService;
 use quintile_proto::lifecycle::{
     ContactPolicy, CreatePlaybookRequest, DeletePlaybookRequest, DeletePlaybookResponse, DeliveryKind,
-    GetContactPolicyRequest, GetNextBestActionsRequest, GetPlaybookOutcomeRequest, GetPlaybookRequest,
-    ListPlaybookRunsRequest, ListPlaybookRunsResponse, ListPlaybookTemplatesRequest, ListPlaybookTemplatesResponse,
-    ListPlaybooksRequest, ListPlaybooksResponse, NextBestActions, Playbook, PlaybookOutcome, PlaybookTemplate,
-    StartPlaybookRequest, StopPlaybookRequest, UpdateContactPolicyRequest, UpdatePlaybookRequest, step,
+    EnrolCustomerRequest, GetContactPolicyRequest, GetNextBestActionsRequest, GetPlaybookOutcomeRequest,
+    GetPlaybookRequest, ListPlaybookRunsRequest, ListPlaybookRunsResponse, ListPlaybookTemplatesRequest,
+    ListPlaybookTemplatesResponse, ListPlaybooksRequest, ListPlaybooksResponse, NextBestActions, Playbook,
+    PlaybookOutcome, PlaybookRun, PlaybookTemplate, StartPlaybookRequest, StopPlaybookRequest,
+    UpdateContactPolicyRequest, UpdatePlaybookRequest, step,
 };
 use quintile_proto::segmentation::CheckMembersRequest;
 use quintile_proto::types::{ErrorReason, Purpose};
@@ -46,11 +47,13 @@ pub struct Handlers {
     pub measurements: Measurements,
 }
 
-fn failed(error: impl Into<StoreError>) -> ApiError {
+/// What a caller is told of an error of the store.
+pub fn failed(error: impl Into<StoreError>) -> ApiError {
     store_error(&error.into())
 }
 
-fn refused(problem: impl Into<String>) -> ApiError {
+/// Refuses what the state of things does not allow.
+pub fn refused(problem: impl Into<String>) -> ApiError {
     ApiError::failed_precondition(ErrorReason::FailedPrecondition, problem)
 }
 
@@ -99,7 +102,8 @@ fn content(request: &CreatePlaybookRequest) -> Result<Playbook, ApiError> {
 }
 
 impl Handlers {
-    async fn get(&self, tenant: TenantId, id: &str) -> Result<Stored, ApiError> {
+    /// A playbook.
+    pub async fn get(&self, tenant: TenantId, id: &str) -> Result<Stored, ApiError> {
         let found = playbooks::get(self.runtime.database.reader(), tenant, id).await.map_err(failed)?;
         found.ok_or_else(ApiError::not_found)
     }
@@ -381,6 +385,11 @@ impl PlaybookService for Handlers {
         let customer = convert::customer("customer", &request.get_ref().customer, None)?;
         let Self { runtime, link, playbooks, measurements } = self;
         Advisor { runtime, link, playbooks, measurements, caller: &caller }.advise(customer).await
+    }
+
+    async fn enrol_customer(&self, request: Request<EnrolCustomerRequest>) -> Answer<PlaybookRun> {
+        let caller = Caller::of(&request)?;
+        enrolments::enrol(self, &caller, request.into_inner()).await
     }
 
     async fn get_contact_policy(&self, request: Request<GetContactPolicyRequest>) -> Answer<ContactPolicy> {

@@ -121,6 +121,7 @@ fn check_trigger(trigger: Option<&Trigger>) -> Checked {
         }
         Some(trigger::Kind::Segment(segment)) => check_segment("trigger.segment.segment", &segment.segment),
         Some(trigger::Kind::Date(date)) => dates::check("trigger.date", date),
+        Some(trigger::Kind::Manual(_)) => Ok(()),
     }
 }
 

@@ -7,8 +7,8 @@ use quintile_domain::money::Currency;
 use quintile_domain::time::{Instant, TimeZone};
 use quintile_proto::lifecycle::step::Action as StepAction;
 use quintile_proto::lifecycle::{
-    Branch, CallWebhook, ContactPolicy, CountryZone, EmailText, End, GrantOffer, GrantTier, MakeTask, Playbook,
-    RunRefusal, RunState, SendEmail, StageTrigger, Step, StepSkipReason, TaskKind, Trigger, Variant, Wait,
+    Branch, CallWebhook, ContactPolicy, CountryZone, EmailText, End, GrantOffer, GrantTier, MakeTask, ManualTrigger,
+    Playbook, RunRefusal, RunState, SendEmail, StageTrigger, Step, StepSkipReason, TaskKind, Trigger, Variant, Wait,
     WarningSeverity, WarningTrigger, trigger,
 };
 use quintile_proto::types::{CustomerAttributes, CustomerRecord, Features, Purpose, Stage, WarningKind};
@@ -376,6 +376,8 @@ fn triggers_begin_what_they_say() {
     assert!(!raised.begins(&warning(&[WarningKind::Complaint], WarningSeverity::Low)));
     assert!(!raised.begins(&warning(&[], WarningSeverity::High)));
     assert!(!raised.begins(&stage(&[Stage::Dormant], &[])));
+    let by_hand = of(trigger::Kind::Manual(ManualTrigger {}));
+    assert!(!raised.begins(&by_hand) && !comes(None, Stage::New).begins(&by_hand));
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {

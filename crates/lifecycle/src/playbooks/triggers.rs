@@ -56,6 +56,12 @@ impl Happening<'_> {
     }
 }
 
+/// Whether complaints begin runs of a playbook, and nothing else that happens.
+pub fn is_by_complaints(playbook: &Playbook) -> bool {
+    let kind = playbook.trigger.as_ref().and_then(|trigger| trigger.kind.as_ref());
+    matches!(kind, Some(trigger::Kind::Warning(warning)) if warning.kinds == [i32::from(WarningKind::Complaint)])
+}
+
 /// Whether a customer who becomes known at an instant is new: it has not bought, or just now.
 pub fn is_new(features: &Features, at: Instant) -> bool {
     let last = convert::sent_instant(features.last_order_time.as_ref());

@@ -1,8 +1,9 @@
-//! What runs playbooks: on one replica at a time for each tenant, days are gone through and memberships followed that begin runs, runs are gone on with, and
-//! messages sent.
+//! What runs playbooks: on one replica at a time for each tenant, days are gone through and memberships followed that begin runs, runs are gone on with,
+//! messages sent, and facts told that came of tasks.
 //!
 //! It is the only part of lifecycle that asks segmentation, which is behind it: nothing that it does comes back into records.
 
+mod complaints;
 mod dates;
 mod deliveries;
 mod granted;
@@ -15,7 +16,7 @@ pub use memberships::begin_following;
 use crate::endpoints::Endpoints;
 use crate::store::{contact_policies, playbooks};
 use crate::worker::StageLink;
-use futures::future::try_join3;
+use futures::future::try_join4;
 use quintile_chain::context::{Runtime, ServiceContext, WorkError};
 use quintile_chain::derive::Link;
 use quintile_chain::progress::Watermark;
@@ -100,7 +101,7 @@ impl Playbooks {
     pub async fn run(self: Arc<Self>, tenant: Arc<Tenant>) -> Result<(), WorkError> {
         let (runs, memberships, deliveries) =
             (runs::go_on(&self, &tenant), memberships::follow(&self, &tenant), deliveries::send(&self, &tenant));
-        try_join3(runs, memberships, deliveries).await.map(drop)
+        try_join4(runs, memberships, deliveries, complaints::tell(&self, &tenant)).await.map(drop)
     }
 
     /// How far stages are true: on this replica, or as another one has written it down.

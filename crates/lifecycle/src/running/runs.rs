@@ -1,29 +1,26 @@
 //! Going on with runs that have come due: a part at a time, each in one transaction with what its steps bring about.
 
+mod made;
+
+use super::complaints;
 use super::dates::{Calendars, Next, trigger_of};
-use super::granted::{self, Skips, Told};
+use super::granted::{self, Skips};
 use super::{CUSTOMERS_PER_PART, LOOK, Members, Playbooks, SOON};
 use crate::granting::{Codes, Granting};
 use crate::outcome::Side;
-use crate::playbooks::{Action, ContactRules, Customer, Message, Occasion, experiment, grants_anything, segments_of};
-use crate::store::deliveries::{self, Email};
+use crate::playbooks::{Action, ContactRules, Customer, Occasion, experiment, grants_anything, segments_of};
 use crate::store::runs::{self, Stored};
-use crate::store::{contact_policies, playbooks, tasks};
-use prost::Message as _;
+use crate::store::{contact_policies, deliveries, playbooks, tasks};
 use quintile_chain::context::WorkError;
 use quintile_chain::feed;
 use quintile_chain::progress::Watermark;
 use quintile_domain::ids::CustomerId;
 use quintile_domain::time::Instant;
-use quintile_proto::lifecycle::{
-    Delivery, DeliveryKind, DeliveryState, MakeTask, Playbook, RunState, StepSkipReason, Task, TaskState,
-};
-use quintile_proto::types::{CustomerRecord, Purpose};
-use quintile_rpc::convert;
+use quintile_proto::lifecycle::{Playbook, RunState, StepSkipReason};
+use quintile_proto::types::CustomerRecord;
 use quintile_rpc::policy::Tenant;
 use quintile_store::history::Position;
 use quintile_store::{StoreError, Transaction, failpoint, records};
-use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 use tokio::time::Instant as MachineInstant;
@@ -31,8 +28,6 @@ use tokio::time::Instant as MachineInstant;
 /// How long a run that was just triggered waits for the watermark to pass its facts, where nothing tells that it has: a feed tells it right behind the
 /// records that it covers.
 const SETTLES_WITHIN: Duration = Duration::from_millis(300);
-/// What a message is, in events.
-const EVENT_TYPE: &str = "quintile.playbook.message";
 
 /// Goes on with runs without end.
 pub async fn go_on(playbooks: &Playbooks, tenant: &Tenant) -> Result<(), WorkError> {
@@ -91,6 +86,8 @@ struct Part {
     due: Vec<Stored>,
     records: HashMap<CustomerId, CustomerRecord>,
     members: Members,
+    /// Within how many hours complaints are to be answered. 0: nobody asks, or they need not be.
+    complaint_hours: i32,
 }
 
 /// What a part brings about: actions of a run of a customer's.
@@ -116,7 +113,7 @@ impl Looking<'_> {
         let (next, days_up_to) = self.calendars.step(watermark).await?;
         let behind_days = |of: Watermark| Watermark { time: of.time.into_iter().chain(days_up_to).min(), ..of };
         let (asking, others): (Vec<i64>, Vec<i64>) =
-            self.known.keys().partition(|number| asks_segments(&self.known, **number));
+            self.known.keys().partition(|number| asks_others(&self.known, **number));
         // Those that need nobody else do not wait for those that do.
         let reached = self.pending.take().unwrap_or(watermark);
         let mut more = false;
@@ -146,8 +143,9 @@ impl Looking<'_> {
             return Ok(false);
         }
         let records = self.records(&due).await?;
-        let mut part = Part { watermark, now, rules: rules.clone(), due, records, members: Members::new() };
-        if !self.find_members(&mut part).await {
+        let mut part =
+            Part { watermark, now, rules: rules.clone(), due, records, members: Members::new(), complaint_hours: 0 };
+        if !self.find_members(&mut part).await || !self.find_target(&mut part).await {
             self.pending = Some(watermark);
             return Ok(false);
         }
@@ -197,6 +195,17 @@ impl Looking<'_> {
         let is_known = members.is_some();
         part.members = members.unwrap_or_default();
         is_known
+    }
+
+    /// Finds out within how many hours complaints are to be answered, where a task may go by that. Returns whether it is known.
+    async fn find_target(&self, part: &mut Part) -> bool {
+        let mut known = part.due.iter().filter_map(|stored| self.known.get(&stored.playbook));
+        if !known.any(|known| complaints::goes_by_target(&known.playbook)) {
+            return true;
+        }
+        let hours = complaints::target_hours(self.playbooks, self.tenant).await;
+        part.complaint_hours = hours.unwrap_or_default();
+        hours.is_some()
     }
 
     /// Goes on with a part, in one transaction.
@@ -350,7 +359,9 @@ impl Looking<'_> {
                 granted::grant(granting, &self.name_of(&stored), &stored, &action, &mut skips);
             }
             match action {
-                Action::Task { at, task, assignee } => made_tasks.push(self.task(&stored, made, at, task, assignee)),
+                Action::Task { at, task, assignee } => {
+                    made_tasks.push(self.task(part.complaint_hours, &stored, made, at, (task, assignee)));
+                }
                 Action::Message { at, step, message } => {
                     let language = granted::language_of(part.records.get(&stored.customer));
                     match granted::told(granting.as_ref(), &stored, language, &message) {
@@ -368,99 +379,6 @@ impl Looking<'_> {
         deliveries::write(transaction, self.tenant.id, &made_deliveries).await?;
         Ok(skips)
     }
-
-    fn task(&self, stored: &Stored, made: Position, at: Instant, task: MakeTask, assignee: String) -> tasks::Stored {
-        let due = task.due_after.map(|due| at.plus_micros(due.seconds * 1_000_000));
-        let task = Task {
-            playbook: self.name_of(stored),
-            run: stored.name(),
-            kind: task.kind,
-            title: task.title,
-            note: task.note,
-            state: TaskState::Open.into(),
-            assignee,
-            create_time: Some(convert::timestamp(at)),
-            due_time: due.map(convert::timestamp),
-            ..Task::default()
-        };
-        tasks::Stored { customer: stored.customer, made, task }
-    }
-
-    fn name_of(&self, stored: &Stored) -> String {
-        self.known.get(&stored.playbook).map(|known| known.playbook.name.clone()).unwrap_or_default()
-    }
-
-    /// A delivery, which tells another system what the run has granted.
-    fn delivery(
-        &self,
-        stored: &Stored,
-        made: Position,
-        at: Instant,
-        message: Message,
-        told: Told,
-    ) -> deliveries::Stored {
-        let body = |kind: DeliveryKind, endpoint, message| Delivery {
-            playbook: self.name_of(stored),
-            run: stored.name(),
-            kind: kind.into(),
-            endpoint,
-            message,
-            ..Delivery::default()
-        };
-        let (body, payload) = match message {
-            Message::Webhook(webhook) => {
-                let body = body(DeliveryKind::Webhook, webhook.endpoint, webhook.message);
-                let payload = self.event(stored, made, at, &body, told.events);
-                (body, payload)
-            }
-            // Whom it goes to is asked when it is sent, and kept nowhere here.
-            Message::Email { endpoint, message, text } => {
-                let known = self.known.get(&stored.playbook).map(|known| known.playbook.purpose());
-                let purpose = known.unwrap_or(Purpose::Marketing).into();
-                let email = Email { purpose, text: Some(text), grant: told.grant };
-                (body(DeliveryKind::Email, endpoint, message), email.encode_to_vec())
-            }
-        };
-        deliveries::Stored {
-            customer: stored.customer,
-            made,
-            playbook: stored.playbook,
-            created_at: at,
-            state: DeliveryState::Waiting,
-            attempts: 0,
-            last_status: 0,
-            next_attempt_at: Some(self.playbooks.clock.now()),
-            last_attempt_at: None,
-            body,
-            payload,
-        }
-    }
-
-    /// The event that a webhook is told.
-    fn event(&self, stored: &Stored, made: Position, at: Instant, body: &Delivery, told: Vec<Value>) -> Vec<u8> {
-        let mut event = json!({
-            "specversion": "1.0",
-            "id": message_id(self.tenant, made),
-            "source": format!("/quintile/{}/{}", self.tenant.name, body.playbook),
-            "type": EVENT_TYPE,
-            "subject": stored.customer.to_string(),
-            "time": at.to_string(),
-            "datacontenttype": "application/json",
-            "data": {
-                "playbook": body.playbook,
-                "version": stored.version,
-                "variant": stored.run.variant,
-                "message": body.message,
-                "customer": stored.customer.as_i64(),
-                "run": body.run,
-                "delivery": deliveries::delivery_name(stored.customer, made),
-            },
-        });
-        if !told.is_empty() {
-            event["data"]["grants"] = told.into();
-        }
-        event.to_string().into_bytes()
-    }
 }
 
 /// By which a receiver knows a message again.
@@ -471,6 +389,12 @@ pub fn message_id(tenant: &Tenant, made: Position) -> String {
 /// Whether runs of a playbook can't be gone on with without segmentation.
 fn asks_segments(known: &HashMap<i64, playbooks::Stored>, number: i64) -> bool {
     known.get(&number).is_some_and(|known| !segments_of(&known.playbook, false).is_empty())
+}
+
+/// Whether they can't without another service.
+fn asks_others(known: &HashMap<i64, playbooks::Stored>, number: i64) -> bool {
+    let by_target = known.get(&number).is_some_and(|known| complaints::goes_by_target(&known.playbook));
+    by_target || asks_segments(known, number)
 }
 
 /// Whether days begin runs of a playbook.

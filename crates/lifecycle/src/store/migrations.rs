@@ -1,11 +1,17 @@
 //! The migrations of lifecycle, in order. Each names its tables itself: entities change, migrations do not.
 
+mod churn_models;
 mod churn_trainings;
+mod enrolments;
 mod finding_grants;
+mod follow_ups;
 mod offers;
 
+use self::churn_models::M0007ChurnModels;
 use self::churn_trainings::M0008ChurnTrainings;
+use self::enrolments::M0011Enrolments;
 use self::finding_grants::M0010FindingGrants;
+use self::follow_ups::M0012FollowUps;
 use self::offers::M0009Offers;
 use sea_orm_migration::prelude::*;
 
@@ -26,6 +32,8 @@ impl MigratorTrait for Migrator {
             Box::new(M0008ChurnTrainings),
             Box::new(M0009Offers),
             Box::new(M0010FindingGrants),
+            Box::new(M0011Enrolments),
+            Box::new(M0012FollowUps),
         ]
     }
 }
@@ -453,48 +461,4 @@ fn deliveries() -> TableCreateStatement {
             Index::create().col(Delivery::TenantId).col(Delivery::CustomerId).col(Delivery::Seq).col(Delivery::Place),
         )
         .to_owned()
-}
-
-struct M0007ChurnModels;
-
-impl MigrationName for M0007ChurnModels {
-    fn name(&self) -> &'static str {
-        "m0007_churn_models"
-    }
-}
-
-#[derive(DeriveIden)]
-enum ChurnModel {
-    Table,
-    TenantId,
-    Number,
-    State,
-    Body,
-    Learnt,
-    CreatedAt,
-    PublishedAt,
-    Revision,
-    StandsSince,
-    Changed,
-}
-
-#[async_trait::async_trait]
-impl MigrationTrait for M0007ChurnModels {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let models = Table::create()
-            .table(ChurnModel::Table)
-            .col(ColumnDef::new(ChurnModel::TenantId).integer().not_null())
-            .col(ColumnDef::new(ChurnModel::Number).big_integer().not_null())
-            .col(ColumnDef::new(ChurnModel::State).integer().not_null())
-            .col(ColumnDef::new(ChurnModel::Body).binary().not_null())
-            .col(ColumnDef::new(ChurnModel::Learnt).binary().not_null())
-            .col(ColumnDef::new(ChurnModel::CreatedAt).big_integer().not_null())
-            .col(ColumnDef::new(ChurnModel::PublishedAt).big_integer())
-            .col(ColumnDef::new(ChurnModel::Revision).big_integer().not_null())
-            .col(ColumnDef::new(ChurnModel::StandsSince).big_integer())
-            .col(ColumnDef::new(ChurnModel::Changed).big_integer().not_null())
-            .primary_key(Index::create().col(ChurnModel::TenantId).col(ChurnModel::Number))
-            .to_owned();
-        manager.create_table(models).await
-    }
 }

@@ -9,7 +9,7 @@ use quintile_proto::lifecycle::{RunRefusal, RunState, SkippedStep};
 use quintile_store::bulk::{Column, OnConflict, Target};
 use quintile_store::history::{self, History, Position};
 use quintile_store::numbers::Numbers;
-use quintile_store::{StoreError, Transaction, feed};
+use quintile_store::{StoreError, Transaction, feed, idempotency};
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select, UpdateMany};
 use std::collections::BTreeSet;
@@ -49,6 +49,8 @@ pub(super) mod entity {
         pub revenue: Option<i64>,
         /// `None`: as the version before wrote it, none.
         pub skipped: Option<Vec<u8>>,
+        /// Who put the customer into it. `None`: as the version before wrote it, nobody.
+        pub enrolled_by: Option<String>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -88,6 +90,7 @@ const TABLE: Target = Target {
         "converted",
         "revenue",
         "skipped",
+        "enrolled_by",
     ],
     key: &["tenant_id", "customer_id", "seq", "place"],
     on_conflict: OnConflict::Replace(&[
@@ -128,14 +131,30 @@ pub struct Stored {
     pub version: i64,
     /// How far it is.
     pub run: Run,
+    /// Who put the customer into it, as the subject of a token. Empty: nobody, it was triggered.
+    pub enrolled_by: String,
 }
 
 impl Stored {
+    fn begun(triggered: Triggered, position: Position, enrolled_by: &str) -> Self {
+        Self {
+            customer: triggered.customer,
+            position,
+            playbook: triggered.playbook,
+            version: triggered.version,
+            run: Run::triggered(triggered.at),
+            enrolled_by: enrolled_by.to_owned(),
+        }
+    }
+
     /// Its resource name.
     pub fn name(&self) -> String {
-        let Position { seq, place } = self.position;
-        self.customer.part_name(&format!("runs/{seq}-{place}"))
+        name_of(self.customer, self.position)
     }
+}
+
+fn name_of(customer: CustomerId, Position { seq, place }: Position) -> String {
+    customer.part_name(&format!("runs/{seq}-{place}"))
 }
 
 /// That a playbook is triggered for a customer.
@@ -162,14 +181,33 @@ pub async fn begin(
     }
     let seq = feed::next_seq(transaction, tenant, RUNS).await?;
     triggered.sort_by_key(|triggered| (triggered.customer, triggered.at));
-    let runs = triggered.into_iter().zip(0..).map(|(triggered, place)| Stored {
-        customer: triggered.customer,
-        position: Position { seq, place },
-        playbook: triggered.playbook,
-        version: triggered.version,
-        run: Run::triggered(triggered.at),
-    });
+    let runs = triggered.into_iter().zip(0..);
+    let runs = runs.map(|(triggered, place)| Stored::begun(triggered, Position { seq, place }, ""));
     write(transaction, tenant, &runs.collect::<Vec<_>>()).await
+}
+
+/// Begins a run that somebody puts a customer into.
+pub async fn enrol(
+    transaction: &Transaction,
+    tenant: TenantId,
+    triggered: Triggered,
+    subject: &str,
+) -> Result<Stored, StoreError> {
+    let seq = feed::next_seq(transaction, tenant, RUNS).await?;
+    let stored = Stored::begun(triggered, Position { seq, place: 0 }, subject);
+    write(transaction, tenant, std::slice::from_ref(&stored)).await?;
+    Ok(stored)
+}
+
+/// A run.
+pub async fn get(
+    connection: &impl ConnectionTrait,
+    tenant: TenantId,
+    customer: CustomerId,
+    position: Position,
+) -> Result<Option<Stored>, StoreError> {
+    let key = (tenant.0, customer.as_i64(), position.seq, position.place);
+    entity::Entity::find_by_id(key).one(connection).await?.as_ref().map(from_row).transpose()
 }
 
 /// The number of those that were begun last.
@@ -203,6 +241,7 @@ pub async fn write(transaction: &Transaction, tenant: TenantId, runs: &[Stored])
         Column::NullableBigInt(all().map(|stored| stored.run.measured.map(|of| i64::from(of.converted))).collect()),
         Column::NullableBigInt(all().map(|stored| stored.run.measured.map(|of| of.revenue_minor)).collect()),
         Column::Bytes(all().map(|stored| Skipped { steps: stored.run.skipped.clone() }.encode_to_vec()).collect()),
+        Column::Text(all().map(|stored| stored.enrolled_by.clone()).collect()),
     ];
     TABLE.write(transaction, columns).await?;
     Ok(())
@@ -263,11 +302,30 @@ pub async fn remove(transaction: &Transaction, tenant: TenantId, removed: &[Remo
         let of = removed.iter().filter(|removed| removed.erased == erased);
         of.map(|removed| removed.customer.as_i64()).collect::<BTreeSet<_>>().into_iter().collect()
     };
-    history::forget::<entity::Entity>(transaction, tenant, &numbers(true)).await?;
+    let erased = numbers(true);
+    forget_requests(transaction, tenant, &erased).await?;
+    history::forget::<entity::Entity>(transaction, tenant, &erased).await?;
     for gone in Numbers::queries(&numbers(false)) {
         // Of who is just triggered it is told that it is gone.
         let of_gone = stop(tenant, &[RunState::Active]).filter(gone.contain(entity::Column::CustomerId));
         of_gone.exec(transaction).await?;
+    }
+    Ok(())
+}
+
+/// Forgets the requests that put customers into runs.
+async fn forget_requests(transaction: &Transaction, tenant: TenantId, customers: &[i64]) -> Result<(), StoreError> {
+    for numbers in Numbers::queries(customers) {
+        let by_hand = of(tenant)
+            .select_only()
+            .columns([entity::Column::CustomerId, entity::Column::Seq, entity::Column::Place])
+            .filter(numbers.contain(entity::Column::CustomerId))
+            .filter(entity::Column::EnrolledBy.ne(""));
+        let mut names = Vec::new();
+        for (customer, seq, place) in by_hand.into_tuple::<(i64, i64, i64)>().all(transaction).await? {
+            names.push(name_of(CustomerId::try_from(customer).map_err(|_| malformed())?, Position { seq, place }));
+        }
+        idempotency::forget(transaction, tenant, &names).await?;
     }
     Ok(())
 }
@@ -363,8 +421,11 @@ fn of(tenant: TenantId) -> Select<entity::Entity> {
     entity::Entity::find().filter(entity::Column::TenantId.eq(tenant.0))
 }
 
+fn malformed() -> StoreError {
+    StoreError::Sealed("a stored run of a playbook is malformed")
+}
+
 fn from_row(row: &entity::Model) -> Result<Stored, StoreError> {
-    let malformed = || StoreError::Sealed("a stored run of a playbook is malformed");
     let measured = row.converted.zip(row.revenue);
     Ok(Stored {
         customer: CustomerId::try_from(row.customer_id).map_err(|_| malformed())?,
@@ -384,5 +445,6 @@ fn from_row(row: &entity::Model) -> Result<Stored, StoreError> {
             before: Standing { orders: row.orders_before, net_minor: row.net_before, year_minor: row.year_before },
             measured: measured.map(|(converted, revenue_minor)| Measured { converted: converted != 0, revenue_minor }),
         },
+        enrolled_by: row.enrolled_by.clone().unwrap_or_default(),
     })
 }

@@ -3,7 +3,7 @@
 use prost::Message;
 use quintile_chain::feed::{self, Removed};
 use quintile_domain::ids::{CustomerId, TenantId};
-use quintile_proto::lifecycle::{Task, TaskState};
+use quintile_proto::lifecycle::{Task, TaskKind, TaskOutcome, TaskState};
 use quintile_store::bulk::{Column, OnConflict, Target};
 use quintile_store::history::{self, History, Position};
 use quintile_store::{StoreError, Transaction};
@@ -29,6 +29,8 @@ mod entity {
         pub goes_on: i32,
         pub assignee: String,
         pub body: Vec<u8>,
+        /// Whether ingestion is yet to be told what it came to. `None`: as the version before wrote it, it is not.
+        pub to_tell: Option<i32>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -46,9 +48,9 @@ impl History for entity::Entity {
 
 const TABLE: Target = Target {
     table: "task",
-    columns: &["tenant_id", "customer_id", "seq", "place", "state", "goes_on", "assignee", "body"],
+    columns: &["tenant_id", "customer_id", "seq", "place", "state", "goes_on", "assignee", "body", "to_tell"],
     key: &["tenant_id", "customer_id", "seq", "place"],
-    on_conflict: OnConflict::Replace(&["state", "goes_on", "assignee", "body"]),
+    on_conflict: OnConflict::Replace(&["state", "goes_on", "assignee", "body", "to_tell"]),
 };
 
 /// A task, and where it was made.
@@ -75,6 +77,13 @@ pub fn goes_on(state: i32) -> bool {
     [TaskState::Open, TaskState::Claimed].map(i32::from).contains(&state)
 }
 
+/// Whether a task came to a call or a meeting by which a complaint was answered, of which ingestion is told. One that has ended is never written again.
+fn is_to_tell(task: &Task) -> bool {
+    let is_reached = matches!(task.outcome(), TaskOutcome::Success | TaskOutcome::Reached);
+    let is_contact = matches!(task.kind(), TaskKind::Call | TaskKind::Visit);
+    task.follows_up_complaint && task.state() == TaskState::Done && is_reached && is_contact
+}
+
 /// Writes tasks, sorted by customer and position.
 pub async fn write(transaction: &Transaction, tenant: TenantId, tasks: &[Stored]) -> Result<(), StoreError> {
     let all = || tasks.iter();
@@ -87,6 +96,7 @@ pub async fn write(transaction: &Transaction, tenant: TenantId, tasks: &[Stored]
         Column::Int(all().map(|stored| goes_on(stored.task.state).into()).collect()),
         Column::Text(all().map(|stored| stored.task.assignee.clone()).collect()),
         Column::Bytes(all().map(|stored| stored.task.encode_to_vec()).collect()),
+        Column::Int(all().map(|stored| is_to_tell(&stored.task).into()).collect()),
     ];
     TABLE.write(transaction, columns).await?;
     Ok(())
@@ -112,6 +122,37 @@ pub async fn hold(
 ) -> Result<Option<Stored>, StoreError> {
     let key = (tenant.0, customer.as_i64(), made.seq, made.place);
     entity::Entity::find_by_id(key).lock_exclusive().one(transaction).await?.as_ref().map(from_row).transpose()
+}
+
+/// Up to `limit` tasks of which ingestion is to be told, the first made first.
+pub async fn to_tell(
+    connection: &impl ConnectionTrait,
+    tenant: TenantId,
+    limit: u64,
+) -> Result<Vec<Stored>, StoreError> {
+    let rows = entity::Entity::find()
+        .filter(entity::Column::TenantId.eq(tenant.0))
+        // As the index says it, which is of those alone.
+        .filter(Expr::cust("to_tell = 1"))
+        .order_by_asc(entity::Column::Seq)
+        .order_by_asc(entity::Column::Place)
+        .limit(limit)
+        .all(connection)
+        .await?;
+    rows.iter().map(from_row).collect()
+}
+
+/// Notes that ingestion was told of a task.
+pub async fn note_told(transaction: &Transaction, tenant: TenantId, told: &Stored) -> Result<(), StoreError> {
+    entity::Entity::update_many()
+        .col_expr(entity::Column::ToTell, Expr::value(0))
+        .filter(entity::Column::TenantId.eq(tenant.0))
+        .filter(entity::Column::CustomerId.eq(told.customer.as_i64()))
+        .filter(entity::Column::Seq.eq(told.made.seq))
+        .filter(entity::Column::Place.eq(told.made.place))
+        .exec(transaction)
+        .await?;
+    Ok(())
 }
 
 /// Which tasks are listed.

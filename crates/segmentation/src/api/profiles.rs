@@ -9,8 +9,10 @@ use quintile_domain::ids::CustomerId;
 use quintile_proto::ingestion::customer_service_client::CustomerServiceClient;
 use quintile_proto::ingestion::feature_service_client::FeatureServiceClient;
 use quintile_proto::ingestion::{GetCustomerRequest, GetFeaturesRequest};
-use quintile_proto::lifecycle::GetStageRequest;
+use quintile_proto::lifecycle::loyalty_service_client::LoyaltyServiceClient;
+use quintile_proto::lifecycle::offer_service_client::OfferServiceClient;
 use quintile_proto::lifecycle::stage_service_client::StageServiceClient;
+use quintile_proto::lifecycle::{GetCustomerTierRequest, GetStageRequest, GrantState, ListGrantsRequest};
 use quintile_proto::scoring::GetScoreRequest;
 use quintile_proto::scoring::score_service_client::ScoreServiceClient;
 use quintile_proto::segmentation::profile_service_server::ProfileService;
@@ -24,6 +26,8 @@ use tonic::{Code, Request, Response, Status};
 
 /// The part of a customer that this is.
 const PART: &str = "profile";
+/// The most grants that a profile has.
+const GRANTS: i32 = 100;
 
 /// The handlers.
 pub struct Profiles {
@@ -69,54 +73,77 @@ fn part<T>(name: &str, answer: Result<Response<T>, Status>, missing: &mut Vec<St
     }
 }
 
+impl Profiles {
+    /// What the other services know of a customer, each asked for its parts at once.
+    async fn gather(&self, caller: &Caller, id: CustomerId) -> Result<Profile, ApiError> {
+        let credentials = &self.service.credentials;
+        let lifecycle = || self.service.lifecycle.clone();
+        let mut customers = CustomerServiceClient::new(self.service.ingestion.clone());
+        let mut features = FeatureServiceClient::new(self.service.ingestion.clone());
+        let mut scores = ScoreServiceClient::new(self.service.scoring.clone());
+        let mut stages = StageServiceClient::new(lifecycle());
+        let mut tiers = LoyaltyServiceClient::new(lifecycle());
+        let mut offers = OfferServiceClient::new(lifecycle());
+        let customer = async {
+            let message = GetCustomerRequest { name: id.to_string() };
+            customers.get_customer(credentials.request_for(caller, message).await?).await
+        };
+        let features = async {
+            let message = GetFeaturesRequest { name: id.part_name("features"), as_of: None };
+            features.get_features(credentials.request_for(caller, message).await?).await
+        };
+        let score = async {
+            let message = GetScoreRequest { name: id.part_name("score") };
+            scores.get_score(credentials.request_for(caller, message).await?).await
+        };
+        let stage = async {
+            let message = GetStageRequest { name: id.part_name("stage") };
+            stages.get_stage(credentials.request_for(caller, message).await?).await
+        };
+        let tier = async {
+            let message = GetCustomerTierRequest { name: id.part_name("loyaltyTier") };
+            tiers.get_customer_tier(credentials.request_for(caller, message).await?).await
+        };
+        let grants = async {
+            let (parent, states) = (id.to_string(), vec![GrantState::Open.into()]);
+            let message = ListGrantsRequest { parent, states, page_size: GRANTS, ..ListGrantsRequest::default() };
+            offers.list_grants(credentials.request_for(caller, message).await?).await
+        };
+        let (customer, features, score, stage, tier, grants) =
+            tokio::join!(customer, features, score, stage, tier, grants);
+        let mut missing_parts = Vec::new();
+        let customer = part("customer", customer, &mut missing_parts)?;
+        let features = part("features", features, &mut missing_parts)?;
+        let score = part("scores", score, &mut missing_parts)?;
+        let stage = part("stage", stage, &mut missing_parts)?;
+        let tier = part("loyalty_tier", tier, &mut missing_parts)?;
+        let grants = part("grants", grants, &mut missing_parts)?;
+        let (stage, churn) = stage.map(|stage| (stage.values, stage.churn)).unwrap_or_default();
+        Ok(Profile {
+            customer,
+            features: features.and_then(|features| features.features),
+            scores: score.and_then(|score| score.values),
+            stage,
+            churn,
+            loyalty_tier: tier.filter(|tier| !tier.tier.is_empty()),
+            grants: grants.map(|page| page.grants).unwrap_or_default(),
+            missing_parts,
+            ..Profile::default()
+        })
+    }
+}
+
 #[tonic::async_trait]
 impl ProfileService for Profiles {
     async fn get_profile(&self, request: Request<GetProfileRequest>) -> Answer<Profile> {
         let caller = Caller::of(&request)?;
         let name = request.into_inner().name;
         let id = convert::customer("name", &name, Some(PART))?;
-        let credentials = &self.service.credentials;
-        let mut customers = CustomerServiceClient::new(self.service.ingestion.clone());
-        let mut features = FeatureServiceClient::new(self.service.ingestion.clone());
-        let mut scores = ScoreServiceClient::new(self.service.scoring.clone());
-        let mut stages = StageServiceClient::new(self.service.lifecycle.clone());
-        let customer = async {
-            let message = GetCustomerRequest { name: id.to_string() };
-            customers.get_customer(credentials.request_for(&caller, message).await?).await
-        };
-        let features = async {
-            let message = GetFeaturesRequest { name: id.part_name("features"), as_of: None };
-            features.get_features(credentials.request_for(&caller, message).await?).await
-        };
-        let score = async {
-            let message = GetScoreRequest { name: id.part_name("score") };
-            scores.get_score(credentials.request_for(&caller, message).await?).await
-        };
-        let stage = async {
-            let message = GetStageRequest { name: id.part_name("stage") };
-            stages.get_stage(credentials.request_for(&caller, message).await?).await
-        };
-        let (customer, features, score, stage) = tokio::join!(customer, features, score, stage);
-        let mut missing_parts = Vec::new();
-        let customer = part("customer", customer, &mut missing_parts)?;
-        let features = part("features", features, &mut missing_parts)?;
-        let score = part("scores", score, &mut missing_parts)?;
-        let stage = part("stage", stage, &mut missing_parts)?;
-        let (stage, churn) = stage.map(|stage| (stage.values, stage.churn)).unwrap_or_default();
+        let gathered = self.gather(&caller, id).await?;
         let (labels, segments) = self.memberships(&caller, id)?;
         // The parts were masked by the services that own them; whether the caller reaches the customer was found out above.
         let view = caller.view_of_reached([]);
-        Ok(view.respond(Profile {
-            name,
-            customer,
-            features: features.and_then(|features| features.features),
-            scores: score.and_then(|score| score.values),
-            stage,
-            churn,
-            labels,
-            segments,
-            missing_parts,
-        }))
+        Ok(view.respond(Profile { name, labels, segments, ..gathered }))
     }
 
     async fn list_membership_changes(

@@ -73,6 +73,20 @@ const FEATURES: Read = Read {
     path: "/quintile.ingestion.v1.FeatureService/GetFeatures",
     part: "/features",
 };
+const TIER: Read = Read {
+    name: "GetCustomerTier",
+    passes: UNAUDITED,
+    service: "lifecycle",
+    path: "/quintile.lifecycle.v1.LoyaltyService/GetCustomerTier",
+    part: "/loyaltyTier",
+};
+const GRANTS: Read = Read {
+    name: "ListGrants",
+    passes: UNAUDITED,
+    service: "lifecycle",
+    path: "/quintile.lifecycle.v1.OfferService/ListGrants",
+    part: "",
+};
 const PROFILE: Read = Read {
     name: "GetProfile",
     passes: AUDITED,
@@ -87,7 +101,7 @@ pub async fn measure(stage: &Stage, report: &mut Report) -> anyhow::Result<()> {
     for read in [&SCORE, &STAGE, &EXPLANATION] {
         compare(stage, &server, read, &[], report).await?;
     }
-    compare(stage, &server, &PROFILE, &[&CUSTOMER, &FEATURES, &SCORE, &STAGE], report).await?;
+    compare(stage, &server, &PROFILE, &[&CUSTOMER, &FEATURES, &SCORE, &STAGE, &TIER, &GRANTS], report).await?;
     one_after_the_other(stage, &server, &EXPLANATION, report).await?;
     stage.remove(Store::Sqlite, "p6", server).await
 }

@@ -1,0 +1,160 @@
+//! Tasks that follow up complaints: until when they are to be done; and the calls and meetings that they came to, of which ingestion is told.
+//!
+//! Whether feedback was answered follows from facts, which are ingestion's. So what a task came to becomes a fact, by the RPC by which all facts come, under
+//! an id that follows from the task: told again after a crash, it changes nothing. That it is to be told stands in the row of the task, and commits with its
+//! end.
+
+use super::{CALL_TIMEOUT, LOOK, Playbooks};
+use crate::playbooks::triggers::is_by_complaints;
+use crate::store::tasks::{self, Stored};
+use quintile_chain::context::WorkError;
+use quintile_domain::time::Instant;
+use quintile_proto::ingestion::ingest_service_client::IngestServiceClient;
+use quintile_proto::ingestion::response_service_client::ResponseServiceClient;
+use quintile_proto::ingestion::{
+    GetCustomerRequest, GetResponseTargetsRequest, IngestBatchRequest, Interaction, InteractionKind, Row, row,
+};
+use quintile_proto::lifecycle::{MakeTask, Playbook, TaskKind, step};
+use quintile_rpc::policy::Tenant;
+use quintile_store::{StoreError, idempotency};
+use tonic::{Code, Status};
+
+const HOUR_MICROS: i64 = 3_600_000_000;
+/// Tasks that are read at once.
+const AT_ONCE: u64 = 100;
+
+/// Whether a playbook has tasks that are to be done until complaints are to be answered.
+pub fn goes_by_target(playbook: &Playbook) -> bool {
+    let mut steps = playbook.variants.iter().flat_map(|variant| &variant.steps);
+    let has_own = |task: &MakeTask| task.due_after.is_some();
+    is_by_complaints(playbook)
+        && steps.any(|step| matches!(&step.action, Some(step::Action::Task(task)) if !has_own(task)))
+}
+
+/// Until when a task is to be done that was made at an instant, of a run that was triggered at another: by itself, or by the hours within which complaints
+/// are to be answered. `None`: as long as it takes.
+pub fn due(task: &MakeTask, made_at: Instant, triggered_at: Instant, hours: i32) -> Option<Instant> {
+    match &task.due_after {
+        Some(due) => Some(made_at.plus_micros(due.seconds * 1_000_000)),
+        None => (hours > 0).then(|| triggered_at.plus_micros(i64::from(hours) * HOUR_MICROS)),
+    }
+}
+
+/// Within how many hours complaints are to be answered. 0: they need not be. `None`: that is not known now.
+pub async fn target_hours(playbooks: &Playbooks, tenant: &Tenant) -> Option<i32> {
+    let asked = async {
+        let mut request = playbooks.credentials.request(&tenant.name, GetResponseTargetsRequest {}).await?;
+        request.set_timeout(CALL_TIMEOUT);
+        ResponseServiceClient::new(playbooks.ingestion.clone()).get_response_targets(request).await
+    };
+    match asked.await {
+        Ok(answer) => Some(answer.get_ref().complaint_hours),
+        Err(status) => {
+            tracing::debug!(code = ?status.code(), "ingestion is asked again for response targets");
+            None
+        }
+    }
+}
+
+/// Tells ingestion without end.
+pub async fn tell(playbooks: &Playbooks, tenant: &Tenant) -> Result<(), WorkError> {
+    loop {
+        for stored in tasks::to_tell(playbooks.runtime.database.reader(), tenant.id, AT_ONCE).await? {
+            match tell_one(playbooks, tenant, &stored).await {
+                Ok(()) => write_down(playbooks, tenant, &stored).await?,
+                Err(status) => {
+                    tracing::debug!(code = ?status.code(), "ingestion is told of a call again");
+                    break;
+                }
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+async fn write_down(playbooks: &Playbooks, tenant: &Tenant, stored: &Stored) -> Result<(), StoreError> {
+    let transaction = playbooks.runtime.database.begin().await?;
+    tasks::note_told(&transaction, tenant.id, stored).await?;
+    Ok(transaction.commit().await?)
+}
+
+/// Takes in what a task came to. An error: it has to be tried again.
+async fn tell_one(playbooks: &Playbooks, tenant: &Tenant, stored: &Stored) -> Result<(), Status> {
+    let message = GetCustomerRequest { name: stored.customer.to_string() };
+    let mut request = playbooks.credentials.request(&tenant.name, message).await?;
+    request.set_timeout(CALL_TIMEOUT);
+    // Who was merged into somebody else was called for all that.
+    let customer = match playbooks.customers().get_customer(request).await {
+        Ok(answer) => answer.into_inner(),
+        Err(status) if status.code() == Code::NotFound => return Ok(()),
+        Err(status) => return Err(status),
+    };
+    let task = stored.clone().named();
+    let kind = if task.kind() == TaskKind::Visit { InteractionKind::Meeting } else { InteractionKind::Call };
+    let id = uuid::Uuid::from_slice(&idempotency::body_hash(task.name.as_bytes())).unwrap_or_default();
+    let interaction = Interaction {
+        customer: customer.identities.into_iter().next(),
+        event_id: task.name,
+        interaction_time: task.end_time,
+        kind: kind.into(),
+        about: task.playbook,
+        ..Interaction::default()
+    };
+    let rows = vec![Row { fact: Some(row::Fact::Interaction(interaction)) }];
+    let message = IngestBatchRequest { request_id: id.to_string(), rows };
+    let mut request = playbooks.credentials.request(&tenant.name, message).await?;
+    request.set_timeout(CALL_TIMEOUT);
+    match IngestServiceClient::new(playbooks.ingestion.clone()).ingest_batch(request).await {
+        Ok(_) => Ok(()),
+        // Told before, when the customer had another first identity.
+        Err(status) if matches!(status.code(), Code::FailedPrecondition | Code::InvalidArgument) => {
+            tracing::warn!(tenant = tenant.name, code = ?status.code(), "a call that a task came to was not taken in");
+            Ok(())
+        }
+        Err(status) => Err(status),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quintile_proto::lifecycle::{Step, Trigger, Variant, WarningTrigger, trigger};
+    use quintile_proto::types::WarningKind;
+
+    fn task(seconds: Option<i64>) -> MakeTask {
+        MakeTask {
+            due_after: seconds.map(|seconds| prost_types::Duration { seconds, nanos: 0 }),
+            ..MakeTask::default()
+        }
+    }
+
+    fn playbook(kinds: &[WarningKind], seconds: Option<i64>) -> Playbook {
+        let warning = WarningTrigger { kinds: kinds.iter().map(|kind| i32::from(*kind)).collect(), min_severity: 0 };
+        let step = Step { id: String::new(), action: Some(step::Action::Task(task(seconds))) };
+        Playbook {
+            trigger: Some(Trigger { kind: Some(trigger::Kind::Warning(warning)) }),
+            variants: vec![Variant { id: "a".to_owned(), weight: 1, steps: vec![step] }],
+            ..Playbook::default()
+        }
+    }
+
+    #[test]
+    fn a_task_is_due_by_its_step_or_by_the_target() {
+        let (made, triggered) = (Instant::from_micros(HOUR_MICROS), Instant::from_micros(0));
+        let of = |seconds, hours| due(&task(seconds), made, triggered, hours).map(Instant::micros);
+        assert_eq!(of(Some(60), 24), Some(HOUR_MICROS + 60_000_000));
+        assert_eq!(of(None, 24), Some(24 * HOUR_MICROS), "from when the run was triggered");
+        assert_eq!([of(None, 0), of(Some(60), 0)], [None, Some(HOUR_MICROS + 60_000_000)]);
+    }
+
+    #[test]
+    fn playbooks_of_complaints_alone_go_by_the_target() {
+        use WarningKind::{Complaint, Silence};
+        assert!(goes_by_target(&playbook(&[Complaint], None)));
+        let others =
+            [(vec![Complaint], Some(60)), (vec![Silence], None), (vec![Complaint, Silence], None), (vec![], None)];
+        for (kinds, seconds) in others {
+            assert!(!goes_by_target(&playbook(&kinds, seconds)), "{kinds:?}");
+        }
+    }
+}
