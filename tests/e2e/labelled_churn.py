@@ -382,6 +382,16 @@ def who_does_not_read_the_label_hears_of_no_risks(backend_of_ages):
     client.refused(DRIFT).must_be(PERMISSION_DENIED, "FIELD_DENIED")
 
 
+def who_does_not_read_the_label_hears_of_no_alarm(backend_of_ages):
+    """What is measured by itself is told as it is to who asks."""
+    admin, client, _ = backend_of_ages
+    days_on(admin, 7)
+    model = waiting.until(lambda: model if (model := get(admin, "churnModels/1")).drifts else None, "a measurement")
+    assert list(model.drifts) == [churn.measure(admin)] and not model.drifts[0].problem
+    for seen in (get(client, model.name), *churn.models(client)):
+        assert seen.HasField("label") and not seen.drifts and not seen.HasField("drift_alarm_time")
+
+
 @pytest.fixture
 def backend_of_ages(fresh):
     """A suite whose model in force tells by a demographic attribute who has left: an administrator, one who does not read it, and a risk's name."""

@@ -14,6 +14,7 @@ use crate::warnings::{Worth, purchase_days, showing};
 use quintile_chain::context::{Runtime, ServiceContext, WorkError};
 use quintile_chain::derive::{self, Before, Cause, Link, Remembered};
 use quintile_chain::follow::Step;
+use quintile_chain::progress::Watermark;
 use quintile_chain::store_error;
 use quintile_domain::clock::MachineClock;
 use quintile_domain::ids::{CustomerId, TenantId};
@@ -26,7 +27,7 @@ use quintile_proto::types::{ChurnValues, CustomerRecord, StageValues, WarningKin
 use quintile_rpc::client::Credentials;
 use quintile_rpc::policy::Tenant;
 use quintile_rpc::{ApiError, convert, scope};
-use quintile_store::{StoreError, Transaction};
+use quintile_store::{StoreError, Transaction, follower};
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
@@ -382,6 +383,14 @@ impl Link for StageLink {
         let mut client = ScoreServiceClient::new(self.scoring.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
         Ok(client.watch_scores(request).await?.into_inner())
     }
+}
+
+/// How far stages are true: on this replica, or as another one has written it down.
+pub async fn watermark(runtime: &Runtime, tenant: TenantId) -> Result<Watermark, StoreError> {
+    let place = follower::place(runtime.database.reader(), tenant, StageLink::FEED).await?;
+    let written = Watermark::from_place(&place);
+    let told = runtime.progress.of(tenant).watermark();
+    Ok(Watermark { facts_position: told.facts_position.max(written.facts_position), time: told.time.max(written.time) })
 }
 
 /// Ends a part of the warnings that have gone on for too long. Returns whether there may be more.

@@ -4,19 +4,16 @@ use crate::churn_labels::{LabelArgs, folds, short, who_leaves};
 use crate::commands::CallerArgs;
 use crate::config::{Config, Role};
 use crate::output::{self, Format, date, instant, plain, thousands};
-use crate::progress::Progress;
 use crate::remote::{Session, connect};
-use crate::{churn_in_force, churn_trainings};
-use anyhow::bail;
+use crate::{churn_drift, churn_in_force, churn_trainings};
 use clap::Subcommand;
 use prost::Message;
 use quintile_proto::lifecycle::churn_model_service_client::ChurnModelServiceClient;
 use quintile_proto::lifecycle::churn_service_client::ChurnServiceClient;
 use quintile_proto::lifecycle::{
-    ChurnBaseline, ChurnCandidate, ChurnDrift, ChurnDriftVerdict, ChurnDriver, ChurnDriverLevel, ChurnEvaluation,
-    ChurnFactor, ChurnModel, ChurnModelState, ChurnPeriod, ChurnProgress, ChurnRisk, GetChurnModelRequest,
-    GetChurnRiskRequest, ListChurnModelsRequest, ListChurnModelsResponse, ListChurnRisksRequest,
-    ListChurnRisksResponse, MeasureChurnDriftRequest,
+    ChurnBaseline, ChurnCandidate, ChurnDriver, ChurnDriverLevel, ChurnEvaluation, ChurnFactor, ChurnModel,
+    ChurnModelState, ChurnPeriod, ChurnRisk, GetChurnModelRequest, GetChurnRiskRequest, ListChurnModelsRequest,
+    ListChurnModelsResponse, ListChurnRisksRequest, ListChurnRisksResponse,
 };
 use quintile_proto::longrunning::operations_client::OperationsClient;
 use tonic::transport::Channel;
@@ -59,7 +56,7 @@ pub enum ChurnCommand {
     },
     /// Tells when models are trained anew by themselves, and what came of it; or says when
     Schedule {
-        /// So many days after the last one was judged or attempted, 1 to 3653; 0: never
+        /// So many days after the last one was judged or attempted, 1 to 3653, or sooner where its risks have shifted; 0: never
         #[arg(long, value_name = "DAYS", allow_negative_numbers = true)]
         every: Option<i32>,
         /// Put in force what is better than all that it is held against
@@ -88,12 +85,12 @@ pub enum ChurnCommand {
         #[command(flatten)]
         caller: CallerArgs,
     },
-    /// Lists the models, the newest first
+    /// Lists the models, the newest first, with how the risks of each had moved when that was last measured
     List {
         #[command(flatten)]
         caller: CallerArgs,
     },
-    /// Tells what a model has learnt from, how well it foretells, and why customers leave
+    /// Tells what a model has learnt from, how well it foretells, why customers leave, and whether its risks have shifted
     Show {
         /// `churnModels/{number}`
         name: String,
@@ -118,7 +115,7 @@ pub enum ChurnCommand {
         #[command(flatten)]
         caller: CallerArgs,
     },
-    /// Compares everybody's risks now with those that the model in force gave when it was judged
+    /// Compares everybody's risks now with those that the model in force gave when it was judged. By itself it is measured each week: see `show`
     Drift {
         #[command(flatten)]
         caller: CallerArgs,
@@ -193,7 +190,7 @@ pub async fn run(command: ChurnCommand) -> anyhow::Result<()> {
             asker.show(&answer, "ChurnRisk", show_risk)
         }
         ChurnCommand::AtRisk { min_risk, limit, caller } => at_risk(&caller, min_risk, limit).await,
-        ChurnCommand::Drift { caller } => drift(&caller).await,
+        ChurnCommand::Drift { caller } => churn_drift::drift(&caller).await,
     }
 }
 
@@ -201,29 +198,6 @@ pub async fn run(command: ChurnCommand) -> anyhow::Result<()> {
 fn risk_name(customer: &str) -> String {
     let number = customer.trim_start_matches("customers/").trim_end_matches("/churnRisk");
     format!("customers/{number}/churnRisk")
-}
-
-async fn drift(caller: &CallerArgs) -> anyhow::Result<()> {
-    let mut asker = Asker::begin_long(caller).await?;
-    let request = asker.session.request(MeasureChurnDriftRequest {});
-    let mut stream = asker.models.measure_churn_drift(request).await?.into_inner();
-    let mut progress = Progress::new("customers");
-    while let Some(response) = stream.message().await? {
-        tell(&mut progress, response.progress.as_ref());
-        if let Some(drift) = response.drift {
-            progress.finish();
-            return asker.show(&drift, "ChurnDrift", show_drift);
-        }
-    }
-    bail!("the measuring ended before it was whole")
-}
-
-fn tell(progress: &mut Progress, told: Option<&ChurnProgress>) {
-    // While it waits for its turn there is nothing to tell.
-    if let Some(told) = told.filter(|told| told.customers > 0) {
-        let (read, total) = (told.customers_read.unsigned_abs(), told.customers.unsigned_abs());
-        progress.at(read, total, read);
-    }
 }
 
 /// Page by page, up to `limit`.
@@ -253,7 +227,7 @@ fn yes_or_no(is: bool) -> String {
     if is { "yes" } else { "no" }.to_owned()
 }
 
-const HEADER: [&str; 7] = ["model", "state", "who leaves", "method", "area under curve", "better", "trained"];
+const HEADER: [&str; 8] = ["model", "state", "who leaves", "method", "area under curve", "better", "drift", "trained"];
 
 fn row(model: &ChurnModel) -> Vec<String> {
     // Who does not reach everybody is not told the figures.
@@ -265,12 +239,16 @@ fn row(model: &ChurnModel) -> Vec<String> {
         plain(model.method().as_str_name(), "CHURN_METHOD_"),
         area.unwrap_or("-".to_owned()),
         yes_or_no(model.better),
+        churn_drift::last(model),
         instant(model.create_time.as_ref()),
     ]
 }
 
 fn show_list(list: &ListChurnModelsResponse) {
     say!("{}", output::table(&HEADER, false, list.models.iter().map(row).collect()));
+    for model in list.models.iter().filter(|model| model.drift_alarm_time.is_some()) {
+        say!("ALARM: the risks of {} have shifted. Train a new model: quintile churn train", model.name);
+    }
     if !list.next_page_token.is_empty() {
         say!("There are more.");
     }
@@ -300,6 +278,7 @@ pub fn show_model(model: &ChurnModel) {
     if model.publish_time.is_some() {
         say!("Published at {}.", instant(model.publish_time.as_ref()));
     }
+    churn_drift::show(model);
     match model.state() {
         ChurnModelState::Draft if model.better => {
             say!("It is better than all that it was held against. To put it in force:");
@@ -408,20 +387,6 @@ fn show_risks(list: &ListChurnRisksResponse) {
     say!("{}", output::table(&["customer", "risk", "by"], true, rows.collect()));
     if !list.next_page_token.is_empty() {
         say!("There may be more.");
-    }
-}
-
-fn show_drift(drift: &ChurnDrift) {
-    let verdict = plain(drift.verdict().as_str_name(), "CHURN_DRIFT_VERDICT_");
-    say!(
-        "{verdict}: stability index {:.4} ({:.4} by chance), the mean risk {:+.1} points from what it was",
-        drift.stability_index,
-        drift.index_by_chance,
-        drift.mean_risk_change * 100.0
-    );
-    say!("{} customers have a risk by {}.", thousands(drift.customers.unsigned_abs()), drift.model);
-    if drift.verdict() == ChurnDriftVerdict::Shifted {
-        say!("Train a new model: quintile churn train");
     }
 }
 

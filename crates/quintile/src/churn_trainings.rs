@@ -138,6 +138,8 @@ fn show(schedule: &ChurnTrainingSchedule) {
     }
     if schedule.every_days > 0 && schedule.horizon_days == 0 && schedule.label.is_none() {
         say!("None is in force: train and publish a first one.");
+    } else if schedule.every_days > 0 {
+        say!("Sooner, where its risks have shifted: `quintile churn list` tells.");
     }
     if schedule.last_attempt_date.is_some() {
         let made = if schedule.last_model.is_empty() { "no model" } else { schedule.last_model.as_str() };

@@ -9,6 +9,7 @@ mod output;
 mod access;
 mod audit;
 mod churn;
+mod churn_drift;
 mod churn_in_force;
 mod churn_labels;
 mod churn_trainings;

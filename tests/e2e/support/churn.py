@@ -384,7 +384,7 @@ def figures(model):
     """What a training amounts to, without what tells one from another."""
     copy = type(model)()
     copy.CopyFrom(model)
-    for field in ("name", "etag", "create_time", "publish_time", "state"):
+    for field in ("name", "etag", "create_time", "publish_time", "state", "drifts", "drift_alarm_time"):
         copy.ClearField(field)
     return copy
 

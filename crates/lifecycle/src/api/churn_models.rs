@@ -49,11 +49,14 @@ fn check_rights(caller: &Caller) -> Result<(), ApiError> {
     if caller.reads_in_clear(Sensitivity::Financial) { Ok(()) } else { Err(ApiError::field_denied("revenue")) }
 }
 
-/// A model as a caller sees it: what was learnt from everybody is for who reaches everybody.
+/// A model as a caller sees it: what was learnt from everybody is for who reaches everybody, and how risks have moved for who may hear of these.
 fn message(caller: &Caller, stored: &Stored) -> ChurnModel {
     let mut message = stored.message();
     let label = Label::of(&message);
     message.drivers.retain(|driver| features::is_told(caller, label.as_ref(), &driver.feature));
+    if label.is_some_and(|label| label.check_foretold(caller).is_err()) {
+        message = ChurnModel { drifts: Vec::new(), drift_alarm_time: None, ..message };
+    }
     if caller.scope().is_none() {
         return message;
     }
@@ -65,8 +68,17 @@ fn message(caller: &Caller, stored: &Stored) -> ChurnModel {
         baselines: Vec::new(),
         candidates: Vec::new(),
         drivers: Vec::new(),
+        drifts: Vec::new(),
+        drift_alarm_time: None,
         ..message
     }
+}
+
+/// The same in a list: of how risks have moved, the newest.
+fn listed(caller: &Caller, stored: &Stored) -> ChurnModel {
+    let mut message = message(caller, stored);
+    message.drifts.truncate(1);
+    message
 }
 
 /// Refuses a request that can't be one, whoever asks.
@@ -208,7 +220,7 @@ impl ChurnModelService for ChurnModels {
         let read = churn_models::page(runtime.database.reader(), tenant, before, size).await.map_err(failed)?;
         let (full, last) = (read.len() as u64 == size, read.last().map(|last| last.number));
         let next_page_token = page::next_behind(&runtime.sealer, tenant, LIST, full, last);
-        let models = read.iter().map(|stored| message(&caller, stored)).collect();
+        let models = read.iter().map(|stored| listed(&caller, stored)).collect();
         Ok(caller.respond(ListChurnModelsResponse { models, next_page_token }))
     }
 
@@ -263,7 +275,8 @@ impl ChurnModelService for ChurnModels {
             label.check_foretold(&caller)?;
         }
         let work = |mut listener: Listener<MeasureChurnDriftResponse, ChurnProgress>| async move {
-            let drift = measure(&churning, &tenant, |progress| listener.tell(progress)).await?;
+            let as_of = churning.runtime.business.now();
+            let drift = measure(&churning, &tenant, as_of, |progress| listener.tell(progress)).await?;
             listener.send(MeasureChurnDriftResponse { progress: None, drift: Some(drift) }).await
         };
         Ok(Response::new(listening::stream(caller, measuring, work)))

@@ -1,50 +1,47 @@
 //! Whether customers' risks are still spread as they were when the model in force was judged.
 
-use super::{Churning, InForce, labelled_risks, refused, told_of};
+use super::{Churning, InForce, fault, labelled_risks, refused, told_of};
 use crate::churn::ChurnError;
 use quintile_chain::listening::Stopped;
 use quintile_chain::{feed, store_error};
 use quintile_domain::stability::Verdict;
 use quintile_domain::time::Instant;
 use quintile_proto::lifecycle::{ChurnDrift, ChurnDriftVerdict, ChurnProgress};
-use quintile_proto::types::CustomerRecord;
 use quintile_rpc::policy::Tenant;
 use quintile_rpc::{ApiError, convert};
-use quintile_store::{StoreError, records};
+use quintile_store::StoreError;
+use quintile_store::records::{self, Record};
 use std::sync::Arc;
 
 /// Records that are read at once.
 const SCAN_RECORDS: u64 = 5_000;
 
-/// Compares the risks of everybody now with those that the model in force gave when it was judged. `tell` hears how far it is and says whether to go on.
+/// Compares the risks of everybody at an instant that records tell of with those that the model in force gave when it was judged. `tell` hears how far it
+/// is and says whether to go on.
 pub async fn measure(
     churning: &Churning,
     tenant: &Arc<Tenant>,
+    as_of: Instant,
     mut tell: impl FnMut(ChurnProgress) -> bool,
 ) -> Result<ChurnDrift, Stopped> {
     let failed = |error: StoreError| Some(store_error(&error));
-    let fault = |error: ChurnError| Some(ApiError::internal(error.to_string()));
     let _turn = churning.turn(|| tell(ChurnProgress::default())).await?;
     let model = churning.model(tenant.id).await.map_err(failed)?;
     let model = model.ok_or_else(|| refused("no churn model is in force"))?;
     if let Some(label) = &model.label {
-        return labelled_risks::drift(churning, tenant, (&model, label), tell).await;
+        return labelled_risks::drift(churning, tenant, (&model, label), as_of, tell).await;
     }
     let database = churning.runtime.database.reader();
     let customers = records::last(database, tenant.id).await.map_err(failed)?;
-    let as_of = churning.runtime.business.now();
     let (mut risks, mut after) = (Vec::new(), 0);
     loop {
         let rows = records::scan(database, tenant.id, after, SCAN_RECORDS).await.map_err(failed)?;
         let Some(last) = rows.last() else { break };
         after = last.customer.0;
-        let there = rows.iter().filter(|row| !row.is_tombstone()).map(feed::decode);
-        let there = there.collect::<Result<Vec<CustomerRecord>, _>>().map_err(failed)?;
         let (model, tenant) = (model.clone(), tenant.clone());
         // Away from the threads that answer calls.
-        let part = tokio::task::spawn_blocking(move || risks_of(&model, &there, as_of, &tenant)).await;
-        let part = part.map_err(|_| ApiError::internal("a measurement panicked"))?;
-        risks.extend(part.map_err(fault)?);
+        let part = tokio::task::spawn_blocking(move || risks_of(&model, &rows, as_of, &tenant)).await;
+        risks.extend(part.map_err(|_| ApiError::internal("a measurement panicked"))??);
         if !tell(ChurnProgress { customers_read: i64::from(after), customers }) {
             return Err(None);
         }
@@ -52,7 +49,7 @@ pub async fn measure(
     if risks.is_empty() {
         return Err(Some(refused("nobody has bought in 365 days")));
     }
-    found(&model, &risks, as_of).map_err(fault)
+    Ok(found(&model, &risks, as_of).map_err(|error| fault(&error))?)
 }
 
 /// What risks now amount to, beside those of then.
@@ -71,16 +68,17 @@ pub fn found(model: &InForce, risks: &[f64], as_of: Instant) -> Result<ChurnDrif
             Verdict::Shifted => ChurnDriftVerdict::Shifted,
         }
         .into(),
+        problem: String::new(),
     })
 }
 
 /// The risks of those who have one.
-fn risks_of(
-    model: &InForce,
-    records: &[CustomerRecord],
-    as_of: Instant,
-    tenant: &Tenant,
-) -> Result<Vec<f64>, ChurnError> {
-    let risks = records.iter().map(|record| model.risk(record, told_of(record, as_of), tenant, false));
-    risks.filter_map(|risk| risk.map(|found| found.map(|found| found.risk)).transpose()).collect()
+fn risks_of(model: &InForce, records: &[Record], as_of: Instant, tenant: &Tenant) -> Result<Vec<f64>, ApiError> {
+    let mut risks = Vec::new();
+    for record in records.iter().filter(|record| !record.is_tombstone()) {
+        let customer = feed::decode(record).map_err(|error| store_error(&error))?;
+        let found = model.risk(&customer, told_of(&customer, as_of), tenant, false).map_err(|error| fault(&error))?;
+        risks.extend(found.map(|found| found.risk));
+    }
+    Ok(risks)
 }

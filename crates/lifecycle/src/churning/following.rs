@@ -1,15 +1,18 @@
-//! A training that goes on: each second it is looked whether anybody still wants what comes of it, and whether one that waits is wanted no more.
+//! A training, or a measurement, that goes on: each second it is looked whether anybody still wants what comes of it, and whether a training that waits is
+//! wanted no more.
 
-use super::training::{Trained, train};
-use super::{Churning, Target, trainings};
+use super::{Churning, trainings};
 use parking_lot::Mutex;
 use quintile_chain::listening::Stopped;
 use quintile_proto::lifecycle::ChurnProgress;
+use quintile_rpc::ApiError;
 use quintile_rpc::policy::Tenant;
 use quintile_store::StoreError;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant as MachineInstant;
+use tonic::Status;
 
 /// How often it is looked whether a training waits, and, while one goes on, how far it is and whether somebody wants its end.
 pub const LOOK: Duration = Duration::from_secs(1);
@@ -17,9 +20,12 @@ pub const LOOK: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
-/// What a training is for.
+/// Hears how far work is, and says whether to go on.
+pub type Tell = Box<dyn FnMut(ChurnProgress) -> bool + Send>;
+
+/// What work is for.
 pub trait Wanted {
-    /// Hears how far the training is. Returns whether it is still wanted.
+    /// Hears how far it is. Returns whether it is still wanted.
     fn look(
         &mut self,
         churning: &Churning,
@@ -28,20 +34,25 @@ pub trait Wanted {
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }
 
-/// Trains for a target as long as that is wanted.
-pub async fn follow(
+/// Works as long as that is wanted.
+pub async fn follow<T, F>(
     churning: &Churning,
     tenant: &Tenant,
-    target: &Target,
     wanted: &mut impl Wanted,
-) -> Result<Trained, Stopped> {
-    let latest = Mutex::new(ChurnProgress::default());
-    let mut training = pin!(train(churning, tenant, target, |progress| {
-        *latest.lock() = progress;
+    work: impl FnOnce(Tell) -> F,
+) -> Result<T, Stopped>
+where
+    F: Future<Output = Result<T, Stopped>>,
+{
+    let latest = Arc::new(Mutex::new(ChurnProgress::default()));
+    let told = latest.clone();
+    let tell = move |progress| {
+        *told.lock() = progress;
         true
-    }));
+    };
+    let mut work = pin!(work(Box::new(tell)));
     loop {
-        if let Ok(ended) = tokio::time::timeout(LOOK, &mut training).await {
+        if let Ok(ended) = tokio::time::timeout(LOOK, &mut work).await {
             return ended;
         }
         let progress = *latest.lock();
@@ -53,12 +64,20 @@ pub async fn follow(
             Ok(true) => {}
             Ok(false) => return Err(None),
             // What was learnt is worth more than a look: what is kept of it is fenced.
-            Err(error) => tracing::warn!(tenant = tenant.name, %error, "a training goes on unlooked at"),
+            Err(error) => tracing::warn!(tenant = tenant.name, %error, "what was begun goes on unlooked at"),
         }
     }
 }
 
-/// For how long a training that failed by the fault of a moment is left alone.
+/// What is said of a failure that will not pass.
+pub fn problem(error: ApiError) -> String {
+    let message = error.message().to_owned();
+    // What clients are not told is logged where an error becomes a status.
+    drop(Status::from(error));
+    message
+}
+
+/// For how long what failed by the fault of a moment is left alone.
 #[derive(Debug, Default)]
 pub struct Pause {
     /// What it was for.
@@ -68,12 +87,12 @@ pub struct Pause {
 }
 
 impl Pause {
-    /// Whether a training is left alone still.
+    /// Whether it is left alone still.
     pub fn goes_on(&self, of: i64) -> bool {
         self.of == of && self.until.is_some_and(|until| MachineInstant::now() < until)
     }
 
-    /// Leaves a training alone: for twice as long as the last time, if it was the same.
+    /// Leaves it alone: for twice as long as the last time, if it was the same.
     pub fn begin(&mut self, of: i64) {
         let length = if self.of == of { (2 * self.length).clamp(FIRST_PAUSE, LONGEST_PAUSE) } else { FIRST_PAUSE };
         *self = Self { of, length, until: Some(MachineInstant::now() + length) };

@@ -4,18 +4,14 @@ use super::attribute_values::read_everybody;
 use super::drift::found;
 use super::in_force::{InForce, Risk};
 use super::labels::{Label, Standing, value};
-use super::{Churning, refused};
-use crate::churn::{ChurnError, Kind, Value};
+use super::{Churning, fault, refused};
+use crate::churn::{Kind, Value};
 use quintile_chain::listening::Stopped;
+use quintile_domain::time::Instant;
 use quintile_proto::ingestion::AttributeValues;
 use quintile_proto::lifecycle::{ChurnDrift, ChurnProgress};
 use quintile_rpc::ApiError;
 use quintile_rpc::policy::Tenant;
-
-/// A fault of ours.
-fn fault(error: &ChurnError) -> ApiError {
-    ApiError::internal(error.to_string())
-}
 
 impl InForce {
     /// A customer's values, as the model has them, in the order of its features.
@@ -43,15 +39,15 @@ impl InForce {
     }
 }
 
-/// Compares the risks of everybody who has not left with those that the model gave when it was judged. `tell` hears how far it is and says whether to
-/// go on.
+/// Compares the risks of everybody who has not left with those that the model gave when it was judged. Values are as they are now, be that a little after
+/// `as_of`. `tell` hears how far it is and says whether to go on.
 pub async fn drift(
     churning: &Churning,
     tenant: &Tenant,
     (model, label): (&InForce, &Label),
+    as_of: Instant,
     tell: impl FnMut(ChurnProgress) -> bool,
 ) -> Result<ChurnDrift, Stopped> {
-    let as_of = churning.runtime.business.now();
     let mut risks = Vec::new();
     let take = |customer: &AttributeValues| {
         risks.extend(model.labelled_risk(label, customer, false)?.map(|found| found.risk));

@@ -1,5 +1,6 @@
 //! Churn models of tenants: how everybody is read, what a training makes of it, and which model is in force.
 
+mod alarms;
 mod attribute_values;
 mod columns;
 mod drift;
@@ -103,8 +104,13 @@ fn told(error: &ChurnError) -> ApiError {
             "at one of the three midnights fewer than {least} customers had left, or fewer had stayed: {least} of each are needed"
         )),
         ChurnError::TooManyRows => refused(error.to_string()),
-        _ => ApiError::internal(error.to_string()),
+        _ => fault(error),
     }
+}
+
+/// A fault of ours.
+fn fault(error: &ChurnError) -> ApiError {
+    ApiError::internal(error.to_string())
 }
 
 /// Whether a failure is that of a moment: what failed by it is tried again.

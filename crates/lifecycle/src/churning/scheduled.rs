@@ -1,23 +1,22 @@
-//! Training models anew when they have become old.
+//! Training models anew when they have become old, or their risks have shifted.
 //!
-//! When that is follows from what is stored alone: the model in force, the schedule and business time. What came of an attempt is kept in the
+//! When that is follows from what is stored alone: the model in force, how its risks were measured to have moved, the schedule and business time. What came of an attempt is kept in the
 //! transaction that says so, under the schedule's revision: no two workers can both say it.
 
-use super::following::{Pause, Wanted, follow};
-use super::training::Trained;
+use super::following::{Pause, Wanted, follow, problem};
+use super::training::{Trained, train};
 use super::{Churning, Target, may_be_over, publishing};
 use crate::store::churn_models::{self, Stored};
 use quintile_proto::lifecycle::{ChurnModel, ChurnProgress};
+use quintile_rpc::convert;
 use quintile_rpc::policy::Tenant;
-use quintile_rpc::{ApiError, convert};
 use quintile_store::StoreError;
 use quintile_store::schedules::{self, Schedule};
-use tonic::Status;
 
 /// The number of the schedule among those of this service.
 pub const SCHEDULE: i32 = 1;
 
-/// A model in force that has become old.
+/// A model in force that has become old, or whose risks have shifted.
 struct Due {
     in_force: Stored,
     schedule: Schedule,
@@ -35,8 +34,10 @@ impl Due {
         }
         let Some(in_force) = churn_models::in_force(database, tenant.id).await? else { return Ok(None) };
         let day = tenant.zone.local_day(churning.runtime.business.now()) - 1;
-        let is_due = last_day_seen(&in_force.body).is_some_and(|seen| schedule.is_due(seen, day));
-        Ok(is_due.then_some(Self { in_force, schedule, day }))
+        let is_old = last_day_seen(&in_force.body).is_some_and(|seen| schedule.is_due(seen, day));
+        // Each measurement brings one attempt.
+        let has_shifted = in_force.measured.shifted_day().is_some_and(|shifted| schedule.attempted_day < Some(shifted));
+        Ok((is_old || has_shifted).then_some(Self { in_force, schedule, day }))
     }
 }
 
@@ -56,7 +57,7 @@ pub async fn attempt(churning: &Churning, tenant: &Tenant, pause: &mut Pause) ->
         return Ok(());
     }
     let target = Target::of(&due.in_force.body).ok_or_else(churn_models::malformed)?;
-    let found = match follow(churning, tenant, &target, &mut due).await {
+    let found = match follow(churning, tenant, &mut due, |tell| train(churning, tenant, &target, tell)).await {
         Ok(trained) => Ok(trained),
         Err(Some(error)) if may_be_over(error.code()) => {
             pause.begin(number);
@@ -78,14 +79,6 @@ fn last_day_seen(model: &ChurnModel) -> Option<i32> {
     }
     let midnight = model.holdout.as_ref()?.date.and_then(convert::day_number)?;
     Some(midnight + model.horizon_days - 1)
-}
-
-/// What is said of a failure that will not pass.
-fn problem(error: ApiError) -> String {
-    let message = error.message().to_owned();
-    // What clients are not told is logged where an error becomes a status.
-    drop(Status::from(error));
-    message
 }
 
 /// Says what came of an attempt, keeps it, and puts it in force where that was said. Where trainings are wanted no more, nothing is kept.

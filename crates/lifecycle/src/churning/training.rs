@@ -7,7 +7,7 @@ use super::{Churning, Target, telling, told};
 use crate::churn::{
     self, Baseline, Boosting, Candidate, ChurnError, Method, Penalty, Period as Rows, Settings, Training, drivers,
 };
-use crate::store::churn_models::{self, Stored};
+use crate::store::churn_models::{self, Measured, Stored};
 use quintile_chain::listening::Stopped;
 use quintile_chain::store_error;
 use quintile_clv::{BgNbd, Dropout, Fitted, Histories, History};
@@ -99,7 +99,16 @@ impl Trained {
         let number = newest.first().map_or(0, |newest| newest.number) + 1;
         let created_at = churning.clock.now();
         let (state, body) = (ChurnModelState::Draft, self.body.clone());
-        let stored = Stored { number, state, body, created_at, published_at: None, revision, stands_since: None };
+        let stored = Stored {
+            number,
+            state,
+            body,
+            created_at,
+            published_at: None,
+            revision,
+            stands_since: None,
+            measured: Measured::default(),
+        };
         churn_models::insert(transaction, tenant, &stored, bytes).await?;
         churn_models::forget(transaction, tenant, number - KEPT).await?;
         Ok(stored)

@@ -3,8 +3,8 @@
 //! What came of one is kept in the transaction that ends its operation, so that a kill keeps nothing by halves: it begins anew.
 
 use super::following::{LOOK, Pause, Wanted, follow};
-use super::training::Trained;
-use super::{Churning, Target, may_be_over, scheduled};
+use super::training::{Trained, train};
+use super::{Churning, Target, alarms, may_be_over, scheduled};
 use crate::store::churn_models::COLLECTION;
 use crate::store::churn_trainings;
 use prost::Message;
@@ -64,11 +64,13 @@ pub async fn begin(
     begun.await.map_err(failed)
 }
 
-/// Does a tenant's trainings without end: those that were asked for, and those of its schedule.
+/// Does a tenant's trainings without end: those that were asked for, and those of its schedule; and measures drift by itself, which may bring one forward.
 pub async fn run(churning: Arc<Churning>, tenant: Arc<Tenant>) -> Result<(), WorkError> {
-    let (mut pause, mut pause_of_schedule) = (Pause::default(), Pause::default());
+    let (mut pause, mut pause_of_alarms, mut pause_of_schedule) =
+        (Pause::default(), Pause::default(), Pause::default());
     loop {
         let did = go_on(&churning, &tenant, &mut pause).await?;
+        alarms::attempt(&churning, &tenant, &mut pause_of_alarms).await?;
         scheduled::attempt(&churning, &tenant, &mut pause_of_schedule).await?;
         if !did {
             tokio::time::sleep(LOOK).await;
@@ -92,7 +94,7 @@ async fn go_on(churning: &Churning, tenant: &Tenant, pause: &mut Pause) -> Resul
         return Ok(false);
     }
     let target = Target::of(&asked).ok_or_else(churn_trainings::malformed)?;
-    let found = match follow(churning, tenant, &target, &mut operation).await {
+    let found = match follow(churning, tenant, &mut operation, |tell| train(churning, tenant, &target, tell)).await {
         Ok(trained) => Ok(trained),
         Err(Some(error)) if may_be_over(error.code()) => {
             pause.begin(id);

@@ -15,10 +15,8 @@ pub use memberships::begin_following;
 
 use crate::endpoints::Endpoints;
 use crate::store::{contact_policies, playbooks};
-use crate::worker::StageLink;
 use futures::future::try_join4;
 use quintile_chain::context::{Runtime, ServiceContext, WorkError};
-use quintile_chain::derive::Link;
 use quintile_chain::progress::Watermark;
 use quintile_domain::clock::MachineClock;
 use quintile_domain::ids::{CustomerId, TenantId};
@@ -102,17 +100,6 @@ impl Playbooks {
         let (runs, memberships, deliveries) =
             (runs::go_on(&self, &tenant), memberships::follow(&self, &tenant), deliveries::send(&self, &tenant));
         try_join4(runs, memberships, deliveries, complaints::tell(&self, &tenant)).await.map(drop)
-    }
-
-    /// How far stages are true: on this replica, or as another one has written it down.
-    async fn watermark(&self, tenant: &Tenant) -> Result<Watermark, StoreError> {
-        let place = follower::place(self.runtime.database.reader(), tenant.id, StageLink::FEED).await?;
-        let written = Watermark::from_place(&place);
-        let told = self.runtime.progress.of(tenant.id).watermark();
-        Ok(Watermark {
-            facts_position: told.facts_position.max(written.facts_position),
-            time: told.time.max(written.time),
-        })
     }
 
     /// Whether everything stands still.

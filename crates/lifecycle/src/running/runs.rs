@@ -11,6 +11,7 @@ use crate::outcome::Side;
 use crate::playbooks::{Action, ContactRules, Customer, Occasion, experiment, grants_anything, segments_of};
 use crate::store::runs::{self, Stored};
 use crate::store::{contact_policies, deliveries, playbooks, tasks};
+use crate::worker::watermark;
 use quintile_chain::context::WorkError;
 use quintile_chain::feed;
 use quintile_chain::progress::Watermark;
@@ -109,7 +110,7 @@ impl Looking<'_> {
             return Ok(Next::Nothing);
         }
         let rules = ContactRules::of(&policy, &self.tenant.zone);
-        let watermark = self.playbooks.watermark(self.tenant).await?;
+        let watermark = watermark(&self.playbooks.runtime, self.tenant.id).await?;
         let (next, days_up_to) = self.calendars.step(watermark).await?;
         let behind_days = |of: Watermark| Watermark { time: of.time.into_iter().chain(days_up_to).min(), ..of };
         let (asking, others): (Vec<i64>, Vec<i64>) =

@@ -7,7 +7,7 @@ mod finding_grants;
 mod follow_ups;
 mod offers;
 
-use self::churn_models::M0007ChurnModels;
+use self::churn_models::{M0007ChurnModels, M0013ChurnDrifts};
 use self::churn_trainings::M0008ChurnTrainings;
 use self::enrolments::M0011Enrolments;
 use self::finding_grants::M0010FindingGrants;
@@ -34,6 +34,7 @@ impl MigratorTrait for Migrator {
             Box::new(M0010FindingGrants),
             Box::new(M0011Enrolments),
             Box::new(M0012FollowUps),
+            Box::new(M0013ChurnDrifts),
         ]
     }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::churn::{Boosting, Calibration, Model, Penalty, Settings, Table};
+use crate::store::churn_models::Measured;
 use prost_types::Timestamp;
 use quintile_domain::masking::Sensitivity;
 use quintile_domain::money::Currency;
@@ -78,6 +79,7 @@ fn stored_model() -> Stored {
         published_at: None,
         revision: 1,
         stands_since: None,
+        measured: Measured::default(),
     }
 }
 

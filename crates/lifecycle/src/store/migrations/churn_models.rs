@@ -1,4 +1,4 @@
-//! Makes the table of churn models.
+//! Churn models, and how their risks have moved.
 
 use sea_orm_migration::prelude::*;
 
@@ -23,6 +23,8 @@ enum ChurnModel {
     Revision,
     StandsSince,
     Changed,
+    MeasuredDay,
+    Drifts,
 }
 
 #[async_trait::async_trait]
@@ -43,5 +45,29 @@ impl MigrationTrait for M0007ChurnModels {
             .primary_key(Index::create().col(ChurnModel::TenantId).col(ChurnModel::Number))
             .to_owned();
         manager.create_table(models).await
+    }
+}
+
+pub struct M0013ChurnDrifts;
+
+impl MigrationName for M0013ChurnDrifts {
+    fn name(&self) -> &'static str {
+        "m0013_churn_drifts"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for M0013ChurnDrifts {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        // One column at a time: SQLite adds no two at once. The version before writes none.
+        let columns = [
+            ColumnDef::new(ChurnModel::MeasuredDay).integer().take(),
+            ColumnDef::new(ChurnModel::Drifts).binary().take(),
+        ];
+        for column in columns {
+            let add = Table::alter().table(ChurnModel::Table).add_column(column).to_owned();
+            manager.alter_table(add).await?;
+        }
+        Ok(())
     }
 }
