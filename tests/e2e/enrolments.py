@@ -21,8 +21,8 @@ CROWD = 24
 HALVES = {"holdout_basis_points": 5_000, "variants": [variant(END), variant(END, variant_id="b", weight=2)], "goal_days": 1}
 NORTH = "segments/north"
 # Whom playbooks are for: what there is of them besides that nothing that happens begins their runs.
-BOOKS = {"all": {}, "marketing": {"purpose": "PURPOSE_MARKETING"}, "north": {"audience": NORTH}, "south": {"excluded": NORTH},
-         "both": {"audience": NORTH, "purpose": "PURPOSE_MARKETING"}}
+BOOKS = {"all": {}, "marketing": {"purpose": "MARKETING"}, "north": {"audience": NORTH}, "south": {"excluded": NORTH},
+         "both": {"audience": NORTH, "purpose": "MARKETING"}}
 # Who is where, what it says, and who looks after it.
 PEOPLE = {"nina": ("north", {"MARKETING": "GIVEN"}, "ann"), "norm": ("north", {"SUPPORT": "OBJECTED"}, "ann"), "sue": ("south", {}, "ann"),
           "sam": ("south", {"MARKETING": "GIVEN"}, "bob")}
@@ -132,7 +132,7 @@ def refusal_of(shop, who, book, again):
     words = lambda word: {purpose for purpose, each in said.items() if each == word}  # noqa: E731
     person = Person(int(shop.names[who].split("/")[1]), owner, consents=words("GIVEN"), objections=words("OBJECTED"),
                     segments={NORTH} if region == "north" else set())
-    witness, content = Witness(), playbooks.content(BY_HAND, END) | BOOKS[book]
+    witness, content = Witness(), playbooks.content(BY_HAND, END, **BOOKS[book])
     for _ in range(again + 1):
         refusal = witness.refusal(Run(person, Book("playbooks/x", 1, content), facts.AS_OF))
         witness.trigger(person, Book("playbooks/x", 1, content), facts.AS_OF)
