@@ -7,7 +7,7 @@ from datetime import timedelta
 import grpc
 
 from live_clusters import FEATURES, SET, Town, plain
-from support import clusters, facts, label_sets, questions, waiting
+from support import clusters, facts, label_sets, questions, quintile, waiting
 from support.clusters import Person
 from support.refusals import UNAVAILABLE, Refusal
 
@@ -55,24 +55,29 @@ def a_search_for_which_nobody_waits_keeps_nothing_and_a_killed_suite_keeps_what_
     assert label_sets.held(fresh.client("admin"), "kept-0").keys() == people.keys()
 
 
-def a_search_does_not_keep_a_suite_from_ending(fresh):
+def a_search_does_not_keep_a_suite_from_ending(backend):
     """Nor does it go on for others to wait for, when nobody waits for it any longer."""
-    admin = fresh.client("admin")
+    with quintile.suite(backend, settings="[server]\ndrain_seconds = 1\n") as suite:
+        cut_off(suite)
+
+
+def cut_off(suite):
+    admin = suite.client("admin")
     chance = random.Random(3)
     # Many of whom little is known: what takes long is to compare them.
     clusters.take_in(admin, {f"c{n}": Person([(clusters.days_ago(chance, 1, 700), chance.randint(1_000, 200_000)) for _ in range(1 + n % 3)],
-                                             [clusters.days_ago(chance, 1, 300) for _ in range(n % 2)]) for n in range(2_500)})
+                                             [clusters.days_ago(chance, 1, 300) for _ in range(n % 2)]) for n in range(6_000)})
     asked = clusters.request("long", LONG, min_clusters=2, max_clusters=20)
     with ThreadPoolExecutor(1) as pool:
         searching = pool.submit(lambda: admin.refused("ClusterService/FitClusters", asked, seconds=clusters.SLOW))
         # It has its turn when the next one does not get it.
         waiting.until(lambda: searching.running() and waits_in_vain(admin), "a search to be under way")
-        fresh.process.terminate()
-        waiting.until(lambda: fresh.process.poll() is not None, "the process to end", STOP_SECONDS)
+        suite.process.terminate()
+        waiting.until(lambda: suite.process.poll() is not None, "the process to end", STOP_SECONDS)
         assert searching.result().code == UNAVAILABLE
-    fresh.kill()
-    fresh.start()
-    assert label_sets.listed(fresh.client("admin")) == ["rfm-11"]
+    suite.kill()
+    suite.start()
+    assert label_sets.listed(suite.client("admin")) == ["rfm-11"]
 
 
 def waits_in_vain(client):

@@ -20,8 +20,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use tonic::{Status, Streaming};
 
-/// Records that a tick takes at once.
-const TICK_RECORDS: u64 = 5_000;
+/// Records of one transaction, where deriving one is a matter of a microsecond: those of a page of the feed.
+pub const RECORDS_AT_ONCE: usize = 5_000;
 /// How long after its instant a change is computed where time goes on as it does.
 const AT_ONCE_MICROS: i64 = 60_000_000;
 
@@ -35,6 +35,11 @@ pub trait Link: Send + Sync + 'static {
     /// Writes the service's part of a record as of an instant, and tells the earliest later instant at which time alone
     /// changes it.
     fn derive(&self, tenant: &Tenant, record: &mut CustomerRecord, as_of: Instant) -> Option<Instant>;
+
+    /// How many records are derived in one transaction, which holds others up meanwhile: at least one.
+    fn at_once(&self, _tenant: &Tenant) -> usize {
+        RECORDS_AT_ONCE
+    }
 
     /// The instant that the service's part of a record was written for.
     fn derived_at(&self, record: &CustomerRecord) -> Option<Instant>;
@@ -141,13 +146,14 @@ struct Deriver<L> {
     tenant: Arc<Tenant>,
 }
 
-impl<L: Link> Worker for Deriver<L> {
-    async fn take(
-        &mut self,
+impl<L: Link> Deriver<L> {
+    /// Takes in records and removals in a transaction of their own.
+    async fn take_part(
+        &self,
         records: Vec<CustomerRecord>,
         removed: Vec<Removed>,
-        step: &mut Step<'_>,
-    ) -> Result<(), WorkError> {
+        step: &Step<'_>,
+    ) -> Result<Transaction, WorkError> {
         let customers: Result<Vec<_>, _> =
             records.iter().map(|record| CustomerId::try_from(record.customer_id)).collect();
         let mut customers = customers.map_err(|_| WorkError::Malformed)?;
@@ -168,6 +174,26 @@ impl<L: Link> Worker for Deriver<L> {
             removed.filter(|removed| removed.is_news(known.get(&removed.customer.as_i64()))).collect();
         commit.write(&transaction, &self.tenant).await?;
         failpoint::reach(L::FEED, "before_commit").await;
+        Ok(transaction)
+    }
+}
+
+impl<L: Link> Worker for Deriver<L> {
+    async fn take(
+        &mut self,
+        mut records: Vec<CustomerRecord>,
+        removed: Vec<Removed>,
+        step: &mut Step<'_>,
+    ) -> Result<(), WorkError> {
+        let at_once = self.link.at_once(&self.tenant);
+        while records.len() > at_once {
+            // Those that are taken in twice after a kill say what they said.
+            let others = records.split_off(at_once);
+            let transaction = self.take_part(records, Vec::new(), step).await?;
+            step.commit_part(transaction).await?;
+            records = others;
+        }
+        let transaction = self.take_part(records, removed, step).await?;
         step.commit(transaction).await?;
         failpoint::reach(L::FEED, "after_commit").await;
         Ok(())
@@ -175,7 +201,8 @@ impl<L: Link> Worker for Deriver<L> {
 
     async fn tick(&mut self, to: Instant, step: &mut Step<'_>) -> Result<bool, WorkError> {
         let transaction = step.begin().await?;
-        let due = records::due(&transaction, self.tenant.id, to, TICK_RECORDS).await?;
+        let at_once = self.link.at_once(&self.tenant) as u64;
+        let due = records::due(&transaction, self.tenant.id, to, at_once).await?;
         if due.is_empty() {
             return Ok(false);
         }

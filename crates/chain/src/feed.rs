@@ -182,9 +182,18 @@ struct Reader {
     sent: RoaringBitmap,
 }
 
-/// Takes from scores what would tell the caller more than it reads: the instant at which a customer is worth less, of who does not read everybody's money.
+/// Takes from scores when they change next, where that would tell the caller the day on which a customer will be worth less, and it does not read
+/// everybody's money.
 pub fn hide_falls(caller: &Caller, scores: &mut ScoreValues) {
     if scores.lifetime_value.is_some() && !caller.reads_in_clear(Sensitivity::Financial) {
+        scores.next_change_time = None;
+    }
+}
+
+/// The same, of scores of many: whoever does not reach everybody could tell cut-offs from it that were found from everybody.
+pub fn hide_changes(caller: &Caller, scores: &mut ScoreValues) {
+    hide_falls(caller, scores);
+    if caller.scope().is_some() {
         scores.next_change_time = None;
     }
 }
@@ -220,7 +229,7 @@ fn within_scope(
         sent.extend(records.iter().map(|record| number(record.customer_id)));
     }
     for scores in response.records.iter_mut().filter_map(|record| record.scores.as_mut()) {
-        hide_falls(caller, scores);
+        hide_changes(caller, scores);
     }
     view_of(caller, &response.records).mask(response)
 }

@@ -28,10 +28,8 @@ pub const REVALUE: &str = "PublishValueModel";
 pub const RETIRE_VALUES: &str = "RetireValueModel";
 /// The most operations of a tenant that wait.
 const MAX_OPEN: u64 = 200;
-/// Customers of a part: some ten milliseconds, for which live changes wait at most.
-const CUSTOMERS_PER_PART: u64 = 2_500;
-/// The same where it is foretold what each will be worth, and when that will have fallen: that takes ten times as long.
-const VALUED_CUSTOMERS_PER_PART: u64 = 250;
+/// The most customers of a part: some ten milliseconds, for which live changes wait at most.
+const CUSTOMERS_PER_PART: usize = 2_500;
 
 /// Begins to bring a change of models to all customers; `version` is the resource name of what was published or retired, be it
 /// a model of lifetime value.
@@ -62,8 +60,8 @@ pub async fn step(
 ) -> Result<bool, WorkError> {
     let Some(operation) = operations::next(runtime.database.reader(), tenant.id).await? else { return Ok(false) };
     // Before anybody is scored: the operation was written with the models that it brings.
-    let in_force = link.models.of(tenant).await?;
-    let per_part = if in_force.valuing().is_some() { VALUED_CUSTOMERS_PER_PART } else { CUSTOMERS_PER_PART };
+    link.models.of(tenant).await?;
+    let per_part = CUSTOMERS_PER_PART.min(link.at_once(tenant)) as u64;
     let reached = step.reached();
     let transaction = step.begin().await?;
     let after = u32::try_from(operation.done).map_err(|_| StoreError::Sealed("progress"))?;

@@ -12,7 +12,7 @@ use crate::store::changes::{self, Change};
 use crate::value::alive::alive;
 use crate::value::lifetime::lifetime;
 use quintile_chain::context::{Runtime, ServiceContext, WorkError};
-use quintile_chain::derive::{self, Before, Cause, Link, Remembered};
+use quintile_chain::derive::{self, Before, Cause, Link, RECORDS_AT_ONCE, Remembered};
 use quintile_chain::feed::same_model;
 use quintile_chain::follow::Step;
 use quintile_domain::clock::MachineClock;
@@ -37,6 +37,11 @@ pub struct ScoreLink {
     credentials: Credentials,
     ingestion: Channel,
 }
+
+/// Customers of whom it is foretold in some ten milliseconds what each will be worth in a year, and when that will have fallen.
+const FORETOLD_AT_ONCE: u32 = 250;
+/// The months of that year.
+const YEAR_MONTHS: u32 = 12;
 
 impl ScoreLink {
     /// A link that scores by the models in force and follows ingestion.
@@ -142,6 +147,14 @@ impl Link for ScoreLink {
         let next_change = convert::sent_instant(scores.next_change_time.as_ref());
         record.scores = Some(scores);
         next_change
+    }
+
+    fn at_once(&self, tenant: &Tenant) -> usize {
+        let in_force = self.models.last_read(tenant.id);
+        match in_force.valuing().filter(|model| model.spend.is_some()) {
+            Some(model) => (FORETOLD_AT_ONCE * YEAR_MONTHS / model.months.max(YEAR_MONTHS)) as usize,
+            None => RECORDS_AT_ONCE,
+        }
     }
 
     fn derived_at(&self, record: &CustomerRecord) -> Option<Instant> {

@@ -47,7 +47,7 @@ fn is_due(in_force: &Stored, day: i32, zone: &TimeZone) -> bool {
 impl Wanted for Due {
     /// It is wanted until another model is in force, or another replica has measured it.
     async fn look(&mut self, churning: &Churning, tenant: &Tenant, _: ChurnProgress) -> Result<bool, StoreError> {
-        let of = |due: &Self| (due.in_force.number, due.in_force.measured.day);
+        let of = |due: &Self| (due.in_force.number, due.in_force.stands_since, due.in_force.measured.day);
         Ok(Self::now(churning, tenant).await?.is_some_and(|now| of(&now) == of(self)))
     }
 }
@@ -90,15 +90,14 @@ pub async fn attempt(churning: &Churning, tenant: &Arc<Tenant>, pause: &mut Paus
 
 /// Keeps what was found with the model, and has operators hear of what they should.
 async fn keep(churning: &Churning, tenant: &Tenant, due: &Due, found: ChurnDrift) -> Result<(), StoreError> {
-    let Stored { number, measured, .. } = &due.in_force;
     // Another one was put in force before it was measured.
     if found.model != due.in_force.name() {
         return Ok(());
     }
     let (verdict, has_failed) = (found.verdict(), !found.problem.is_empty());
     let transaction = churning.runtime.database.begin().await?;
-    let with = measured.with(found, due.day);
-    if !churn_models::measure(&transaction, tenant.id, *number, measured.day, &with).await? {
+    let with = due.in_force.measured.with(found, due.day);
+    if !churn_models::measure(&transaction, tenant.id, &due.in_force, &with).await? {
         return Ok(());
     }
     transaction.commit().await?;

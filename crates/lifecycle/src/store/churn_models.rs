@@ -278,22 +278,23 @@ pub async fn update(transaction: &Transaction, tenant: TenantId, stored: &Stored
     Ok(())
 }
 
-/// Writes what was measured of a model. Returns whether it is in force still, and nothing was measured of it since `before`.
+/// Writes what was measured of a model. Returns whether it has been in force since `before`, and nothing was measured of it since.
 pub async fn measure(
     transaction: &Transaction,
     tenant: TenantId,
-    number: i64,
-    before: Option<i32>,
+    before: &Stored,
     measured: &Measured,
 ) -> Result<bool, StoreError> {
-    let last = entity::Column::MeasuredDay;
+    let (last, since) = (entity::Column::MeasuredDay, entity::Column::StandsSince);
+    let stood = before.stands_since.map(Instant::micros);
     let written = entity::Entity::update_many()
         .col_expr(last, Expr::value(measured.day))
         .col_expr(entity::Column::Drifts, Expr::value(measured.to_bytes()))
         .filter(entity::Column::TenantId.eq(tenant.0))
-        .filter(entity::Column::Number.eq(number))
+        .filter(entity::Column::Number.eq(before.number))
         .filter(entity::Column::State.eq(ChurnModelState::Published as i32))
-        .filter(before.map_or_else(|| last.is_null(), |day| last.eq(day)))
+        .filter(stood.map_or_else(|| since.is_null(), |instant| since.eq(instant)))
+        .filter(before.measured.day.map_or_else(|| last.is_null(), |day| last.eq(day)))
         .exec(transaction)
         .await?;
     Ok(written.rows_affected == 1)

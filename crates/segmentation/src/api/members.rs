@@ -88,11 +88,7 @@ pub async fn records(
         // The record may be newer than the list.
         if caller.reaches(record.attributes.get_or_insert_default()) {
             if let Some(scores) = &mut record.scores {
-                feed::hide_falls(caller, scores);
-                if caller.scope().is_some() {
-                    // It may tell a cut-off that was found from everybody.
-                    scores.next_change_time = None;
-                }
+                feed::hide_changes(caller, scores);
             }
             records.push(record);
         }
