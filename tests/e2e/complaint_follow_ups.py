@@ -22,6 +22,12 @@ def office(backend):
         yield company
 
 
+def come_and_buy(office, *keys):
+    """New customers, leads at first: nobody is warned of those."""
+    office.come(*keys)
+    office.buy(*keys)
+
+
 def set_targets(client, complaints, low_scores=0):
     client.call(TARGETS, {"targets": {"complaint_hours": complaints, "low_score_hours": low_scores}})
 
@@ -55,7 +61,7 @@ def a_task_is_due_when_complaints_are_to_be_answered_unless_it_says_its_own_time
     steps = [playbooks.task("own", due=3 * HOUR), playbooks.wait(HOUR), playbooks.task("target")]
     made = {key: running(client, key, trigger, *steps) for key, trigger in (
         ("complaints", COMPLAINS), ("others", on_warnings("COMPLAINT", "SILENCE")), ("leads", on_stages("LEAD")))}
-    office.come("one", "two", "three")
+    come_and_buy(office, "one", "two", "three")
     due = {}
     for key, hours in (("one", 48), ("two", TARGET_HOURS), ("three", 0)):
         set_targets(client, hours)
@@ -80,7 +86,7 @@ def a_call_that_reached_the_customer_answers_what_it_had_said_before(office):
     client, people = office.client, {outcome: f"who-{outcome.lower()}" for outcome in OUTCOMES}
     set_targets(client, TARGET_HOURS, TARGET_HOURS)
     made = running(client, "care", COMPLAINS, playbooks.task("call"))
-    office.come(*people.values())
+    come_and_buy(office, *people.values())
     office.complain(*people.values())
     said = facts.text_of(office.now - MINUTE)
     office.take_in(*(facts.feedback(key, f"{key}-said", feedback_time=said, kind="FEEDBACK_KIND_NPS", score=3) for key in people.values()))
@@ -109,7 +115,7 @@ def a_visit_is_a_meeting_and_neither_a_message_nor_a_call_of_another_playbook_is
     client = office.client
     kinds = [playbooks.task("write", kind="MESSAGE"), playbooks.task("else", kind="OTHER"), playbooks.task("visit", kind="VISIT")]
     made, other = running(client, "care", COMPLAINS, *kinds), running(client, "leads", on_stages("LEAD"), playbooks.task("call"))
-    office.come("who")
+    come_and_buy(office, "who")
     office.complain("who")
     name = office.name("who")
     *others, visit = [*tasks_for(client, other, name), *tasks_for(client, made, name, 3)]
@@ -123,7 +129,7 @@ def a_visit_is_a_meeting_and_neither_a_message_nor_a_call_of_another_playbook_is
 def a_call_is_told_once_whoever_is_killed(office):
     client = office.client
     made = running(client, "care", COMPLAINS, playbooks.task("call"))
-    office.come("who")
+    come_and_buy(office, "who")
     office.complain("who")
     name = office.name("who")
     [task] = tasks_for(client, made, name)

@@ -125,7 +125,10 @@ pub fn is_change(before: &mut CustomerRecord, after: &CustomerRecord) -> bool {
     if let (Some(before), Some(after)) = (&mut before.scores, &after.scores) {
         before.as_of = after.as_of;
         before.model_version.clone_from(&after.model_version);
-        before.value_model.clone_from(&after.value_model);
+        // Whoever has nothing by a model hears when there is one, and when there is none any more.
+        if !before.value_model.is_empty() && !after.value_model.is_empty() {
+            before.value_model.clone_from(&after.value_model);
+        }
         for (before, after) in before.models.iter_mut().zip(&after.models) {
             if same_model(&before.model_version, &after.model_version) {
                 before.model_version.clone_from(&after.model_version);
