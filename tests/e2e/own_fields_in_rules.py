@@ -1,4 +1,6 @@
 """Fields of a tenant's own in rules: what its traits and score models say of customers is counted, followed and broken down by, and stays known."""
+import contextlib
+import sqlite3
 import uuid
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -7,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from support import facts, policies, questions, score_models, segments, traits, waiting
+from support import facts, policies, questions, quintile, score_models, segments, traits, waiting
 from support.refusals import INVALID_ARGUMENT, PERMISSION_DENIED
 from support.score_models import dimension
 from support.watching import cause, watch
@@ -323,3 +325,35 @@ def a_trait_is_known_behind_a_restart_when_nobody_has_it(fresh):
     assert known(admin)["trait.last_tea"].value_type == TEXT and segments.members(admin, made.name) == []
     define(admin, "last-tea", *TRAITS["last-tea"][0])
     waiting.until(lambda: segments.members(admin, made.name) == [questions.find(admin, "ann")], "Ann to have it again")
+
+
+def forget_fields(suite):
+    """Makes a stopped suite one whose records are older than that rules know any field of them."""
+    if suite.database_url:
+        with contextlib.closing(quintile.connect(suite.database_url)) as database:
+            database.run("DELETE FROM segmentation.own_field")
+    else:
+        with contextlib.closing(sqlite3.connect(suite.data / "segmentation.sqlite", isolation_level=None)) as database:
+            database.execute("DELETE FROM own_field")
+
+
+def what_stored_records_have_is_known_before_another_comes(fresh):
+    """As behind an upgrade to a release that knows more of a record; and it stays known when nobody has it any more."""
+    admin = fresh.client("admin")
+    lines = [{"product": "assam", "category": "tea", "quantity": quantity} for quantity in (1, 2, 2)]
+    segments.take_in(admin, facts.order("ann", "a", lines=lines), facts.order("ben", "b", lines=lines[:1]))
+    define(admin, "pieces-a-line", *TRAITS["pieces-a-line"][0])
+    wait_for_fields(admin, "trait.pieces_a_line")
+    rule = "trait.pieces_a_line == 1.667"
+    made = segments.create(admin, "by-more", rule)
+    assert made.members == 1
+    assert fresh.stop() == 0
+    forget_fields(fresh)
+    admin = fresh.start().client("admin")
+    assert known(admin)["trait.pieces_a_line"].value_type == DECIMAL and count(admin, rule) == 1
+    assert segments.members(admin, made.name) == [questions.find(admin, "ann")]
+    delete(admin, "pieces-a-line")
+    waiting.until(lambda: segments.members(admin, made.name) == [], "nobody to have it")
+    fresh.kill()
+    admin = fresh.start().client("admin")
+    assert known(admin)["trait.pieces_a_line"].value_type == DECIMAL and segments.members(admin, made.name) == []

@@ -161,8 +161,10 @@ pub fn unknown(records: &[CustomerRecord], known: &[OwnField]) -> Vec<OwnField> 
     }
     let mut found = Vec::new();
     let mut note = |source: Source, ty: Type, sensitivity: Sensitivity| {
-        if sources.insert((source.clone(), sensitivity != Sensitivity::None)) {
-            found.push(OwnField { source, ty, sensitivity });
+        let told = (source, sensitivity != Sensitivity::None);
+        if !sources.contains(&told) {
+            found.push(OwnField { source: told.0.clone(), ty, sensitivity });
+            sources.insert(told);
         }
     };
     for record in records {

@@ -4,7 +4,7 @@ use crate::Service;
 use crate::engine::Bitmap;
 use crate::fields::Classes;
 use crate::history::History;
-use crate::own_fields;
+use crate::own_fields::{self, OwnField};
 use crate::population::definition::{self, Definition};
 use crate::population::{Change, Entry, LoadedPopulation, Population, PopulationError};
 use crate::store::{self, definitions, evaluation, lists, log_retention, memberships, snapshots};
@@ -19,8 +19,9 @@ use quintile_proto::lifecycle::stage_service_client::StageServiceClient;
 use quintile_proto::segmentation::MembershipCause;
 use quintile_proto::types::CustomerRecord;
 use quintile_rpc::policy::Tenant;
+use quintile_store::follower::{self, Place};
 use quintile_store::records::{self, Record};
-use quintile_store::{StoreError, Transaction, failpoint, follower};
+use quintile_store::{StoreError, Transaction, failpoint};
 use std::sync::Arc;
 
 /// The name of this worker's place.
@@ -37,7 +38,7 @@ pub async fn run(service: Service, tenant: Arc<Tenant>) -> Result<(), WorkError>
     let place = follower::place(runtime.database.reader(), tenant.id, RECORDS).await?;
     // Loaded anew after every failure: what was half done in memory is forgotten.
     let written = evaluation::as_of(runtime.database.reader(), tenant.id).await?;
-    let population = load(&runtime, &tenant, Instant::from_micros(place.time_micros).max(written)).await?;
+    let population = load(&runtime, &tenant, &place, written).await?;
     let population = service.populations.put(tenant.id, population);
     drop(loading);
     runtime.resume(&tenant, &place);
@@ -63,25 +64,51 @@ pub async fn run(service: Service, tenant: Arc<Tenant>) -> Result<(), WorkError>
     follow(&runtime, tenant.id, RECORDS, connect, place, &mut keeper).await
 }
 
-async fn load(runtime: &Runtime, tenant: &Tenant, as_of: Instant) -> Result<Population, WorkError> {
+async fn load(runtime: &Runtime, tenant: &Tenant, place: &Place, written: Instant) -> Result<Population, WorkError> {
     let mut population = Population::new(tenant).map_err(|error| refused(&error))?;
-    population.begin_at(as_of);
+    population.begin_at(Instant::from_micros(place.time_micros).max(written));
     let known = store::own_fields::all(runtime.database.reader(), tenant.id).await?;
-    population.know(known).map_err(|error| refused(&error))?;
+    population.know(known.clone()).map_err(|error| refused(&error))?;
     let mut after = 0;
     loop {
         let page = records::scan(runtime.database.reader(), tenant.id, after, SCAN_RECORDS).await?;
         let Some(last) = page.last() else { break };
         after = last.customer.0;
         population.reserve(after).map_err(|error| refused(&error))?;
-        for row in page.iter().filter(|row| !row.is_tombstone()) {
-            let entry = population.entry(feed::decode(row)?);
+        let records = page.iter().filter(|row| !row.is_tombstone()).map(feed::decode);
+        let records: Vec<CustomerRecord> = records.collect::<Result<_, _>>()?;
+        drop(page);
+        // What an earlier release took in may have what it could not tell as a field.
+        let found = own_fields::unknown(&records, population.own_fields());
+        if !found.is_empty() {
+            population.know(found).map_err(|error| refused(&error))?;
+        }
+        for record in records {
+            let entry = population.entry(record);
             population.take(&entry, &[]).map_err(|error| refused(&error))?;
         }
     }
     population.rebalance();
+    discover(runtime, tenant, place, (&known, population.own_fields())).await?;
     define(runtime, tenant, &mut population).await?;
     Ok(population)
+}
+
+/// Writes down what a load has made known beyond what was.
+async fn discover(
+    runtime: &Runtime,
+    tenant: &Tenant,
+    place: &Place,
+    (known, fields): (&[OwnField], &[OwnField]),
+) -> Result<(), WorkError> {
+    let found: Vec<OwnField> = fields.iter().filter(|field| !known.contains(field)).cloned().collect();
+    if !found.is_empty() {
+        let transaction = runtime.database.begin().await?;
+        follower::hold(&transaction, tenant.id, RECORDS, place).await?;
+        store::own_fields::write(&transaction, tenant.id, &found).await?;
+        transaction.commit().await.map_err(StoreError::from)?;
+    }
+    Ok(())
 }
 
 /// Puts what is written down of segments and label sets in place.

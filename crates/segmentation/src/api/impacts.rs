@@ -3,8 +3,9 @@
 use super::definitions::effect_of;
 use super::labels::{draft_of, label_set_key};
 use super::segments::segment_key;
-use super::{check_fields, population, reached, reached_population, revenue};
+use super::{apart, check_fields, population, reached_population, revenue};
 use crate::Service;
+use crate::cancellation::Cancellation;
 use crate::engine::Bitmap;
 use crate::population::Population;
 use crate::population::catalogue::{Key, Kind, Part};
@@ -87,13 +88,26 @@ pub async fn of_scores(
     let loaded = population(service, caller)?;
     check_live(caller, &loaded.population.read(), &key)?;
     caller.is_about(score_model_version.clone());
-    let Cells { in_force, candidate, etag } = cells(service, caller, score_model_version).await?;
+    let cells = cells(service, caller, score_model_version).await?;
     let watermark = service.runtime.progress.of(caller.tenant().id).watermark();
-    let population = loaded.population.read();
-    let place = check_live(caller, &population, &key)?;
+    let asking = caller.clone();
+    let impact =
+        apart(move |cancellation| of_cells(&asking, &loaded.population.read(), &key, &cells, cancellation)).await?;
+    Ok(ImpactPreview { watermark: Some(watermark.to_message()), ..impact })
+}
+
+/// What other cells would mean for a label set or segment, as long as somebody waits for it.
+fn of_cells(
+    caller: &Caller,
+    population: &Population,
+    key: &Key,
+    cells: &Cells,
+    cancellation: &Cancellation,
+) -> Result<ImpactPreview, ApiError> {
+    let place = check_live(caller, population, key)?;
     let mut parts = population.catalogue().live()[place].parts.clone();
-    let (mut before, mut after) =
-        (population.parts_by_cells(place, &in_force), population.parts_by_cells(place, &candidate));
+    let sides = population.parts_by_cells(place, [&cells.in_force, &cells.candidate], cancellation);
+    let [mut before, mut after] = sides.ok_or_else(ApiError::deadline_exceeded)?;
     if key.kind == Kind::Segment {
         // Those who are no members are a part of it here.
         parts.push(Part { name: String::new(), reference: String::new() });
@@ -102,8 +116,8 @@ pub async fn of_scores(
             side.push(population.engine().present().and_not(&members));
         }
     }
-    let matrix = Matrix { caller, population: &population, before: (&parts, &before), after: (&parts, &after) };
-    Ok(ImpactPreview { etag, watermark: Some(watermark.to_message()), ..matrix.told() })
+    let matrix = Matrix { caller, population, before: (&parts, &before), after: (&parts, &after) };
+    Ok(ImpactPreview { etag: cells.etag.clone(), ..matrix.told() })
 }
 
 /// What the draft of a label set would mean.
@@ -140,9 +154,11 @@ struct Matrix<'a> {
 impl Matrix<'_> {
     fn told(&self) -> ImpactPreview {
         let (mut moves, mut moving_customers) = (Vec::new(), 0);
+        let scope = self.population.reached(self.caller.scope());
         for (from, before) in self.before.0.iter().zip(self.before.1) {
+            let before = scope.as_ref().map_or_else(|| before.clone(), |scope| before.and(scope));
             for (to, after) in self.after.0.iter().zip(self.after.1) {
-                let members = reached(self.caller, self.population, before.and(after));
+                let members = before.and(after);
                 let customers = members.count() as i64;
                 if customers > 0 {
                     moving_customers += if from.name == to.name { 0 } else { customers };

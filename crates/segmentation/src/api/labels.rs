@@ -7,7 +7,8 @@ use super::definitions::{
 use super::label_texts::{given_set, preset, renamed};
 use super::segments::{check_live, draft_fields, knows_numbers, parse};
 use super::{
-    check_fields, check_rights, impacts, may_read, may_read_classes, population, reached, reached_population, revenue,
+    apart, check_fields, check_rights, impacts, may_read, may_read_classes, population, reached, reached_population,
+    revenue,
 };
 use crate::Service;
 use crate::engine::Bitmap;
@@ -373,7 +374,9 @@ impl LabelService for Labels {
     async fn preview_label_set_draft(&self, request: Request<PreviewLabelSetDraftRequest>) -> Answer<ImpactPreview> {
         let caller = Caller::of(&request)?;
         let key = label_set_key("name", &request.get_ref().name)?;
-        Ok(caller.respond(impacts::of_draft(&self.service, &caller, &key)?))
+        let (service, asking) = (self.service.clone(), caller.clone());
+        let preview = apart(move |_| impacts::of_draft(&service, &asking, &key)).await?;
+        Ok(caller.respond(preview))
     }
 
     async fn publish_label_set(&self, request: Request<PublishLabelSetRequest>) -> Answer<LabelSet> {

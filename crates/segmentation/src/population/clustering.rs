@@ -101,6 +101,9 @@ fn read<'v>(
     values.get(..measures.len()).unwrap_or_default()
 }
 
+/// Tells of a customer, by number and values, the place of its cluster.
+pub type PlaceOf<'a> = dyn Fn(u32, &dyn Row) -> Option<usize> + Sync + 'a;
+
 /// Everybody by the nearest cluster on a local day.
 struct Nearest {
     day: i32,
@@ -181,7 +184,7 @@ impl Clusters {
         if let Some(found) = kept.iter().find(|nearest| nearest.day == day) {
             return found.members.clone();
         }
-        let members = Arc::new(self.find(engine, now));
+        let members = Arc::new(self.find(engine, &|_, row| self.place(row, now)));
         kept.push(Nearest { day, at: now.micros(), members: members.clone() });
         if kept.len() > KEPT_DAYS {
             kept.sort_by_key(|nearest| nearest.day);
@@ -190,13 +193,14 @@ impl Clusters {
         members
     }
 
-    fn find(&self, engine: &Engine, now: &Now<'_>) -> Vec<Bitmap> {
+    /// Everybody by what is told of each as the place of its cluster, in the order of the clusters.
+    pub fn find(&self, engine: &Engine, place: &PlaceOf<'_>) -> Vec<Bitmap> {
         let words = engine.present().words().len();
         let threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
         let share = words.div_ceil(threads).max(1);
         let parts: Vec<Vec<Vec<u64>>> = thread::scope(|scope| {
             let ranges = (0..words).step_by(share).map(|first| first..(first + share).min(words));
-            let working: Vec<_> = ranges.map(|range| scope.spawn(move || self.find_in(engine, now, range))).collect();
+            let working: Vec<_> = ranges.map(|range| scope.spawn(move || self.find_in(engine, place, range))).collect();
             let joined = working.into_iter().map(thread::ScopedJoinHandle::join);
             joined.map(|found| found.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
         });
@@ -206,7 +210,7 @@ impl Clusters {
     }
 
     /// The words of each cluster, of a range of words.
-    fn find_in(&self, engine: &Engine, now: &Now<'_>, range: Range<usize>) -> Vec<Vec<u64>> {
+    fn find_in(&self, engine: &Engine, place_of: &PlaceOf<'_>, range: Range<usize>) -> Vec<Vec<u64>> {
         let mut found = vec![vec![0_u64; range.len()]; self.clustering.model.partition().clusters.len()];
         let no_segments = |_: &str| None;
         let present = engine.present().words().iter().enumerate().take(range.end).skip(range.start);
@@ -215,7 +219,7 @@ impl Clusters {
             while left != 0 {
                 let customer = word as u32 * BITS + left.trailing_zeros();
                 let row = engine.row(customer, &no_segments);
-                if let Some(place) = row.and_then(|row| self.place(&row, now)) {
+                if let Some(place) = row.and_then(|row| place_of(customer, &row)) {
                     found[place][index] |= left & left.wrapping_neg();
                 }
                 left &= left - 1;

@@ -2,8 +2,9 @@
 
 use super::Population;
 use super::clustering::Clusters;
-use super::evaluation::clustered;
+use super::evaluation::{Evaluation, clustered};
 use super::membership::Membership;
+use crate::cancellation::Cancellation;
 use crate::engine::Bitmap;
 use crate::fields::FieldId;
 use quintile_domain::time::Instant;
@@ -17,23 +18,21 @@ const SCORES: [FieldId; 4] = [FieldId::Recency, FieldId::Frequency, FieldId::Mon
 type ByCell = BTreeMap<u8, Bitmap>;
 
 impl Population {
-    /// The members that every part of the definition at a place would have, in its order, if customers had these scores: by the cells of customers
-    /// from number 1 on, 0 for who has none, else 1 plus its place. What it refers to is as it would be, too.
-    pub fn parts_by_cells(&self, place: usize, cells: &[u8]) -> Vec<Bitmap> {
-        let mut by_cell = ByCell::new();
-        for customer in self.engine.present() {
-            by_cell.entry(cell_of(cells, customer)).or_default().set(customer);
-        }
+    /// The members that every part of the definition at a place would have, in its order, on each of several sides: if customers had these scores, by
+    /// the cells of customers from number 1 on, 0 for who has none, else 1 plus its place. What it refers to is as it would be, too. `None`: it was
+    /// cancelled.
+    pub fn parts_by_cells<const N: usize>(
+        &self,
+        place: usize,
+        sides: [&[u8]; N],
+        cancellation: &Cancellation,
+    ) -> Option<[Vec<Bitmap>; N]> {
         let local_day = |micros: i64| self.zone.local_day(Instant::from_micros(micros));
         let now = Now::new(self.as_of.micros(), &local_day);
-        let mut supposed = Supposed { population: self, by_cell, now, found: HashMap::new() };
-        let rules = self.catalogue.live().get(place).map_or(&[][..], |definition| definition.rules());
-        // Each behind those that it refers to.
-        for place in self.catalogue.places_referred(rules).into_iter().chain([place]) {
-            let parts = supposed.parts(place);
-            supposed.found.insert(place, parts);
-        }
-        supposed.found.remove(&place).unwrap_or_default()
+        // What follows no scores is the same on every side.
+        self.until(cancellation, self.as_of, |everybody| {
+            sides.map(|cells| Supposed::new(self, cells, &now, cancellation).find(place, everybody))
+        })
     }
 
     /// A field that follows from scores, of who has those of a cell or none.
@@ -66,24 +65,48 @@ fn is_score(field: u16) -> bool {
 /// Everybody with other scores.
 struct Supposed<'a> {
     population: &'a Population,
+    cells: &'a [u8],
     by_cell: ByCell,
-    now: Now<'a>,
+    now: &'a Now<'a>,
+    cancellation: &'a Cancellation,
     /// The parts of definitions, by place, of those that others refer to.
     found: HashMap<usize, Vec<Bitmap>>,
 }
 
-impl Supposed<'_> {
-    /// The members of every part of the definition at a place; those that it refers to have been found.
-    fn parts(&self, place: usize) -> Vec<Bitmap> {
+impl<'a> Supposed<'a> {
+    fn new(population: &'a Population, cells: &'a [u8], now: &'a Now<'a>, cancellation: &'a Cancellation) -> Self {
+        let mut by_cell = ByCell::new();
+        for customer in population.engine.present() {
+            by_cell.entry(cell_of(cells, customer)).or_default().set(customer);
+        }
+        Self { population, cells, by_cell, now, cancellation, found: HashMap::new() }
+    }
+
+    /// The members of every part of the definition at a place. `everybody` has the scores that there are.
+    fn find(mut self, place: usize, everybody: &mut Evaluation<'_>) -> Vec<Bitmap> {
+        let catalogue = &self.population.catalogue;
+        let rules = catalogue.live().get(place).map_or(&[][..], |definition| definition.rules());
+        // Each behind those that it refers to.
+        for place in catalogue.places_referred(rules).into_iter().chain([place]) {
+            if self.cancellation.is_cancelled() {
+                break;
+            }
+            let parts = self.parts(place, everybody);
+            self.found.insert(place, parts);
+        }
+        self.found.remove(&place).unwrap_or_default()
+    }
+
+    /// The same; those that it refers to have been found.
+    fn parts(&self, place: usize, everybody: &mut Evaluation<'_>) -> Vec<Bitmap> {
         let Self { population, .. } = self;
         let Some(definition) = population.catalogue.live().get(place) else { return Vec::new() };
-        let as_it_is = || population.at(population.as_of, |everybody| everybody.parts(place).to_vec());
         if !population.catalogue.reads(place, &SCORES) {
-            return as_it_is();
+            return everybody.parts(place).to_vec();
         }
         match &definition.membership {
             // Whatever it began with, it follows no scores.
-            Membership::List { .. } => as_it_is(),
+            Membership::List { .. } => everybody.parts(place).to_vec(),
             Membership::Rules(rules) => {
                 let mut left = population.engine.present().clone();
                 let mut parts = Vec::with_capacity(rules.len() + 1);
@@ -104,39 +127,46 @@ impl Supposed<'_> {
     }
 
     fn select(&self, rule: &Rule) -> Bitmap {
-        let Self { population, by_cell, now, found } = self;
+        let Self { population, found, .. } = self;
         let segments = |name: &str| {
             let (place, part) = population.catalogue.referred(name)?;
             found.get(&place)?.get(part)
         };
+        let select = |rule: &Rule| population.engine.select_until(rule, self.now, &segments, self.cancellation);
         if !rule.fields().iter().any(|field| is_score(*field)) {
-            return population.engine.select(rule, now, &segments);
+            return select(rule);
         }
-        by_cell.iter().fold(Bitmap::new(), |all, (cell, customers)| {
-            let rule =
-                rule.fixed(&|field| FieldId::from_id(field).map_or(Known::Nothing, |it| population.score(it, *cell)));
-            all.or(&population.engine.select(&rule, now, &segments).and(customers))
-        })
+        let groups = self.by_what_is_left_of(rule);
+        groups.iter().fold(Bitmap::new(), |all, (rule, customers)| all.or(&select(rule).and(customers)))
+    }
+
+    /// What scores leave of a rule, each with the customers whom it is left for: most cells leave the same, and each is asked of everybody.
+    fn by_what_is_left_of(&self, rule: &Rule) -> Vec<(Rule, Bitmap)> {
+        let mut groups: Vec<(Rule, Bitmap)> = Vec::new();
+        for (cell, customers) in &self.by_cell {
+            let score = |field: FieldId| self.population.score(field, *cell);
+            let left = rule.fixed(&|field| FieldId::from_id(field).map_or(Known::Nothing, score));
+            match groups.iter_mut().find(|(rule, _)| *rule == left) {
+                Some((_, all)) => *all = all.or(customers),
+                None => groups.push((left, customers.clone())),
+            }
+        }
+        groups
     }
 
     /// Everybody by the nearest cluster.
     fn nearest(&self, clusters: &Clusters) -> Vec<Bitmap> {
         let engine = &self.population.engine;
         if !clusters.fields().any(is_score) {
-            return clusters.nearest(engine, &self.now).to_vec();
+            return clusters.nearest(engine, self.now).to_vec();
         }
-        let mut nearest = vec![Bitmap::new(); clusters.clustering().model.partition().clusters.len()];
-        let no_segments = |_: &str| None;
-        for (cell, customers) in &self.by_cell {
-            for customer in customers {
-                let Some(row) = engine.row(customer, &no_segments) else { continue };
-                let row = WithScores { row: &row, population: self.population, cell: *cell };
-                if let Some(members) = clusters.place(&row, &self.now).and_then(|place| nearest.get_mut(place)) {
-                    members.set(customer);
-                }
+        clusters.find(engine, &|customer, row| {
+            if self.cancellation.is_cancelled() {
+                return None;
             }
-        }
-        nearest
+            let row = WithScores { row, population: self.population, cell: cell_of(self.cells, customer) };
+            clusters.place(&row, self.now)
+        })
     }
 }
 

@@ -333,6 +333,16 @@ fn scored(cells: &[u8]) -> Population {
     population
 }
 
+#[test]
+fn nothing_is_supposed_once_nobody_waits_for_it() {
+    let population = scored(&[1, 60, 125]);
+    let cancellation = Cancellation::default();
+    cancellation.cancel();
+    for place in 0..population.catalogue().live().len() {
+        assert_eq!(population.parts_by_cells(place, [&[125, 1, 60]], &cancellation), None);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
@@ -415,10 +425,12 @@ proptest! {
         let (before, after): (Vec<u8>, Vec<u8>) = cells.into_iter().unzip();
         let (population, with_them) = (scored(&before), scored(&after));
         for (place, live) in population.catalogue().live().iter().enumerate() {
-            let supposed = population.parts_by_cells(place, &after);
-            prop_assert_eq!(supposed.len(), live.parts.len());
-            for (supposed, part) in supposed.iter().zip(&live.parts) {
-                prop_assert_eq!(supposed.iter().collect::<Vec<_>>(), members(&with_them, &part.name), "{}", &part.name);
+            let sides = population.parts_by_cells(place, [&before, &after], &Cancellation::default()).unwrap();
+            for (supposed, expected) in sides.iter().zip([&population, &with_them]) {
+                prop_assert_eq!(supposed.len(), live.parts.len());
+                for (supposed, part) in supposed.iter().zip(&live.parts) {
+                    prop_assert_eq!(supposed.iter().collect::<Vec<_>>(), members(expected, &part.name), "{}", &part.name);
+                }
             }
         }
     }
