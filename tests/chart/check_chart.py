@@ -24,7 +24,7 @@ import tomllib
 import venv
 from pathlib import Path
 
-from overrides import BAD_VALUES, GOOD_VALUES
+from overrides import BAD_VALUES, CONFLICTING_VALUES, GOOD_VALUES
 
 try:
     import helm_sdkpy
@@ -398,13 +398,13 @@ def note_faults(notes):
     return [f"no {text!r}" for text in wanted if text not in notes]
 
 
-def refusal_faults(chart, values, path):
+def refusal_faults(chart, values, words, by_schema=True):
     try:
         chart.render(values)
     except Refused as refusal:
         message = str(refusal)
-        by_schema = "meet the specifications of the schema" in message
-        return [] if by_schema and path in message else [f"refused, but with: {message}"]
+        as_expected = ("meet the specifications of the schema" in message) == by_schema
+        return [] if as_expected and words in message else [f"refused, but with: {message}"]
     return ["rendered"]
 
 
@@ -466,6 +466,9 @@ def run_checks(chart_path, kubeconfig):
 
     for name, (values, path) in BAD_VALUES.items():
         tally.check(f"the values schema refuses {name}", lambda: refusal_faults(chart, values, path))
+
+    for name, (values, words) in CONFLICTING_VALUES.items():
+        tally.check(f"the chart refuses {name}", lambda: refusal_faults(chart, values, words, by_schema=False))
 
     print(f"{tally.passed} passed, {tally.failed} failed")
     return 0 if tally.failed == 0 else 1

@@ -12,6 +12,7 @@ GOOD_VALUES = {
                                 "masterKey": {"existingSecret": "kek", "key": "v1"}}},
     "no migration": {"migrate": {"enabled": False}},
     "less history": {"history": {"membershipDays": 30, "sizeDays": 365}},
+    "months as long as days": {"history": {"labelDays": 400, "monthlyLabelDays": 400}},
     "webhooks": {"webhooks": [{"name": "messages", "url": "https://hooks.example/quintile", "existingSecret": "hooks", "key": "signing"},
                               {"name": "messages", "url": "https://crm.example", "existingSecret": "crm", "key": "v1", "tenant": "acme",
                                "retryAfterSeconds": 30}]},
@@ -26,6 +27,12 @@ GOOD_VALUES = {
 def sender(**changed):
     return {"name": "care", "server": "smtps://mail.example", "from": "care@shop.example", **changed}
 
+
+# Overrides that contradict each other, which no schema sees, and what the message must say.
+CONFLICTING_VALUES = {
+    "months shorter than days": ({"history": {"labelDays": 400, "monthlyLabelDays": 399}},
+                                 "history.monthlyLabelDays must be at least history.labelDays"),
+}
 
 # Overrides that the values schema must refuse, and the path that its message must name.
 BAD_VALUES = {

@@ -9,8 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from support import facts, playbooks, policies, questions, quintile, segments, waiting
-from support.playbook_kit import (ABSENT, BY_HAND, COMES, END, ENROL, NEVER, OUTCOME, begin, come, consent, create, customer_of, deliveries, enrol,
-                                  every_task, is_refused, runs, set_policy, start, state, stop, task, until_ended, variant, wait, webhook)
+from support.playbook_kit import (ABSENT, BY_HAND, COMES, DELETE, END, ENROL, NEVER, OUTCOME, begin, come, consent, create, customer_of,
+                                  deliveries, enrol, every_task, is_refused, runs, set_policy, start, state, stop, task, until_ended, variant, wait,
+                                  webhook)
 from support.playbook_witness import DAY, Book, Person, Run, Witness, side_of
 from support.refusals import FAILED_PRECONDITION, INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED
 from support.retention import instant_of
@@ -228,14 +229,36 @@ def a_request_that_is_known_again_begins_nothing_new(shop, new):
     shop.admin.refused(ENROL, request).must_be(NOT_FOUND, "NOT_FOUND")
 
 
+def a_request_is_forgotten_with_the_run_that_is_deleted_with_its_playbook(shop, new):
+    """Else it would outlive the customer: whom it was for is known by the run alone."""
+    name, request_id = come(shop.admin, new), str(uuid.uuid4())
+    for _ in range(2):
+        ours = begin(shop.admin, END, trigger=BY_HAND)
+        enrol(shop.admin, name, ours, request_id=request_id)
+        until_ended(shop.admin, ours)
+        stop(shop.admin, ours)
+        shop.admin.call(DELETE, {"name": ours.name})
+
+
+def one_of_many_at_once_begins_a_run(shop, requests):
+    method = shop.admin.api.method(ENROL)
+    calls = [shop.admin.api.callable(method).future(shop.admin.message(method, request), metadata=shop.admin.metadata(), timeout=waiting.SECONDS)
+             for request in requests]
+    assert sorted(call.code().name for call in calls) == ["FAILED_PRECONDITION"] * (len(requests) - 1) + ["OK"]
+    [name] = {request["playbook"] for request in requests}
+    assert len(runs(shop.admin, name)) == 1
+    stop(shop.admin, name)
+
+
 def of_many_who_enrol_somebody_at_once_one_does(shop, new):
     ours, name = begin(shop.admin, wait(3_600), trigger=BY_HAND), come(shop.admin, new)
-    method = shop.admin.api.method(ENROL)
-    calls = [shop.admin.api.callable(method).future(shop.admin.message(method, {"parent": name, "playbook": ours.name}),
-                                                    metadata=shop.admin.metadata(), timeout=waiting.SECONDS) for _ in range(8)]
-    assert sorted(call.code().name for call in calls) == ["FAILED_PRECONDITION"] * 7 + ["OK"]
-    assert len(runs(shop.admin, ours)) == 1
-    stop(shop.admin, ours)
+    one_of_many_at_once_begins_a_run(shop, [{"parent": name, "playbook": ours.name}] * 8)
+
+
+def of_many_who_are_enrolled_at_once_by_one_request_one_is(shop, new):
+    ours, request_id = begin(shop.admin, wait(3_600), trigger=BY_HAND), str(uuid.uuid4())
+    names = come(shop.admin, *(f"{new}-{number}" for number in range(8)))
+    one_of_many_at_once_begins_a_run(shop, [{"parent": name, "playbook": ours.name, "request_id": request_id} for name in names])
 
 
 # -- who asks, and for whom -----------------------------------------------------------------------------------------------

@@ -61,12 +61,13 @@ def a_set_is_made_of_a_file_drafted_compared_and_published(desk):
 def what_is_shown_can_be_drafted_again_and_a_draft_given_up(desk):
     admin, set_id, people, run, file = desk
     name = name_of(set_id)
-    run("create", set_id, "--preset", "rfm-8")
+    run("create", set_id, "--preset", "rfm-8", "--description", "by hand")
     printed = json.loads(run("show", name, "-o", "json"))
     path = file([])
     path.write_text(json.dumps(printed))
     # As it was, in another set and as a draft of its own.
     run("create", f"{set_id}-2", "--file", path)
+    assert label_sets.get(admin, f"{set_id}-2").description == "by hand"
     rules = [[(each.title, each.expression) for each in label_sets.get(admin, each).labels] for each in (set_id, f"{set_id}-2")]
     assert rules[0] == rules[1] and len(rules[0]) == 8 + 1, "eight, and the rest"
     printed["labels"][0]["title"] = "Known by heart"

@@ -34,6 +34,9 @@ use tokio::sync::watch;
 /// The service's name: of its database, its tokens and its logs.
 pub const SERVICE: &str = "lifecycle";
 
+/// The window whose revenue is that of a year, in days.
+pub(crate) const YEAR_DAYS: i32 = 365;
+
 /// Brings the service's schema up to date.
 pub async fn migrate(url: &DatabaseUrl) -> Result<Database, StoreError> {
     let database = Database::open(url, SERVICE).await?;

@@ -1,6 +1,7 @@
 //! The link of the chain that adds stages: it follows scoring, and decides for every customer that changes, and for every
 //! customer that time alone changes.
 
+use crate::YEAR_DAYS;
 use crate::churning::features::is_active;
 use crate::churning::{InForce, ModelsInForce};
 use crate::in_force::PoliciesInForce;
@@ -36,8 +37,6 @@ pub const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 /// Orders that are older when they come in are a history that is taken in, and nothing that the customer has just done: nightly and monthly files are no
 /// history.
 const HISTORY_MICROS: i64 = 90 * 86_400_000_000;
-/// The window whose revenue is that of a year, in days.
-const YEAR_DAYS: i32 = 365;
 /// Warnings that expire at once.
 const WARNINGS_PER_PART: u64 = 1_000;
 /// The window in which a decline of orders shows, in days.

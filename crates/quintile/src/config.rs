@@ -143,7 +143,7 @@ pub struct Log {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct HistorySettings {
-    /// Days that enters and exits of segments and labels are kept for, 1 to 3653: watches go on from a cursor as old as that.
+    /// Days that enters and exits of segments and labels are kept for, 1 to 3653: watches go on from a cursor as old as that. Playbooks that segments trigger go by the same: after lifecycle was down, or time jumped, for longer than that, what would have begun runs is lost.
     pub membership_days: i32,
     /// Days of which the sizes of segments and labels are kept, 1 to 3653.
     pub size_days: i32,

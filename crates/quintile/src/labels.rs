@@ -56,7 +56,7 @@ pub enum LabelsCommand {
         /// A file that holds it as protobuf's JSON, as `show -o json` prints it
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
-        /// What it is for
+        /// What it is for [default: what the file says]
         #[arg(long, default_value = "", hide_default_value = true)]
         description: String,
         /// Keeps it as a draft, which is live only when it is published
@@ -181,8 +181,9 @@ pub async fn run(command: LabelsCommand) -> anyhow::Result<()> {
             asker.show(&answer, "LabelDistribution", |distribution| show_distribution(distribution, &reader))
         }
         LabelsCommand::Create { id, preset, file, description, draft, caller } => {
-            let rules = file.map(|file| read(&file, &format!("labelSets/{id}"))).transpose()?.unwrap_or_default();
-            let LabelRules { labels, overlaps_allowed } = rules;
+            let given = file.map(|file| read(&file, &format!("labelSets/{id}"))).transpose()?.unwrap_or_default();
+            let (LabelRules { labels, overlaps_allowed }, of_file) = given;
+            let description = if description.is_empty() { of_file } else { description };
             let request = CreateLabelSetRequest {
                 label_set_id: id,
                 label_set: Some(LabelSet { labels, overlaps_allowed, description, ..LabelSet::default() }),
@@ -193,7 +194,7 @@ pub async fn run(command: LabelsCommand) -> anyhow::Result<()> {
             create(request, &caller).await
         }
         LabelsCommand::Draft { name, file, give_up: _, caller } => {
-            let draft = file.map(|file| read(&file, &name)).transpose()?;
+            let draft = file.map(|file| read(&file, &name)).transpose()?.map(|(rules, _)| rules);
             prepare(LabelSet { name, draft, ..LabelSet::default() }, &caller).await
         }
         LabelsCommand::Diff { name, caller } => {
@@ -238,14 +239,14 @@ async fn prepare(set: LabelSet, caller: &CallerArgs) -> anyhow::Result<()> {
     asker.show(&answer, "LabelSet", |set| show_set(set, &ReaderArgs::default()))
 }
 
-/// The labels that a file holds, for the set of that name: those in force or those of a draft.
-fn read(file: &Path, name: &str) -> anyhow::Result<LabelRules> {
+/// The labels that a file holds, for the set of that name: those in force or those of a draft; and what the file's set is for.
+fn read(file: &Path, name: &str) -> anyhow::Result<(LabelRules, String)> {
     let form = "a label set: {\"labels\": [{\"name\": ..., \"title\": ..., \"expression\": ...}]}";
     let set: LabelSet = output::read_json(file, "quintile.segmentation.v1.LabelSet", form)?;
-    let LabelSet { labels, overlaps_allowed, draft, .. } = set;
+    let LabelSet { labels, overlaps_allowed, draft, description, .. } = set;
     let is_clear = labels.is_empty() || draft.is_none();
     ensure!(is_clear, "{} holds `labels` and a `draft`: leave those that are meant", file.display());
-    Ok(own(name, draft.unwrap_or(LabelRules { labels, overlaps_allowed })))
+    Ok((own(name, draft.unwrap_or(LabelRules { labels, overlaps_allowed })), description))
 }
 
 /// What was printed of a set, or of another one, as it can be given: under the set's own name, and without the cells that were proved.
@@ -336,7 +337,13 @@ mod tests {
         ];
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("set.json");
-        let set = LabelSet { labels: printed, version: 3, overlaps_allowed: true, ..LabelSet::default() };
+        let set = LabelSet {
+            labels: printed,
+            version: 3,
+            overlaps_allowed: true,
+            description: "by habit".to_owned(),
+            ..LabelSet::default()
+        };
         std::fs::write(&file, output::json(&set, "quintile.segmentation.v1.LabelSet").unwrap()).unwrap();
         let given = vec![
             label("labelSets/new/labels/often", "rfm.f >= 4", &[]),
@@ -344,11 +351,11 @@ mod tests {
             label("labelSets/new/labels/rest", "", &[]),
         ];
         let given = LabelRules { labels: given, overlaps_allowed: true };
-        assert_eq!(read(&file, "labelSets/new").unwrap(), given);
+        assert_eq!(read(&file, "labelSets/new").unwrap(), (given.clone(), "by habit".to_owned()));
         let write =
             |set: &LabelSet| std::fs::write(&file, output::json(set, "quintile.segmentation.v1.LabelSet").unwrap());
         write(&LabelSet { draft: Some(given.clone()), ..LabelSet::default() }).unwrap();
-        assert_eq!(read(&file, "labelSets/new").unwrap(), given);
+        assert_eq!(read(&file, "labelSets/new").unwrap().0, given);
         write(&LabelSet { draft: Some(given), ..set }).unwrap();
         assert!(read(&file, "labelSets/new").is_err(), "which of both is meant");
     }

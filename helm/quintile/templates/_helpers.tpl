@@ -57,6 +57,9 @@ host = "0.0.0.0"
 bootstrap_file = "/etc/quintile/secrets/bootstrap.secret"
 master_key_file = "/etc/quintile/secrets/master.key"
 {{- with .Values.history }}
+{{- if lt (int .monthlyLabelDays) (int .labelDays) }}
+{{- fail "history.monthlyLabelDays must be at least history.labelDays" }}
+{{- end }}
 
 [history]
 membership_days = {{ int .membershipDays }}

@@ -64,6 +64,9 @@ pub async fn enrol(service: &Handlers, caller: &Caller, request: EnrolCustomerRe
     let transaction = runtime.database.begin().await.map_err(failed)?;
     // Of two who enrol it at once the second finds the run of the first.
     hold(&transaction, caller, customer).await?;
+    // Of two customers' with one request the second finds the request. Taken behind the customer, as by whatever begins runs of records that it writes: two
+    // who wait for each other would wait for ever.
+    let seq = runs::next_seq(&transaction, tenant.id).await.map_err(failed)?;
     let known = IdempotentRequest { tenant: tenant.id, method: "EnrolCustomer", id: &request_id, body: &body };
     if !request_id.is_empty()
         && let Some(earlier) = idempotency::earlier_result(&transaction, known).await.map_err(failed)?
@@ -83,7 +86,7 @@ pub async fn enrol(service: &Handlers, caller: &Caller, request: EnrolCustomerRe
         None => return Err(ApiError::field_denied("playbook").into()),
     }
     let triggered = Triggered { customer, playbook: found.number, version: found.playbook.version, at: now };
-    let begun = runs::enrol(&transaction, tenant.id, triggered, caller.subject()).await.map_err(failed)?;
+    let begun = runs::enrol(&transaction, tenant.id, seq, triggered, caller.subject()).await.map_err(failed)?;
     if !request_id.is_empty() {
         let remembered = idempotency::remember(&transaction, known, &begun.name(), service.playbooks.clock.now()).await;
         remembered.map_err(failed)?;

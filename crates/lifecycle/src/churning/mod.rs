@@ -36,6 +36,7 @@ use tonic::transport::Channel;
 
 pub use attribute_values::read_some;
 pub use drift::measure;
+pub use following::Pause;
 pub use in_force::{InForce, ModelsInForce, Risk, told_of};
 pub use labels::Label;
 pub use publishing::stand;

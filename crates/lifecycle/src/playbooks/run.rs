@@ -5,6 +5,7 @@
 
 use super::contact::{ContactRules, permits};
 use super::emails::{tells_of_grant, text_for};
+use crate::YEAR_DAYS;
 use crate::outcome::{Experiment, ExperimentError, Observed, Side};
 use quintile_domain::money::Currency;
 use quintile_domain::time::Instant;
@@ -18,8 +19,6 @@ use quintile_rpc::convert;
 const DAY_MICROS: i64 = 86_400_000_000;
 /// The most skipped steps that are told of.
 const MAX_SKIPPED: usize = 100;
-/// The window whose revenue is that of a year, in days.
-const YEAR_DAYS: i32 = 365;
 
 /// What a customer has bought so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 //! end.
 
 use super::{CALL_TIMEOUT, LOOK, Playbooks};
+use crate::churning::Pause;
 use crate::playbooks::triggers::is_by_complaints;
 use crate::store::tasks::{self, Stored};
 use quintile_chain::context::WorkError;
@@ -16,7 +17,9 @@ use quintile_proto::ingestion::{
 };
 use quintile_proto::lifecycle::{MakeTask, Playbook, TaskKind, step};
 use quintile_rpc::policy::Tenant;
+use quintile_store::history::Position;
 use quintile_store::{StoreError, idempotency};
+use std::collections::HashMap;
 use tonic::{Code, Status};
 
 const HOUR_MICROS: i64 = 3_600_000_000;
@@ -58,18 +61,55 @@ pub async fn target_hours(playbooks: &Playbooks, tenant: &Tenant) -> Option<i32>
 
 /// Tells ingestion without end.
 pub async fn tell(playbooks: &Playbooks, tenant: &Tenant) -> Result<(), WorkError> {
+    let mut paused = HashMap::new();
     loop {
-        for stored in tasks::to_tell(playbooks.runtime.database.reader(), tenant.id, AT_ONCE).await? {
-            match tell_one(playbooks, tenant, &stored).await {
-                Ok(()) => write_down(playbooks, tenant, &stored).await?,
+        tell_all(playbooks, tenant, &mut paused).await?;
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Tells of every task once, but for those that are left alone after they failed: one that never succeeds holds up no other.
+async fn tell_all(
+    playbooks: &Playbooks,
+    tenant: &Tenant,
+    paused: &mut HashMap<Position, Pause>,
+) -> Result<(), WorkError> {
+    let mut behind = Position::default();
+    loop {
+        let found = tasks::to_tell(playbooks.runtime.database.reader(), tenant.id, behind, AT_ONCE).await?;
+        let Some(last) = found.last() else { break };
+        behind = last.made;
+        for stored in &found {
+            if paused.get(&stored.made).is_some_and(|pause| pause.goes_on(stored.made.seq)) {
+                continue;
+            }
+            match tell_one(playbooks, tenant, stored).await {
+                Ok(()) => {
+                    write_down(playbooks, tenant, stored).await?;
+                    paused.remove(&stored.made);
+                }
+                Err(status) if is_of_all(status.code()) => {
+                    tracing::debug!(code = ?status.code(), "ingestion is told of calls again");
+                    return Ok(());
+                }
                 Err(status) => {
-                    tracing::debug!(code = ?status.code(), "ingestion is told of a call again");
-                    break;
+                    tracing::warn!(tenant = tenant.name, code = ?status.code(), "ingestion is told of a call again");
+                    paused.entry(stored.made).or_default().begin(stored.made.seq);
                 }
             }
         }
-        tokio::time::sleep(LOOK).await;
     }
+    if behind == Position::default() {
+        // Whoever was erased meanwhile is told of no more.
+        paused.clear();
+    }
+    Ok(())
+}
+
+/// Whether what failed by a code would fail for other tasks as well, at this moment.
+fn is_of_all(code: Code) -> bool {
+    // A call that takes too long ends with the one or the other.
+    matches!(code, Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::ResourceExhausted)
 }
 
 async fn write_down(playbooks: &Playbooks, tenant: &Tenant, stored: &Stored) -> Result<(), StoreError> {
@@ -105,7 +145,14 @@ async fn tell_one(playbooks: &Playbooks, tenant: &Tenant, stored: &Stored) -> Re
     let mut request = playbooks.credentials.request(&tenant.name, message).await?;
     request.set_timeout(CALL_TIMEOUT);
     match IngestServiceClient::new(playbooks.ingestion.clone()).ingest_batch(request).await {
-        Ok(_) => Ok(()),
+        Ok(answer) => {
+            // The row is kept among the rejects of ingestion, where somebody may correct it.
+            for reject in answer.into_inner().rejects {
+                let reason = reject.reason().as_str_name();
+                tracing::warn!(tenant = tenant.name, reason, "a call that a task came to was refused");
+            }
+            Ok(())
+        }
         // Told before, when the customer had another first identity.
         Err(status) if matches!(status.code(), Code::FailedPrecondition | Code::InvalidArgument) => {
             tracing::warn!(tenant = tenant.name, code = ?status.code(), "a call that a task came to was not taken in");

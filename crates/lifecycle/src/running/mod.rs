@@ -1,7 +1,8 @@
 //! What runs playbooks: on one replica at a time for each tenant, days are gone through and memberships followed that begin runs, runs are gone on with,
 //! messages sent, and facts told that came of tasks.
 //!
-//! It is the only part of lifecycle that asks segmentation, which is behind it: nothing that it does comes back into records.
+//! It is the only part of lifecycle that asks segmentation, which is behind it: nothing of what it is told comes back into records. What does is what a person
+//! did, a call that answered a complaint, and that as a fact like any other.
 
 mod complaints;
 mod dates;

@@ -10,12 +10,14 @@ use quintile_store::bulk::{Column, OnConflict, Target};
 use quintile_store::history::{self, History, Position};
 use quintile_store::numbers::Numbers;
 use quintile_store::{StoreError, Transaction, feed, idempotency};
-use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::sea_query::{Expr, ExprTrait, SimpleExpr};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select, UpdateMany};
 use std::collections::BTreeSet;
 
 /// The feed that numbers them.
 const RUNS: &str = "playbook_runs";
+/// Runs whose requests are forgotten at once.
+const FORGOTTEN_AT_ONCE: u64 = 500;
 
 pub(super) mod entity {
     use sea_orm::entity::prelude::*;
@@ -170,6 +172,11 @@ pub struct Triggered {
     pub at: Instant,
 }
 
+/// Takes the next number of runs.
+pub async fn next_seq(transaction: &Transaction, tenant: TenantId) -> Result<i64, StoreError> {
+    feed::next_seq(transaction, tenant, RUNS).await
+}
+
 /// Begins runs.
 pub async fn begin(
     transaction: &Transaction,
@@ -179,21 +186,21 @@ pub async fn begin(
     if triggered.is_empty() {
         return Ok(());
     }
-    let seq = feed::next_seq(transaction, tenant, RUNS).await?;
+    let seq = next_seq(transaction, tenant).await?;
     triggered.sort_by_key(|triggered| (triggered.customer, triggered.at));
     let runs = triggered.into_iter().zip(0..);
     let runs = runs.map(|(triggered, place)| Stored::begun(triggered, Position { seq, place }, ""));
     write(transaction, tenant, &runs.collect::<Vec<_>>()).await
 }
 
-/// Begins a run that somebody puts a customer into.
+/// Begins a run that somebody puts a customer into, under a number that was taken for it.
 pub async fn enrol(
     transaction: &Transaction,
     tenant: TenantId,
+    seq: i64,
     triggered: Triggered,
     subject: &str,
 ) -> Result<Stored, StoreError> {
-    let seq = feed::next_seq(transaction, tenant, RUNS).await?;
     let stored = Stored::begun(triggered, Position { seq, place: 0 }, subject);
     write(transaction, tenant, std::slice::from_ref(&stored)).await?;
     Ok(stored)
@@ -303,7 +310,10 @@ pub async fn remove(transaction: &Transaction, tenant: TenantId, removed: &[Remo
         of.map(|removed| removed.customer.as_i64()).collect::<BTreeSet<_>>().into_iter().collect()
     };
     let erased = numbers(true);
-    forget_requests(transaction, tenant, &erased).await?;
+    for numbers in Numbers::queries(&erased) {
+        let of_them = of(tenant).filter(numbers.contain(entity::Column::CustomerId));
+        forget_requests(transaction, tenant, of_them).await?;
+    }
     history::forget::<entity::Entity>(transaction, tenant, &erased).await?;
     for gone in Numbers::queries(&numbers(false)) {
         // Of who is just triggered it is told that it is gone.
@@ -313,21 +323,24 @@ pub async fn remove(transaction: &Transaction, tenant: TenantId, removed: &[Remo
     Ok(())
 }
 
-/// Forgets the requests that put customers into runs.
-async fn forget_requests(transaction: &Transaction, tenant: TenantId, customers: &[i64]) -> Result<(), StoreError> {
-    for numbers in Numbers::queries(customers) {
-        let by_hand = of(tenant)
-            .select_only()
-            .columns([entity::Column::CustomerId, entity::Column::Seq, entity::Column::Place])
-            .filter(numbers.contain(entity::Column::CustomerId))
-            .filter(entity::Column::EnrolledBy.ne(""));
-        let mut names = Vec::new();
-        for (customer, seq, place) in by_hand.into_tuple::<(i64, i64, i64)>().all(transaction).await? {
-            names.push(name_of(CustomerId::try_from(customer).map_err(|_| malformed())?, Position { seq, place }));
-        }
-        idempotency::forget(transaction, tenant, &names).await?;
+/// Forgets the requests that put customers into some runs. Tells where the last run stands whose request it forgot.
+async fn forget_requests(
+    transaction: &Transaction,
+    tenant: TenantId,
+    some: Select<entity::Entity>,
+) -> Result<Option<Position>, StoreError> {
+    let by_hand = some
+        .select_only()
+        .columns([entity::Column::CustomerId, entity::Column::Seq, entity::Column::Place])
+        .filter(entity::Column::EnrolledBy.ne(""));
+    let (mut names, mut last) = (Vec::new(), None);
+    for (customer, seq, place) in by_hand.into_tuple::<(i64, i64, i64)>().all(transaction).await? {
+        let position = Position { seq, place };
+        names.push(name_of(CustomerId::try_from(customer).map_err(|_| malformed())?, position));
+        last = Some(position);
     }
-    Ok(())
+    idempotency::forget(transaction, tenant, &names).await?;
+    Ok(last)
 }
 
 /// As [`Run::stop`] does, of however many.
@@ -340,8 +353,17 @@ fn stop(tenant: TenantId, states: &[RunState]) -> UpdateMany<entity::Entity> {
         .filter(entity::Column::State.is_in(states.iter().map(|state| i32::from(*state))))
 }
 
-/// Forgets all runs of a playbook.
+/// Forgets all runs of a playbook, and the requests that put customers into some of them: who is erased later has no run by which these would be found.
 pub async fn forget(transaction: &Transaction, tenant: TenantId, playbook: i64) -> Result<(), StoreError> {
+    let mut behind = Position::default();
+    let part = |behind| {
+        let runs = of(tenant).filter(entity::Column::Playbook.eq(playbook)).filter(behind_of(behind));
+        let ordered = runs.order_by_asc(entity::Column::Seq).order_by_asc(entity::Column::Place);
+        ordered.limit(FORGOTTEN_AT_ONCE)
+    };
+    while let Some(last) = forget_requests(transaction, tenant, part(behind)).await? {
+        behind = last;
+    }
     entity::Entity::delete_many()
         .filter(entity::Column::TenantId.eq(tenant.0))
         .filter(entity::Column::Playbook.eq(playbook))
@@ -403,12 +425,11 @@ pub async fn assigned(
     behind: Position,
     limit: u64,
 ) -> Result<Vec<Stored>, StoreError> {
-    let key = [entity::Column::Seq, entity::Column::Place].map(ColumnTrait::into_expr);
     let rows = of(tenant)
         .filter(entity::Column::Playbook.eq(playbook))
         .filter(entity::Column::PlaybookVersion.eq(version))
         .filter(entity::Column::MeasureAt.is_not_null())
-        .filter(Expr::tuple(key).gt(Expr::tuple([behind.seq, behind.place].map(Expr::value))))
+        .filter(behind_of(behind))
         .order_by_asc(entity::Column::Seq)
         .order_by_asc(entity::Column::Place)
         .limit(limit)
@@ -419,6 +440,12 @@ pub async fn assigned(
 
 fn of(tenant: TenantId) -> Select<entity::Entity> {
     entity::Entity::find().filter(entity::Column::TenantId.eq(tenant.0))
+}
+
+/// That a run stands behind a position.
+fn behind_of(position: Position) -> SimpleExpr {
+    let key = [entity::Column::Seq, entity::Column::Place].map(ColumnTrait::into_expr);
+    Expr::tuple(key).gt(Expr::tuple([position.seq, position.place].map(Expr::value)))
 }
 
 fn malformed() -> StoreError {

@@ -124,14 +124,17 @@ pub async fn hold(
     entity::Entity::find_by_id(key).lock_exclusive().one(transaction).await?.as_ref().map(from_row).transpose()
 }
 
-/// Up to `limit` tasks of which ingestion is to be told, the first made first.
+/// Up to `limit` tasks behind a position of which ingestion is to be told, the first made first.
 pub async fn to_tell(
     connection: &impl ConnectionTrait,
     tenant: TenantId,
+    behind: Position,
     limit: u64,
 ) -> Result<Vec<Stored>, StoreError> {
+    let key = [entity::Column::Seq, entity::Column::Place].map(ColumnTrait::into_expr);
     let rows = entity::Entity::find()
         .filter(entity::Column::TenantId.eq(tenant.0))
+        .filter(Expr::tuple(key).gt(Expr::tuple([behind.seq, behind.place].map(Expr::value))))
         // As the index says it, which is of those alone.
         .filter(Expr::cust("to_tell = 1"))
         .order_by_asc(entity::Column::Seq)

@@ -1,12 +1,10 @@
 //! How much a warning is about.
 
+use crate::YEAR_DAYS;
 use quintile_domain::money::Currency;
 use quintile_proto::lifecycle::WarningSeverity;
 use quintile_proto::types::{CustomerRecord, Stage};
 use quintile_rpc::convert;
-
-/// The window whose revenue is that of a year, in days.
-const YEAR_DAYS: i32 = 365;
 
 /// What a customer is taken to be worth.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
