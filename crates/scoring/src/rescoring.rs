@@ -7,7 +7,7 @@ use crate::store::{fits, models};
 use crate::worker::ScoreLink;
 use prost::Message;
 use quintile_chain::context::{Runtime, WorkError};
-use quintile_chain::derive::{Cause, Commit};
+use quintile_chain::derive::{Cause, Commit, Link};
 use quintile_chain::follow::Step;
 use quintile_chain::operations::packed;
 use quintile_chain::store_error;

@@ -98,9 +98,9 @@ impl Playbooks {
 
     /// Runs a tenant's playbooks without end.
     pub async fn run(self: Arc<Self>, tenant: Arc<Tenant>) -> Result<(), WorkError> {
-        let (runs, memberships, deliveries) =
-            (runs::go_on(&self, &tenant), memberships::follow(&self, &tenant), deliveries::send(&self, &tenant));
-        try_join4(runs, memberships, deliveries, complaints::tell(&self, &tenant)).await.map(drop)
+        let (memberships, deliveries) = (memberships::follow(&self, &tenant), deliveries::send(&self, &tenant));
+        let (runs, complaints) = (Box::pin(runs::go_on(&self, &tenant)), complaints::tell(&self, &tenant));
+        try_join4(runs, memberships, deliveries, complaints).await.map(drop)
     }
 
     /// Whether everything stands still.

@@ -105,8 +105,12 @@ impl Profiles {
             tiers.get_customer_tier(credentials.request_for(caller, message).await?).await
         };
         let grants = async {
-            let (parent, states) = (id.to_string(), vec![GrantState::Open.into()]);
-            let message = ListGrantsRequest { parent, states, page_size: GRANTS, ..ListGrantsRequest::default() };
+            let message = ListGrantsRequest {
+                parent: id.to_string(),
+                states: vec![GrantState::Open.into()],
+                page_size: GRANTS,
+                ..ListGrantsRequest::default()
+            };
             offers.list_grants(credentials.request_for(caller, message).await?).await
         };
         let (customer, features, score, stage, tier, grants) =
@@ -139,7 +143,7 @@ impl ProfileService for Profiles {
         let caller = Caller::of(&request)?;
         let name = request.into_inner().name;
         let id = convert::customer("name", &name, Some(PART))?;
-        let gathered = self.gather(&caller, id).await?;
+        let gathered = Box::pin(self.gather(&caller, id)).await?;
         let (labels, segments) = self.memberships(&caller, id)?;
         // The parts were masked by the services that own them; whether the caller reaches the customer was found out above.
         let view = caller.view_of_reached([]);
