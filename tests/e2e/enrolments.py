@@ -177,7 +177,7 @@ def one_run_goes_on_at_a_time_and_another_begins_when_the_days_are_over(office):
 def what_is_triggered_while_somebody_is_enrolled_is_refused(office):
     """The other way round, too: the run by hand is one of the customer's runs."""
     client = office.client
-    made = playbooks.running(client, "meets", playbooks.on_stages("NEW"), playbooks.wait(DAY))
+    made = playbooks.running(client, "meets", playbooks.on_stages("NEW"), playbooks.wait(DAY), playbooks.task())
     [number] = office.come("who")
     enrol(client, f"customers/{number}", made)
     office.buy("who")
@@ -205,6 +205,8 @@ def contacts_are_capped_as_of_any_run(shop, new):
         ours = begin(shop.admin, webhook(), trigger=BY_HAND)
         enrol(shop.admin, name, ours)
         [run] = until_ended(shop.admin, ours)
+        # What is on its way when a playbook is stopped is cancelled, and was no contact.
+        waiting.until(lambda: all(state(each) == "DELIVERED" for each in deliveries(shop.admin, name)), "the message to arrive")
         stop(shop.admin, ours)
         assert run.withheld == withheld and len(deliveries(shop.admin, name)) == 1
     set_policy(shop.admin)
