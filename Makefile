@@ -15,7 +15,7 @@ DENY_VERSION := 0.20.2
 FAILPOINTS := quintile/failpoints
 
 # How many end-to-end tests run side by side: more than there are cores, as they wait more than they work.
-TEST_PROCESSES ?= 3
+TEST_PROCESSES ?= 4
 
 # Where the demonstration leaves its data, and the instant that it stands at.
 DATA ?= quintile-demo
