@@ -1,4 +1,5 @@
-"""The drift of churn models, measured by itself: on which days, of whom, with the alarm that it raises, who is told of it, and what it brings forward."""
+"""The drift of churn models, measured by itself: on which days, of whom, with the alarm that it raises, who is told of it, and what it brings
+forward."""
 from types import SimpleNamespace
 
 import pytest
