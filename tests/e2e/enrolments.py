@@ -242,7 +242,7 @@ def a_request_is_forgotten_with_the_run_that_is_deleted_with_its_playbook(shop, 
         shop.admin.call(DELETE, {"name": ours.name})
 
 
-def one_of_many_at_once_begins_a_run(shop, requests):
+def one_begins(shop, requests):
     method = shop.admin.api.method(ENROL)
     calls = [shop.admin.api.callable(method).future(shop.admin.message(method, request), metadata=shop.admin.metadata(), timeout=waiting.SECONDS)
              for request in requests]
@@ -254,13 +254,13 @@ def one_of_many_at_once_begins_a_run(shop, requests):
 
 def of_many_who_enrol_somebody_at_once_one_does(shop, new):
     ours, name = begin(shop.admin, wait(3_600), trigger=BY_HAND), come(shop.admin, new)
-    one_of_many_at_once_begins_a_run(shop, [{"parent": name, "playbook": ours.name}] * 8)
+    one_begins(shop, [{"parent": name, "playbook": ours.name}] * 8)
 
 
 def of_many_who_are_enrolled_at_once_by_one_request_one_is(shop, new):
     ours, request_id = begin(shop.admin, wait(3_600), trigger=BY_HAND), str(uuid.uuid4())
     names = come(shop.admin, *(f"{new}-{number}" for number in range(8)))
-    one_of_many_at_once_begins_a_run(shop, [{"parent": name, "playbook": ours.name, "request_id": request_id} for name in names])
+    one_begins(shop, [{"parent": name, "playbook": ours.name, "request_id": request_id} for name in names])
 
 
 # -- who asks, and for whom -----------------------------------------------------------------------------------------------
