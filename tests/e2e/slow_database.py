@@ -6,7 +6,7 @@ import threading
 from support import facts, questions, waiting
 from support.quintile import connect
 
-BATCHES, ORDERS, LINES = 120, 10, 200
+BATCHES, ORDERS, LINES = 240, 10, 200
 STILL_SECONDS = 1
 
 
