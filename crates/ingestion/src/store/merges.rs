@@ -9,6 +9,7 @@ use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::time::Instant;
 use quintile_proto::ingestion::MergeCause;
 use quintile_store::bulk::{Column, OnConflict, Target};
+use quintile_store::numbers::Numbers;
 use quintile_store::{StoreError, Transaction};
 use roaring::RoaringBitmap;
 use sea_orm::sea_query::{Condition, Expr, ExprTrait};
@@ -132,16 +133,8 @@ async fn homes_around(
             .all(transaction)
             .await?;
         let survivors: Vec<i64> = own.iter().map(|row| row.merged_into.unwrap_or(row.customer_id)).collect();
-        let rows = customer::Entity::find()
-            .filter(customer::Column::TenantId.eq(tenant.0))
-            .filter(customer::Column::ErasedAt.is_null())
-            .filter(
-                Condition::any()
-                    .add(customer::Column::CustomerId.is_in(survivors.iter().copied()))
-                    .add(customer::Column::MergedInto.is_in(survivors.iter().copied())),
-            )
-            .all(transaction)
-            .await?;
+        let rows = customers::rows_of(transaction.get_database_backend(), tenant, &Numbers::List(survivors));
+        let rows = rows.all(transaction).await?;
         for row in rows {
             found.insert(number(row.customer_id)?, number(row.merged_into.unwrap_or(row.customer_id))?);
         }
