@@ -19,8 +19,9 @@ pub async fn migrate<M: MigratorTrait>(database: &Database) -> Result<()> {
     if !M::migrations().iter().all(|migration| is_applied(migration.name())) {
         M::up(&transaction, None).await?;
     }
-    if database.backend() == DbBackend::Postgres {
-        statistics::withhold_bytes(&transaction).await?;
+    match database.backend() {
+        DbBackend::Postgres => statistics::withhold_bytes(&transaction).await?,
+        _ => statistics::assume(&transaction).await?,
     }
     transaction.commit().await?;
     Ok(())

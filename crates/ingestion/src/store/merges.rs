@@ -133,8 +133,7 @@ async fn homes_around(
             .all(transaction)
             .await?;
         let survivors: Vec<i64> = own.iter().map(|row| row.merged_into.unwrap_or(row.customer_id)).collect();
-        let rows = customers::rows_of(transaction.get_database_backend(), tenant, &Numbers::List(survivors));
-        let rows = rows.all(transaction).await?;
+        let rows = customers::rows_of(tenant, &Numbers::List(survivors)).all(transaction).await?;
         for row in rows {
             found.insert(number(row.customer_id)?, number(row.merged_into.unwrap_or(row.customer_id))?);
         }

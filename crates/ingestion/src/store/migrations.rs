@@ -3,6 +3,7 @@
 use sea_orm::DbBackend;
 use sea_orm_migration::prelude::*;
 
+mod contacts;
 mod facts;
 mod merges;
 mod requests;
@@ -32,6 +33,7 @@ impl MigratorTrait for Migrator {
             Box::new(writing::M0012Bulk),
             Box::new(responses::M0013ResponseTargets),
             Box::new(requests::M0014FindingRequests),
+            Box::new(contacts::M0015FindingContacts),
         ]
     }
 }

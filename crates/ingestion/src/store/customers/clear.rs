@@ -56,7 +56,7 @@ pub async fn processed(
     wanted.dedup();
     let mut found = Vec::with_capacity(wanted.len());
     for numbers in Numbers::queries(&wanted) {
-        let clear = rows_of(connection.get_database_backend(), tenant, &numbers)
+        let clear = rows_of(tenant, &numbers)
             .select_only()
             .columns([customer::Column::CustomerId, customer::Column::MergedInto, customer::Column::Attributes])
             .columns([customer::Column::RestrictedAt, customer::Column::SaidAt, customer::Column::UpdatedAt]);

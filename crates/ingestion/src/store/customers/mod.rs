@@ -26,10 +26,8 @@ use quintile_store::numbers::Numbers;
 use quintile_store::sealing::Key;
 use quintile_store::{StoreError, Transaction};
 use record::{FieldTimes, Record, compose};
-use sea_orm::sea_query::{Condition, Expr, SimpleExpr, UnionType};
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select,
-};
+use sea_orm::sea_query::{Condition, Expr};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 use std::collections::{HashMap, HashSet};
 
 /// Keys of one query: under the parameter limits of both databases.
@@ -249,7 +247,7 @@ pub async fn load(
 ) -> Result<Vec<StoredCustomer>, StoreError> {
     let mut customers = Vec::with_capacity(ids.len());
     for numbers in lists(ids) {
-        let rows = rows_of(connection.get_database_backend(), tenant, &numbers).all(connection).await?;
+        let rows = rows_of(tenant, &numbers).all(connection).await?;
         customers.extend(open_all(connection, tenant, keys, rows).await?);
     }
     customers.sort_unstable_by_key(|customer| customer.id);
@@ -267,35 +265,21 @@ pub async fn load_to_change(
     let mut customers = Vec::with_capacity(ids.len());
     for numbers in lists(ids) {
         // SQLite has one writer, and no such clause.
-        let rows = rows_of(transaction.get_database_backend(), tenant, &numbers);
-        let rows = rows.lock_exclusive().all(transaction).await?;
+        let rows = rows_of(tenant, &numbers).lock_exclusive().all(transaction).await?;
         customers.extend(open_all(transaction, tenant, keys, rows).await?);
     }
     Ok(customers)
 }
 
 /// The rows of customers that are there, by number, those of everybody who was merged into them included.
-pub(super) fn rows_of(backend: DbBackend, tenant: TenantId, numbers: &Numbers) -> Select<customer::Entity> {
+pub(super) fn rows_of(tenant: TenantId, numbers: &Numbers) -> Select<customer::Entity> {
     let own =
         Condition::all().add(numbers.contain(customer::Column::CustomerId)).add(customer::Column::MergedInto.is_null());
-    let rows = customer::Entity::find()
+    customer::Entity::find()
         .filter(customer::Column::TenantId.eq(tenant.0))
         .filter(customer::Column::ErasedAt.is_null())
         .filter(Condition::any().add(own).add(numbers.contain(customer::Column::MergedInto)))
-        .order_by_asc(customer::Column::CustomerId);
-    // PostgreSQL puts together what two indexes find. SQLite would read the whole tenant.
-    if backend == DbBackend::Sqlite { rows.filter(by_either_index(tenant, numbers)) } else { rows }
-}
-
-/// That a row is of one of these customers, or was merged into one, so said that each is looked for by its index.
-fn by_either_index(tenant: TenantId, numbers: &Numbers) -> SimpleExpr {
-    let by = |column: customer::Column| {
-        let found = customer::Entity::find().select_only().column(customer::Column::CustomerId);
-        found.filter(customer::Column::TenantId.eq(tenant.0)).filter(numbers.contain(column)).into_query()
-    };
-    let mut found = by(customer::Column::CustomerId);
-    found.union(UnionType::All, by(customer::Column::MergedInto));
-    customer::Column::CustomerId.in_subquery(found)
+        .order_by_asc(customer::Column::CustomerId)
 }
 
 /// These customers in lists of bounded length.

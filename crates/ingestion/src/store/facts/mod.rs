@@ -157,9 +157,10 @@ fn of_subjects(backend: DbBackend, statement: &str, tenant: TenantId, subjects: 
     Statement::from_sql_and_values(backend, sql, values)
 }
 
-/// A query for the rows with these keys.
-fn by_keys(backend: DbBackend, select: &str, tenant: TenantId, keys: &[(i64, &str, &str)]) -> Statement {
-    let mut sql = format!("{select} WHERE tenant_id = $1 AND (subject_id, source, event_id) IN (VALUES ");
+/// A query for the rows with these keys. SQLite searches by a list of rows where it is a plain query, which VALUES of several rows are not.
+pub(super) fn by_keys(backend: DbBackend, select: &str, tenant: TenantId, keys: &[(i64, &str, &str)]) -> Statement {
+    let mut sql =
+        format!("{select} WHERE tenant_id = $1 AND (subject_id, source, event_id) IN (SELECT * FROM (VALUES ");
     let mut values: Vec<Value> = vec![tenant.0.into()];
     for (place, (subject, source, event)) in keys.iter().enumerate() {
         let comma = if place == 0 { "" } else { ", " };
@@ -168,6 +169,6 @@ fn by_keys(backend: DbBackend, select: &str, tenant: TenantId, keys: &[(i64, &st
         let _ = write!(sql, "{comma}(CAST(${first} AS BIGINT), ${}, ${})", first + 1, first + 2);
         values.extend([(*subject).into(), (*source).into(), (*event).into()]);
     }
-    sql.push(')');
+    sql.push_str(") AS keys)");
     Statement::from_sql_and_values(backend, sql, values)
 }
