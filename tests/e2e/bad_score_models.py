@@ -245,6 +245,9 @@ def cells_are_told_of_versions_that_have_few(admin, new):
     made = score_models.create(admin, new, *(dimension(f"d{n}", "orders", cut_offs=[2, 3, 4]) for n in range(4)))  # 256 cells.
     refusal = admin.refused("ScoreModelService/PreviewScoreModelVersion", {"name": made.name, "include_cells": True})
     refusal.must_be({INVALID_ARGUMENT, FAILED_PRECONDITION}, {"INVALID_FIELD", "FAILED_PRECONDITION"})
+    for places in ([-1], [17], [1, 1], [0, 3, 0]):
+        refusal = admin.refused("ScoreModelService/PreviewScoreModelVersion", {"name": made.name, "include_scores": places})
+        refusal.must_be(INVALID_ARGUMENT, "INVALID_FIELD")
     take_back(admin, new, 1)
 
 

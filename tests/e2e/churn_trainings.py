@@ -434,7 +434,7 @@ def the_command_trains_waits_and_says_when(hamlet):
     assert "every 28 days" in command(suite, "schedule")
     tried(admin, days_on(admin, 28))
     assert "1998-07-28, made churnModels/3" in command(suite, "schedule")
-    for wrong in (("--every", "3654"), ("--every", "soon"), ("--publish",)):
+    for wrong in (("--every", "3654"), ("--every", "soon"), ("--publish",), ("--every", "0", "--publish")):
         command(suite, "schedule", *wrong, code=EXIT_USAGE)
     command(suite, "schedule", "--every", "1", "--as", "sales", code=EXIT_DENIED)
 

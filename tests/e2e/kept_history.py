@@ -1,4 +1,5 @@
 """For how long segmentation keeps what it writes down: as its operator says, and from the next start on."""
+import subprocess
 from datetime import date, datetime, time, timedelta, timezone
 
 import pytest
@@ -75,3 +76,5 @@ def what_is_older_than_it_is_kept_is_let_go_and_nothing_else(backend):
             suite.settings = settings(wrong)
             with pytest.raises(AssertionError, match=next(iter(wrong))):
                 suite.start()
+            printed = subprocess.run([quintile.binary(), "config", "print", *suite.configured()], capture_output=True, text=True, check=False)
+            assert printed.returncode and next(iter(wrong)) in printed.stderr and not printed.stdout, "what is not served by is not printed"

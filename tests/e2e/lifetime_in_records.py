@@ -1,8 +1,10 @@
 """What customers will be worth, in records, in rules and in what is at stake by warnings: by the value model in force, as of every midnight, against
 the formulas with the parameters that the model tells; who sees it; and that it is gone when the model is retired."""
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, time, timedelta, timezone
 from fractions import Fraction
+from threading import Barrier
 from types import SimpleNamespace
 
 import grpc
@@ -10,7 +12,7 @@ import pytest
 
 from scores_of_lifetime_value import utc_company
 from support import facts, lifetime, policies, questions, score_models, segments, value_models, waiting, warnings, worth
-from support.refusals import FAILED_PRECONDITION, INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED
+from support.refusals import FAILED_PRECONDITION, INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED, Refusal
 from support.worth import DAY, publish_value_model, rescored_by
 
 FIELD, TODAY = "lifetime_value", facts.AS_OF.date()
@@ -235,6 +237,46 @@ def gone(town, model):
     waiting.until(lambda: counted(town.admin, f"has({FIELD}) || has(alive_percent)") == 0, "rules to see nothing of it")
     assert done.version == ""
     return done
+
+
+def at_once(client, *calls):
+    """Whether each of several calls was answered that begin together; the others were refused, since what they change is in no such state."""
+    begun = Barrier(len(calls))
+
+    def outcome(call):
+        begun.wait()
+        try:
+            client.call(*call)
+        except Refusal as refusal:
+            refusal.must_be(FAILED_PRECONDITION, "FAILED_PRECONDITION")
+            return False
+        return True
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(outcome, calls))
+
+
+def a_model_that_is_published_while_another_or_it_is_retired_leaves_one_truth(town):
+    admin = town.admin
+    before, publish = town.model.name, "ValueModelService/PublishValueModel"
+    for _ in range(3):
+        draft = value_models.fit(admin, holdout_days=0)
+        # Whoever comes first, the draft is in force, and the one before it is not.
+        published, _ = at_once(admin, (publish, {"name": draft.name}), (RETIRE, {"name": before}))
+        states = {model.name: score_models.enum_name(model, "state") for model in admin.call("ValueModelService/ListValueModels").models}
+        assert published and (states.pop(draft.name), set(states.values())) == ("PUBLISHED", {"RETIRED"})
+        # And now the same one: it is retired, where that did not come too early.
+        again = value_models.fit(admin, holdout_days=0)
+        published, retired = at_once(admin, (publish, {"name": again.name}), (RETIRE, {"name": again.name}))
+        state = score_models.enum_name(admin.call("ValueModelService/GetValueModel", {"name": again.name}), "state")
+        assert published and state == ("RETIRED" if retired else "PUBLISHED")
+        before = again.name
+    for name in states.keys() | {draft.name, again.name}:
+        for operation in worth.operations_of(admin, name):
+            score_models.rescored(admin, operation)
+    # What everybody's records say is by the one that is in force, or by none.
+    in_records = {of.value_model for of in score_models.values(admin, town.numbers.values()).values() if of.HasField(FIELD)}
+    in_feed = {of.value_model for of in score_models.streamed(admin).values() if of.HasField(FIELD)}
+    assert in_records == in_feed == (set() if retired else {before})
 
 
 def a_model_is_retired_by_who_may_and_by_what_is_known_of_it(town):

@@ -156,6 +156,24 @@ def the_cells_of_a_preview_are_those_of_its_customers(town):
     assert told == [(cell, customers[cell], revenue[cell]) for cell in sorted(customers)]
 
 
+def the_scores_of_a_preview_are_those_of_its_customers_in_the_dimensions_that_are_asked_for(town):
+    """Of more dimensions than cells can be told of, in the order of the request; one of them is not there."""
+    dimensions = [each | {"weight": place % 3} for place, each in enumerate(WIDE)]
+    made = score_models.create(town.admin, "asked", *dimensions, grading={})
+    asked = {"name": made.name, "include_scores": [5, 0, 11, 16]}
+    call = town.admin.start("ScoreModelService/PreviewScoreModelVersion", [asked], seconds=waiting.SECONDS)
+    told = {each.scores.place: each.scores for each in call if each.HasField("scores")}
+    expected, bins = score_witness.scores(dimensions, town.people), [score_witness.bins_of(each) for each in dimensions]
+    composites = {number: score_witness.composite(scores, bins, [each["weight"] for each in dimensions]) for number, scores in expected.items()}
+    assert list(told) == [5, 0, 11, 16] and {each.first_customer_id for each in told.values()} == {1}
+    for place, part in told.items():
+        of = {0: lambda number: composites[number] + 1, 16: lambda _number: 0}.get(place, lambda number, place=place: expected[number][place - 1])
+        assert {number: part.scores[number - 1] for number in expected} == {number: of(number) for number in expected}, place
+        assert not part.scores_in_force and not part.grades_in_force, "nothing is in force that it could be held against"
+    grades = [(each.composite, each.band, each.tier, each.vip) for each in told[0].grades]
+    assert grades == [score_witness.grade(composite) for composite in range(101)] and not told[5].grades
+
+
 def a_preview_of_rfm_says_who_moves_between_scores(town):
     dimensions = score_models.rfm([10, 100, 300, 500], [2, 4, 6, 8], [1_500, 4_000, 9_000, 30_000])
     seen = score_models.preview(town.analyst, score_models.create(town.analyst, "rfm", *dimensions).name)

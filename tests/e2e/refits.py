@@ -179,6 +179,24 @@ def a_model_that_was_retired_is_neither_fitted_anew_nor_replaced(admin):
     assert tried(admin, kind, days_on(admin, 40)).last_model == f"{kind}/3"
 
 
+def a_model_that_is_retired_while_its_successor_is_put_in_force_stays_so(fresh):
+    """It is retired behind the fit, and before the draft takes its place: neither is in force, and nobody is worth anything."""
+    kind, place = "valueModels", "refits::before_published"
+    admin = open_shop(fresh, pairs())
+    say(admin, kind, 30, publish=True)
+    fresh.stop()
+    fresh.start(failpoints=f"{place}=1*return(5000)")
+    admin = fresh.client("admin")
+    questions.wait_for(admin, 0)
+    day = days_on(admin, 30)
+    waiting.until(lambda: fresh.has_logged(f"failpoint {place} reached"), "a refit to stand still")
+    admin.call("ValueModelService/RetireValueModel", {"name": f"{kind}/1"})
+    told = tried(admin, kind, day)
+    assert (told.last_model, "in force no more" in told.problem) == (f"{kind}/2", True)
+    assert models(admin, kind) == {f"{kind}/1": "RETIRED", f"{kind}/2": "DRAFT"}
+    waiting.until(lambda: questions.preview(admin, "has(alive_percent) || has(lifetime_value)").customers == 0, "nobody to be worth anything")
+
+
 def why_nothing_could_be_fitted_is_said_and_is_not_tried_every_day(fresh):
     """Nobody has bought anything in the days that count."""
     kind = "recommendationModels"

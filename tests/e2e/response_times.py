@@ -348,6 +348,9 @@ def the_command_tells_the_same(town):
         done = subprocess.run(town.suite.command("feedback", "response-times", "--since", wrong), stdin=subprocess.DEVNULL, capture_output=True,
                               text=True, cwd=town.suite.home, timeout=quintile.COMMAND_SECONDS)
         assert done.returncode == EXIT_USAGE and "RFC 3339" in done.stderr, (wrong, done.returncode, done.stderr)
+    done = subprocess.run(town.suite.command("feedback", "targets", "--complaint", "-1"), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          cwd=town.suite.home, timeout=quintile.COMMAND_SECONDS)
+    assert done.returncode == EXIT_USAGE and "must be 0 to" in done.stderr, (done.returncode, done.stderr)
     overdue = town.suite.run("feedback", "overdue", "--kind", "low-score", "--as", "support")
     listed = town.admin.call(OVERDUE, {"kinds": [3], "page_size": 100}).feedback
     assert listed and all(each.customer in overdue for each in listed)

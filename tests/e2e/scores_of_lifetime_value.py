@@ -1,11 +1,12 @@
 """Lifetime value as a dimension of score models: dry runs, explanations, cut-offs and terms of every kind, and another value model in force."""
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 
 import pytest
 
-from support import facts, policies, questions, quintile, score_models, score_witness, waiting
+from own_fields_in_rules import wait_for_fields
+from support import facts, label_sets, policies, questions, quintile, score_models, score_witness, waiting
 from support.refusals import FAILED_PRECONDITION, PERMISSION_DENIED, Refusal
 from support.score_models import dimension
 from support.worth import (
@@ -91,6 +92,23 @@ def a_dry_run_finds_quantiles_of_what_customers_are_worth(town):
     # And by another value model.
     publish_value_model(town.client, terms={"months": 120, "gross_margin_percent": 3})
     assert_seen(told_values(town.client, values))
+
+
+def the_impact_of_what_customers_are_worth_is_what_comes_of_publishing_it(still):
+    client = still.client
+    first, other = (dimension("worth", FEATURE, cut_offs=cut_offs_between(still.values, shares)) for shares in ((0.5,), (0.25, 0.75)))
+    now, then = ({number: "high" if value is not None and score_witness.scorer(each, [])(value) >= 2 else label_sets.REST
+                  for number, value in still.values.items()} for each in (first, other))
+    score_models.put_in_force(client, "promised", first)
+    wait_for_fields(client, "score.promised.d1")
+    label_sets.create(client, "promised", [("high", "score.promised.d1 >= 2", None)], overlaps_allowed=True)
+    waiting.until(lambda: label_sets.held(client, "promised") == now, "labels to follow")
+    made = score_models.create(client, "promised", other)
+    impact = label_sets.impact(client, "promised", made.name)
+    moves = Counter((now[number], then[number]) for number in then)
+    assert {pair: customers for pair, (customers, _) in label_sets.matrix(impact).items()} == moves and impact.moving_customers > 0
+    score_models.publish(client, made.name, impact.etag)
+    waiting.until(lambda: label_sets.held(client, "promised") == then, "labels to follow")
 
 
 def assert_cells(seen, worth, values, orders):

@@ -5,7 +5,7 @@ use crate::config::{Config, Role};
 use crate::output::{self, Format, read_json, table};
 use crate::remote::{Session, connect};
 use anyhow::Context;
-use clap::Subcommand;
+use clap::{ArgGroup, Subcommand};
 use quintile_proto::access::policy_service_client::PolicyServiceClient;
 use quintile_proto::access::revocation::Target;
 use quintile_proto::access::revocation_service_client::RevocationServiceClient;
@@ -61,9 +61,10 @@ pub enum AccessCommand {
         caller: CallerArgs,
     },
     /// Revokes tokens: one, or all that a subject has
+    #[command(group(ArgGroup::new("tokens").required(true).args(["token_id", "subject"])))]
     Revoke {
         /// The token's id, its `jti`
-        #[arg(long, conflicts_with = "subject", required_unless_present = "subject")]
+        #[arg(long)]
         token_id: Option<String>,
         /// Whose tokens
         #[arg(long)]

@@ -114,6 +114,10 @@ fn became(operation: Operation) -> String {
 
 /// Tells the schedule, or says it where it is said after how many days.
 pub async fn schedule(caller: &CallerArgs, every: Option<i32>, publish: bool) -> anyhow::Result<()> {
+    if publish && every == Some(0) {
+        let problem = "--publish is for models that are trained anew, and --every 0 says that none is";
+        return Err(Status::invalid_argument(problem).into());
+    }
     let mut asker = Asker::begin(caller).await?;
     let name = SCHEDULE.to_owned();
     let answer = match every {

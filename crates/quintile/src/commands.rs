@@ -9,7 +9,6 @@ use crate::{
     access, churn, clusters, deliveries, demo, export, feedback, generate, import, keys, labels, offers, playbooks,
     privacy, profile, rejects, remote, retention, scores, segments, stages, tasks, tiers, warnings,
 };
-use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -349,8 +348,7 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
 
 /// Starts the log on standard error.
 pub fn start_logging(config: &Config) -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&config.log.filter).context("log.filter")?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt().with_env_filter(config.log.filter()?).with_writer(std::io::stderr);
     let started = if config.log.json { log.json().try_init() } else { log.try_init() };
     started.map_err(|error| anyhow::anyhow!("the log does not start: {error}"))
 }
@@ -395,5 +393,31 @@ mod tests {
     #[test]
     fn no_two_arguments_of_a_command_are_in_each_others_way() {
         Cli::command().debug_assert();
+    }
+
+    fn parsed(arguments: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(["quintile"].into_iter().chain(arguments.split(' ')))
+    }
+
+    #[test]
+    fn whatever_may_be_said_is_named_where_nothing_is() {
+        for (arguments, named) in [
+            ("labels create value", ["--preset", "--file"]),
+            ("labels draft labelSets/value", ["--file", "--give-up"]),
+            ("playbooks create win-back", ["--template", "--file"]),
+            ("access revoke", ["--token-id", "--subject"]),
+        ] {
+            let told = parsed(arguments).err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(named.iter().all(|name| told.contains(name)), "{arguments}: {told}");
+        }
+        assert!(parsed("labels create value --preset rfm-8 --file set.json").is_err(), "which of both is meant");
+        assert!(parsed("labels create value --preset rfm-8 --draft").is_ok());
+    }
+
+    #[test]
+    fn a_negative_number_is_for_the_server_to_refuse() {
+        for target in ["complaint", "support-ticket", "low-score", "comment"] {
+            assert!(parsed(&format!("feedback targets --{target} -1")).is_ok(), "{target}");
+        }
     }
 }

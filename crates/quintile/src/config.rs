@@ -4,6 +4,7 @@ use crate::endpoints::{MailSender, Webhook};
 use anyhow::Context;
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
+use quintile_domain::time::Instant;
 use quintile_lifecycle::endpoints::Endpoints;
 use quintile_rpc::settings::ServerSettings;
 use quintile_segmentation::History;
@@ -11,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt::{self, Write};
 use std::path::{Path, PathBuf};
+use tracing_subscriber::EnvFilter;
 use zeroize::Zeroize;
 
 /// What stands for a secret where settings are printed.
@@ -213,6 +215,13 @@ impl HistorySettings {
     }
 }
 
+impl Log {
+    /// What is logged.
+    pub fn filter(&self) -> anyhow::Result<EnvFilter> {
+        EnvFilter::try_new(&self.filter).context("log.filter")
+    }
+}
+
 impl Default for Log {
     fn default() -> Self {
         Self { filter: "info".to_owned(), json: false }
@@ -249,7 +258,21 @@ impl Config {
         if let Some(data_dir) = &flags.data_dir {
             config.data_dir.clone_from(data_dir);
         }
+        config.check()?;
         Ok(config)
+    }
+
+    /// Refuses what no process can serve by, whatever reads it: that it can be printed says that it can be served.
+    fn check(&self) -> anyhow::Result<()> {
+        self.history.history()?;
+        self.frozen_at()?;
+        self.log.filter()?;
+        Ok(())
+    }
+
+    /// The instant that business time is frozen at.
+    pub fn frozen_at(&self) -> anyhow::Result<Option<Instant>> {
+        self.as_of.as_deref().map(Instant::parse).transpose().context("as_of")
     }
 
     /// The port of a role.
@@ -454,13 +477,21 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_are_not_known_are_refused() {
+    fn keys_that_are_not_known_and_values_that_none_is_served_by_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("quintile.toml");
         let flags = ConfigFlags { config: Some(file.clone()), data_dir: None };
         std::fs::write(&file, "[listen]\nhost = \"::1\"\n").unwrap();
         assert_eq!(Config::load(&flags).unwrap().listen.host, "::1");
-        for wrong in ["hots = 1", "[listen]\nscorring = 1", "[server]\ndrain = \"soon\""] {
+        for wrong in [
+            "hots = 1",
+            "[listen]\nscorring = 1",
+            "[server]\ndrain = \"soon\"",
+            "as_of = \"yesterday\"",
+            "[log]\nfilter = \"info,quintile=loud\"",
+            "[history]\nlabel_days = 0",
+            "[history]\nmonthly_label_days = 1",
+        ] {
             std::fs::write(&file, wrong).unwrap();
             assert!(Config::load(&flags).is_err(), "{wrong}");
         }

@@ -80,16 +80,16 @@ impl From<Kind> for i32 {
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Hours {
     /// Complaints within so many hours; 0: they need not be answered
-    #[arg(long, value_name = "HOURS")]
+    #[arg(long, value_name = "HOURS", allow_negative_numbers = true)]
     complaint: Option<i32>,
     /// Support tickets, likewise
-    #[arg(long, value_name = "HOURS")]
+    #[arg(long, value_name = "HOURS", allow_negative_numbers = true)]
     support_ticket: Option<i32>,
     /// Low scores, likewise
-    #[arg(long, value_name = "HOURS")]
+    #[arg(long, value_name = "HOURS", allow_negative_numbers = true)]
     low_score: Option<i32>,
     /// Comments, likewise
-    #[arg(long, value_name = "HOURS")]
+    #[arg(long, value_name = "HOURS", allow_negative_numbers = true)]
     comment: Option<i32>,
 }
 

@@ -5,7 +5,7 @@ use crate::config::Role;
 use crate::output::{self, Format, money, thousands};
 use crate::remote::{Session, connect};
 use anyhow::ensure;
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use prost::Message;
 use quintile_domain::language;
 use quintile_proto::segmentation::label_service_client::LabelServiceClient;
@@ -47,11 +47,12 @@ pub enum LabelsCommand {
         caller: CallerArgs,
     },
     /// Makes a label set of a preset or of a file, live at once
+    #[command(group(ArgGroup::new("source").required(true).args(["preset", "file"])))]
     Create {
         /// The id, such as `value`
         id: String,
         /// rfm-11, rfm-8, rfm-cn-8, frequency-3, value-3, lifecycle or channel
-        #[arg(long, required_unless_present = "file", conflicts_with = "file")]
+        #[arg(long)]
         preset: Option<String>,
         /// A file that holds it as protobuf's JSON, as `show -o json` prints it
         #[arg(long, value_name = "FILE")]
@@ -66,11 +67,12 @@ pub enum LabelsCommand {
         caller: CallerArgs,
     },
     /// Prepares other labels for a set, or other titles for clusters; what is live stays until they are published
+    #[command(group(ArgGroup::new("change").required(true).args(["file", "give_up"])))]
     Draft {
         /// `labelSets/{set}`
         name: String,
         /// A file that holds the labels as protobuf's JSON, as `show -o json` prints a set
-        #[arg(long, value_name = "FILE", required_unless_present = "give_up", conflicts_with = "give_up")]
+        #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
         /// Gives the draft up that there is
         #[arg(long)]

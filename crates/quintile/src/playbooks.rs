@@ -8,7 +8,7 @@ use crate::playbook_texts::{
 };
 use crate::remote::{Session, connect};
 use anyhow::ensure;
-use clap::{Subcommand, ValueEnum};
+use clap::{ArgGroup, Subcommand, ValueEnum};
 use prost::Message;
 use quintile_proto::lifecycle::playbook_service_client::PlaybookServiceClient;
 use quintile_proto::lifecycle::step::Action;
@@ -42,11 +42,12 @@ pub enum PlaybooksCommand {
         caller: CallerArgs,
     },
     /// Makes a playbook, of a template or of a file: a draft
+    #[command(group(ArgGroup::new("source").required(true).args(["template", "file"])))]
     Create {
         /// The id, such as `win-back`
         id: String,
         /// `playbookTemplates/{id}`, or the id
-        #[arg(long, value_name = "TEMPLATE", required_unless_present = "file", conflicts_with = "file")]
+        #[arg(long, value_name = "TEMPLATE")]
         template: Option<String>,
         /// The language of the template: en, de or zh
         #[arg(long, value_name = "BCP47", default_value = "", hide_default_value = true, requires = "template")]

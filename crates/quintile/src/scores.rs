@@ -123,7 +123,7 @@ async fn models(caller: &CallerArgs) -> anyhow::Result<()> {
 async fn preview(version: String, caller: &CallerArgs) -> anyhow::Result<()> {
     let (config, session) = caller.session().await?;
     let mut client = ScoreModelServiceClient::new(connect(&config, Role::Scoring)?);
-    let request = PreviewScoreModelVersionRequest { name: version, include_cells: false };
+    let request = PreviewScoreModelVersionRequest { name: version, ..Default::default() };
     let mut answers = client.preview_score_model_version(session.request(request)).await?.into_inner();
     let mut progress = Progress::new("customers");
     let mut found = None;

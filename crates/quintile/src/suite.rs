@@ -53,7 +53,7 @@ impl Suite {
             history: config.history.history()?,
             entropy,
         };
-        let as_of = config.as_of.as_deref().map(Instant::parse).transpose().context("as_of")?;
+        let as_of = config.frozen_at()?;
         if let Some(as_of) = as_of {
             tracing::warn!(%as_of, "BUSINESS TIME IS FROZEN: nothing ages until it is moved by SetAsOf");
         }

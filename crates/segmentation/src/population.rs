@@ -9,7 +9,7 @@ pub mod clustering;
 pub mod definition;
 mod entry;
 mod evaluation;
-mod hypothetical;
+pub mod hypothetical;
 mod loaded;
 pub mod membership;
 pub mod merges;
@@ -207,7 +207,7 @@ impl Population {
     fn evaluate<R>(&self, catalogue: &Catalogue, at: Instant, ask: impl FnOnce(&mut Evaluation<'_>) -> R) -> R {
         let local_day = |micros: i64| self.zone.local_day(Instant::from_micros(micros));
         let now = Now::new(at.micros(), &local_day);
-        ask(&mut Evaluation::new(&self.engine, catalogue, &self.merges, &now, &Cancellation::default()))
+        ask(&mut Evaluation::new(self.engine.customers(), catalogue, &self.merges, &now, &Cancellation::default()))
     }
 
     /// The members of every part of a definition under a candidate, in order.
@@ -285,7 +285,8 @@ impl Population {
     ) -> Option<R> {
         let local_day = |micros: i64| self.zone.local_day(Instant::from_micros(micros));
         let now = Now::new(at.micros(), &local_day);
-        let found = ask(&mut Evaluation::new(&self.engine, &self.catalogue, &self.merges, &now, cancellation));
+        let found =
+            ask(&mut Evaluation::new(self.engine.customers(), &self.catalogue, &self.merges, &now, cancellation));
         (!cancellation.is_cancelled()).then_some(found)
     }
 
@@ -339,16 +340,21 @@ impl Population {
         let score = |score: Option<i32>| {
             score.and_then(|score| u8::try_from(score).ok()).filter(|score| (1..=5).contains(score))
         };
-        let (r, f, m) = (
+        let label = self.label_of([
             score(scores.map(|scores| scores.recency)),
             score(scores.map(|scores| scores.frequency)),
             score(scores.map(|scores| scores.monetary)),
-        );
-        let index = match (r, f, m) {
-            (Some(r), Some(f), Some(m)) => self.cells.label(r, f, m),
+        ]);
+        Entry { label: label.to_owned(), record }
+    }
+
+    /// What `label` says of scores of the RFM model; none of them: it is missing.
+    fn label_of(&self, scores: [Option<u8>; 3]) -> &str {
+        let place = match scores {
+            [Some(r), Some(f), Some(m)] => self.cells.label(r, f, m),
             _ => self.cells.rest(),
         };
-        Entry { record, label: self.label_ids.get(usize::from(index)).cloned().unwrap_or_default() }
+        self.label_ids.get(usize::from(place)).map_or("", String::as_str)
     }
 
     /// Takes an entry in, with what [`Population::changes`] said of it.

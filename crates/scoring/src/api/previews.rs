@@ -3,8 +3,9 @@
 use super::check_rights;
 use super::score_models::{message, version_in};
 use super::versions;
+use crate::encoding;
 use crate::fitting::{self, Stopped};
-use crate::models::{At, Definition, Dimension, RFM, Scale};
+use crate::models::{At, Definition, Dimension, MAX_DIMENSIONS, RFM, Scale, Scored};
 use crate::population::dry_run::{self, Counts, DimensionCounts, GradeCounts, Scores};
 use crate::population::{Population, features_of};
 use crate::store::fits::Stored;
@@ -16,18 +17,20 @@ use quintile_chain::listening::{self, Listener};
 use quintile_chain::store_error;
 use quintile_domain::time::Instant;
 use quintile_proto::scoring::{
-    CustomerCells, DimensionPreview, GradePreview, PreviewProgress, PreviewScoreModelVersionRequest,
+    CustomerCells, CustomerScores, DimensionPreview, GradePreview, PreviewProgress, PreviewScoreModelVersionRequest,
     PreviewScoreModelVersionResponse, PreviewSummary, ScoreCell, ScoreCounts, ScoreModelPreview, ScoreModelState,
     ScoreMove, ValueModel,
 };
+use quintile_proto::types::Grade;
 use quintile_rpc::policy::Tenant;
 use quintile_rpc::{AnswerStream, ApiError, Caller, convert};
 use quintile_store::{StoreError, records};
+use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
 
-/// The cells of one response.
-const CELLS_PER_PART: usize = 1 << 20;
+/// The customers of one response, each with a byte by the version and one by the version in force.
+const CUSTOMERS_PER_PART: usize = 1 << 20;
 
 /// What a dry run is of.
 struct Everybody {
@@ -46,6 +49,37 @@ struct Found {
     counts: Counts,
     /// By the version, and by the one in force.
     cells: Option<[Vec<u8>; 2]>,
+    scores: Vec<Column>,
+}
+
+/// The scores of everybody in one dimension, or everybody's composites.
+struct Column {
+    /// The place of the dimension, from 1. 0: these are composites.
+    place: usize,
+    /// By the version, and by the one in force.
+    scores: [Vec<u8>; 2],
+    /// What composites amount to.
+    grades: [Vec<Grade>; 2],
+}
+
+/// The places of dimensions whose scores are to be streamed; 0: composites.
+fn places(asked: &[i32]) -> Result<Vec<usize>, ApiError> {
+    let places: Vec<_> = asked.iter().filter_map(|place| usize::try_from(*place).ok()).collect();
+    let are_places = places.len() == asked.len() && places.iter().all(|place| *place <= MAX_DIMENSIONS);
+    let once = places.iter().collect::<HashSet<_>>().len() == asked.len();
+    let wrong = format!("must be places of dimensions, 1 to {MAX_DIMENSIONS}, or 0, each once");
+    if are_places && once { Ok(places) } else { Err(ApiError::invalid_field("include_scores", wrong)) }
+}
+
+/// Bytes of everybody in parts: the first customer's number, and the bytes by the version and by the one in force.
+fn parts([bytes, in_force]: &[Vec<u8>; 2]) -> impl Iterator<Item = (i64, Vec<u8>, Vec<u8>)> {
+    // Numbers start at 1.
+    let [bytes, in_force] = [bytes, in_force].map(|bytes| bytes.get(1..).unwrap_or_default());
+    let mut in_force = in_force.chunks(CUSTOMERS_PER_PART);
+    bytes.chunks(CUSTOMERS_PER_PART).enumerate().map(move |(index, part)| {
+        let first_customer_id = (index * CUSTOMERS_PER_PART + 1) as i64;
+        (first_customer_id, part.to_vec(), in_force.next().unwrap_or_default().to_vec())
+    })
 }
 
 /// Begins a dry run; whoever stops reading ends it.
@@ -60,8 +94,10 @@ pub async fn preview(
     if request.include_cells && version.definition.cells() > 255 {
         return Err(refused("the version has more than 255 cells"));
     }
+    let include_scores = places(&request.include_scores)?;
     caller.is_about(request.name.clone());
-    let preview = Preview { service, caller: caller.clone(), version, include_cells: request.include_cells };
+    let include_cells = request.include_cells;
+    let preview = Preview { service, caller: caller.clone(), version, include_cells, include_scores };
     Ok(listening::stream(caller, progress, |listener| preview.run(listener)))
 }
 
@@ -74,6 +110,7 @@ struct Preview {
     caller: Caller,
     version: Version,
     include_cells: bool,
+    include_scores: Vec<usize>,
 }
 
 impl Preview {
@@ -92,6 +129,7 @@ impl Preview {
             in_force: in_force.as_ref().map(|version| version.definition.clone()),
             find: is_draft,
             include_cells: self.include_cells,
+            include_scores: self.include_scores.clone(),
         };
         let found = tokio::task::spawn_blocking(move || run.run()).await;
         let found = found.map_err(|error| Some(ApiError::internal(error.to_string())))?;
@@ -109,14 +147,24 @@ impl Preview {
         let preview = self.message(&version, in_force.as_ref(), &found);
         let response = PreviewScoreModelVersionResponse { preview: Some(preview), ..Default::default() };
         listener.send(response).await?;
-        let [cells, in_force] = found.cells.unwrap_or_default();
-        // Numbers start at 1.
-        let mut in_force = in_force.get(1..).unwrap_or_default().chunks(CELLS_PER_PART);
-        for (index, part) in cells.get(1..).unwrap_or_default().chunks(CELLS_PER_PART).enumerate() {
-            let first_customer_id = (index * CELLS_PER_PART + 1) as i64;
-            let cells_in_force = in_force.next().unwrap_or_default().to_vec();
-            let cells = Some(CustomerCells { first_customer_id, cells: part.to_vec(), cells_in_force });
+        for (first_customer_id, cells, cells_in_force) in parts(&found.cells.unwrap_or_default()) {
+            let cells = Some(CustomerCells { first_customer_id, cells, cells_in_force });
             listener.send(PreviewScoreModelVersionResponse { cells, ..Default::default() }).await?;
+        }
+        for column in &found.scores {
+            let [grades, grades_in_force] = &column.grades;
+            for (first_customer_id, scores, scores_in_force) in parts(&column.scores) {
+                let scores = CustomerScores {
+                    first_customer_id,
+                    place: column.place as i32,
+                    scores,
+                    scores_in_force,
+                    grades: grades.clone(),
+                    grades_in_force: grades_in_force.clone(),
+                };
+                let response = PreviewScoreModelVersionResponse { scores: Some(scores), ..Default::default() };
+                listener.send(response).await?;
+            }
         }
         Ok(())
     }
@@ -227,6 +275,7 @@ struct Run {
     /// Whether cut-offs are to be found anew, or stay as they were frozen.
     find: bool,
     include_cells: bool,
+    include_scores: Vec<usize>,
 }
 
 impl Run {
@@ -240,11 +289,27 @@ impl Run {
         let in_force = self.in_force.as_ref().zip(of_other.as_ref());
         let counts = dry_run::count((&self.definition, &scores), in_force, &self.population, &at);
         let present = self.population.present();
-        let cells_in_force = in_force.and_then(|(other, scores)| scores.cells(other, present)).unwrap_or_default();
-        let cells = scores.cells(&self.definition, present).filter(|_| self.include_cells);
-        let cells = cells.map(|cells| [cells, cells_in_force]);
-        Found { definition: self.definition, counts, cells }
+        let cells = self.include_cells.then(|| scores.cells(&self.definition, present)).flatten();
+        let cells_in_force = || in_force.and_then(|(other, scores)| scores.cells(other, present)).unwrap_or_default();
+        let cells = cells.map(|cells| [cells, cells_in_force()]);
+        let column = |place: &usize| Column {
+            place: *place,
+            scores: [
+                scores.column(&self.definition, *place, present),
+                in_force.map(|(other, scores)| scores.column(other, *place, present)).unwrap_or_default(),
+            ],
+            grades: [Some(&self.definition), self.in_force.as_ref()]
+                .map(|definition| definition.filter(|_| *place == 0).map(grades).unwrap_or_default()),
+        };
+        let scores = self.include_scores.iter().map(column).collect();
+        Found { definition: self.definition, counts, cells, scores }
     }
+}
+
+/// What composites from 0 to 100 amount to. Empty: no grade is made.
+fn grades(definition: &Definition) -> Vec<Grade> {
+    let of = |composite| encoding::grade(definition, &Scored { composite: Some(composite), ..Scored::default() });
+    (0..=100).filter_map(of).collect()
 }
 
 fn counts_of(definition: &Definition, counts: &Counts) -> Vec<ScoreCounts> {

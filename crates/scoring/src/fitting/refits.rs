@@ -11,8 +11,8 @@ use quintile_proto::google_type::Date;
 use quintile_proto::scoring::{RecommendationModel, ValueModel};
 use quintile_rpc::policy::Tenant;
 use quintile_rpc::{ApiError, convert};
-use quintile_store::StoreError;
 use quintile_store::schedules::{self, Schedule};
+use quintile_store::{StoreError, failpoint};
 use std::sync::Arc;
 use std::time::Duration;
 use tonic::Code;
@@ -149,6 +149,7 @@ async fn attempt<M: Refitted>(
     if !schedule.publish {
         return Ok((Some(draft.number), String::new()));
     }
+    failpoint::reach("refits", "before_published").await;
     let (name, etag) = (draft.name(), draft.etag());
     // Somebody may have retired it while its successor was fitted: that holds.
     let before = in_force.name();

@@ -144,6 +144,28 @@ impl Scores {
         }
         Some(cells)
     }
+
+    /// The score of every customer in the dimension of a place, from 1, by number; of place 0 one more than the composite. 0: who is not there, or has
+    /// none.
+    pub fn column(&self, definition: &Definition, place: usize, present: &[bool]) -> Vec<u8> {
+        let Some(dimension) = place.checked_sub(1) else {
+            let mut scores = Vec::with_capacity(definition.dimensions.len());
+            let composite = |customer| {
+                self.of(customer, &mut scores);
+                definition.composite(&scores).map_or(0, |composite| composite + 1)
+            };
+            return of_present(present, composite);
+        };
+        match self.of_dimensions.get(dimension) {
+            Some(scores) => of_present(present, |customer| scores[customer]),
+            None => vec![0; present.len()],
+        }
+    }
+}
+
+/// A byte of each customer who is there, by number, and 0 of the others.
+fn of_present(present: &[bool], mut byte: impl FnMut(usize) -> u8) -> Vec<u8> {
+    present.iter().enumerate().map(|(customer, present)| if *present { byte(customer) } else { 0 }).collect()
 }
 
 fn in_parallel(dimension: &Dimension, population: &Population, at: &At<'_>, scores: &mut [u8]) {

@@ -3,7 +3,7 @@ use super::{Column, Population, features_of};
 use crate::models::cut_offs::{CutOffs, Direction, Method, TieRule};
 use crate::models::feature::{Conventions, Feature, Value};
 use crate::models::grade::Grading;
-use crate::models::{At, Definition, Dimension, Points, Scale};
+use crate::models::{At, Definition, Dimension, Points, Scale, Scored};
 use proptest::prelude::*;
 use quintile_domain::money::Currency;
 use quintile_domain::time::{Instant, TimeZone};
@@ -61,15 +61,17 @@ fn definition(methods: [(Method, Direction, u8); 3], missing: u8) -> Definition 
     Definition { description: String::new(), dimensions, grading: Some(Grading::default()) }
 }
 
+/// What the model alone says of a customer.
+fn scored(definition: &Definition, row: &Row) -> Scored {
+    let values = definition.dimensions.iter().map(|dimension| {
+        let place = FEATURES.iter().position(|name| *name == dimension.feature.name()).unwrap();
+        value(place, row[place])
+    });
+    definition.score_values(values, &at())
+}
+
 /// What is counted, customer by customer, by the model alone.
 fn one_by_one(definition: &Definition, other: Option<&Definition>, rows: &[Row]) -> Counts {
-    let scored = |definition: &Definition, row: &Row| {
-        let values = definition.dimensions.iter().map(|dimension| {
-            let place = FEATURES.iter().position(|name| *name == dimension.feature.name()).unwrap();
-            value(place, row[place])
-        });
-        definition.score_values(values, &at())
-    };
     let mut counts = Counts::default();
     counts.dimensions.resize_with(definition.dimensions.len(), Default::default);
     for (dimension, counts) in definition.dimensions.iter().zip(&mut counts.dimensions) {
@@ -136,6 +138,16 @@ proptest! {
             let grades = counted.grades.unwrap();
             prop_assert_eq!(grades.composites.iter().sum::<i64>() + grades.ungraded, counted.customers);
             prop_assert_eq!(grades.bands.iter().sum::<i64>(), grades.tiers.iter().sum::<i64>());
+        }
+        let alone: Vec<_> = rows.iter().map(|row| scored(&version, row)).collect();
+        // The last of these is a dimension that there is not.
+        for place in 0..=version.dimensions.len() + 1 {
+            let of = |scored: &Scored| match place.checked_sub(1) {
+                None => scored.composite.map_or(0, |composite| composite + 1),
+                Some(dimension) => scored.scores.get(dimension).copied().unwrap_or(0),
+            };
+            let expected: Vec<u8> = std::iter::once(0).chain(alone.iter().map(of)).collect();
+            prop_assert_eq!(scores.column(&version, place, population.present()), expected, "{}", place);
         }
     }
 
@@ -219,5 +231,6 @@ fn who_is_no_more_is_not_counted_and_a_column_of_two_kinds_is_known() {
         Definition { description: String::new(), dimensions: vec![dimension(1, fixed, 0, 0)], grading: None };
     let scores = Scores::new(&definition, &population, &at());
     assert_eq!(count((&definition, &scores), None, &population, &at()).dimensions[0].customers, [2, 0, 0]);
+    assert_eq!(scores.column(&definition, 1, population.present()), [0, 0, 0, 0]);
     assert_eq!(features_of([&definition]).len(), 3);
 }

@@ -1,4 +1,4 @@
-//! Who would have another label: under another version of the RFM model, or under the draft of a label set.
+//! Who would have another label: under another version of a score model, or under the draft of a label set.
 
 use super::definitions::effect_of;
 use super::labels::{draft_of, label_set_key};
@@ -9,44 +9,57 @@ use crate::cancellation::Cancellation;
 use crate::engine::Bitmap;
 use crate::population::Population;
 use crate::population::catalogue::{Key, Kind, Part};
+use crate::population::hypothetical::Scores;
 use quintile_domain::masking::Sensitivity;
-use quintile_domain::names::number;
+use quintile_domain::names::{number, resource_id};
 use quintile_proto::scoring::PreviewScoreModelVersionRequest;
 use quintile_proto::scoring::score_model_service_client::ScoreModelServiceClient;
 use quintile_proto::segmentation::{ImpactPreview, LabelMove, PreviewImpactRequest};
 use quintile_proto::types::ErrorReason;
 use quintile_rpc::client::upstream_error;
 use quintile_rpc::{ApiError, Caller};
+use std::collections::BTreeSet;
 use tonic::Code;
 
-/// The cells of all customers under the RFM model in force and under another version of it, from number 1 on.
+/// The scores of all customers under the version of a model that is in force and under another one.
 #[derive(Default)]
-struct Cells {
-    in_force: Vec<u8>,
-    candidate: Vec<u8>,
+struct Sides {
+    in_force: Scores,
+    candidate: Scores,
     /// Of the version.
     etag: String,
 }
 
-/// Both are of one position of scoring, which may be ahead of us: compared with our own labels, whoever has bought meanwhile would seem to move.
-async fn cells(service: &Service, caller: &Caller, version: String) -> Result<Cells, ApiError> {
+/// Both are of one position of scoring, which may be ahead of us: compared with our own labels, whoever has bought meanwhile would seem to move. What
+/// no rule reads is not told; the version is previewed all the same.
+async fn sides(
+    service: &Service,
+    caller: &Caller,
+    version: String,
+    places: &BTreeSet<usize>,
+) -> Result<Sides, ApiError> {
     let refused = |status: tonic::Status| refusal(caller, &status);
-    let request = PreviewScoreModelVersionRequest { name: version, include_cells: true };
+    let include_scores = places.iter().filter_map(|place| i32::try_from(*place).ok()).collect();
+    let request = PreviewScoreModelVersionRequest { name: version, include_scores, include_cells: false };
     let request = service.credentials.stream_for(caller, request).await.map_err(refused)?;
     let mut models = ScoreModelServiceClient::new(service.scoring.clone());
     let mut answers = models.preview_score_model_version(request).await.map_err(refused)?.into_inner();
-    let mut cells = Cells::default();
+    let mut sides = Sides::default();
     while let Some(answer) = answers.message().await.map_err(refused)? {
         if let Some(version) = answer.preview.and_then(|preview| preview.version) {
-            cells.etag = version.etag;
+            sides.etag = version.etag;
         }
-        if let Some(part) = answer.cells {
-            // The parts follow one another from number 1 on.
-            cells.candidate.extend(part.cells);
-            cells.in_force.extend(part.cells_in_force);
+        if let Some(part) = answer.scores {
+            let place = usize::try_from(part.place).unwrap_or_default();
+            // The parts of a place follow one another from number 1 on.
+            sides.candidate.by_place.entry(place).or_default().extend(part.scores);
+            sides.in_force.by_place.entry(place).or_default().extend(part.scores_in_force);
+            if place == 0 {
+                (sides.candidate.grades, sides.in_force.grades) = (part.grades, part.grades_in_force);
+            }
         }
     }
-    Ok(cells)
+    Ok(sides)
 }
 
 /// What scoring refuses is what its caller asked of us.
@@ -63,10 +76,12 @@ fn refusal(caller: &Caller, status: &tonic::Status) -> ApiError {
     }
 }
 
-fn check_version(name: &str) -> Result<(), ApiError> {
-    let number = name.strip_prefix("scoreModels/rfm/versions/").and_then(number).filter(|number| *number > 0);
-    let problem = "must be scoreModels/rfm/versions/{number}: labels are made of that model";
-    number.map(drop).ok_or_else(|| ApiError::invalid_field("score_model_version", problem))
+/// The model of a version.
+fn model_of(name: &str) -> Result<&str, ApiError> {
+    let parts = name.strip_prefix("scoreModels/").and_then(|rest| rest.split_once("/versions/"));
+    let parts = parts.filter(|(model, digits)| resource_id(model).is_ok() && number(digits).is_some_and(|it| it > 0));
+    let problem = "must be scoreModels/{model}/versions/{number}: of models of other kinds there is no such preview";
+    parts.map(|(model, _)| model).ok_or_else(|| ApiError::invalid_field("score_model_version", problem))
 }
 
 /// The place of a label set or segment that is in force, and whether the caller may use it.
@@ -76,7 +91,7 @@ fn check_live(caller: &Caller, population: &Population, key: &Key) -> Result<usi
     Ok(place)
 }
 
-/// What a version of the RFM model would mean for the labels of a set, or for a segment.
+/// What a version of a score model would mean for the labels of a set, or for a segment.
 pub async fn of_scores(
     service: &Service,
     caller: &Caller,
@@ -84,31 +99,47 @@ pub async fn of_scores(
 ) -> Result<ImpactPreview, ApiError> {
     let PreviewImpactRequest { name, score_model_version } = request;
     let key = if name.starts_with("segments/") { segment_key("name", &name) } else { label_set_key("name", &name) }?;
-    check_version(&score_model_version)?;
+    let model = model_of(&score_model_version)?.to_owned();
     let loaded = population(service, caller)?;
-    check_live(caller, &loaded.population.read(), &key)?;
+    let places = {
+        let population = loaded.population.read();
+        population.scores_read(check_live(caller, &population, &key)?, &model)
+    };
     caller.is_about(score_model_version.clone());
-    let cells = cells(service, caller, score_model_version).await?;
+    let sides = sides(service, caller, score_model_version, &places).await?;
     let watermark = service.runtime.progress.of(caller.tenant().id).watermark();
     let asking = caller.clone();
-    let impact =
-        apart(move |cancellation| of_cells(&asking, &loaded.population.read(), &key, &cells, cancellation)).await?;
-    Ok(ImpactPreview { watermark: Some(watermark.to_message()), ..impact })
+    let told = apart(move |cancellation| {
+        let population = loaded.population.read();
+        let place = check_live(&asking, &population, &key)?;
+        if population.scores_read(place, &model) != places {
+            // It is another one now, which reads what was not asked for.
+            return Err(ApiError::stale_etag());
+        }
+        let is_told = |place| sides.candidate.by_place.contains_key(place);
+        if population.engine().population() > 0 && !places.iter().all(is_told) {
+            // One of the release before tells none.
+            return Err(ApiError::unavailable("scoring has told no scores"));
+        }
+        of_sides(&asking, &population, place, &model, &sides, cancellation)
+    });
+    Ok(ImpactPreview { watermark: Some(watermark.to_message()), ..told.await? })
 }
 
-/// What other cells would mean for a label set or segment, as long as somebody waits for it.
-fn of_cells(
+/// What other scores would mean for a label set or segment, as long as somebody waits for it.
+fn of_sides(
     caller: &Caller,
     population: &Population,
-    key: &Key,
-    cells: &Cells,
+    place: usize,
+    model: &str,
+    sides: &Sides,
     cancellation: &Cancellation,
 ) -> Result<ImpactPreview, ApiError> {
-    let place = check_live(caller, population, key)?;
-    let mut parts = population.catalogue().live()[place].parts.clone();
-    let sides = population.parts_by_cells(place, [&cells.in_force, &cells.candidate], cancellation);
-    let [mut before, mut after] = sides.ok_or_else(ApiError::deadline_exceeded)?;
-    if key.kind == Kind::Segment {
+    let live = &population.catalogue().live()[place];
+    let mut parts = live.parts.clone();
+    let found = population.parts_by_scores(place, model, [&sides.in_force, &sides.candidate], cancellation);
+    let [mut before, mut after] = found.ok_or_else(ApiError::deadline_exceeded)?;
+    if live.key.kind == Kind::Segment {
         // Those who are no members are a part of it here.
         parts.push(Part { name: String::new(), reference: String::new() });
         for side in [&mut before, &mut after] {
@@ -117,7 +148,7 @@ fn of_cells(
         }
     }
     let matrix = Matrix { caller, population, before: (&parts, &before), after: (&parts, &after) };
-    Ok(ImpactPreview { etag: cells.etag.clone(), ..matrix.told() })
+    Ok(ImpactPreview { etag: sides.etag.clone(), ..matrix.told() })
 }
 
 /// What the draft of a label set would mean.

@@ -229,20 +229,22 @@ fn int() -> impl Strategy<Value = String> {
     prop_oneof![3 => prop::sample::select(&NUMBERS[..]), 1 => 0..200_i64].prop_map(|number| number.to_string())
 }
 
-/// The same numbers in major units, since the rows hold them in hundredths.
+/// The same numbers in major units, since the rows hold them in hundredths; and whole ones.
 fn money() -> impl Strategy<Value = String> {
-    prop_oneof![3 => prop::sample::select(&NUMBERS[..]), 1 => 0..200_i64].prop_map(|minor| {
+    let minor = prop_oneof![3 => prop::sample::select(&NUMBERS[..]), 1 => 0..200_i64].prop_map(|minor| {
         let sign = if minor < 0 { "-" } else { "" };
         format!("{sign}{}.{:02}", minor.unsigned_abs() / 100, minor.unsigned_abs() % 100)
-    })
+    });
+    prop_oneof![4 => minor, 1 => (-2..3_i64).prop_map(|major| major.to_string())]
 }
 
-/// And with three decimals, since those rows hold them in thousandths.
+/// And with three decimals, since those rows hold them in thousandths; and whole ones.
 fn decimal() -> impl Strategy<Value = String> {
-    prop_oneof![3 => prop::sample::select(&NUMBERS[..]), 1 => 0..200_i64].prop_map(|units| {
+    let thousandths = prop_oneof![3 => prop::sample::select(&NUMBERS[..]), 1 => 0..200_i64].prop_map(|units| {
         let sign = if units < 0 { "-" } else { "" };
         format!("{sign}{}.{:03}", units.unsigned_abs() / 1_000, units.unsigned_abs() % 1_000)
-    })
+    });
+    prop_oneof![4 => thousandths, 1 => (-1..2_i64).prop_map(|whole| whole.to_string())]
 }
 
 fn instant() -> impl Strategy<Value = String> {

@@ -20,6 +20,7 @@ mod numbers;
 mod plan;
 mod scan;
 mod summary;
+mod supposed;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,7 @@ pub use bitmap::{Bitmap, Iter};
 pub use breakdown::{Breakdown, Group, Values};
 pub use customer::Customer;
 pub use summary::NumberSummary;
+pub use supposed::{Customers, Supposed};
 
 use crate::cancellation::Cancellation;
 use crate::fields::FieldId;
@@ -188,27 +190,23 @@ impl Engine {
         segments: &Segments<'_>,
         cancellation: &Cancellation,
     ) -> Bitmap {
-        let plan = Plan::new(self, rule.root(), now, segments);
-        let threads = scan::threads(&plan, self.words);
-        Bitmap::from_words(scan::select(threads, &plan, self.present.words(), cancellation))
+        self.customers().select_until(rule, now, segments, cancellation)
     }
 
     /// How many customers [`Engine::select_until`] would find, without keeping them.
     pub fn count(&self, rule: &Rule, now: &Now<'_>, segments: &Segments<'_>, cancellation: &Cancellation) -> u64 {
-        let plan = Plan::new(self, rule.root(), now, segments);
-        scan::count(scan::threads(&plan, self.words), &plan, self.present.words(), cancellation)
+        self.customers().count(rule, now, segments, cancellation)
     }
 
     /// Roughly how many bytes of columns [`Engine::select`] reads for a rule.
     pub fn cost(&self, rule: &Rule, now: &Now<'_>) -> usize {
-        Plan::new(self, rule.root(), now, &|_: &str| None).cost() * self.words
+        Plan::new(self.customers(), rule.root(), now, &|_: &str| None).cost() * self.words
     }
 
     /// A customer as rules see it, for [`Rule::matches`]: the "before" of a live change. None for a customer who is not
     /// there.
     pub fn row<'a>(&'a self, customer_id: u32, segments: &'a Segments<'_>) -> Option<impl Row> {
-        let row = EngineRow { engine: self, customer_id, segments: Lookup(segments) };
-        self.present.contains(customer_id).then_some(row)
+        self.customers().row(customer_id, segments)
     }
 
     /// The exact sum of a number field over the given customers, in minor units for money. Customers without a value add
@@ -297,18 +295,18 @@ impl Column {
 }
 
 struct EngineRow<'a, 's> {
-    engine: &'a Engine,
+    customers: Customers<'a>,
     customer_id: u32,
     segments: Lookup<'a, 's>,
 }
 
 impl Row for EngineRow<'_, '_> {
     fn value(&self, field: u16) -> Option<ValueRef<'_>> {
-        match self.engine.column(field)? {
+        match self.customers.column(field)? {
             Column::Score(column) => column.value(self.customer_id).map(ValueRef::Int),
             Column::Text(column) => column.value(self.customer_id).map(ValueRef::Text),
             Column::Number(column) => {
-                let is_instant = self.engine.is_instant(field);
+                let is_instant = self.customers.is_instant(field);
                 column.value(self.customer_id).map(if is_instant { ValueRef::Instant } else { ValueRef::Int })
             }
         }

@@ -3,7 +3,8 @@
 use super::codes::{CodeColumn, CodeSlice, ScoreColumn, TextColumn};
 use super::days::DaysRange;
 use super::numbers::{Buckets, NumberColumn, Span};
-use super::{Column, Engine, Segments};
+use super::supposed::Customers;
+use super::{Column, Segments};
 use quintile_expr::{Comparison, Node, Now, Operand, Value};
 use std::cmp::Ordering;
 
@@ -64,39 +65,46 @@ pub(super) enum PairSide<'a> {
 }
 
 impl<'a> Plan<'a> {
-    pub(super) fn new<'s: 'a>(engine: &'a Engine, node: &Node, now: &'a Now<'_>, segments: &Segments<'s>) -> Self {
-        let plan = |node| Self::new(engine, node, now, segments);
+    pub(super) fn new<'s: 'a>(
+        customers: Customers<'a>,
+        node: &Node,
+        now: &'a Now<'_>,
+        segments: &Segments<'s>,
+    ) -> Self {
+        let plan = |node| Self::new(customers, node, now, segments);
         match node {
             Node::And(all) => Self::And(cheapest_first(all.iter().map(plan).collect())),
             Node::Or(any) => Self::Or(cheapest_first(any.iter().map(plan).collect())),
             Node::Not(inner) => Self::Not(Box::new(plan(inner))),
-            Node::Compare { field, op, with } => Self::compare(engine, *field, *op, with, now),
-            Node::In { field, set } => Self::membership(engine, *field, set),
-            Node::Has(field) => match engine.column(*field) {
+            Node::Compare { field, op, with } => Self::compare(customers, *field, *op, with, now),
+            Node::In { field, set } => Self::membership(customers, *field, set),
+            Node::Has(field) => match customers.column(*field) {
                 Some(Column::Score(column)) => Self::Bits(column.codes().valid()),
                 Some(Column::Text(column)) => Self::Bits(column.codes().valid()),
                 Some(Column::Number(column)) => Self::Bits(column.valid()),
                 None => Self::Nobody,
             },
-            Node::DaysSince { field, op, days } => match engine.column(*field) {
+            Node::DaysSince { field, op, days } => match customers.column(*field) {
                 Some(Column::Number(column)) => Self::days(column, *op, *days, now),
                 _ => Self::Nobody,
             },
-            Node::StartsWith { field, prefix } => Self::text(engine, *field, |text| text.starts_with(prefix.as_str())),
-            Node::Contains { field, part } => Self::text(engine, *field, |text| text.contains(part.as_str())),
+            Node::StartsWith { field, prefix } => {
+                Self::text(customers, *field, |text| text.starts_with(prefix.as_str()))
+            }
+            Node::Contains { field, part } => Self::text(customers, *field, |text| text.contains(part.as_str())),
             Node::Segment(name) => segments(name).map_or(Self::Nobody, |segment| Self::Bits(segment.words())),
             Node::Const(true) => Self::All,
             Node::Const(false) => Self::Nobody,
         }
     }
 
-    fn compare(engine: &'a Engine, field: u16, op: Comparison, with: &Operand, now: &Now<'_>) -> Self {
-        let Some(column) = engine.column(field) else {
+    fn compare(customers: Customers<'a>, field: u16, op: Comparison, with: &Operand, now: &Now<'_>) -> Self {
+        let Some(column) = customers.column(field) else {
             return Self::Nobody;
         };
         match (column, with) {
             (left, Operand::Field(right)) => {
-                engine.column(*right).map_or(Self::Nobody, |right| Self::pair(left, op, right))
+                customers.column(*right).map_or(Self::Nobody, |right| Self::pair(left, op, right))
             }
             (Column::Number(column), Operand::Now) => Self::number(column, op, now.micros()),
             (Column::Number(column), Operand::Constant(Value::Int(number) | Value::Instant(number))) => {
@@ -114,8 +122,8 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn membership(engine: &'a Engine, field: u16, set: &[Value]) -> Self {
-        match engine.column(field) {
+    fn membership(customers: Customers<'a>, field: u16, set: &[Value]) -> Self {
+        match customers.column(field) {
             Some(Column::Number(column)) => {
                 let numbers = set.iter().filter_map(|value| match value {
                     Value::Int(number) | Value::Instant(number) => Some(*number),
@@ -142,8 +150,8 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn text(engine: &'a Engine, field: u16, accepts: impl Fn(&str) -> bool) -> Self {
-        match engine.column(field) {
+    fn text(customers: Customers<'a>, field: u16, accepts: impl Fn(&str) -> bool) -> Self {
+        match customers.column(field) {
             Some(Column::Text(column)) => Self::codes(column.codes(), |code| accepts(column.text(code))),
             _ => Self::Nobody,
         }

@@ -44,7 +44,7 @@ fn any_number_of_threads_finds_the_same() {
     let rule = Rule::parse(source, &schema(2).unwrap()).unwrap();
     let utc_day = |micros: i64| micros.div_euclid(86_400_000_000) as i32;
     let now = Now::new(0, &utc_day);
-    let plan = Plan::new(&engine, rule.root(), &now, &|_| None);
+    let plan = Plan::new(engine.customers(), rule.root(), &now, &|_| None);
     let found = |threads| scan::select(threads, &plan, engine.present().words(), &Cancellation::default());
     let counted = |threads| scan::count(threads, &plan, engine.present().words(), &Cancellation::default());
     let by_rows = engine.present().iter().filter(|id| rule.matches(&engine.row(*id, &|_| None).unwrap(), &now));

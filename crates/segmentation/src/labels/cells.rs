@@ -41,11 +41,6 @@ impl CellMap {
         position(recency, frequency, monetary).map_or(self.rest, |at| self.table[at])
     }
 
-    /// The place of the label of a cell by its place, the last score running fastest: 0 is 111, 1 is 112, and so on. `None`: that of the rest.
-    pub fn label_at(&self, place: Option<u8>) -> u8 {
-        place.and_then(|place| self.table.get(usize::from(place)).copied()).unwrap_or(self.rest)
-    }
-
     /// The place of the label of whom no rule finds.
     pub fn rest(&self) -> u8 {
         self.rest
@@ -88,9 +83,6 @@ mod tests {
         for ((recency, frequency, monetary), id) in table {
             assert_eq!(set.ids()[usize::from(map.label(recency, frequency, monetary))], id);
         }
-        assert_eq!(map.label_at(Some(124)), map.label(5, 5, 5));
-        assert_eq!(map.label_at(Some(125)), map.rest());
-        assert_eq!(map.label_at(None), map.rest());
     }
 
     #[test]

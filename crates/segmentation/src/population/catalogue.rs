@@ -3,7 +3,6 @@
 use super::clustering::Clusters;
 use super::membership::{Membership, Turns, turns_of_rule};
 use super::triggers::{Changed, Triggers};
-use crate::fields::FieldId;
 use crate::labels::Proof;
 use parking_lot::Mutex;
 use quintile_expr::{Now, Rule};
@@ -320,11 +319,6 @@ impl Catalogue {
     /// The fields that the definition at a place reads, those of what it refers to included.
     pub fn fields_of(&self, place: usize) -> impl Iterator<Item = u16> {
         self.dependences.get(place).into_iter().flat_map(|read| read.fields.iter().copied())
-    }
-
-    /// Whether the definition at a place reads one of these fields, be it through what it refers to.
-    pub fn reads(&self, place: usize, fields: &[FieldId]) -> bool {
-        self.dependences.get(place).is_some_and(|read| fields.iter().any(|field| read.fields.contains(&field.id())))
     }
 
     /// Whether another refers to the definition at a place.

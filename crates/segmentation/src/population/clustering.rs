@@ -4,8 +4,9 @@
 //! is asked about whenever somebody counts. It depends on the features alone, so that it holds whatever becomes of what the definition refers to.
 
 use super::Population;
+use crate::cancellation::Cancellation;
 use crate::clusters::{Assignment, Choice, MAX_FEATURES, Model};
-use crate::engine::{Bitmap, Engine};
+use crate::engine::{Bitmap, Customers};
 use crate::labels::{Label, LabelSet};
 use parking_lot::Mutex;
 use quintile_domain::time::Instant;
@@ -101,8 +102,8 @@ fn read<'v>(
     values.get(..measures.len()).unwrap_or_default()
 }
 
-/// Tells of a customer, by number and values, the place of its cluster.
-pub type PlaceOf<'a> = dyn Fn(u32, &dyn Row) -> Option<usize> + Sync + 'a;
+/// Tells of a customer the place of its cluster.
+type PlaceOf<'a> = dyn Fn(&dyn Row) -> Option<usize> + Sync + 'a;
 
 /// Everybody by the nearest cluster on a local day.
 struct Nearest {
@@ -177,14 +178,19 @@ impl Clusters {
         model.partition().clusters.iter().position(|cluster| cluster.number == found.cluster)
     }
 
-    /// Everybody by the nearest cluster, in the order of the clusters.
-    pub fn nearest(&self, engine: &Engine, now: &Now<'_>) -> Arc<Vec<Bitmap>> {
+    /// Everybody by the nearest cluster, in the order of the clusters. Who is nearest by what is supposed is not kept, and is given up when it is
+    /// cancelled: what comes back then means nothing.
+    pub fn nearest(&self, customers: Customers<'_>, now: &Now<'_>, cancellation: &Cancellation) -> Arc<Vec<Bitmap>> {
+        if self.fields().any(|field| customers.supposes(field)) {
+            let place = |row: &dyn Row| if cancellation.is_cancelled() { None } else { self.place(row, now) };
+            return Arc::new(self.find(customers, &place));
+        }
         let day = if self.read_days() { now.today() } else { 0 };
         let mut kept = self.nearest.lock();
         if let Some(found) = kept.iter().find(|nearest| nearest.day == day) {
             return found.members.clone();
         }
-        let members = Arc::new(self.find(engine, &|_, row| self.place(row, now)));
+        let members = Arc::new(self.find(customers, &|row| self.place(row, now)));
         kept.push(Nearest { day, at: now.micros(), members: members.clone() });
         if kept.len() > KEPT_DAYS {
             kept.sort_by_key(|nearest| nearest.day);
@@ -194,13 +200,14 @@ impl Clusters {
     }
 
     /// Everybody by what is told of each as the place of its cluster, in the order of the clusters.
-    pub fn find(&self, engine: &Engine, place: &PlaceOf<'_>) -> Vec<Bitmap> {
-        let words = engine.present().words().len();
+    fn find(&self, customers: Customers<'_>, place: &PlaceOf<'_>) -> Vec<Bitmap> {
+        let words = customers.present().words().len();
         let threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
         let share = words.div_ceil(threads).max(1);
         let parts: Vec<Vec<Vec<u64>>> = thread::scope(|scope| {
             let ranges = (0..words).step_by(share).map(|first| first..(first + share).min(words));
-            let working: Vec<_> = ranges.map(|range| scope.spawn(move || self.find_in(engine, place, range))).collect();
+            let working: Vec<_> =
+                ranges.map(|range| scope.spawn(move || self.find_in(customers, place, range))).collect();
             let joined = working.into_iter().map(thread::ScopedJoinHandle::join);
             joined.map(|found| found.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
         });
@@ -210,16 +217,16 @@ impl Clusters {
     }
 
     /// The words of each cluster, of a range of words.
-    fn find_in(&self, engine: &Engine, place_of: &PlaceOf<'_>, range: Range<usize>) -> Vec<Vec<u64>> {
+    fn find_in(&self, customers: Customers<'_>, place_of: &PlaceOf<'_>, range: Range<usize>) -> Vec<Vec<u64>> {
         let mut found = vec![vec![0_u64; range.len()]; self.clustering.model.partition().clusters.len()];
         let no_segments = |_: &str| None;
-        let present = engine.present().words().iter().enumerate().take(range.end).skip(range.start);
+        let present = customers.present().words().iter().enumerate().take(range.end).skip(range.start);
         for (index, (word, present)) in present.enumerate() {
             let mut left = *present;
             while left != 0 {
                 let customer = word as u32 * BITS + left.trailing_zeros();
-                let row = engine.row(customer, &no_segments);
-                if let Some(place) = row.and_then(|row| place_of(customer, &row)) {
+                let row = customers.row(customer, &no_segments);
+                if let Some(place) = row.and_then(|row| place_of(&row)) {
                     found[place][index] |= left & left.wrapping_neg();
                 }
                 left &= left - 1;

@@ -6,14 +6,14 @@ use super::clustering::Clusters;
 use super::membership::Membership;
 use super::merges::{self, Merges};
 use crate::cancellation::Cancellation;
-use crate::engine::{Bitmap, Engine};
+use crate::engine::{Bitmap, Customers};
 use quintile_expr::{Now, Row, Rule, ValueRef};
 use std::cell::RefCell;
 use std::collections::HashMap;
 
 /// Everybody, at one instant. What others refer to is found once.
 pub struct Evaluation<'a> {
-    engine: &'a Engine,
+    customers: Customers<'a>,
     catalogue: &'a Catalogue,
     merges: &'a Merges,
     now: &'a Now<'a>,
@@ -26,13 +26,13 @@ pub struct Evaluation<'a> {
 impl<'a> Evaluation<'a> {
     /// Everybody at `now`. What is found after a cancellation means nothing.
     pub fn new(
-        engine: &'a Engine,
+        customers: Customers<'a>,
         catalogue: &'a Catalogue,
         merges: &'a Merges,
         now: &'a Now<'a>,
         cancellation: &'a Cancellation,
     ) -> Self {
-        Self { engine, catalogue, merges, now, found: HashMap::new(), cancellation, last: None }
+        Self { customers, catalogue, merges, now, found: HashMap::new(), cancellation, last: None }
     }
 
     /// The members of every part of the definition at a place, in order.
@@ -58,7 +58,9 @@ impl<'a> Evaluation<'a> {
 
     fn compute(&mut self, place: usize) -> Vec<Bitmap> {
         match self.catalogue.live().get(place).map(|live| (&live.membership, live.rest())) {
-            Some((Membership::List { listed, .. }, _)) => vec![self.merges.follow(listed).and(self.engine.present())],
+            Some((Membership::List { listed, .. }, _)) => {
+                vec![self.merges.follow(listed).and(self.customers.present())]
+            }
             Some((Membership::Rules(rules), rest)) => self.exclusive(rules, rest.is_some()),
             Some((Membership::Clusters(clusters), _)) => self.nearest(clusters),
             None => Vec::new(),
@@ -68,13 +70,13 @@ impl<'a> Evaluation<'a> {
     /// The customers who match a rule.
     pub fn select(&mut self, rule: &Rule) -> Bitmap {
         self.keep_referred(rule);
-        self.engine.select_until(rule, self.now, &|name: &str| self.referred(name), self.cancellation)
+        self.customers.select_until(rule, self.now, &|name: &str| self.referred(name), self.cancellation)
     }
 
     /// How many customers match a rule, without keeping them.
     pub fn count(&mut self, rule: &Rule) -> u64 {
         self.keep_referred(rule);
-        self.engine.count(rule, self.now, &|name: &str| self.referred(name), self.cancellation)
+        self.customers.count(rule, self.now, &|name: &str| self.referred(name), self.cancellation)
     }
 
     fn keep_referred(&mut self, rule: &Rule) {
@@ -100,7 +102,7 @@ impl<'a> Evaluation<'a> {
             parts.push(members);
         }
         if with_rest {
-            parts.push(self.engine.present().and_not(&taken));
+            parts.push(self.customers.present().and_not(&taken));
         }
         parts
     }
@@ -109,9 +111,10 @@ impl<'a> Evaluation<'a> {
     fn nearest(&mut self, clusters: &Clusters) -> Vec<Bitmap> {
         let within = match clusters.within().first() {
             Some(rule) => self.select(rule),
-            None => self.engine.present().clone(),
+            None => self.customers.present().clone(),
         };
-        clustered(&clusters.nearest(self.engine, self.now), &within, self.engine.present())
+        let nearest = clusters.nearest(self.customers, self.now, self.cancellation);
+        clustered(&nearest, &within, self.customers.present())
     }
 }
 

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 
 const DAY: i64 = 86_400_000_000;
 
-fn tenant() -> Tenant {
+pub(super) fn tenant() -> Tenant {
     Tenant {
         id: TenantId(1),
         name: "default".to_owned(),
@@ -26,7 +26,7 @@ fn tenant() -> Tenant {
     }
 }
 
-fn record(customer_id: i64, orders: i64) -> CustomerRecord {
+pub(super) fn record(customer_id: i64, orders: i64) -> CustomerRecord {
     CustomerRecord {
         customer_id,
         features: Some(Features { orders, ..Features::default() }),
@@ -35,12 +35,12 @@ fn record(customer_id: i64, orders: i64) -> CustomerRecord {
     }
 }
 
-fn rule(population: &Population, expression: &str) -> Rule {
+pub(super) fn rule(population: &Population, expression: &str) -> Rule {
     Rule::parse(expression, population.schema()).unwrap()
 }
 
 /// Puts a segment in place as a handler does. Returns who moved.
-fn define(population: &mut Population, live: Live) -> Vec<Movement> {
+pub(super) fn define(population: &mut Population, live: Live) -> Vec<Movement> {
     let key = live.key.clone();
     let candidate = population.candidate(&key, Some(live)).unwrap();
     let movements = population.changes_by_definition(&key, &candidate);
@@ -52,12 +52,12 @@ fn list(id: &str, listed: impl IntoIterator<Item = u32>) -> Live {
     Live::segment(id, 1, Membership::List { listed: listed.into_iter().collect(), began_with: BTreeSet::new() })
 }
 
-fn segment(population: &Population, id: &str, expression: &str) -> Live {
+pub(super) fn segment(population: &Population, id: &str, expression: &str) -> Live {
     Live::segment(id, 1, Membership::Rules(vec![rule(population, expression)]))
 }
 
 /// Takes a record in as the worker does. Returns what it changed.
-fn take(population: &mut Population, record: CustomerRecord) -> Vec<Change> {
+pub(super) fn take(population: &mut Population, record: CustomerRecord) -> Vec<Change> {
     let entry = population.entry(record);
     let changes = population.changes(&entry);
     population.take(&entry, &changes).unwrap();
@@ -75,7 +75,7 @@ fn populated() -> Population {
     population
 }
 
-fn members(population: &Population, name: &str) -> Vec<u32> {
+pub(super) fn members(population: &Population, name: &str) -> Vec<u32> {
     population.members(name).unwrap().iter().collect()
 }
 
@@ -251,7 +251,7 @@ fn clusters(population: &Population, within: &str) -> Live {
     clusters_by(population, within, ["orders", "last_order_at"])
 }
 
-fn clusters_by(population: &Population, within: &str, fields: [&str; 2]) -> Live {
+pub(super) fn clusters_by(population: &Population, within: &str, fields: [&str; 2]) -> Live {
     let feature = |name: &str| clusters::Feature {
         name: name.to_owned(),
         logarithmic: false,
@@ -302,45 +302,6 @@ fn customers_have_the_label_of_the_cluster_that_is_nearest() {
     // Who is not within has the label of the rest.
     let changes = take(&mut population, dated(3, 28, 0));
     assert_eq!(parents(&changes).last(), Some(&"labelSets/found/labels/not-clustered"));
-}
-
-/// Customers with the scores of cells, and definitions that read them, themselves and through others.
-fn scored(cells: &[u8]) -> Population {
-    let mut population = Population::new(&tenant()).unwrap();
-    for (id, expression) in [
-        ("recent", "rfm.r >= 4 && orders > 2"),
-        ("loyal", "segment('rfm-11/loyal') || !has(rfm.f)"),
-        ("calm", "orders < 3"),
-        ("any", "!segment('recent') && segment('loyal')"),
-    ] {
-        let live = segment(&population, id, expression);
-        define(&mut population, live);
-    }
-    let listed = Membership::List { listed: Bitmap::from_iter([2, 3]), began_with: BTreeSet::from([1]) };
-    define(&mut population, Live::segment("listed", 1, listed));
-    let live = clusters_by(&population, "segment('recent') || rfm.m > 2", ["rfm.r", "orders"]);
-    define(&mut population, live);
-    let sources = ["segment('any') && rfm.m < 4", "segment('found/cluster-1')", "segment('calm')", "segment('listed')"];
-    let rules = sources.map(|source| rule(&population, source)).to_vec();
-    let labels = ["any", "one", "calm", "listed", "rest"].map(str::to_owned);
-    define(&mut population, Live::label_set("through", 1, &labels, Membership::Rules(rules)));
-    for (cell, number) in cells.iter().zip(1..) {
-        let score = |of: u8| cell.checked_sub(1).map_or(0, |place| i32::from(place / of % 5) + 1);
-        let scores =
-            ScoreValues { recency: score(25), frequency: score(5), monetary: score(1), ..ScoreValues::default() };
-        take(&mut population, CustomerRecord { scores: Some(scores), ..record(number, number % 5) });
-    }
-    population
-}
-
-#[test]
-fn nothing_is_supposed_once_nobody_waits_for_it() {
-    let population = scored(&[1, 60, 125]);
-    let cancellation = Cancellation::default();
-    cancellation.cancel();
-    for place in 0..population.catalogue().live().len() {
-        assert_eq!(population.parts_by_cells(place, [&[125, 1, 60]], &cancellation), None);
-    }
 }
 
 proptest! {
@@ -414,22 +375,6 @@ proptest! {
                     let expected: Vec<u32> = told.get(&part.name).map(|told| told.iter().collect()).unwrap_or_default();
                     prop_assert_eq!(&found, &expected, "{}", &part.name);
                     prop_assert_eq!(count as usize, found.len());
-                }
-            }
-        }
-    }
-
-    /// Whoever would have other scores would belong to what those belong to who have them.
-    #[test]
-    fn other_scores_are_supposed_as_if_customers_had_them(cells in prop::collection::vec((0..=125_u8, 0..=125_u8), 1..30)) {
-        let (before, after): (Vec<u8>, Vec<u8>) = cells.into_iter().unzip();
-        let (population, with_them) = (scored(&before), scored(&after));
-        for (place, live) in population.catalogue().live().iter().enumerate() {
-            let sides = population.parts_by_cells(place, [&before, &after], &Cancellation::default()).unwrap();
-            for (supposed, expected) in sides.iter().zip([&population, &with_them]) {
-                prop_assert_eq!(supposed.len(), live.parts.len());
-                for (supposed, part) in supposed.iter().zip(&live.parts) {
-                    prop_assert_eq!(supposed.iter().collect::<Vec<_>>(), members(expected, &part.name), "{}", &part.name);
                 }
             }
         }
