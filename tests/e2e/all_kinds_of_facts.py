@@ -68,6 +68,7 @@ def every_kind_counts_and_is_listed_as_it_came_newest_first(service, new):
     assert (facts.cents_of(got.profit), facts.cents_of(got.repeat_revenue)) == (10_000 - 2_500 + 1_500, 4_000)
     assert (got.top_category, got.category_count, got.csat_mean, got.last_nps) == ("kitchen", 1, 3.0, 0)
     assert got.HasField("last_nps"), "a willingness of 0 is one"
+    assert got.last_low_score_time.ToJsonString() == facts.days_before(5)
     assert (got.complaints, got.open_complaints, got.open_tickets) == (1, 1, 1)
     # Of the last 30 days, which begin with the instant 30 days ago.
     assert (facts.cents_of(got.windows[0].revenue), got.windows[0].interactions) == (-2_500, 3)

@@ -226,8 +226,8 @@ def what_is_output_only_is_not_taken_from_a_request(admin, new):
     assert (changed.create_time, state(changed), changed.version) == (made.create_time, "DRAFT", 0) and not changed.HasField("start_time")
 
 
-COME_WITH_IT = ("birthday", "cannot-lose-rescue", "complaint-follow-up", "holiday", "nurture", "reactivation-thank-you", "vip-care", "welcome",
-                "win-back")
+COME_WITH_IT = ("birthday", "cannot-lose-rescue", "complaint-follow-up", "holiday", "low-score-follow-up", "nurture", "reactivation-thank-you",
+                "vip-care", "welcome", "win-back")
 
 
 def templates_are_playbooks_that_can_be_made(admin, new):

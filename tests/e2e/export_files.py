@@ -198,6 +198,8 @@ def records_and_memberships_say_what_the_services_say(shop, exported, numbers):
         features = questions.features(admin, name)
         assert (record["orders"], record["refunds"], record["open_complaints"], record["last_nps"]) == (
             features.orders, features.refunds, features.open_complaints, features.last_nps if features.HasField("last_nps") else None)
+        low = features.last_low_score_time.ToDatetime(timezone.utc) if features.HasField("last_low_score_time") else None
+        assert record["last_low_score_time"] == low
         assert record["net_revenue"] == Decimal(facts.cents_of(features.net_revenue)) / 100
         assert [record[f"orders_{days}"] for days in (30, 90, 365)] == [window.orders for window in features.windows]
         assert [record[f"revenue_{days}"] for days in (30, 90, 365)] == [

@@ -165,11 +165,11 @@ def as_many_and_as_long_as_may_be_are_taken(town, new):
 # -- playbooks ------------------------------------------------------------------------------------------------------------
 
 NAMES = {
-    "en": ["Birthday", "Rescue of customers one cannot lose", "Following up a complaint", "Season's greetings", "Nurturing leads",
-           "Thanks for coming back", "Care for champions", "Welcome", "Winning back"],
-    "de": ["Geburtstag", "Rettung unverzichtbarer Kunden", "Einer Beschwerde nachgehen", "Festtagsgrüße", "Interessenten gewinnen",
-           "Danke für die Rückkehr", "Champions pflegen", "Willkommen", "Zurückgewinnen"],
-    "zh": ["生日祝福", "挽救不能流失的客户", "投诉跟进", "节日问候", "潜在客户培育", "感谢回归", "冠军客户关怀", "新客欢迎", "客户召回"],
+    "en": ["Birthday", "Rescue of customers one cannot lose", "Following up a complaint", "Season's greetings", "Following up a low score",
+           "Nurturing leads", "Thanks for coming back", "Care for champions", "Welcome", "Winning back"],
+    "de": ["Geburtstag", "Rettung unverzichtbarer Kunden", "Einer Beschwerde nachgehen", "Festtagsgrüße", "Einer schlechten Bewertung nachgehen",
+           "Interessenten gewinnen", "Danke für die Rückkehr", "Champions pflegen", "Willkommen", "Zurückgewinnen"],
+    "zh": ["生日祝福", "挽救不能流失的客户", "投诉跟进", "节日问候", "低分评价跟进", "潜在客户培育", "感谢回归", "冠军客户关怀", "新客欢迎", "客户召回"],
 }
 ASKED = {"": "en", "en": "en", "en-GB": "en", "fr": "en", "de": "de", "de-AT": "de", "DE": "de", "zh": "zh", "zh-Hant-TW": "zh", "den": "en"}
 CALLS = {"en": "Call about the complaint", "de": "Wegen der Beschwerde anrufen", "zh": "就投诉事宜致电客户"}

@@ -231,23 +231,27 @@ def what_is_left_of_dropped_facts_is_given_to_the_person(fresh):
     rows = [facts.order("ann", "o1", days=2_000, cents=500, lines=lines, profit=facts.dollars(120)),
             facts.order("ann", "o2", days=1_500, cents=900), facts.refund("ann", "r1", days=1_400, cents=950),
             facts.interaction("ann", "i1", days=1_300, **opened), facts.feedback("ann", "f1", days=1_200, score=4),
-            facts.feedback("ann", "f2", days=1_100, kind="FEEDBACK_KIND_NPS", score=9), facts.order("ann", "new", days=3, cents=50)]
+            facts.feedback("ann", "f2", days=1_100, kind="FEEDBACK_KIND_NPS", score=9), facts.order("ann", "new", days=3, cents=50),
+            *(facts.feedback("ann", f"f{days}", days=days, kind="FEEDBACK_KIND_STARS", score=score)
+              for days, score in ((1_170, 1), (1_150, 2), (1_120, 3)))]
     questions.wait_for(admin, questions.take_in(admin, *rows).facts_position)
     name = questions.find(admin, "ann")
     assert not given(admin, name).HasField("opening_balance")
     keep(admin, **DAYS)
     wait_until_dropped(admin)
+    assert questions.features(admin, name).last_low_score_time.ToJsonString() == facts.days_before(1_150)
     admin.call("PrivacyService/RestrictProcessing", {"name": name})
     export = given(admin, name)
     held = export.opening_balance
     assert (export.restricted, [order.event_id for order in export.orders]) == (True, ["new"])
-    assert (held.orders, held.refunds, held.interactions, held.feedback_count) == (2, 1, 1, 2)
+    assert (held.orders, held.refunds, held.interactions, held.feedback_count) == (2, 1, 1, 5)
     moneys = (held.gross_revenue, held.profit, held.first_date_revenue, held.refunded, held.unmatched_refunds)
     assert [facts.cents_of(money) for money in moneys] == [1_400, 120, 500, 950, 0]
     assert {each.category: facts.cents_of(each.revenue) for each in held.categories} == {"tea": 400, "pots": 100}
     assert (held.csat_count, held.csat_sum, held.last_nps) == (1, 4, 9)
     assert [(each.complaint, each.source, each.about, each.resolved) for each in held.cases] == [(True, facts.SOURCE, "case 7", False)]
-    times = {"first_order_time": 2_000, "last_order_time": 1_500, "last_interaction_time": 1_300, "last_nps_time": 1_100}
+    times = {"first_order_time": 2_000, "last_order_time": 1_500, "last_interaction_time": 1_300, "last_nps_time": 1_100,
+             "last_low_score_time": 1_150}
     for field, days in times.items():
         assert getattr(held, field).ToJsonString() == facts.days_before(days), field
     assert [facts.days_before(days)[:10] for days in (2_000, 1_500)] == [

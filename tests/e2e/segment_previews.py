@@ -16,7 +16,7 @@ MOST_TEXTS, MOST_SINGLES, ABOUT = 50, 20, 10
 TEXTS = ("owner", "region", "department", "language", "acquisition_channel", "acquisition_campaign", "country", "currency", "gender",
          "income_band", "household")
 # By the numbers of the contract.
-WARNINGS = {"silence": 1, "purchases": 2, "interactions": 3, "complaint": 4, "churn_risk": 5}
+WARNINGS = {"silence": 1, "purchases": 2, "interactions": 3, "complaint": 4, "churn_risk": 5, "low_score": 6}
 CONSENTS = {"marketing": 1, "profiling": 2, "analytics": 3, "support": 4, "third_party": 5}  # As Purpose numbers them.
 STAGES = ["", "lead", "new", "active", "loyal", "at_risk", "dormant", "churned", "reactivated"]  # As Stage numbers them.
 SELECTIONS = {"true": lambda record: True, "orders >= 3 && !has(region)": lambda record: (
@@ -129,7 +129,7 @@ def value_of(town, field, name):
     if field == "acquired_at":
         date = attributes.acquisition_date
         return datetime(date.year, date.month, date.day, tzinfo=timezone.utc) if attributes.HasField("acquisition_date") else None
-    if field.endswith("_at"):
+    if field.endswith(("_at", "_time")):
         return instant(features, field.replace("_at", "_time"))
     plain = {"label": town.labels[name], "stage": STAGES[record.stage.stage], "kind": ["", "customer", "contact", "lead"][attributes.kind],
              "channel": features.primary_channel, "top_category": features.top_category, "rfm.r": scores.recency,

@@ -456,6 +456,7 @@ fn message(features: Features, tenant: &Tenant, as_of: Instant) -> FeaturesMessa
         open_complaints: features.cases.open_complaints,
         open_tickets: features.cases.open_tickets,
         facts_without_rate: features.facts_without_rate,
+        last_low_score_time: features.last_low_score.map(convert::timestamp),
         traits: Vec::new(),
     }
 }

@@ -173,6 +173,7 @@ pub fn stage_input(record: &CustomerRecord) -> StageInput<'_> {
         orders_365: orders(YEAR_DAYS),
         interactions: features.interactions,
         last_nps: features.last_nps,
+        last_low_score: convert::sent_instant(features.last_low_score_time.as_ref()),
         open_tickets: features.open_tickets,
         acquired_day: attributes.and_then(|attributes| attributes.acquisition_date).and_then(convert::day_number),
         kind: attribute(KIND),
@@ -255,6 +256,7 @@ fn warning_change(
         previous_interactions: input.previous_interactions_90,
         open_complaints: input.open_complaints,
         risk_percent: after.churn.as_ref().map(|churn| churn.risk_percent),
+        last_low_score_time: input.last_low_score.map(convert::timestamp),
     };
     Some(warnings::Change { customer, valid_at, returns, begun, ended, ended_as, evidence, worth })
 }

@@ -117,6 +117,8 @@ pub enum Kind {
     Complaint,
     /// Likely to leave by the churn model in force
     ChurnRisk,
+    /// A low score within 14 days
+    LowScore,
 }
 
 impl From<Kind> for i32 {
@@ -127,6 +129,7 @@ impl From<Kind> for i32 {
             Kind::FewerInteractions => WarningKind::FewerInteractions,
             Kind::Complaint => WarningKind::Complaint,
             Kind::ChurnRisk => WarningKind::ChurnRisk,
+            Kind::LowScore => WarningKind::LowScore,
         };
         kind.into()
     }
@@ -348,6 +351,9 @@ fn show_warning(warning: &Warning) {
         evidence.previous_interactions,
         evidence.open_complaints
     );
+    if let Some(scored) = convert::sent_instant(evidence.last_low_score_time.as_ref()) {
+        say!("Last low score: {scored}.");
+    }
     if !warning.acknowledged_by.is_empty() {
         say!("Acknowledged by {}.", warning.acknowledged_by);
     }

@@ -69,6 +69,8 @@ pub enum FieldId {
     ChurnRiskPercent = 56,
     WarningChurnRisk = 57,
     LifetimeValue = 58,
+    LastLowScoreTime = 59,
+    WarningLowScore = 60,
 }
 
 /// What rules, access control and authors know of a field.
@@ -93,7 +95,7 @@ const fn define(field: FieldId, name: &'static str, ty: Type, description: &'sta
 const CONSENT: &str = "\"given\" or \"objected\"; missing: the customer has said neither";
 
 /// In the order of their ids, which start at 1 and leave no gap.
-const DEFINITIONS: [Definition; 58] = [
+const DEFINITIONS: [Definition; 60] = [
     define(FieldId::Recency, "rfm.r", Type::Int, "recency score, 1-5, 5 best; missing without orders"),
     define(FieldId::Frequency, "rfm.f", Type::Int, "frequency score, 1-5, 5 best; missing without orders"),
     define(FieldId::Monetary, "rfm.m", Type::Int, "monetary score, 1-5, 5 best; missing without orders"),
@@ -217,6 +219,18 @@ const DEFINITIONS: [Definition; 58] = [
         Type::Money,
         "what the customer will be worth, rounded down to a step; missing without a value model in force that knows spending, or without orders",
     ),
+    define(
+        FieldId::LastLowScoreTime,
+        "last_low_score_time",
+        Type::Instant,
+        "instant of the last low score: CSAT or stars of 1 or 2, NPS of 0 to 6; missing: never gave one",
+    ),
+    define(
+        FieldId::WarningLowScore,
+        "warning.low_score",
+        Type::Text,
+        "\"yes\" or \"no\": gave a low score within 14 days",
+    ),
 ];
 
 impl FieldId {
@@ -282,6 +296,7 @@ impl FieldId {
                 | Self::LastNps
                 | Self::OpenComplaints
                 | Self::OpenTickets
+                | Self::LastLowScoreTime
         )
     }
 
@@ -332,6 +347,7 @@ pub fn words(name: &str, is_instant: bool) -> (String, String) {
         "first_order_at" => ("first bought long ago", "first bought recently"),
         "last_order_at" => ("last bought long ago", "bought recently"),
         "last_interaction_at" => ("silent for long", "in touch recently"),
+        "last_low_score_time" => ("last displeased long ago", "displeased recently"),
         "acquired_at" => ("came long ago", "came recently"),
         "interactions" => ("many interactions", "few interactions"),
         "last_nps" => ("would recommend", "would not recommend"),

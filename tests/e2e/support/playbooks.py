@@ -324,6 +324,12 @@ class Company:
         at = facts.text_of(self.now - MINUTE * (2 if is_opened else 1))
         self.take_in(*(complaint(key, f"{key}-case-{self.events}", 1, is_opened, interaction_time=at) for key in keys))
 
+    def rate(self, *keys, kind="CSAT", score=2):
+        """Scores of a moment ago, low ones unless it is said otherwise."""
+        self.events += 1
+        said = {"feedback_time": facts.text_of(self.now - MINUTE), "kind": f"FEEDBACK_KIND_{kind}", "score": score}
+        self.take_in(*(facts.feedback(key, f"{key}-score-{self.events}", **said) for key in keys))
+
     def consent(self, words):
         """Customers say something: {(key, purpose): `GIVEN`, `OBJECTED` or `WITHDRAWN`}. Waits until their records have it."""
         names = {key: self.name(key) for key, _ in words}

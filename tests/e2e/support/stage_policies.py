@@ -25,7 +25,7 @@ CREATE, GET, DELETE, PREVIEW, PUBLISH = (f"{SERVICE}/{verb}StagePolicyVersion" f
 LIST = f"{SERVICE}/ListStagePolicyVersions"
 POLICY = "stagePolicies/default"
 FIRST = f"{POLICY}/versions/1"
-KINDS = ("SILENCE", "FEWER_PURCHASES", "FEWER_INTERACTIONS", "COMPLAINT", "CHURN_RISK")
+KINDS = ("SILENCE", "FEWER_PURCHASES", "FEWER_INTERACTIONS", "COMPLAINT", "CHURN_RISK", "LOW_SCORE")
 WARNING_STATES = ("OPEN", "ACKNOWLEDGED", "RESOLVED", "CLEARED", "EXPIRED")
 HELD = "stages::before_restaged_part"
 # What counts everybody: no role with a row scope has it.

@@ -21,7 +21,7 @@ from support.worth import DAY, TENANT, ZONE, begin
 
 SERVICE = "WarningService"
 LIST, GET, WATCH, RESOLVE = (f"{SERVICE}/{method}" for method in ("ListWarnings", "GetWarning", "WatchWarnings", "ResolveWarning"))
-# Those that are shown without a churn model in force.
+# Those that are shown without a churn model in force, of who gives no scores.
 KINDS = ("SILENCE", "FEWER_PURCHASES", "FEWER_INTERACTIONS", "COMPLAINT")
 STATES = ("OPEN", "ACKNOWLEDGED", "RESOLVED", "CLEARED", "EXPIRED")
 SEVERITIES = ("LOW", "MEDIUM", "HIGH")

@@ -37,5 +37,6 @@ pub fn message(opening: Opening, currency: Currency) -> OpeningBalance {
         last_nps: opening.nps.map(|(_, score)| score as i32),
         last_nps_time: opening.nps.map(|(time, _)| convert::timestamp(time)),
         cases: cases.collect(),
+        last_low_score_time: opening.last_low_score.map(convert::timestamp),
     }
 }

@@ -1,6 +1,7 @@
 //! The facts of a customer, as features and traits need them.
 
 use super::{CaseEvent, Opening, RefundFact};
+use crate::responses;
 use quintile_domain::time::Instant;
 use quintile_proto::ingestion::FeedbackKind;
 
@@ -62,6 +63,14 @@ pub struct FeedbackFact {
     pub channel: String,
     /// What it is about. Empty: the company.
     pub about: String,
+}
+
+impl FeedbackFact {
+    /// When it was given, of a low score: as it is answered by.
+    pub fn low_score_at(&self) -> Option<Instant> {
+        let kind = responses::Kind::of_feedback(self.kind, self.score);
+        (kind == Some(responses::Kind::LowScore)).then_some(self.at)
+    }
 }
 
 /// The facts of one customer, in the tenant's base currency, in any order.

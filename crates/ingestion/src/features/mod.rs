@@ -94,6 +94,8 @@ pub struct Features {
     pub csat_mean: Option<f64>,
     /// The latest willingness to recommend. `None`: none.
     pub last_nps: Option<i64>,
+    /// The last low score. `None`: none.
+    pub last_low_score: Option<Instant>,
     /// Tickets and complaints.
     pub cases: cases::Cases,
     /// Facts that wait for an exchange rate.
@@ -169,6 +171,7 @@ pub fn compute(facts: &mut CustomerFacts, as_of: Instant, zone: &TimeZone, polic
         feedback_count: opening.feedback + feedback.len() as i64,
         csat_mean: mean((opening.csat_sum, opening.csat_count), csat),
         last_nps: opening.nps.into_iter().chain(nps).max().map(|(_, score)| score),
+        last_low_score: opening.last_low_score.max(feedback.iter().filter_map(FeedbackFact::low_score_at).max()),
         cases: cases::count(&opening.cases, interactions.iter().filter_map(|it| Some((it.at, it.case.as_ref()?)))),
         facts_without_rate: facts.without_rate,
         next_change: next_change(facts, &reductions, as_of, zone),

@@ -47,6 +47,8 @@ pub struct Opening {
     pub csat_count: i64,
     /// The latest willingness to recommend, with its instant.
     pub nps: Option<(Instant, i64)>,
+    /// The last low score.
+    pub last_low_score: Option<Instant>,
     /// Tickets and complaints, with what was said last of each: a later fact may resolve one.
     pub cases: LastWords,
 }
@@ -93,6 +95,7 @@ impl Opening {
     /// Takes feedback in.
     pub fn add_feedback(&mut self, feedback: &FeedbackFact) {
         self.feedback += 1;
+        self.last_low_score = self.last_low_score.max(feedback.low_score_at());
         let Some(score) = feedback.score else { return };
         match feedback.kind {
             FeedbackKind::Csat => {
@@ -126,6 +129,7 @@ impl Opening {
         self.csat_sum += other.csat_sum;
         self.csat_count += other.csat_count;
         self.nps = self.nps.max(other.nps);
+        self.last_low_score = self.last_low_score.max(other.last_low_score);
         for (case, word) in &other.cases {
             self.add_case(case.clone(), *word);
         }

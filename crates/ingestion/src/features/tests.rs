@@ -27,6 +27,10 @@ fn interaction(text: &str, channel: &str, case: Option<CaseEvent>) -> Interactio
     InteractionFact { at: at(text), kind: 1, channel: channel.to_owned(), about: String::new(), case }
 }
 
+fn feedback(text: &str, kind: FeedbackKind, score: Option<i64>) -> FeedbackFact {
+    FeedbackFact { at: at(text), kind, score, channel: String::new(), about: String::new() }
+}
+
 fn case(complaint: bool, id: &str, resolved: bool) -> CaseEvent {
     CaseEvent { complaint, id: ("shop".to_owned(), id.to_owned()), resolved }
 }
@@ -229,25 +233,40 @@ fn a_case_is_open_until_it_is_resolved_and_again_when_it_is_opened_again() {
 
 #[test]
 fn scales_of_feedback_are_not_mixed_and_not_applicable_is_not_zero() {
-    let given = |text: &str, kind, score| FeedbackFact {
-        at: at(text),
-        kind,
-        score,
-        channel: String::new(),
-        about: String::new(),
-    };
     let feedback = vec![
-        given("2024-01-01T00:00:00Z", FeedbackKind::Csat, Some(2)),
-        given("2024-01-02T00:00:00Z", FeedbackKind::Csat, Some(5)),
-        given("2024-01-03T00:00:00Z", FeedbackKind::Csat, None),
-        given("2024-01-04T00:00:00Z", FeedbackKind::Stars, Some(1)),
-        given("2024-01-05T00:00:00Z", FeedbackKind::Nps, Some(9)),
-        given("2024-01-06T00:00:00Z", FeedbackKind::Nps, None),
-        given("2024-01-02T00:00:00Z", FeedbackKind::Nps, Some(3)),
+        feedback("2024-01-01T00:00:00Z", FeedbackKind::Csat, Some(2)),
+        feedback("2024-01-02T00:00:00Z", FeedbackKind::Csat, Some(5)),
+        feedback("2024-01-03T00:00:00Z", FeedbackKind::Csat, None),
+        feedback("2024-01-04T00:00:00Z", FeedbackKind::Stars, Some(1)),
+        feedback("2024-01-05T00:00:00Z", FeedbackKind::Nps, Some(9)),
+        feedback("2024-01-06T00:00:00Z", FeedbackKind::Nps, None),
+        feedback("2024-01-02T00:00:00Z", FeedbackKind::Nps, Some(3)),
     ];
     let facts = CustomerFacts { feedback, ..CustomerFacts::default() };
     let features = features_of(facts, "2024-02-01T00:00:00Z");
     assert_eq!((features.csat_mean, features.last_nps, features.feedback_count), (Some(3.5), Some(9), 7));
+}
+
+#[test]
+fn the_last_low_score_is_one_that_is_to_be_answered_as_such() {
+    use FeedbackKind::{Ces, Comment, Csat, Nps, Stars};
+    let given = "2024-01-03T00:00:00Z";
+    let last_of = |kind, score, as_of| {
+        let feedback = vec![feedback("2024-01-01T00:00:00Z", Stars, Some(2)), feedback(given, kind, score)];
+        features_of(CustomerFacts { feedback, ..CustomerFacts::default() }, as_of).last_low_score
+    };
+    let later = "2024-02-01T00:00:00Z";
+    for (kind, low, high) in [(Csat, 2, 3), (Stars, 2, 3), (Nps, 6, 7)] {
+        assert_eq!(last_of(kind, Some(low), later), Some(at(given)), "{kind:?}");
+        for score in [Some(high), None] {
+            assert_eq!(last_of(kind, score, later), Some(at("2024-01-01T00:00:00Z")), "{kind:?} of {score:?}");
+        }
+        assert_eq!(last_of(kind, Some(low), given), Some(at("2024-01-01T00:00:00Z")), "it does not count yet");
+    }
+    for (kind, score) in [(Ces, Some(1)), (Comment, None)] {
+        assert_eq!(last_of(kind, score, later), Some(at("2024-01-01T00:00:00Z")), "{kind:?}");
+    }
+    assert_eq!(features_of(CustomerFacts::default(), later).last_low_score, None);
 }
 
 /// Hours after the start of the generated history.

@@ -104,6 +104,8 @@ struct Body {
     nps_score: i64,
     #[prost(message, repeated, tag = "20")]
     cases: Vec<Case>,
+    #[prost(int64, optional, tag = "21")]
+    last_low_score: Option<i64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -152,6 +154,7 @@ impl Body {
             nps_at: opening.nps.map(|(at, _)| at.micros()),
             nps_score: opening.nps.map_or(0, |(_, score)| score),
             cases: cases.collect(),
+            last_low_score: opening.last_low_score.map(Instant::micros),
         }
     }
 
@@ -182,6 +185,7 @@ impl Body {
             csat_count: self.csat_count,
             nps: self.nps_at.map(|at| (Instant::from_micros(at), self.nps_score)),
             cases: self.cases.into_iter().map(case).collect(),
+            last_low_score: self.last_low_score.map(Instant::from_micros),
         }
     }
 }
@@ -205,14 +209,15 @@ mod tests {
     proptest! {
         #[test]
         fn a_balance_is_read_as_it_was_written(
-            instants in any::<[Option<i64>; 3]>(), numbers in any::<[i64; 9]>(), profit_minor in any::<Option<i64>>(),
+            instants in any::<[Option<i64>; 4]>(), numbers in any::<[i64; 9]>(), profit_minor in any::<Option<i64>>(),
             days in prop::collection::btree_set(-1_000_000_i32..4_000_000, 0..20), first in any::<i64>(),
             categories in prop::collection::btree_map("[a-z]{1,4}", any::<i64>(), 0..4),
             marks in prop::collection::btree_set(any::<u64>(), 0..4), nps in any::<Option<(i64, i64)>>(),
             cases in prop::collection::vec(any_case(), 0..4),
         ) {
             let days: BTreeSet<i32> = days;
-            let [first_order, last_order, last_interaction] = instants.map(|at| at.map(Instant::from_micros));
+            let [first_order, last_order, last_interaction, last_low_score] =
+                instants.map(|at| at.map(Instant::from_micros));
             let [orders, gross_minor, refunds, counted_minor, unmatched_minor, interactions, feedback, csat_sum, csat_count] =
                 numbers;
             let opening = Opening {
@@ -220,7 +225,7 @@ mod tests {
                 nps: nps.map(|(at, score)| (Instant::from_micros(at), score)),
                 cases: cases.into_iter().collect(),
                 first_order, last_order, orders, gross_minor, profit_minor, days, categories, marks, refunds, counted_minor,
-                unmatched_minor, interactions, last_interaction, feedback, csat_sum, csat_count,
+                unmatched_minor, interactions, last_interaction, feedback, csat_sum, csat_count, last_low_score,
             };
             prop_assert_eq!(Body::of(&opening).opening(), opening);
         }

@@ -21,12 +21,13 @@ use std::sync::Arc;
 /// Records that are read at once.
 const SCAN_RECORDS: u64 = 5_000;
 /// The kinds of warnings, in the order of their numbers.
-const KINDS: [WarningKind; 5] = [
+const KINDS: [WarningKind; 6] = [
     WarningKind::Silence,
     WarningKind::FewerPurchases,
     WarningKind::FewerInteractions,
     WarningKind::Complaint,
     WarningKind::ChurnRisk,
+    WarningKind::LowScore,
 ];
 
 /// Begins a dry run of a version beside the policy in force; whoever stops reading ends it.

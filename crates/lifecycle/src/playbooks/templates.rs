@@ -8,11 +8,12 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 /// What templates are, by id.
-const TEXTS: [(&str, &str); 9] = [
+const TEXTS: [(&str, &str); 10] = [
     ("birthday", include_str!("templates/birthday.json")),
     ("cannot-lose-rescue", include_str!("templates/cannot-lose-rescue.json")),
     ("complaint-follow-up", include_str!("templates/complaint-follow-up.json")),
     ("holiday", include_str!("templates/holiday.json")),
+    ("low-score-follow-up", include_str!("templates/low-score-follow-up.json")),
     ("nurture", include_str!("templates/nurture.json")),
     ("reactivation-thank-you", include_str!("templates/reactivation-thank-you.json")),
     ("vip-care", include_str!("templates/vip-care.json")),

@@ -56,10 +56,24 @@ impl Happening<'_> {
     }
 }
 
-/// Whether complaints begin runs of a playbook, and nothing else that happens.
-pub fn is_by_complaints(playbook: &Playbook) -> bool {
-    let kind = playbook.trigger.as_ref().and_then(|trigger| trigger.kind.as_ref());
-    matches!(kind, Some(trigger::Kind::Warning(warning)) if warning.kinds == [i32::from(WarningKind::Complaint)])
+/// Feedback that is to be answered, and that playbooks follow up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feedback {
+    /// Complaints.
+    Complaints,
+    /// Low scores.
+    LowScores,
+}
+
+/// The feedback that begins runs of a playbook. `None`: none does, or other things that happen do, too.
+pub fn followed_up(playbook: &Playbook) -> Option<Feedback> {
+    let trigger::Kind::Warning(warning) = playbook.trigger.as_ref()?.kind.as_ref()? else { return None };
+    let [kind] = warning.kinds[..] else { return None };
+    match WarningKind::try_from(kind).ok()? {
+        WarningKind::Complaint => Some(Feedback::Complaints),
+        WarningKind::LowScore => Some(Feedback::LowScores),
+        _ => None,
+    }
 }
 
 /// Whether a customer who becomes known at an instant is new: it has not bought, or just now.

@@ -2,11 +2,11 @@
 //! messages sent, and facts told that came of tasks.
 //!
 //! It is the only part of lifecycle that asks segmentation, which is behind it: nothing of what it is told comes back into records. What does is what a person
-//! did, a call that answered a complaint, and that as a fact like any other.
+//! did, a call that answered feedback, and that as a fact like any other.
 
-mod complaints;
 mod dates;
 mod deliveries;
+mod follow_ups;
 mod granted;
 mod memberships;
 mod runs;
@@ -99,8 +99,8 @@ impl Playbooks {
     /// Runs a tenant's playbooks without end.
     pub async fn run(self: Arc<Self>, tenant: Arc<Tenant>) -> Result<(), WorkError> {
         let (memberships, deliveries) = (memberships::follow(&self, &tenant), deliveries::send(&self, &tenant));
-        let (runs, complaints) = (Box::pin(runs::go_on(&self, &tenant)), complaints::tell(&self, &tenant));
-        try_join4(runs, memberships, deliveries, complaints).await.map(drop)
+        let (runs, follow_ups) = (Box::pin(runs::go_on(&self, &tenant)), follow_ups::tell(&self, &tenant));
+        try_join4(runs, memberships, deliveries, follow_ups).await.map(drop)
     }
 
     /// Whether everything stands still.

@@ -2,8 +2,8 @@
 
 mod made;
 
-use super::complaints;
 use super::dates::{Calendars, Next, trigger_of};
+use super::follow_ups;
 use super::granted::{self, Skips};
 use super::{CUSTOMERS_PER_PART, LOOK, Members, Playbooks, SOON};
 use crate::granting::{Codes, Granting};
@@ -17,6 +17,7 @@ use quintile_chain::feed;
 use quintile_chain::progress::Watermark;
 use quintile_domain::ids::CustomerId;
 use quintile_domain::time::Instant;
+use quintile_proto::ingestion::ResponseTargets;
 use quintile_proto::lifecycle::{Playbook, RunState, StepSkipReason};
 use quintile_proto::types::CustomerRecord;
 use quintile_rpc::policy::Tenant;
@@ -87,8 +88,8 @@ struct Part {
     due: Vec<Stored>,
     records: HashMap<CustomerId, CustomerRecord>,
     members: Members,
-    /// Within how many hours complaints are to be answered. 0: nobody asks, or they need not be.
-    complaint_hours: i32,
+    /// Within which time feedback is to be answered. 0 hours: nobody asks, or it need not be.
+    targets: ResponseTargets,
 }
 
 /// What a part brings about: actions of a run of a customer's.
@@ -144,9 +145,9 @@ impl Looking<'_> {
             return Ok(false);
         }
         let records = self.records(&due).await?;
-        let mut part =
-            Part { watermark, now, rules: rules.clone(), due, records, members: Members::new(), complaint_hours: 0 };
-        if !self.find_members(&mut part).await || !self.find_target(&mut part).await {
+        let (members, targets) = (Members::new(), ResponseTargets::default());
+        let mut part = Part { watermark, now, rules: rules.clone(), due, records, members, targets };
+        if !self.find_members(&mut part).await || !self.find_targets(&mut part).await {
             self.pending = Some(watermark);
             return Ok(false);
         }
@@ -198,15 +199,16 @@ impl Looking<'_> {
         is_known
     }
 
-    /// Finds out within how many hours complaints are to be answered, where a task may go by that. Returns whether it is known.
-    async fn find_target(&self, part: &mut Part) -> bool {
+    /// Finds out within which time feedback is to be answered, where a task may go by that. Returns whether it is known.
+    async fn find_targets(&self, part: &mut Part) -> bool {
         let mut known = part.due.iter().filter_map(|stored| self.known.get(&stored.playbook));
-        if !known.any(|known| complaints::goes_by_target(&known.playbook)) {
+        if !known.any(|known| follow_ups::goes_by_target(&known.playbook)) {
             return true;
         }
-        let hours = complaints::target_hours(self.playbooks, self.tenant).await;
-        part.complaint_hours = hours.unwrap_or_default();
-        hours.is_some()
+        let targets = follow_ups::targets(self.playbooks, self.tenant).await;
+        let is_known = targets.is_some();
+        part.targets = targets.unwrap_or_default();
+        is_known
     }
 
     /// Goes on with a part, in one transaction.
@@ -361,7 +363,7 @@ impl Looking<'_> {
             }
             match action {
                 Action::Task { at, task, assignee } => {
-                    made_tasks.push(self.task(part.complaint_hours, &stored, made, at, (task, assignee)));
+                    made_tasks.push(self.task(&part.targets, &stored, made, at, (task, assignee)));
                 }
                 Action::Message { at, step, message } => {
                     let language = granted::language_of(part.records.get(&stored.customer));
@@ -394,7 +396,7 @@ fn asks_segments(known: &HashMap<i64, playbooks::Stored>, number: i64) -> bool {
 
 /// Whether they can't without another service.
 fn asks_others(known: &HashMap<i64, playbooks::Stored>, number: i64) -> bool {
-    let by_target = known.get(&number).is_some_and(|known| complaints::goes_by_target(&known.playbook));
+    let by_target = known.get(&number).is_some_and(|known| follow_ups::goes_by_target(&known.playbook));
     by_target || asks_segments(known, number)
 }
 

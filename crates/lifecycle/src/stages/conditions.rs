@@ -138,13 +138,13 @@ pub(super) struct LocalDays {
     /// The beginning of the day on which the customer came.
     acquired_at: Option<Instant>,
     /// Instants in microseconds since 1970, and local days since then.
-    days: [Option<(i64, i32)>; 4],
+    days: [Option<(i64, i32)>; 5],
 }
 
 impl LocalDays {
     pub(super) fn of(input: &StageInput<'_>, zone: &TimeZone) -> Self {
         let acquired_at = input.acquired_day.map(|day| zone.start_of_day(day));
-        let instants = [input.first_order, input.last_order, input.last_interaction, acquired_at];
+        let instants = [input.first_order, input.last_order, input.last_interaction, input.last_low_score, acquired_at];
         Self { acquired_at, days: instants.map(|at| at.map(|at| (at.micros(), zone.local_day(at)))) }
     }
 

@@ -40,13 +40,14 @@ pub(super) enum StageField {
     Language,
     AcquisitionChannel,
     Channel,
+    LastLowScoreTime,
 }
 
 /// What authors of conditions know of a field.
 struct Definition(StageField, &'static str, Type, &'static str);
 
 /// In the order of their ids, which start at 1 and leave no gap.
-const DEFINITIONS: [Definition; 27] = [
+const DEFINITIONS: [Definition; 28] = [
     Definition(StageField::SilentDays, "silent_days", Type::Int, "local calendar days since the last order"),
     Definition(
         StageField::RhythmsSilent,
@@ -114,6 +115,12 @@ const DEFINITIONS: [Definition; 27] = [
         "the channel through which the customer came",
     ),
     Definition(StageField::Channel, "channel", Type::Text, "primary channel: most contacts in 365 days"),
+    Definition(
+        StageField::LastLowScoreTime,
+        "last_low_score_time",
+        Type::Instant,
+        "instant of the last low score: CSAT or stars of 1 or 2, NPS of 0 to 6; missing: never gave one",
+    ),
 ];
 
 /// Fields of segments that stages must not tell.
@@ -196,6 +203,7 @@ impl StageInput<'_> {
             StageField::Language => text(self.language),
             StageField::AcquisitionChannel => text(self.acquisition_channel),
             StageField::Channel => text(self.channel),
+            StageField::LastLowScoreTime => at(self.last_low_score),
         }
     }
 }

@@ -119,6 +119,8 @@ pub struct StageInput<'a> {
     pub interactions: i64,
     /// The latest willingness to recommend, 0 to 10. `None`: never said.
     pub last_nps: Option<i32>,
+    /// The last low score. `None`: none.
+    pub last_low_score: Option<Instant>,
     /// Support tickets that are not resolved.
     pub open_tickets: i64,
     /// The local day on which the customer came, in days since 1970-01-01. `None`: not known.

@@ -169,7 +169,8 @@ fn any_zone() -> impl Strategy<Value = TimeZone> {
 
 fn any_term() -> impl Strategy<Value = String> {
     let op = prop::sample::select(vec!["==", "!=", "<", "<=", ">", ">="]);
-    let since = prop::sample::select(vec!["first_order_at", "last_order_at", "last_interaction_at", "acquired_at"]);
+    let instants = ["first_order_at", "last_order_at", "last_interaction_at", "last_low_score_time", "acquired_at"];
+    let since = prop::sample::select(instants.to_vec());
     let counted = prop::sample::select(vec!["silent_days", "rhythms_silent"]);
     let number = prop::sample::select(vec!["orders", "orders_90", "last_nps", "open_tickets", "silent_days"]);
     prop_oneof![
@@ -213,6 +214,7 @@ proptest! {
         gap_days in prop::collection::vec(1..40_i32, 0..6),
         (orders_90, alive, nps) in (0..6_i64, prop::option::of(0..=20_i32), prop::option::of(0..=10_i32)),
         (contact, acquired) in (prop::option::of(-20..100_i64), prop::option::of(-20..200_i32)),
+        low_score in prop::option::of(-20..100_i64),
         // 2009 to 2012: it holds the day that Samoa left out and the last folds over midnight of St. John's.
         last_order in 1_230_768_000_000_000_i64..1_325_376_000_000_000,
         later in -300_000_000_i64..300 * DAY_MICROS,
@@ -235,6 +237,7 @@ proptest! {
             alive_percent: alive.map(|steps| steps * 5),
             last_nps: nps,
             last_interaction: contact.map(|days| last_order.plus_micros(days * DAY_MICROS)),
+            last_low_score: low_score.map(|days| last_order.plus_micros(days * DAY_MICROS)),
             acquired_day: acquired.map(|days| zone.local_day(last_order) - days),
             ..StageInput::default()
         };

@@ -77,11 +77,11 @@ pub fn goes_on(state: i32) -> bool {
     [TaskState::Open, TaskState::Claimed].map(i32::from).contains(&state)
 }
 
-/// Whether a task came to a call or a meeting by which a complaint was answered, of which ingestion is told. One that has ended is never written again.
+/// Whether a task came to a call or a meeting by which feedback was answered, of which ingestion is told. One that has ended is never written again.
 fn is_to_tell(task: &Task) -> bool {
     let is_reached = matches!(task.outcome(), TaskOutcome::Success | TaskOutcome::Reached);
     let is_contact = matches!(task.kind(), TaskKind::Call | TaskKind::Visit);
-    task.follows_up_complaint && task.state() == TaskState::Done && is_reached && is_contact
+    task.follows_up_feedback && task.state() == TaskState::Done && is_reached && is_contact
 }
 
 /// Writes tasks, sorted by customer and position.

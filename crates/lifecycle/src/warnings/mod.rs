@@ -64,6 +64,7 @@ pub fn showing(
         fewer_interactions(policy, input, today, zone),
         Sign { kind: WarningKind::Complaint, shows: input.open_complaints > 0, turns_on: None },
         churn_risk(policy, input, last_order_day, today),
+        low_score(input, today, zone),
     ];
     let turns_on = signs.iter().filter_map(|sign| sign.turns_on).min();
     Showing {
@@ -95,6 +96,13 @@ fn churn_risk(policy: &StagePolicy, input: &StageInput<'_>, last_order_day: i64,
         shows: is_likely && begins <= today,
         turns_on: (is_likely && begins > today).then_some(begins),
     }
+}
+
+/// Shown from the day of a low score on, for [`HOLD_DAYS`] from the last one: what follows it up is begun by the first.
+fn low_score(input: &StageInput<'_>, today: i64, zone: &TimeZone) -> Sign {
+    let ends = input.last_low_score.map(|last| i64::from(zone.local_day(last)) + HOLD_DAYS);
+    let ends = ends.filter(|day| today < *day);
+    Sign { kind: WarningKind::LowScore, shows: ends.is_some(), turns_on: ends }
 }
 
 /// On how many days a customer had bought at the midnight by which it shows fewer purchases, or at that of today where it does not. Where fewer than four

@@ -112,8 +112,29 @@ fn contacts_that_end_show_after_a_fortnight_without_any() {
 }
 
 #[test]
+fn a_low_score_shows_for_a_fortnight_from_the_last_one() {
+    let bought = Bought::on([1_000]);
+    let scored = |day| StageInput { last_low_score: Some(noon(day)), ..bought.input() };
+    let shows = |input: &StageInput<'_>, day: i64| kinds(input, day).contains(&WarningKind::LowScore);
+    assert_eq!([1_010, 1_023, 1_024].map(|day| shows(&scored(1_010), day)), [true, true, false]);
+    let midnight = |day: i64| Instant::from_micros(day * DAY_MICROS);
+    assert_eq!(showing_at(&scored(1_010), midnight(1_024).plus_micros(-1)).next_change, Some(midnight(1_024)));
+    assert!(shows(&scored(1_015), 1_028) && !shows(&scored(1_015), 1_029));
+    // By local days: an evening in UTC is of the next day in Berlin.
+    let berlin = TimeZone::from_name("Europe/Berlin").unwrap();
+    let evening = StageInput { last_low_score: Some(midnight(1_010).plus_micros(-DAY_MICROS / 48)), ..bought.input() };
+    let policy = StagePolicy::default();
+    let still_shown = |zone: &TimeZone| {
+        let as_of = noon(1_023);
+        showing(&policy, &evening, &policy.evaluate(&evening, as_of, zone), as_of, zone).kinds
+    };
+    assert_eq!(still_shown(&berlin), [WarningKind::LowScore]);
+    assert!(still_shown(&TimeZone::UTC).is_empty());
+}
+
+#[test]
 fn leads_and_churned_customers_show_nothing() {
-    let complaining = StageInput { open_complaints: 1, ..StageInput::default() };
+    let complaining = StageInput { open_complaints: 1, last_low_score: Some(noon(1_000)), ..StageInput::default() };
     assert_eq!(showing_at(&complaining, noon(1_000)), Showing::default());
     let bought = Bought::on([1_000]);
     let complaining = StageInput { open_complaints: 1, ..bought.input() };
@@ -187,6 +208,7 @@ proptest! {
         after in 0..200_i64,
         (interactions_90, previous_interactions_90) in (0..6_i64, 0..12_i64),
         last_contact in 0..60_i64,
+        last_low_score in prop::option::of(0..60_i64),
     ) {
         let mut day = 1_000;
         let days: Vec<i64> = std::iter::once(day).chain(gaps.into_iter().map(|gap| { day += gap; day })).collect();
@@ -196,6 +218,7 @@ proptest! {
             interactions_90,
             previous_interactions_90,
             last_interaction: Some(noon(today - last_contact)),
+            last_low_score: last_low_score.map(|days| noon(today - days)),
             ..bought.input()
         };
         let policy = StagePolicy::default();

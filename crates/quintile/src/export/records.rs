@@ -145,6 +145,7 @@ fn habits(features: &Features) -> Row {
         ("feedback_count", Cell::Int64(Some(features.feedback_count))),
         ("csat_mean", Cell::Double(features.csat_mean)),
         ("last_nps", Cell::Int32(features.last_nps)),
+        ("last_low_score_time", Cell::instant(sent_instant(features.last_low_score_time.as_ref()))),
         ("complaints", Cell::Int64(Some(features.complaints))),
         ("open_complaints", Cell::Int64(Some(features.open_complaints))),
         ("open_tickets", Cell::Int64(Some(features.open_tickets))),

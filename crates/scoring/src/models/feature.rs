@@ -73,10 +73,11 @@ const fn feature(name: &'static str, unit: Unit) -> Definition {
     Definition { name, unit }
 }
 
-const BUILT_IN: [Definition; 37] = [
+const BUILT_IN: [Definition; 38] = [
     feature("days_since(last_order_at)", Unit::Days),
     feature("days_since(first_order_at)", Unit::Days),
     feature("days_since(last_interaction_at)", Unit::Days),
+    feature("days_since(last_low_score_time)", Unit::Days),
     feature("orders", Unit::Count("orders")),
     feature("purchase_days", Unit::Count("purchase days")),
     feature("refunds", Unit::Count("refunds")),
@@ -215,6 +216,7 @@ fn built_in<'a>(name: &str, record: &'a CustomerRecord, conventions: Conventions
     let day = |instant| day(convert::sent_instant(instant), conventions);
     match name {
         "days_since(last_interaction_at)" => day(features.last_interaction_time.as_ref()),
+        "days_since(last_low_score_time)" => day(features.last_low_score_time.as_ref()),
         "interactions" => Value::Number(features.interactions),
         "interactions_90" => Value::Number(window(features, 90).interactions),
         "feedback_count" => Value::Number(features.feedback_count),
@@ -332,6 +334,7 @@ mod tests {
             first_order_time: time(),
             last_order_time: time(),
             last_interaction_time: time(),
+            last_low_score_time: time(),
             orders: 1,
             windows: windows.to_vec(),
             profit: money(),

@@ -51,6 +51,7 @@ pub struct Customer<'a> {
     pub interactions_90: i64,
     pub previous_interactions_90: i64,
     pub last_nps: Option<i64>,
+    pub last_low_score_time: Option<i64>,
     pub open_complaints: i64,
     pub open_tickets: i64,
     pub grade_value: Option<u8>,
@@ -58,7 +59,7 @@ pub struct Customer<'a> {
     pub grade_tier: &'a str,
     pub grade_vip: &'a str,
     /// Of each kind of warning, in the order of the fields.
-    pub warnings: [&'a str; 5],
+    pub warnings: [&'a str; 6],
     pub alive_percent: Option<u8>,
     pub churn_risk_percent: Option<u8>,
     pub lifetime_value_minor: Option<i64>,
@@ -131,6 +132,8 @@ impl Customer<'_> {
             FieldId::ChurnRiskPercent => score(self.churn_risk_percent),
             FieldId::WarningChurnRisk => text(self.warnings[4]),
             FieldId::LifetimeValue => self.lifetime_value_minor.map(ValueRef::Int),
+            FieldId::LastLowScoreTime => self.last_low_score_time.map(ValueRef::Instant),
+            FieldId::WarningLowScore => text(self.warnings[5]),
         }
     }
 

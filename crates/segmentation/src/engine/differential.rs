@@ -52,7 +52,8 @@ const INT_FIELDS: [&str; 19] = [
 ];
 const MONEY_FIELDS: [&str; 7] =
     ["net_revenue", "revenue", "average_order_value", "revenue_30", "revenue_90", "revenue_365", "lifetime_value"];
-const INSTANT_FIELDS: [&str; 4] = ["first_order_at", "last_order_at", "last_interaction_at", "trait.time"];
+const INSTANT_FIELDS: [&str; 5] =
+    ["first_order_at", "last_order_at", "last_interaction_at", "last_low_score_time", "trait.time"];
 /// Fields of a tenant's own.
 const OWN_FIELDS: [(&str, Type); 4] = [
     ("trait.text", Type::Text),
@@ -175,6 +176,7 @@ impl Owned {
             interactions_90: seeded.number(),
             previous_interactions_90: seeded.number(),
             last_nps: Some(seeded.number()).filter(|score| score % 3 != 0),
+            last_low_score_time: seeded.instant(),
             open_complaints: seeded.number(),
             open_tickets: seeded.number(),
             grade_value: seeded.score(),

@@ -156,6 +156,7 @@ fn memory_is_flat_per_customer() {
                 first_order_at: instant,
                 last_order_at: instant,
                 last_interaction_at: instant,
+                last_low_score_time: instant,
                 acquired_at: instant,
                 net_revenue_minor: large,
                 revenue_minor: large,

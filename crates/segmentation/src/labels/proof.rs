@@ -163,7 +163,8 @@ fn values(field: FieldId) -> Option<Vec<Value>> {
         | FieldId::WarningPurchases
         | FieldId::WarningInteractions
         | FieldId::WarningComplaint
-        | FieldId::WarningChurnRisk => texts(&["yes", "no"]),
+        | FieldId::WarningChurnRisk
+        | FieldId::WarningLowScore => texts(&["yes", "no"]),
         FieldId::Kind => texts(&["customer", "contact", "lead"]),
         _ => None,
     }

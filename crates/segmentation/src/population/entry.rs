@@ -94,6 +94,7 @@ impl Entry {
             customer.interactions = features.interactions;
             customer.last_interaction_at = instant(features.last_interaction_time.as_ref());
             customer.last_nps = features.last_nps.map(i64::from);
+            customer.last_low_score_time = instant(features.last_low_score_time.as_ref());
             customer.open_complaints = features.open_complaints;
             customer.open_tickets = features.open_tickets;
             set_windows(&mut customer, features, currency);
@@ -138,12 +139,13 @@ fn begin_of(date: Date, zone: &TimeZone) -> Option<Instant> {
 }
 
 /// The kinds of warnings, in the order of their fields.
-const WARNING_KINDS: [WarningKind; 5] = [
+const WARNING_KINDS: [WarningKind; 6] = [
     WarningKind::Silence,
     WarningKind::FewerPurchases,
     WarningKind::FewerInteractions,
     WarningKind::Complaint,
     WarningKind::ChurnRisk,
+    WarningKind::LowScore,
 ];
 
 fn stage_text(stage: Stage) -> &'static str {

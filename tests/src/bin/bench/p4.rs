@@ -117,6 +117,7 @@ impl Asked {
             interactions_90: part(47, 20) as i64,
             previous_interactions_90: part(48, 20) as i64,
             last_nps: Some(part(49, 11) as i64),
+            last_low_score_time: Some(self.last_order_at + part(52, 1_000) as i64),
             open_complaints: part(50, 2) as i64,
             open_tickets: part(51, 2) as i64,
             consents: ["given", "objected", "given", "", ""],

@@ -292,6 +292,21 @@ fn a_refund_of_what_another_identity_bought_does_not_count_where_they_are_two_ag
 }
 
 #[test]
+fn a_low_score_of_long_ago_is_still_the_last_one_and_a_higher_one_changes_nothing() {
+    let scored = |id: &str, at: Instant, score| {
+        let (channel, about) = (String::new(), String::new());
+        (key(1, id), FeedbackFact { at, kind: FeedbackKind::Csat, score: Some(score), channel, about })
+    };
+    let (low, horizon) = (at("2018-01-01T00:00:00Z"), at("2020-01-01T00:00:00Z"));
+    let feedback = vec![scored("f1", low, 2), scored("f2", at("2019-01-01T00:00:00Z"), 3)];
+    let mut folded = History { feedback, ..History::default() }.folded(horizon, horizon, &TimeZone::UTC);
+    let last = |history: &History| history.features(at("2022-06-01T00:00:00Z"), &TimeZone::UTC)[0].last_low_score;
+    assert_eq!((folded.feedback.len(), last(&folded)), (0, Some(low)));
+    folded.feedback.push(scored("f3", at("2022-01-01T00:00:00Z"), 1));
+    assert_eq!(last(&folded), Some(at("2022-01-01T00:00:00Z")));
+}
+
+#[test]
 fn a_case_of_long_ago_can_still_be_resolved() {
     let said = |id: &str, at: Instant, resolved| {
         let case = CaseEvent { complaint: true, id: ("shop".to_owned(), "case".to_owned()), resolved };

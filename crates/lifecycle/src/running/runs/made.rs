@@ -1,15 +1,16 @@
 //! What steps make, as it is kept: tasks and deliveries.
 
-use super::super::complaints;
+use super::super::follow_ups;
 use super::super::granted::Told;
 use super::{Looking, message_id};
 use crate::playbooks::Message;
-use crate::playbooks::triggers::is_by_complaints;
+use crate::playbooks::triggers::followed_up;
 use crate::store::deliveries::{self, Email};
 use crate::store::runs::Stored;
 use crate::store::tasks;
 use prost::Message as _;
 use quintile_domain::time::Instant;
+use quintile_proto::ingestion::ResponseTargets;
 use quintile_proto::lifecycle::{Delivery, DeliveryKind, DeliveryState, MakeTask, Task, TaskState};
 use quintile_proto::types::Purpose;
 use quintile_rpc::convert;
@@ -20,18 +21,18 @@ use serde_json::{Value, json};
 const EVENT_TYPE: &str = "quintile.playbook.message";
 
 impl Looking<'_> {
-    /// A task. Of a playbook that complaints begin it is to be done until they are to be answered, unless it says its own time.
+    /// A task. Of a playbook that complaints begin, or low scores, it is to be done until these are to be answered, unless it says its own time.
     pub(super) fn task(
         &self,
-        complaint_hours: i32,
+        targets: &ResponseTargets,
         stored: &Stored,
         made: Position,
         at: Instant,
         (task, assignee): (MakeTask, String),
     ) -> tasks::Stored {
-        let follows_up = self.known.get(&stored.playbook).is_some_and(|known| is_by_complaints(&known.playbook));
-        let hours = if follows_up { complaint_hours } else { 0 };
-        let due = complaints::due(&task, at, stored.run.triggered_at, hours);
+        let feedback = self.known.get(&stored.playbook).and_then(|known| followed_up(&known.playbook));
+        let hours = feedback.map_or(0, |feedback| follow_ups::hours(targets, feedback));
+        let due = follow_ups::due(&task, at, stored.run.triggered_at, hours);
         let task = Task {
             playbook: self.name_of(stored),
             run: stored.name(),
@@ -42,7 +43,7 @@ impl Looking<'_> {
             assignee,
             create_time: Some(convert::timestamp(at)),
             due_time: due.map(convert::timestamp),
-            follows_up_complaint: follows_up,
+            follows_up_feedback: feedback.is_some(),
             ..Task::default()
         };
         tasks::Stored { customer: stored.customer, made, task }

@@ -1,12 +1,12 @@
-"""Tasks of playbooks that follow up complaints: due until complaints are to be answered, and, where the customer was reached, the call or meeting by
-which that was done, once."""
+"""Tasks of playbooks that follow up complaints or low scores: due until these are to be answered, and, where the customer was reached, the call or
+meeting by which that was done, once."""
 from datetime import timedelta
 
 import pytest
 
 from support import facts, playbooks, questions, waiting
 from support.playbook_kit import COMPLAINS, COMPLETE, OUTCOMES
-from support.playbooks import MINUTE, on_stages, on_warnings, runs_of, running, tasks_of
+from support.playbooks import MINUTE, on_stages, on_warnings, runs_of, running, start, tasks_of
 from support.retention import HOUR, instant_of
 from support.score_models import enum_name
 
@@ -56,27 +56,30 @@ def until_told(client, name, *expected):
 
 # -- until when -----------------------------------------------------------------------------------------------------------
 
-def a_task_is_due_when_complaints_are_to_be_answered_unless_it_says_its_own_time(office):
+def a_task_is_due_when_what_it_follows_up_is_to_be_answered_unless_it_says_its_own_time(office):
     client = office.client
     steps = [playbooks.task("own", due=3 * HOUR), playbooks.wait(HOUR), playbooks.task("target")]
     made = {key: running(client, key, trigger, *steps) for key, trigger in (
-        ("complaints", COMPLAINS), ("others", on_warnings("COMPLAINT", "SILENCE")), ("leads", on_stages("LEAD")))}
+        ("complaints", COMPLAINS), ("scores", on_warnings("LOW_SCORE")), ("others", on_warnings("COMPLAINT", "SILENCE")),
+        ("leads", on_stages("LEAD")))}
+    times = {"complaints": 1, "scores": 3}
     come_and_buy(office, "one", "two", "three")
     due = {}
     for key, hours in (("one", 48), ("two", TARGET_HOURS), ("three", 0)):
-        set_targets(client, hours)
+        set_targets(client, hours, times["scores"] * hours)
         office.complain(key)
+        office.rate(key)
         name = office.name(key)
-        waiting.until(lambda name=name: {run.playbook for run in runs_of(client, name)} == set(made.values()), "the complaint to begin runs")
+        waiting.until(lambda name=name: {run.playbook for run in runs_of(client, name)} == set(made.values()), "complaint and score to begin runs")
         office.move(office.now + 2 * HOUR, *made.values())
         for book, playbook in made.items():
             [run] = [each for each in runs_of(client, name) if each.playbook == playbook]
             own, target = tasks_for(client, playbook, name, 2)
             begun = instant_of(run.trigger_time)
             assert instant_of(own.due_time) == begun + 3 * HOUR and instant_of(target.create_time) == begun + HOUR
-            assert {each.follows_up_complaint for each in (own, target)} == {book == "complaints"}
+            assert {each.follows_up_feedback for each in (own, target)} == {book in times}
             due[key, book] = instant_of(target.due_time) - begun if target.HasField("due_time") else None
-    assert due == {(key, book): timedelta(hours=hours) if hours and book == "complaints" else None
+    assert due == {(key, book): timedelta(hours=times[book] * hours) if hours and book in times else None
                    for key, hours in (("one", 48), ("two", TARGET_HOURS), ("three", 0)) for book in made}
 
 
@@ -123,7 +126,7 @@ def a_visit_is_a_meeting_and_neither_a_message_nor_a_call_of_another_playbook_is
         complete(client, each, "SUCCESS")
     complete(client, visit, "SUCCESS")
     until_told(client, name, ("MEETING", visit.name, office.now, made))
-    assert [each.follows_up_complaint for each in (*others, visit)] == [False, True, True, True]
+    assert [each.follows_up_feedback for each in (*others, visit)] == [False, True, True, True]
 
 
 def a_call_is_told_once_whoever_is_killed(office):
@@ -151,14 +154,50 @@ def somebody_who_is_enrolled_by_hand_is_called_about_a_complaint_too(office):
     [number] = office.come("who")
     run = client.call("PlaybookService/EnrolCustomer", {"parent": f"customers/{number}", "playbook": made})
     [task] = tasks_for(client, made, f"customers/{number}")
-    assert (task.run, task.follows_up_complaint) == (run.name, True)
+    assert (task.run, task.follows_up_feedback) == (run.name, True)
     assert instant_of(task.due_time) == instant_of(run.trigger_time) + TARGET_HOURS * HOUR, "24 hours at first"
     complete(client, task, "SUCCESS")
     until_told(client, f"customers/{number}", ("CALL", task.name, office.now, made))
 
 
-def the_template_of_complaints_leaves_the_time_to_the_target(office):
+def templates_of_feedback_leave_the_time_to_the_target(office):
     client = office.client
     by = {each.name: each.playbook for each in client.call("PlaybookService/ListPlaybookTemplates").templates}
-    [step] = by["playbookTemplates/complaint-follow-up"].variants[0].steps
-    assert not step.task.HasField("due_after")
+    for template in ("complaint-follow-up", "low-score-follow-up"):
+        [step] = by[f"playbookTemplates/{template}"].variants[0].steps
+        assert not step.task.HasField("due_after"), template
+
+
+def a_call_by_the_template_of_low_scores_answers_them_in_time_or_late(office):
+    client, target, begin = office.client, 72, office.now - HOUR
+    office.suite.run("feedback", "targets", "--low-score", target)
+    made = client.call("PlaybookService/CreatePlaybook", {"playbook_id": "scores", "template": "playbookTemplates/low-score-follow-up"}).name
+    start(client, made)
+    scores = {"soon": ("CSAT", 1), "late": ("STARS", 2), "never": ("NPS", 6)}
+    come_and_buy(office, *scores, "pleased")
+    for key, (kind, score) in scores.items():
+        office.rate(key, kind=kind, score=score)
+    office.rate("pleased", kind="NPS", score=7)
+    tasks = {}
+    for key in scores:
+        [tasks[key]] = tasks_for(client, made, office.name(key))
+        [run] = runs_of(client, office.name(key))
+        assert (tasks[key].follows_up_feedback, instant_of(tasks[key].due_time)) == (True, instant_of(run.trigger_time) + target * HOUR)
+    office.move(office.now + LATER_HOURS * HOUR, made)
+    complete(client, tasks["soon"], "SUCCESS")
+    until_told(client, office.name("soon"), ("CALL", tasks["soon"].name, office.now, made))
+    office.move(office.now + target * HOUR, made)
+    assert {each.customer for each in client.call(OVERDUE).feedback} == {office.name("late"), office.name("never")}
+    complete(client, tasks["late"], "REACHED")
+    until_told(client, office.name("late"), ("CALL", tasks["late"].name, office.now, made))
+    office.move(office.now + HOUR, made)
+    [told] = [each for each in client.call(TIMES, {"start_time": facts.text_of(begin)}).kinds if enum_name(each, "kind") == "LOW_SCORE"]
+    assert (told.feedback, told.answered, told.in_time, told.late, told.overdue) == (3, 2, 1, 1, 1)
+    assert [each.customer for each in client.call(OVERDUE).feedback] == [office.name("never")]
+    assert not tasks_of(client, office.name("pleased"))
+    # Whom nobody has to answer is called, as soon as it can be.
+    office.suite.run("feedback", "targets", "--low-score", 0)
+    come_and_buy(office, "whenever")
+    office.rate("whenever")
+    [task] = tasks_for(client, made, office.name("whenever"))
+    assert task.follows_up_feedback and not task.HasField("due_time")

@@ -1,4 +1,5 @@
-//! Tasks that follow up complaints: until when they are to be done; and the calls and meetings that they came to, of which ingestion is told.
+//! Tasks that follow up complaints and low scores: until when they are to be done; and the calls and meetings that they came to, of which ingestion is
+//! told.
 //!
 //! Whether feedback was answered follows from facts, which are ingestion's. So what a task came to becomes a fact, by the RPC by which all facts come, under
 //! an id that follows from the task: told again after a crash, it changes nothing. That it is to be told stands in the row of the task, and commits with its
@@ -6,14 +7,15 @@
 
 use super::{CALL_TIMEOUT, LOOK, Playbooks};
 use crate::churning::Pause;
-use crate::playbooks::triggers::is_by_complaints;
+use crate::playbooks::triggers::{Feedback, followed_up};
 use crate::store::tasks::{self, Stored};
 use quintile_chain::context::WorkError;
 use quintile_domain::time::Instant;
 use quintile_proto::ingestion::ingest_service_client::IngestServiceClient;
 use quintile_proto::ingestion::response_service_client::ResponseServiceClient;
 use quintile_proto::ingestion::{
-    GetCustomerRequest, GetResponseTargetsRequest, IngestBatchRequest, Interaction, InteractionKind, Row, row,
+    GetCustomerRequest, GetResponseTargetsRequest, IngestBatchRequest, Interaction, InteractionKind, ResponseTargets,
+    Row, row,
 };
 use quintile_proto::lifecycle::{MakeTask, Playbook, TaskKind, step};
 use quintile_rpc::policy::Tenant;
@@ -26,16 +28,16 @@ const HOUR_MICROS: i64 = 3_600_000_000;
 /// Tasks that are read at once.
 const AT_ONCE: u64 = 100;
 
-/// Whether a playbook has tasks that are to be done until complaints are to be answered.
+/// Whether a playbook has tasks that are to be done until what they follow up is to be answered.
 pub fn goes_by_target(playbook: &Playbook) -> bool {
     let mut steps = playbook.variants.iter().flat_map(|variant| &variant.steps);
     let has_own = |task: &MakeTask| task.due_after.is_some();
-    is_by_complaints(playbook)
+    followed_up(playbook).is_some()
         && steps.any(|step| matches!(&step.action, Some(step::Action::Task(task)) if !has_own(task)))
 }
 
-/// Until when a task is to be done that was made at an instant, of a run that was triggered at another: by itself, or by the hours within which complaints
-/// are to be answered. `None`: as long as it takes.
+/// Until when a task is to be done that was made at an instant, of a run that was triggered at another: by itself, or by the hours within which what it
+/// follows up is to be answered. `None`: as long as it takes.
 pub fn due(task: &MakeTask, made_at: Instant, triggered_at: Instant, hours: i32) -> Option<Instant> {
     match &task.due_after {
         Some(due) => Some(made_at.plus_micros(due.seconds * 1_000_000)),
@@ -43,15 +45,23 @@ pub fn due(task: &MakeTask, made_at: Instant, triggered_at: Instant, hours: i32)
     }
 }
 
-/// Within how many hours complaints are to be answered. 0: they need not be. `None`: that is not known now.
-pub async fn target_hours(playbooks: &Playbooks, tenant: &Tenant) -> Option<i32> {
+/// Within how many hours feedback is to be answered. 0: it need not be.
+pub fn hours(targets: &ResponseTargets, feedback: Feedback) -> i32 {
+    match feedback {
+        Feedback::Complaints => targets.complaint_hours,
+        Feedback::LowScores => targets.low_score_hours,
+    }
+}
+
+/// Within which time feedback is to be answered. `None`: that is not known now.
+pub async fn targets(playbooks: &Playbooks, tenant: &Tenant) -> Option<ResponseTargets> {
     let asked = async {
         let mut request = playbooks.credentials.request(&tenant.name, GetResponseTargetsRequest {}).await?;
         request.set_timeout(CALL_TIMEOUT);
         ResponseServiceClient::new(playbooks.ingestion.clone()).get_response_targets(request).await
     };
     match asked.await {
-        Ok(answer) => Some(answer.get_ref().complaint_hours),
+        Ok(answer) => Some(answer.into_inner()),
         Err(status) => {
             tracing::debug!(code = ?status.code(), "ingestion is asked again for response targets");
             None
@@ -195,13 +205,18 @@ mod tests {
     }
 
     #[test]
-    fn playbooks_of_complaints_alone_go_by_the_target() {
-        use WarningKind::{Complaint, Silence};
-        assert!(goes_by_target(&playbook(&[Complaint], None)));
-        let others =
-            [(vec![Complaint], Some(60)), (vec![Silence], None), (vec![Complaint, Silence], None), (vec![], None)];
-        for (kinds, seconds) in others {
-            assert!(!goes_by_target(&playbook(&kinds, seconds)), "{kinds:?}");
+    fn playbooks_of_complaints_alone_or_of_low_scores_alone_go_by_their_target() {
+        use WarningKind::{Complaint, LowScore, Silence};
+        let targets = ResponseTargets { complaint_hours: 24, low_score_hours: 72, ..ResponseTargets::default() };
+        for (kind, expected) in [(Complaint, 24), (LowScore, 72)] {
+            let feedback = followed_up(&playbook(&[kind], None));
+            assert_eq!(feedback.map(|feedback| hours(&targets, feedback)), Some(expected), "{kind:?}");
+            assert!(goes_by_target(&playbook(&[kind], None)), "{kind:?}");
+            assert!(!goes_by_target(&playbook(&[kind], Some(60))), "{kind:?}");
+        }
+        for kinds in [vec![Silence], vec![Complaint, Silence], vec![Complaint, LowScore], vec![]] {
+            assert_eq!(followed_up(&playbook(&kinds, None)), None, "{kinds:?}");
+            assert!(!goes_by_target(&playbook(&kinds, None)), "{kinds:?}");
         }
     }
 }
