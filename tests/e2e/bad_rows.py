@@ -114,6 +114,7 @@ BAD_ROWS = {
     "17 identities": ({"customer": {"identities": [facts.identity(f"{CANARY}{n}") for n in range(17)]}}, {FIELD}),
     "a name with a bidi character": (person(display_name=f"{CANARY}\u202e"), {FIELD}),
     "a name that is too long": (person(display_name=CANARY * 20), {FIELD}),
+    "a referrer of a source with a control character": (person(referrer="r", referrer_source=f"{CANARY}\n"), {FIELD}),
     "a telephone number that is none": (person(phone=CANARY), {FIELD}),
     "a telephone number without its country": (person(phone="13871658841"), {FIELD}),
     "an e-mail address that is none": (person(email=CANARY), {FIELD}),

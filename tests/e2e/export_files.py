@@ -137,7 +137,7 @@ def customers_come_out_with_all_that_was_said_of_them(exported, numbers):
         "customer": numbers["ann"], "kind": "contact", "display_name": "Ann Wren", "phone": "+8613800000001",
         "email": "ann@example.com", "address": "1 Mill Lane", "birth_date": date(1941, 12, 31), "birth_year": 1941,
         "owner": "sue", "region": "north", "department": None, "language": "en", "acquisition_channel": None,
-        "acquisition_campaign": "spring", "acquisition_date": date(1988, 2, 29), "referrer": "partner 7", "country": "GB",
+        "acquisition_campaign": "spring", "acquisition_date": date(1988, 2, 29), "referrer": "partner 7", "referrer_source": "shop", "country": "GB",
         "currency": "GBP", "gender": "female", "income_band": "middle", "household": "alone", "interests": '["tea"]', "values": None,
         "consent_marketing": None, "consent_profiling": None, "consent_analytics": None, "consent_support": None,
         "consent_third_party": None, "identities": ann["identities"], "custom_attributes": ann["custom_attributes"]}

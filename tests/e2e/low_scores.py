@@ -78,9 +78,9 @@ def as_of_a_past_instant_it_is_the_last_of_those_before(town):
 def rules_count_by_it(town):
     last = [last_low(own) for own in town.people.values()]
     days = [(AS_OF.date() - at.date()).days for at in last if at]
-    expected = {"has(last_low_score_time)": len(days), "days_since(last_low_score_time) <= 30": sum(each <= 30 for each in days),
-                "days_since(last_low_score_time) == 9": days.count(9), "days_since(last_low_score_time) > 100": sum(each > 100 for each in days),
-                f'last_low_score_time < timestamp("{facts.text_of(PAST)}")': sum(at < PAST for at in last if at),
+    expected = {"has(last_low_score_at)": len(days), "days_since(last_low_score_at) <= 30": sum(each <= 30 for each in days),
+                "days_since(last_low_score_at) == 9": days.count(9), "days_since(last_low_score_at) > 100": sum(each > 100 for each in days),
+                f'last_low_score_at < timestamp("{facts.text_of(PAST)}")': sum(at < PAST for at in last if at),
                 'warning.low_score == "yes"': sum(each < warnings.HOLD_DAYS for each in days)}
     # Those of the other tests have no order.
     assert {rule: questions.preview(town.admin, f"{rule} && orders == 1").customers for rule in expected} == expected and all(expected.values())
@@ -113,7 +113,7 @@ def warned(office, key):
 def a_low_score_begins_a_segment_and_a_warning_which_time_alone_ends(backend):
     with playbooks.company(backend) as office:
         client, midnight = office.client, lambda days: START - 12 * HOUR + days * DAY
-        week = questions.save_segment(client, "displeased", "days_since(last_low_score_time) <= 7")
+        week = questions.save_segment(client, "displeased", "days_since(last_low_score_at) <= 7")
         sign = questions.save_segment(client, "warned", 'warning.low_score == "yes"')
         office.come("ann", "bob", "lead")
         office.buy("ann", "bob")

@@ -11,7 +11,7 @@ use quintile_store::StoreError;
 use std::collections::{HashMap, HashSet};
 use tokio::task::JoinHandle;
 
-/// Facts from which on a customer is heavy: a few milliseconds' worth.
+/// Facts from which on a customer is heavy, each referral as one of them: a few milliseconds' worth.
 const HEAVY_FACTS: i64 = 5_000;
 /// How many are computed at once: all their facts are in memory meanwhile.
 const AT_ONCE: usize = 8;
@@ -111,7 +111,7 @@ impl Drop for Heavy {
 
 fn facts_of(record: &CustomerRecord) -> i64 {
     let features = record.features.as_ref();
-    features.map_or(0, |it| it.orders + it.refunds + it.interactions + it.feedback_count)
+    features.map_or(0, |it| it.orders + it.refunds + it.interactions + it.feedback_count + it.referrals)
 }
 
 #[cfg(test)]

@@ -458,6 +458,7 @@ fn message(features: Features, tenant: &Tenant, as_of: Instant) -> FeaturesMessa
         facts_without_rate: features.facts_without_rate,
         last_low_score_time: features.last_low_score.map(convert::timestamp),
         traits: Vec::new(),
+        referrals: features.referrals,
     }
 }
 

@@ -69,8 +69,9 @@ pub enum FieldId {
     ChurnRiskPercent = 56,
     WarningChurnRisk = 57,
     LifetimeValue = 58,
-    LastLowScoreTime = 59,
+    LastLowScoreAt = 59,
     WarningLowScore = 60,
+    Referrals = 61,
 }
 
 /// What rules, access control and authors know of a field.
@@ -95,7 +96,7 @@ const fn define(field: FieldId, name: &'static str, ty: Type, description: &'sta
 const CONSENT: &str = "\"given\" or \"objected\"; missing: the customer has said neither";
 
 /// In the order of their ids, which start at 1 and leave no gap.
-const DEFINITIONS: [Definition; 60] = [
+const DEFINITIONS: [Definition; 61] = [
     define(FieldId::Recency, "rfm.r", Type::Int, "recency score, 1-5, 5 best; missing without orders"),
     define(FieldId::Frequency, "rfm.f", Type::Int, "frequency score, 1-5, 5 best; missing without orders"),
     define(FieldId::Monetary, "rfm.m", Type::Int, "monetary score, 1-5, 5 best; missing without orders"),
@@ -220,8 +221,8 @@ const DEFINITIONS: [Definition; 60] = [
         "what the customer will be worth, rounded down to a step; missing without a value model in force that knows spending, or without orders",
     ),
     define(
-        FieldId::LastLowScoreTime,
-        "last_low_score_time",
+        FieldId::LastLowScoreAt,
+        "last_low_score_at",
         Type::Instant,
         "instant of the last low score: CSAT or stars of 1 or 2, NPS of 0 to 6; missing: never gave one",
     ),
@@ -231,6 +232,7 @@ const DEFINITIONS: [Definition; 60] = [
         Type::Text,
         "\"yes\" or \"no\": gave a low score within 14 days",
     ),
+    define(FieldId::Referrals, "referrals", Type::Int, "other customers whom this one has sent and who have bought"),
 ];
 
 impl FieldId {
@@ -296,7 +298,8 @@ impl FieldId {
                 | Self::LastNps
                 | Self::OpenComplaints
                 | Self::OpenTickets
-                | Self::LastLowScoreTime
+                | Self::LastLowScoreAt
+                | Self::Referrals
         )
     }
 
@@ -347,12 +350,13 @@ pub fn words(name: &str, is_instant: bool) -> (String, String) {
         "first_order_at" => ("first bought long ago", "first bought recently"),
         "last_order_at" => ("last bought long ago", "bought recently"),
         "last_interaction_at" => ("silent for long", "in touch recently"),
-        "last_low_score_time" => ("last displeased long ago", "displeased recently"),
+        "last_low_score_at" => ("last displeased long ago", "displeased recently"),
         "acquired_at" => ("came long ago", "came recently"),
         "interactions" => ("many interactions", "few interactions"),
         "last_nps" => ("would recommend", "would not recommend"),
         "open_complaints" => ("open complaints", "no open complaints"),
         "open_tickets" => ("open tickets", "no open tickets"),
+        "referrals" => ("many referrals", "few referrals"),
         "alive_percent" => ("likely to still buy", "likely to buy no more"),
         "lifetime_value" => ("high lifetime value", "low lifetime value"),
         "churn_risk_percent" => ("likely to leave", "likely to stay"),

@@ -40,6 +40,7 @@ FIELDS = {
     "quintile.ingestion.v1.Customer.address": ADDRESS,
     "quintile.ingestion.v1.Customer.birth_date": A_BIRTH,
     "quintile.ingestion.v1.Customer.referrer": FOREIGN,
+    "quintile.ingestion.v1.Customer.referrer_source": FOREIGN,
     "quintile.ingestion.v1.ConsentEvent.source": FOREIGN,
     **{f"quintile.ingestion.v1.AudienceMember.{of}_sha256": HASHES for of in ("email", "phone", "phone_digits")},
     "quintile.ingestion.v1.CustomAttribute.text": FOREIGN,  # As its class: the canary's is free text.

@@ -21,6 +21,7 @@ pub struct Fields {
     address: Option<Text>,
     birth_date: Option<Time>,
     referrer: Option<Text>,
+    referrer_source: Option<Text>,
     attributes: Option<Attributes>,
     /// By the attribute's id.
     custom_attributes: Vec<(String, Text)>,
@@ -65,6 +66,7 @@ impl Fields {
             address: Text::read(keys, "address", context)?,
             birth_date: Time::read(keys, "birth_date", context)?,
             referrer: Text::read(keys, "referrer", context)?,
+            referrer_source: Text::read(keys, "referrer_source", context)?,
             attributes: if has_attributes { Some(Attributes::read(attributes, context)?) } else { None },
             custom_attributes,
         })
@@ -92,6 +94,7 @@ impl Fields {
             address: one_line("customer.address", self.address.as_ref(), line)?,
             birth_date: birth_date.transpose()?.flatten(),
             referrer: text("customer.referrer", self.referrer.as_ref(), line)?,
+            referrer_source: text("customer.referrer_source", self.referrer_source.as_ref(), line)?,
             attributes: self.attributes.as_ref().map(|attributes| attributes.row(line)).transpose()?,
             custom_attributes,
             ..Customer::default()

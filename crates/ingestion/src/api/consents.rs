@@ -38,7 +38,7 @@ pub async fn set(
         if holds && consents::take_over(&mut customer.attributes, word.purpose, word.state) {
             customer.changed(now);
             customers::write(&transaction, caller.tenant().id, &keys, std::slice::from_mut(&mut customer)).await?;
-            service.touch(&transaction, caller, customer.id).await?;
+            service.touch(&transaction, caller, &[customer.id.0].into_iter().collect()).await?;
         }
         let answer = answer(&transaction, caller.tenant().id, &keys, &customer).await?;
         transaction.commit().await?;

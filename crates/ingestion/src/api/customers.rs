@@ -6,6 +6,7 @@ use crate::intake::{CustomerPatch, Declared, Identity, Terms, check_kind, normal
 use crate::store::customers::{self, MAX_OF_ONE_CONTACT, StoredCustomer};
 use crate::store::identities::{self, Newcomers};
 use crate::store::privacy::{self, Hold};
+use crate::store::referrals;
 use prost::Message;
 use quintile_chain::{page, store_error};
 use quintile_domain::ids::CustomerId;
@@ -113,9 +114,10 @@ impl Customers {
         customer: &mut StoredCustomer,
     ) -> Result<(), StoreError> {
         let tenant = caller.tenant().id;
-        let touched = [customer.id.0].into_iter().collect();
-        customers::write(&transaction, tenant, keys, std::slice::from_mut(customer)).await?;
+        let named = customers::write(&transaction, tenant, keys, std::slice::from_mut(customer)).await?;
         let seq = feed::next_seq(&transaction, tenant, crate::FACTS).await?;
+        let mut touched = referrals::of_buyers(&transaction, tenant, named).await?;
+        touched.insert(customer.id.0);
         feed::publish(&transaction, tenant, crate::FACTS, seq, &touched).await?;
         transaction.commit().await?;
         self.service.wake.notify_one();
@@ -302,7 +304,14 @@ fn apply_mask(customer: &mut StoredCustomer, patch: &CustomerPatch, paths: &[Str
             "email" => person.email.clone_from(&given.email),
             "address" => person.address.clone_from(&given.address),
             "birth_date" => person.birth_date = given.birth_date,
-            "referrer" => person.referrer.clone_from(&given.referrer),
+            "referrer" => {
+                person.referrer.clone_from(&given.referrer);
+                if let Some(referrer) = person.referrer.as_mut().filter(|referrer| referrer.source.is_empty())
+                    && let Some(first) = customer.identities.first()
+                {
+                    referrer.source.clone_from(&first.source);
+                }
+            }
             "custom_attributes" => person.custom.clone_from(&given.custom),
             "attributes" => {
                 if patch.attributes.is_none() {

@@ -3,6 +3,7 @@
 use crate::Service;
 use crate::store::customers::{self, StoredCustomer};
 use crate::store::erasures::{self, StoredErasure};
+use crate::store::keys::TenantKeys;
 use crate::store::privacy::{self, Hold};
 use quintile_chain::{page, store_error};
 use quintile_domain::ids::CustomerId;
@@ -34,10 +35,11 @@ async fn erase_once(
 ) -> Result<Option<StoredErasure>, StoreError> {
     let (tenant, database) = (caller.tenant().id, &service.runtime.database);
     let keys = service.keys.of(tenant).await?;
-    // Rejects are many and sealed: they are looked through before anybody has to wait.
+    // Rejects are many and sealed: they are looked through before anybody has to wait. So may those be whom the customer has sent.
     let reached = |customer: &StoredCustomer| caller.reaches(&customer.attributes);
     let rejects = match customers::get(database.reader(), tenant, &keys, id).await?.filter(reached) {
         Some(customer) => {
+            while forget_referrer(service, caller, &keys, &customer).await? {}
             let (found, last) = erasures::rejects_of(database.reader(), tenant, &keys, &customer, 0).await?;
             (found.into_iter().map(|(model, _)| model.reject_id).collect(), last)
         }
@@ -65,6 +67,25 @@ async fn erase_once(
     service.wake.notify_one();
     service.erased.notify_one();
     Ok(Some(erasure))
+}
+
+/// Takes a customer who is to be erased out of some of those whom it has sent. Returns whether there may be more.
+async fn forget_referrer(
+    service: &Service,
+    caller: &Caller,
+    keys: &TenantKeys,
+    customer: &StoredCustomer,
+) -> Result<bool, StoreError> {
+    let tenant = caller.tenant().id;
+    let transaction = service.runtime.database.begin().await?;
+    privacy::hold(&transaction, tenant, Hold::Alone).await?;
+    let may_be_more = erasures::forget_referrer(&transaction, tenant, keys, customer, service.clock.now()).await?;
+    if may_be_more {
+        // Should nothing come of the erasure, it has sent fewer all the same.
+        service.touch(&transaction, caller, &[customer.id.0].into_iter().collect()).await?;
+        transaction.commit().await?;
+    }
+    Ok(may_be_more)
 }
 
 /// Gets an erasure.

@@ -5,7 +5,7 @@ use crate::Service;
 use crate::store::conflicts;
 use crate::store::entities::{customer_merge, identity_conflict};
 use crate::store::keys::TenantKeys;
-use crate::store::merges::{self, Pair};
+use crate::store::merges::{self, Pair, Regrouped};
 use crate::store::privacy::{self, Hold};
 use quintile_chain::{page, store_error};
 use quintile_domain::ids::{CustomerId, TenantId};
@@ -18,7 +18,6 @@ use quintile_proto::ingestion::{
 };
 use quintile_rpc::{Answer, ApiError, Caller, convert};
 use quintile_store::{StoreError, Transaction, feed};
-use roaring::RoaringBitmap;
 use tonic::Request;
 
 /// The query that page tokens of merges belong to.
@@ -39,17 +38,13 @@ impl Identities {
     }
 
     /// Publishes who was touched, and commits. Returns the position.
-    async fn publish(
-        &self,
-        transaction: Transaction,
-        tenant: TenantId,
-        touched: &RoaringBitmap,
-    ) -> Result<i64, StoreError> {
+    async fn publish(&self, transaction: Transaction, tenant: TenantId, touched: Regrouped) -> Result<i64, StoreError> {
+        let touched = touched.linked | touched.referrers;
         let position = if touched.is_empty() {
             feed::head(&transaction, tenant, crate::FACTS).await?
         } else {
             let seq = feed::next_seq(&transaction, tenant, crate::FACTS).await?;
-            feed::publish(&transaction, tenant, crate::FACTS, seq, touched).await?;
+            feed::publish(&transaction, tenant, crate::FACTS, seq, &touched).await?;
             seq
         };
         transaction.commit().await?;
@@ -70,7 +65,7 @@ impl Identities {
         conflicts::decide(&transaction, tenant, pair, ConflictState::Merged, now).await?;
         let merge = merges::get(&transaction, tenant, pair).await?.ok_or(StoreError::Sealed("a merge is gone"))?;
         let survivor = merges::survivor(&transaction, tenant, pair.left).await?;
-        let facts_position = self.publish(transaction, tenant, &touched).await?;
+        let facts_position = self.publish(transaction, tenant, touched).await?;
         Ok(Some(Merge { facts_position, ..message(&merge, survivor) }))
     }
 
@@ -81,7 +76,7 @@ impl Identities {
         // Noted also where nobody had asked: a row that names both must not merge them again.
         conflicts::note(&transaction, tenant, &[(pair, ConflictReason::Identities)].into(), now).await?;
         conflicts::decide(&transaction, tenant, pair, ConflictState::KeptApart, now).await?;
-        self.publish(transaction, tenant, &touched).await.map(Some)
+        self.publish(transaction, tenant, touched).await.map(Some)
     }
 
     /// Decides a conflict. `None`: there is no such one.

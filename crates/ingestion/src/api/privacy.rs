@@ -5,6 +5,7 @@ use crate::Service;
 use crate::store::customers::{self, StoredCustomer};
 use crate::store::keys::TenantKeys;
 use crate::store::privacy::{self, Hold};
+use crate::store::referrals;
 use quintile_chain::store_error;
 use quintile_domain::ids::CustomerId;
 use quintile_domain::masking::Masked;
@@ -16,6 +17,7 @@ use quintile_proto::ingestion::{
 };
 use quintile_rpc::{Answer, AnswerStream, ApiError, Caller, convert};
 use quintile_store::{StoreError, Transaction, feed};
+use roaring::RoaringBitmap;
 use tonic::{Request, Response, Status};
 
 /// The handlers.
@@ -56,16 +58,16 @@ impl Service {
         Ok((transaction, keys, customer.ok_or_else(ApiError::not_found)?))
     }
 
-    /// Publishes in a transaction that a customer was touched. Returns the position.
+    /// Publishes in a transaction that customers were touched. Returns the position.
     pub(super) async fn touch(
         &self,
         transaction: &Transaction,
         caller: &Caller,
-        id: CustomerId,
+        touched: &RoaringBitmap,
     ) -> Result<i64, StoreError> {
         let tenant = caller.tenant().id;
         let seq = feed::next_seq(transaction, tenant, crate::FACTS).await?;
-        feed::publish(transaction, tenant, crate::FACTS, seq, &[id.0].into_iter().collect()).await?;
+        feed::publish(transaction, tenant, crate::FACTS, seq, touched).await?;
         Ok(seq)
     }
 }
@@ -88,7 +90,9 @@ impl Privacy {
             if !customers::restrict(&transaction, tenant, id, since).await? {
                 return Ok((customer.restricted_at, feed::head(&transaction, tenant, crate::FACTS).await?));
             }
-            let position = self.service.touch(&transaction, caller, id).await?;
+            let mut touched = referrals::referrers(&transaction, tenant, id).await?;
+            touched.insert(id.0);
+            let position = self.service.touch(&transaction, caller, &touched).await?;
             transaction.commit().await?;
             self.service.wake.notify_one();
             Ok::<_, StoreError>((since, position))

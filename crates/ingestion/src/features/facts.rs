@@ -84,6 +84,8 @@ pub struct CustomerFacts {
     pub interactions: Vec<InteractionFact>,
     /// The feedback.
     pub feedback: Vec<FeedbackFact>,
+    /// When each of those first bought whom the customer has sent.
+    pub referred: Vec<Instant>,
     /// Facts that are not among these, because no exchange rate is there.
     pub without_rate: i64,
     /// What facts that are kept no longer amount to.
@@ -105,5 +107,6 @@ impl CustomerFacts {
             let key = |it: &FeedbackFact| (it.at, it.kind as i32, it.score);
             key(a).cmp(&key(b)).then_with(|| (&a.channel, &a.about).cmp(&(&b.channel, &b.about)))
         });
+        self.referred.sort_unstable();
     }
 }

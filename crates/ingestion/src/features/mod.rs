@@ -96,6 +96,8 @@ pub struct Features {
     pub last_nps: Option<i64>,
     /// The last low score. `None`: none.
     pub last_low_score: Option<Instant>,
+    /// Customers whom this one has sent and who have bought.
+    pub referrals: i64,
     /// Tickets and complaints.
     pub cases: cases::Cases,
     /// Facts that wait for an exchange rate.
@@ -172,6 +174,7 @@ pub fn compute(facts: &mut CustomerFacts, as_of: Instant, zone: &TimeZone, polic
         csat_mean: mean((opening.csat_sum, opening.csat_count), csat),
         last_nps: opening.nps.into_iter().chain(nps).max().map(|(_, score)| score),
         last_low_score: opening.last_low_score.max(feedback.iter().filter_map(FeedbackFact::low_score_at).max()),
+        referrals: facts.referred.partition_point(|at| *at < as_of) as i64,
         cases: cases::count(&opening.cases, interactions.iter().filter_map(|it| Some((it.at, it.case.as_ref()?)))),
         facts_without_rate: facts.without_rate,
         next_change: next_change(facts, &reductions, as_of, zone),
@@ -299,6 +302,7 @@ fn next_change(
         facts.refunds.iter().map(|it| it.at).find(|at| *at >= as_of),
         facts.interactions.get(interactions).map(|it| it.at),
         facts.feedback.iter().map(|it| it.at).find(|at| *at >= as_of),
+        facts.referred.iter().copied().find(|at| *at >= as_of),
     ];
     let mut earliest = begins.into_iter().flatten().min().map(|at| at.plus_micros(1));
     for days in WINDOW_DAYS.into_iter().flat_map(|days| [days, 2 * days]) {

@@ -269,6 +269,21 @@ fn the_last_low_score_is_one_that_is_to_be_answered_as_such() {
     assert_eq!(features_of(CustomerFacts::default(), later).last_low_score, None);
 }
 
+#[test]
+fn a_referral_counts_from_the_instant_after_the_first_order_of_who_was_sent() {
+    let facts = CustomerFacts {
+        referred: vec![at("2024-01-03T00:00:00Z"), at("2024-01-01T00:00:00Z")],
+        ..CustomerFacts::default()
+    };
+    let counted = |as_of| {
+        let features = features_of(facts.clone(), as_of);
+        (features.referrals, features.next_change)
+    };
+    assert_eq!(counted("2024-01-01T00:00:00Z"), (0, Some(at("2024-01-01T00:00:00.000001Z"))));
+    assert_eq!(counted("2024-01-01T00:00:00.000001Z"), (1, Some(at("2024-01-03T00:00:00.000001Z"))));
+    assert_eq!(counted("2024-01-03T00:00:00.000001Z"), (2, None));
+}
+
 /// Hours after the start of the generated history.
 fn after(hours: i64) -> Instant {
     at("2023-10-01T00:00:00Z").plus_micros(hours * 3_600_000_000)
@@ -291,6 +306,7 @@ prop_compose! {
         refunds in prop::collection::vec((0_i64..1_000, 0_i64..6_000, 0..12_usize), 0..5),
         interactions in prop::collection::vec((0_i64..1_000, 0..3_usize, any::<Option<bool>>()), 0..8),
         feedback in prop::collection::vec((0_i64..1_000, any::<bool>(), prop::option::of(0_i64..=5)), 0..4),
+        referred in prop::collection::vec((0_i64..1_000).prop_map(after), 0..4),
     ) -> CustomerFacts {
         let refunds = refunds.into_iter().enumerate().map(|(place, (hours, amount_minor, of))| RefundFact {
             at: after(hours),
@@ -318,7 +334,7 @@ prop_compose! {
             about: String::new(),
         });
         let (refunds, interactions, feedback) = (refunds.collect(), interactions.collect(), feedback.collect());
-        CustomerFacts { orders, refunds, interactions, feedback, ..CustomerFacts::default() }
+        CustomerFacts { orders, refunds, interactions, feedback, referred, ..CustomerFacts::default() }
     }
 }
 
@@ -358,6 +374,7 @@ proptest! {
         shuffle(&mut shuffled.refunds, seed ^ 1);
         shuffle(&mut shuffled.interactions, seed ^ 2);
         shuffle(&mut shuffled.feedback, seed ^ 3);
+        shuffle(&mut shuffled.referred, seed ^ 4);
         let as_of = after(800);
         prop_assert_eq!(compute(&mut facts.clone(), as_of, &zone, policy), compute(&mut shuffled, as_of, &zone, policy));
     }
@@ -374,6 +391,7 @@ proptest! {
         known.refunds.retain(|it| it.at < as_of);
         known.interactions.retain(|it| it.at < as_of);
         known.feedback.retain(|it| it.at < as_of);
+        known.referred.retain(|at| *at < as_of);
         prop_assert_eq!(
             values(compute(&mut facts.clone(), as_of, &TimeZone::UTC, policy)),
             values(compute(&mut known, as_of, &TimeZone::UTC, policy))

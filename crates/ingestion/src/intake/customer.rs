@@ -54,8 +54,8 @@ pub struct Person {
     pub address: Option<String>,
     /// The date of birth.
     pub birth_date: Option<Date>,
-    /// Who or what sent the customer.
-    pub referrer: Option<String>,
+    /// Who or what sent the customer, as an identity that somebody may be known by.
+    pub referrer: Option<Identity>,
     /// The custom attributes.
     pub custom: CustomValues,
 }
@@ -99,7 +99,7 @@ impl CustomerPatch {
             email: customer.email.as_deref().map(|email| normal_email(email, "email")).transpose()?,
             address: text(customer.address.as_deref(), "address", MAX_ADDRESS_BYTES)?,
             birth_date: customer.birth_date.map(|date| past_date(date, "birth_date", terms)).transpose()?,
-            referrer: text(customer.referrer.as_deref(), "referrer", MAX_NAME_BYTES)?,
+            referrer: referrer(customer, identities.first())?,
             custom: terms.declared.check(&customer.custom_attributes)?,
         };
         let attributes = customer.attributes.as_ref().map(|attributes| checked(attributes, terms)).transpose()?;
@@ -110,6 +110,17 @@ impl CustomerPatch {
     pub fn first_identity(&self) -> &Identity {
         &self.identities[0]
     }
+}
+
+/// Who sent a customer: an id in the source that is named, or else in that of the customer's first identity. The source is empty where neither is
+/// given.
+fn referrer(customer: &Customer, first: Option<&Identity>) -> Result<Option<Identity>, ApiError> {
+    let named = customer.referrer_source.as_deref().unwrap_or_default();
+    optional_text(named, MAX_NAME_BYTES).map_err(|error| ApiError::invalid_text("referrer_source", error))?;
+    let own = first.map_or("", |identity| identity.source.as_str());
+    let source = if named.is_empty() { own } else { named };
+    let id = text(customer.referrer.as_deref(), "referrer", MAX_NAME_BYTES)?;
+    Ok(id.map(|id| Identity { source: source.to_owned(), id }))
 }
 
 fn text(value: Option<&str>, field: &str, max: usize) -> Result<Option<String>, ApiError> {

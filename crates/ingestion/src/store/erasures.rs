@@ -2,12 +2,13 @@
 
 use super::conflicts;
 use super::consents;
-use super::customers::StoredCustomer;
-use super::entities::{consent_event, contact, customer, customer_key, erasure, identity, reject, subject};
+use super::customers::{self, StoredCustomer};
+use super::entities::{consent_event, contact, customer, customer_key, erasure, identity, referral, reject, subject};
 use super::facts;
 use super::identities;
 use super::keys::TenantKeys;
 use super::merges;
+use super::referrals;
 use super::rejects;
 use crate::FACTS;
 use crate::intake::{Identity, identities_of, normal_email, normal_phone};
@@ -130,16 +131,20 @@ pub async fn erase(
             .await?
             .rows_affected;
     }
+    while forget_referrer(transaction, tenant, keys, customer, now).await? {}
     removed += merges::forget(transaction, tenant, customer).await?;
     removed += conflicts::forget(transaction, tenant, customer).await?;
     let homes: Vec<CustomerId> = customer.records().iter().map(|record| record.home).collect();
+    let named = referrals::forget(transaction, tenant, &homes).await?;
+    removed += named.len() as u64;
     for home in &homes {
         removed += remove_person(transaction, tenant, *home, now).await?;
         removed += idempotency::forget(transaction, tenant, &[home.to_string()]).await?;
     }
     let facts_position = feed::next_seq(transaction, tenant, FACTS).await?;
     let erased: RoaringBitmap = homes.iter().map(|home| home.0).collect();
-    feed::publish(transaction, tenant, FACTS, facts_position, &erased).await?;
+    let touched = erased | referrals::owners(transaction, tenant, &named).await?;
+    feed::publish(transaction, tenant, FACTS, facts_position, &touched).await?;
     // The other services know whom this customer was merged with by their own numbers: each has an erasure. Its own comes last.
     let mut asked_for = None;
     for home in homes.into_iter().rev() {
@@ -148,6 +153,24 @@ pub async fn erase(
         asked_for = Some(begin(transaction, tenant, home, facts_position, receipt, now).await?);
     }
     asked_for.ok_or(StoreError::Sealed("a customer without a record"))
+}
+
+/// Takes the customer out of some of those whom it has sent, if there are any: whether there may be more.
+pub async fn forget_referrer(
+    transaction: &Transaction,
+    tenant: TenantId,
+    keys: &TenantKeys,
+    customer: &StoredCustomer,
+    now: Instant,
+) -> Result<bool, StoreError> {
+    let hashes: Vec<_> = customer.identities.iter().map(|identity| keys.identity_hash(identity)).collect();
+    let sent = referrals::naming(transaction, tenant, &hashes, ROWS_PER_QUERY as u64).await?;
+    let mut sent = customers::load(transaction, tenant, keys, &sent).await?;
+    for other in &mut sent {
+        other.forget_referrer(&customer.identities, now);
+    }
+    customers::write(transaction, tenant, keys, &mut sent).await?;
+    Ok(!sent.is_empty())
 }
 
 /// Notes an erasure with its first receipt.
@@ -251,12 +274,17 @@ pub async fn rows_left(connection: &impl ConnectionTrait, tenant: TenantId, id: 
         .filter(contact::Column::CustomerId.eq(id.as_i64()))
         .count(connection)
         .await?;
+    let referrals = referral::Entity::find()
+        .filter(referral::Column::TenantId.eq(tenant.0))
+        .filter(referral::Column::CustomerId.eq(id.as_i64()))
+        .count(connection)
+        .await?;
     // The founding subject has the customer's own number.
     let facts = facts::count(connection, tenant, id.as_i64()).await?;
     let key = customer_key::Entity::find_by_id((tenant.0, id.as_i64())).one(connection).await?;
     let row = customer::Entity::find_by_id((tenant.0, id.as_i64())).one(connection).await?;
     let is_full = row.is_some_and(|row| row.erased_at.is_none() || !row.sealed_person.is_empty());
-    Ok(subjects + contacts + facts + u64::from(key.is_some()) + u64::from(is_full))
+    Ok(subjects + contacts + referrals + facts + u64::from(key.is_some()) + u64::from(is_full))
 }
 
 /// One erasure.

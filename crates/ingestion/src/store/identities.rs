@@ -57,7 +57,7 @@ pub async fn resolve(
 }
 
 /// The owners of identities by their hashes.
-async fn owners_of_hashes(
+pub async fn owners_of_hashes(
     connection: &impl ConnectionTrait,
     tenant: TenantId,
     hashes: &[&Vec<u8>],

@@ -4,7 +4,7 @@
 use super::customers::{self, StoredCustomer};
 use super::entities::{contact, customer, customer_merge, subject};
 use super::keys::TenantKeys;
-use super::{conflicts, consents};
+use super::{conflicts, consents, referrals};
 use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::time::Instant;
 use quintile_proto::ingestion::MergeCause;
@@ -42,7 +42,16 @@ impl Pair {
     }
 }
 
-/// Links pairs. Returns everybody who is touched by it: nobody if all links were there.
+/// Whom links touch that came or went.
+#[derive(Default)]
+pub struct Regrouped {
+    /// Those whose homes they link.
+    pub linked: RoaringBitmap,
+    /// Those who have sent them.
+    pub referrers: RoaringBitmap,
+}
+
+/// Links pairs. Nobody is touched by it if all links were there.
 pub async fn link(
     transaction: &Transaction,
     tenant: TenantId,
@@ -50,7 +59,7 @@ pub async fn link(
     pairs: &[Pair],
     cause: MergeCause,
     now: Instant,
-) -> Result<RoaringBitmap, StoreError> {
+) -> Result<Regrouped, StoreError> {
     let columns = vec![
         Column::Int(vec![tenant.0; pairs.len()]),
         Column::BigInt(pairs.iter().map(|pair| pair.left.as_i64()).collect()),
@@ -59,19 +68,19 @@ pub async fn link(
         Column::BigInt(vec![now.micros(); pairs.len()]),
     ];
     if MERGES.write(transaction, columns).await? == 0 {
-        return Ok(RoaringBitmap::new());
+        return Ok(Regrouped::default());
     }
     regroup(transaction, tenant, keys, pairs, now).await
 }
 
-/// Takes a link away. Returns everybody who is touched by it. `None`: it was not there.
+/// Takes a link away. `None`: it was not there.
 pub async fn unlink(
     transaction: &Transaction,
     tenant: TenantId,
     keys: &TenantKeys,
     pair: Pair,
     now: Instant,
-) -> Result<Option<RoaringBitmap>, StoreError> {
+) -> Result<Option<Regrouped>, StoreError> {
     let key = (tenant.0, pair.left.as_i64(), pair.right.as_i64());
     if customer_merge::Entity::delete_by_id(key).exec(transaction).await?.rows_affected == 0 {
         return Ok(None);
@@ -79,14 +88,14 @@ pub async fn unlink(
     regroup(transaction, tenant, keys, &[pair], now).await.map(Some)
 }
 
-/// Groups the homes around some pairs anew by the links that there are.
+/// Groups the homes around some pairs anew by the links that there are. Nobody else changes customers meanwhile.
 async fn regroup(
     transaction: &Transaction,
     tenant: TenantId,
     keys: &TenantKeys,
     around: &[Pair],
     now: Instant,
-) -> Result<RoaringBitmap, StoreError> {
+) -> Result<Regrouped, StoreError> {
     let homes: BTreeSet<CustomerId> = around.iter().flat_map(|pair| [pair.left, pair.right]).collect();
     let present = homes_around(transaction, tenant, &homes).await?;
     let links = links_of(transaction, tenant, present.keys()).await?;
@@ -97,6 +106,7 @@ async fn regroup(
         }
     }
     let touched: Vec<CustomerId> = grouped.keys().copied().collect();
+    let mut named = referrals::forget(transaction, tenant, &touched).await?;
     for chunk in touched.chunks(KEYS_PER_QUERY) {
         contact::Entity::delete_many()
             .filter(contact::Column::TenantId.eq(tenant.0))
@@ -114,8 +124,10 @@ async fn regroup(
         customer.rewrite(now);
     }
     conflicts::forget_shared_contacts(transaction, tenant, &touched).await?;
-    customers::write(transaction, tenant, keys, &mut regrouped).await?;
-    Ok(touched.into_iter().map(|id| id.0).collect())
+    let written = customers::write(transaction, tenant, keys, &mut regrouped).await?;
+    named.extend(written.into_iter().map(|(_, hash)| hash));
+    let referrers = referrals::owners(transaction, tenant, &named).await?;
+    Ok(Regrouped { linked: touched.into_iter().map(|id| id.0).collect(), referrers })
 }
 
 /// Every home of the customers that these homes belong to, with the customer.

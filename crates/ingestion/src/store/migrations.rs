@@ -6,6 +6,7 @@ use sea_orm_migration::prelude::*;
 mod contacts;
 mod facts;
 mod merges;
+mod referrals;
 mod requests;
 mod responses;
 mod retention;
@@ -34,6 +35,7 @@ impl MigratorTrait for Migrator {
             Box::new(responses::M0013ResponseTargets),
             Box::new(requests::M0014FindingRequests),
             Box::new(contacts::M0015FindingContacts),
+            Box::new(referrals::M0016Referrals),
         ]
     }
 }
@@ -162,6 +164,9 @@ enum Id {
     SupportTicketHours,
     LowScoreHours,
     CommentHours,
+    Referral,
+    ReferrerHmac,
+    IsShown,
 }
 
 fn integer(id: Id) -> ColumnDef {

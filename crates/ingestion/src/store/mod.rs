@@ -16,6 +16,7 @@ pub mod migrations;
 pub mod openings;
 pub mod privacy;
 pub mod rates;
+pub mod referrals;
 pub mod rejects;
 pub mod response_targets;
 pub mod retention;

@@ -68,6 +68,7 @@ fn facts() -> CustomerFacts {
             feedback("2024-01-03T00:00:00Z", FeedbackKind::Nps, Some(4)),
             feedback("2024-01-04T00:00:00Z", FeedbackKind::Nps, None),
         ],
+        referred: Vec::new(),
         without_rate: 0,
         opening: Opening::default(),
     };

@@ -40,7 +40,7 @@ pub(super) enum StageField {
     Language,
     AcquisitionChannel,
     Channel,
-    LastLowScoreTime,
+    LastLowScoreAt,
 }
 
 /// What authors of conditions know of a field.
@@ -116,8 +116,8 @@ const DEFINITIONS: [Definition; 28] = [
     ),
     Definition(StageField::Channel, "channel", Type::Text, "primary channel: most contacts in 365 days"),
     Definition(
-        StageField::LastLowScoreTime,
-        "last_low_score_time",
+        StageField::LastLowScoreAt,
+        "last_low_score_at",
         Type::Instant,
         "instant of the last low score: CSAT or stars of 1 or 2, NPS of 0 to 6; missing: never gave one",
     ),
@@ -203,7 +203,7 @@ impl StageInput<'_> {
             StageField::Language => text(self.language),
             StageField::AcquisitionChannel => text(self.acquisition_channel),
             StageField::Channel => text(self.channel),
-            StageField::LastLowScoreTime => at(self.last_low_score),
+            StageField::LastLowScoreAt => at(self.last_low_score),
         }
     }
 }

@@ -169,7 +169,7 @@ fn any_zone() -> impl Strategy<Value = TimeZone> {
 
 fn any_term() -> impl Strategy<Value = String> {
     let op = prop::sample::select(vec!["==", "!=", "<", "<=", ">", ">="]);
-    let instants = ["first_order_at", "last_order_at", "last_interaction_at", "last_low_score_time", "acquired_at"];
+    let instants = ["first_order_at", "last_order_at", "last_interaction_at", "last_low_score_at", "acquired_at"];
     let since = prop::sample::select(instants.to_vec());
     let counted = prop::sample::select(vec!["silent_days", "rhythms_silent"]);
     let number = prop::sample::select(vec!["orders", "orders_90", "last_nps", "open_tickets", "silent_days"]);

@@ -149,6 +149,7 @@ fn habits(features: &Features) -> Row {
         ("complaints", Cell::Int64(Some(features.complaints))),
         ("open_complaints", Cell::Int64(Some(features.open_complaints))),
         ("open_tickets", Cell::Int64(Some(features.open_tickets))),
+        ("referrals", Cell::Int64(Some(features.referrals))),
         ("traits", Cell::text(Value::from(traits(features)).to_string())),
     ]
 }

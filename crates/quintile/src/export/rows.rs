@@ -61,6 +61,7 @@ pub fn customer(customer: Customer) -> anyhow::Result<Row> {
         ("birth_date", Cell::date(customer.birth_date)),
         ("birth_year", Cell::Int32(customer.birth_date.map(|date| date.year))),
         ("referrer", Cell::shown(customer.referrer)),
+        ("referrer_source", Cell::shown(customer.referrer_source)),
     ];
     row.extend(of_attributes(&attributes, "currency"));
     row.extend([

@@ -77,7 +77,7 @@ const BUILT_IN: [Definition; 38] = [
     feature("days_since(last_order_at)", Unit::Days),
     feature("days_since(first_order_at)", Unit::Days),
     feature("days_since(last_interaction_at)", Unit::Days),
-    feature("days_since(last_low_score_time)", Unit::Days),
+    feature("days_since(last_low_score_at)", Unit::Days),
     feature("orders", Unit::Count("orders")),
     feature("purchase_days", Unit::Count("purchase days")),
     feature("refunds", Unit::Count("refunds")),
@@ -93,6 +93,7 @@ const BUILT_IN: [Definition; 38] = [
     feature("complaints", Unit::Count("complaints")),
     feature("open_complaints", Unit::Count("complaints")),
     feature("open_tickets", Unit::Count("tickets")),
+    feature("referrals", Unit::Count("referrals")),
     feature("revenue", Unit::Minor),
     feature("net_revenue", Unit::Minor),
     feature("gross_revenue", Unit::Minor),
@@ -216,7 +217,7 @@ fn built_in<'a>(name: &str, record: &'a CustomerRecord, conventions: Conventions
     let day = |instant| day(convert::sent_instant(instant), conventions);
     match name {
         "days_since(last_interaction_at)" => day(features.last_interaction_time.as_ref()),
-        "days_since(last_low_score_time)" => day(features.last_low_score_time.as_ref()),
+        "days_since(last_low_score_at)" => day(features.last_low_score_time.as_ref()),
         "interactions" => Value::Number(features.interactions),
         "interactions_90" => Value::Number(window(features, 90).interactions),
         "feedback_count" => Value::Number(features.feedback_count),
@@ -224,6 +225,8 @@ fn built_in<'a>(name: &str, record: &'a CustomerRecord, conventions: Conventions
         "complaints" => Value::Number(features.complaints),
         "open_complaints" => Value::Number(features.open_complaints),
         "open_tickets" => Value::Number(features.open_tickets),
+        // Of who has neither bought nor sent anybody, that nobody was sent tells nothing.
+        "referrals" if features.orders > 0 || features.referrals > 0 => Value::Number(features.referrals),
         "csat_mean" => thousandths(features.csat_mean),
         "channel" => text(&features.primary_channel),
         _ if features.orders > 0 => of_orders(name, features, conventions),
@@ -389,6 +392,10 @@ mod tests {
             assert_eq!(value_of(name, &record), Value::Missing, "{name}");
         }
         assert_eq!(value_of("interactions", &record), Value::Number(3));
+        assert_eq!(value_of("referrals", &record), Value::Missing);
+        let features = Features { referrals: 2, ..Features::default() };
+        let record = CustomerRecord { features: Some(features), ..CustomerRecord::default() };
+        assert_eq!(value_of("referrals", &record), Value::Number(2));
         assert_eq!(value_of("orders", &CustomerRecord::default()), Value::Missing);
     }
 

@@ -99,20 +99,22 @@ fn value_grade(_minor_digits: u32) -> Definition {
     }
 }
 
-/// Repurchase, frequency, satisfaction and willingness to recommend, as the literature on loyalty measures it.
+/// Repurchase, frequency, satisfaction, willingness to recommend and referral, as the literature on loyalty measures it.
 fn loyalty(_minor_digits: u32) -> Definition {
-    let parts: [(&str, &str, [i64; 4], u32); 4] = [
+    let parts: [(&str, &str, [i64; 4], u32); 5] = [
         ("repurchase", "purchase_days", [2, 3, 5, 8], 30),
         ("frequency", "orders_365", [1, 2, 4, 8], 30),
         // Mean satisfaction in thousandths of 1 to 5, and the promoters of NPS from 9 on.
         ("satisfaction", "csat_mean", [2_000, 3_000, 4_000, 4_500], 20),
         ("recommendation", "last_nps", [3, 5, 7, 9], 20),
+        // A fourth of the whole for each referral, up to four.
+        ("referral", "referrals", [1, 2, 3, 4], 20),
     ];
     let dimensions = parts.map(|(name, feature, edges, weight)| {
         dimension(name, feature, Scale::Numbers(CutOffs::fixed(Direction::Higher, &edges)), weight)
     });
     Definition {
-        description: "Loyalty of 0 to 100: repurchase, frequency, satisfaction and recommendation".to_owned(),
+        description: "Loyalty of 0 to 100: repurchase, frequency, satisfaction, recommendation and referral".to_owned(),
         dimensions: dimensions.to_vec(),
         grading: Some(Grading::default()),
     }

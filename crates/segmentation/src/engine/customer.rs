@@ -63,6 +63,7 @@ pub struct Customer<'a> {
     pub alive_percent: Option<u8>,
     pub churn_risk_percent: Option<u8>,
     pub lifetime_value_minor: Option<i64>,
+    pub referrals: i64,
     /// Of the tenant's own fields, in the order in which they became known; those beyond the last are missing.
     pub own: &'a [Option<ValueRef<'a>>],
 }
@@ -132,8 +133,9 @@ impl Customer<'_> {
             FieldId::ChurnRiskPercent => score(self.churn_risk_percent),
             FieldId::WarningChurnRisk => text(self.warnings[4]),
             FieldId::LifetimeValue => self.lifetime_value_minor.map(ValueRef::Int),
-            FieldId::LastLowScoreTime => self.last_low_score_time.map(ValueRef::Instant),
+            FieldId::LastLowScoreAt => self.last_low_score_time.map(ValueRef::Instant),
             FieldId::WarningLowScore => text(self.warnings[5]),
+            FieldId::Referrals => int(self.referrals),
         }
     }
 

@@ -29,7 +29,7 @@ const TEXT_FIELDS: [&str; 11] = [
     "channel",
     "top_category",
 ];
-const INT_FIELDS: [&str; 19] = [
+const INT_FIELDS: [&str; 20] = [
     "trait.number",
     "rfm.r",
     "rfm.f",
@@ -49,11 +49,12 @@ const INT_FIELDS: [&str; 19] = [
     "grade.value",
     "alive_percent",
     "churn_risk_percent",
+    "referrals",
 ];
 const MONEY_FIELDS: [&str; 7] =
     ["net_revenue", "revenue", "average_order_value", "revenue_30", "revenue_90", "revenue_365", "lifetime_value"];
 const INSTANT_FIELDS: [&str; 5] =
-    ["first_order_at", "last_order_at", "last_interaction_at", "last_low_score_time", "trait.time"];
+    ["first_order_at", "last_order_at", "last_interaction_at", "last_low_score_at", "trait.time"];
 /// Fields of a tenant's own.
 const OWN_FIELDS: [(&str, Type); 4] = [
     ("trait.text", Type::Text),
@@ -186,6 +187,7 @@ impl Owned {
             alive_percent: seeded.score(),
             churn_risk_percent: seeded.score(),
             lifetime_value_minor: Some(seeded.number()).filter(|minor| minor % 3 != 0),
+            referrals: seeded.number(),
             warnings: std::array::from_fn(|_| ["", "yes", "no"][seeded.below(3)]),
             own: &self.own,
         }

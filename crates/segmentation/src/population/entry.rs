@@ -97,6 +97,7 @@ impl Entry {
             customer.last_low_score_time = instant(features.last_low_score_time.as_ref());
             customer.open_complaints = features.open_complaints;
             customer.open_tickets = features.open_tickets;
+            customer.referrals = features.referrals;
             set_windows(&mut customer, features, currency);
         }
         customer

@@ -120,6 +120,7 @@ impl Asked {
             last_low_score_time: Some(self.last_order_at + part(52, 1_000) as i64),
             open_complaints: part(50, 2) as i64,
             open_tickets: part(51, 2) as i64,
+            referrals: part(52, 4) as i64,
             consents: ["given", "objected", "given", "", ""],
             ..Customer::default()
         }

@@ -27,6 +27,7 @@ impl History {
             refunds: self.refunds.clone(),
             interactions: self.interactions.iter().map(|(_, it)| it.clone()).collect(),
             feedback: self.feedback.iter().map(|(_, it)| it.clone()).collect(),
+            referred: Vec::new(),
             without_rate: 0,
             opening,
         }

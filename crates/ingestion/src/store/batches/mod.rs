@@ -2,6 +2,7 @@
 
 mod batch;
 mod gathering;
+mod seen;
 mod tally;
 
 pub use batch::{Batch, BatchId, Outcome};
@@ -13,7 +14,7 @@ use super::keys::TenantKeys;
 use super::merges::{self, Pair};
 use super::privacy::{self, Hold};
 use super::rates;
-use super::{conflicts, rejects, retention, spend, streams};
+use super::{conflicts, referrals, rejects, retention, spend, streams};
 use crate::FACTS;
 use crate::intake::custom::{MAX_CUSTOM_ATTRIBUTES, too_many};
 use crate::intake::{self, CustomerPatch, Fact, Identity};
@@ -26,7 +27,6 @@ use quintile_proto::ingestion::{ConflictReason, IngestResponse, MergeCause, Reje
 use quintile_proto::types::ErrorReason;
 use quintile_rpc::ApiError;
 use quintile_rpc::policy::Tenant;
-use quintile_store::idempotency::{self, Request};
 use quintile_store::{Database, StoreError, Transaction, failpoint, feed};
 use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -98,6 +98,8 @@ struct Intake<'a> {
     live: RoaringBitmap,
     /// Customers who were made, got an identity or were joined, and of whom no row has been counted for it.
     registered: RoaringBitmap,
+    /// Whom new orders are about, and when these were.
+    bought: Vec<(u32, Instant)>,
     /// Currencies and days whose rates are new or different.
     changed_rates: HashSet<(i32, i32)>,
     /// Customers that rows say are one person, and that are not.
@@ -120,6 +122,7 @@ impl<'a> Intake<'a> {
             in_bulk: RoaringBitmap::new(),
             live: RoaringBitmap::new(),
             registered: RoaringBitmap::new(),
+            bought: Vec::new(),
             changed_rates: HashSet::new(),
             conflicts: BTreeMap::new(),
             streams: HashMap::new(),
@@ -245,7 +248,13 @@ impl<'a> Intake<'a> {
     }
 
     async fn take_kinds(&mut self, kinds: Kinds, tally: &mut Tally) -> Result<(), StoreError> {
+        let bought: Vec<_> =
+            kinds.orders.iter().map(|(_, (owner, order))| (owner.customer.0, order.event.at)).collect();
+        let before = tally.applied;
         self.take_events(kinds.orders, "order", tally).await?;
+        if tally.applied > before {
+            self.bought.extend(bought);
+        }
         self.take_events(kinds.refunds, "refund", tally).await?;
         self.take_events(kinds.interactions, "interaction", tally).await?;
         self.take_events(kinds.feedback, "feedback", tally).await?;
@@ -277,46 +286,6 @@ impl<'a> Intake<'a> {
         }
         tally.add(written, &rows, kind);
         Ok(())
-    }
-
-    /// What is known of a batch from before.
-    async fn seen_before(&mut self, batch: &Batch) -> Result<Seen, StoreError> {
-        match &batch.id {
-            BatchId::Request { request_id, body } => {
-                let request = self.request(request_id, body);
-                match idempotency::earlier_result(self.transaction, request).await {
-                    // Taking it in again changes nothing, and tells what was a duplicate.
-                    Ok(earlier) => Ok(if earlier.is_some() { Seen::Before } else { Seen::Never }),
-                    Err(StoreError::RequestConflict) => Ok(Seen::Settled(Outcome::Conflict)),
-                    Err(error) => Err(error),
-                }
-            }
-            BatchId::Reject { reject_id } => {
-                let there = rejects::get(self.transaction, self.tenant.id, *reject_id).await?.is_some();
-                Ok(if there { Seen::Never } else { Seen::Settled(Outcome::Gone) })
-            }
-            BatchId::Stream { stream_id, offset } => {
-                let expected = if let Some(expected) = self.streams.get(stream_id) {
-                    *expected
-                } else {
-                    let stream = streams::get(self.transaction, self.tenant.id, stream_id).await?;
-                    stream.map_or(0, |row| row.next_offset)
-                };
-                self.streams.insert(stream_id.clone(), expected);
-                Ok(match offset.cmp(&expected) {
-                    std::cmp::Ordering::Equal => Seen::Never,
-                    std::cmp::Ordering::Greater => Seen::Settled(Outcome::Gap { expected }),
-                    std::cmp::Ordering::Less => Seen::Settled(Outcome::Acknowledged(IngestResponse {
-                        acked_offset: expected,
-                        ..IngestResponse::default()
-                    })),
-                })
-            }
-        }
-    }
-
-    fn request<'b>(&self, request_id: &'b str, body: &'b [u8]) -> Request<'b> {
-        Request { tenant: self.tenant.id, method: "IngestBatch", id: request_id, body }
     }
 
     /// The owners that the identities of a customer row have already, one of each customer.
@@ -354,9 +323,9 @@ impl<'a> Intake<'a> {
         let joined = merges::link(self.transaction, tenant, keys, &joining.pairs, cause, self.now).await?;
         // All of them leave and come together.
         let rows = batches.iter().map(Batch::size).max().unwrap_or_default();
-        *self.named_by(rows) |= &joined;
-        self.registered |= &joined;
-        self.touched |= joined;
+        *self.named_by(rows) |= &joined.linked;
+        self.registered |= &joined.linked;
+        self.touched |= joined.linked | joined.referrers;
         self.resolve(batches).await
     }
 
@@ -428,38 +397,27 @@ impl<'a> Intake<'a> {
         Ok(changed || fresh || blind)
     }
 
-    async fn remember(&mut self, id: &BatchId) -> Result<(), StoreError> {
-        match id {
-            BatchId::Stream { stream_id, offset } => {
-                self.streams.insert(stream_id.clone(), offset + 1);
-                Ok(())
-            }
-            BatchId::Reject { .. } => Ok(()),
-            BatchId::Request { request_id, body } => {
-                let request = self.request(request_id, body);
-                if idempotency::earlier_result(self.transaction, request).await?.is_none() {
-                    idempotency::remember(self.transaction, request, "", self.now).await?;
-                }
-                Ok(())
-            }
-        }
-    }
-
     /// Writes customers and streams and publishes what was touched. Returns the position of the facts.
     async fn finish(mut self) -> Result<i64, StoreError> {
         let tenant = self.tenant.id;
         let mut customers: Vec<_> =
             self.customers.into_values().filter(|customer| self.touched.contains(customer.id.0)).collect();
-        customers::write(self.transaction, tenant, self.keys, &mut customers).await?;
+        let named = customers::write(self.transaction, tenant, self.keys, &mut customers).await?;
         conflicts::note(self.transaction, tenant, &self.conflicts, self.now).await?;
         let position = if self.touched.is_empty() && self.changed_rates.is_empty() {
             feed::head(self.transaction, tenant, FACTS).await?
         } else {
             let mut seq = feed::next_seq(self.transaction, tenant, FACTS).await?;
-            // Asked for under the lock of the head: facts that another replica commits are either seen here, or see the rate.
+            // Asked for under the lock of the head: facts that another replica commits are either seen here, or see the rate. So with referrers.
             for rate in self.changed_rates {
                 self.touched |= rates::customers_of(self.transaction, tenant, rate, &self.tenant.zone).await?;
             }
+            let mut referrers = referrals::of_buyers(self.transaction, tenant, named).await?;
+            referrers |= referrals::of_first_orders(self.transaction, tenant, &self.bought).await?;
+            if self.live.is_empty() {
+                self.in_bulk |= &referrers;
+            }
+            self.touched |= referrers;
             // What came live does not wait for what came in bulk, though both are committed together.
             let in_bulk = &self.touched & (self.in_bulk - self.live);
             let live = self.touched - &in_bulk;

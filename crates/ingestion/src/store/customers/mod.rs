@@ -105,6 +105,17 @@ impl StoredCustomer {
         changed
     }
 
+    /// Takes away that these identities have sent the customer, from every record that says so.
+    pub fn forget_referrer(&mut self, gone: &[Identity], now: Instant) {
+        for record in &mut self.records {
+            if record.person.referrer.as_ref().is_some_and(|referrer| gone.contains(referrer)) {
+                record.person.referrer = None;
+                record.changed(now);
+            }
+        }
+        self.recompose();
+    }
+
     /// Adds identities of a home.
     pub fn join(&mut self, identities: &[Identity], home: CustomerId, now: Instant) {
         self.record_of(home).join(identities, now);
@@ -175,6 +186,11 @@ impl StoredCustomer {
         }
     }
 
+    /// Whether something of it may have been written before.
+    pub fn had_some(&self) -> bool {
+        self.records.iter().any(|record| record.revision > 1)
+    }
+
     /// Keeps those custom attributes of which `holds` is true.
     pub fn retain_custom(&mut self, holds: impl Fn(&str, &CustomValue) -> bool) {
         for record in &mut self.records {
@@ -216,7 +232,8 @@ fn person_message(id: CustomerId, identities: &[Identity], person: &Person) -> C
         email: person.email,
         address: person.address,
         birth_date: person.birth_date,
-        referrer: person.referrer,
+        referrer_source: person.referrer.as_ref().map(|referrer| referrer.source.clone()),
+        referrer: person.referrer.map(|referrer| referrer.id),
         custom_attributes: messages(&person.custom),
         ..Customer::default()
     }
@@ -427,7 +444,7 @@ fn open(
             email: message.email,
             address: message.address,
             birth_date: message.birth_date,
-            referrer: message.referrer,
+            referrer: message.referrer.map(|id| Identity { source: message.referrer_source.unwrap_or_default(), id }),
             custom: custom.clone(),
         },
         attributes: decode_attributes(&row.attributes)?,

@@ -4,7 +4,7 @@ use super::record::Record;
 use super::{KEYS_PER_QUERY, StoredCustomer, person_message, person_place, record_key};
 use crate::store::entities::contact;
 use crate::store::keys::TenantKeys;
-use crate::store::{attributes, conflicts};
+use crate::store::{attributes, conflicts, referrals};
 use prost::Message;
 use quintile_domain::ids::TenantId;
 use quintile_store::bulk::{Column, OnConflict, Target};
@@ -43,14 +43,14 @@ const CONTACTS: Target = Target {
     on_conflict: OnConflict::Keep,
 };
 
-/// Writes the records of customers that are new or changed, with the hashes by which their contacts are found. Custom attributes that
-/// are not declared any more leave them here.
+/// Writes the records of customers that are new or changed, with the hashes by which their contacts and their referrers are found. Custom
+/// attributes that are not declared any more leave them here. Returns whose referrers are others now, as [`referrals::write`] does.
 pub async fn write(
     transaction: &Transaction,
     tenant: TenantId,
     keys: &TenantKeys,
     customers: &mut [StoredCustomer],
-) -> Result<(), StoreError> {
+) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
     forget_undeclared(transaction, tenant, customers).await?;
     let records = customers.iter().flat_map(|customer| &customer.records).filter(|record| record.is_changed);
     let mut records: Vec<&Record> = records.collect();
@@ -64,7 +64,8 @@ pub async fn write(
     let columns = vec![Column::Int(vec![tenant.0; ids.len()]), Column::BigInt(ids), Column::Bytes(wrapped)];
     KEYS.write(transaction, columns).await?;
     write_contacts(transaction, tenant, keys, customers).await?;
-    conflicts::note_shared_contacts(transaction, tenant, keys, customers).await
+    conflicts::note_shared_contacts(transaction, tenant, keys, customers).await?;
+    referrals::write(transaction, tenant, keys, customers).await
 }
 
 fn customer_columns(tenant: TenantId, keys: &TenantKeys, records: &[&Record]) -> Result<Vec<Column>, StoreError> {
@@ -109,8 +110,8 @@ async fn write_contacts(
     keys: &TenantKeys,
     customers: &[StoredCustomer],
 ) -> Result<(), StoreError> {
-    let had_some = |customer: &&StoredCustomer| customer.records.iter().any(|record| record.revision > 1);
-    let changed: Vec<_> = customers.iter().filter(had_some).map(|customer| customer.id.as_i64()).collect();
+    let changed: Vec<_> =
+        customers.iter().filter(|customer| customer.had_some()).map(|customer| customer.id.as_i64()).collect();
     for chunk in changed.chunks(KEYS_PER_QUERY) {
         contact::Entity::delete_many()
             .filter(contact::Column::TenantId.eq(tenant.0))

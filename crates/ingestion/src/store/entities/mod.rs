@@ -123,6 +123,29 @@ pub mod contact {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
+/// Which identities the records of a customer name as its referrer, by their keyed hashes.
+pub mod referral {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "referral")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub tenant_id: i32,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub customer_id: i64,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub referrer_hmac: Vec<u8>,
+        /// 1: it is the one that the customer is shown with.
+        pub is_shown: i32,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
 /// That two customers, by their own first numbers, are one person.
 pub mod customer_merge {
     use sea_orm::entity::prelude::*;

@@ -7,8 +7,8 @@ use crate::features::{
 use crate::store::entities::feedback_fact::{self, Column as Feedback};
 use crate::store::entities::interaction_fact::{self, Column as Interaction};
 use crate::store::entities::{order_fact, refund_fact, subject};
-use crate::store::openings;
 use crate::store::rates::{self, Rates};
+use crate::store::{openings, referrals};
 use prost::Message;
 use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::time::Instant;
@@ -61,6 +61,13 @@ pub async fn of_customers(
             tenant,
         };
         stored.hand_over(&mut facts, &context)?;
+        for sent in referrals::sent(connection, tenant.id, &subjects).await? {
+            let referrer = context.owners.of(sent.referrer)?;
+            // Nobody sends himself, nor does one of his own identities.
+            if referrer != sent.customer {
+                facts.entry(referrer).or_default().referred.push(sent.first_order);
+            }
+        }
     }
     Ok(facts)
 }
