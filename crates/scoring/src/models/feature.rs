@@ -73,7 +73,7 @@ const fn feature(name: &'static str, unit: Unit) -> Definition {
     Definition { name, unit }
 }
 
-const BUILT_IN: [Definition; 38] = [
+const BUILT_IN: [Definition; 39] = [
     feature("days_since(last_order_at)", Unit::Days),
     feature("days_since(first_order_at)", Unit::Days),
     feature("days_since(last_interaction_at)", Unit::Days),
