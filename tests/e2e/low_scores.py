@@ -150,3 +150,19 @@ def a_low_score_begins_a_segment_and_a_warning_which_time_alone_ends(backend):
         office.move(midnight(24))
         waiting.until(lambda: warned(office, "bob") == [("LOW_SCORE", START, "CLEARED", midnight(24))], lambda: f"{warned(office, 'bob')} to end")
         assert "Last low score: 1998-07-01T11:59:00Z." in warnings.command(office.suite, "show", warnings.every(client, ann)[0].name)
+
+
+def who_scores_low_again_after_a_warning_was_resolved_is_warned_of_again(backend):
+    with playbooks.company(backend) as office:
+        office.come("ann", "bob")
+        office.buy("ann", "bob")
+        office.rate("ann", "bob")
+        first = [("LOW_SCORE", START, "OPEN", None)]
+        waiting.until(lambda: warned(office, "ann") == warned(office, "bob") == first, "both to be warned of")
+        warnings.resolve(office.client, warnings.listed(office.client, office.name("ann"))[0])
+        office.move(START + 5 * DAY)
+        office.rate("ann", "bob", score=4)
+        office.rate("ann", "bob", score=1)
+        again = [("LOW_SCORE", START, "RESOLVED", START), ("LOW_SCORE", START + 5 * DAY, "OPEN", None)]
+        waiting.until(lambda: sorted(warned(office, "ann"), key=lambda each: each[1]) == again, lambda: f"{warned(office, 'ann')} to go on")
+        assert warned(office, "bob") == first, "what goes on is not doubled"

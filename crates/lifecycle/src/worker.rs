@@ -240,7 +240,9 @@ fn warning_change(
     };
     let returns = matches!(before, Before::Removed);
     let (begun, ended) = (without(&shown, &earlier), without(&earlier, &shown));
-    if begun.is_empty() && ended.is_empty() && !returns {
+    let both = |kind: &WarningKind| earlier.contains(kind) && shown.contains(kind);
+    let again = Some(WarningKind::LowScore).filter(|kind| both(kind) && is_scored_low_again(before.record(), after));
+    if begun.is_empty() && ended.is_empty() && again.is_none() && !returns {
         return None;
     }
     let is_churned = stage.stage == Stage::Churned as i32;
@@ -258,7 +260,16 @@ fn warning_change(
         risk_percent: after.churn.as_ref().map(|churn| churn.risk_percent),
         last_low_score_time: input.last_low_score.map(convert::timestamp),
     };
-    Some(warnings::Change { customer, valid_at, returns, begun, ended, ended_as, evidence, worth })
+    Some(warnings::Change { customer, valid_at, returns, begun, again, ended, ended_as, evidence, worth })
+}
+
+/// Whether a customer has given a low score after the last one that was known of it.
+fn is_scored_low_again(before: Option<&CustomerRecord>, after: &CustomerRecord) -> bool {
+    let last = |record: &CustomerRecord| {
+        let features = record.features.as_ref()?;
+        convert::sent_instant(features.last_low_score_time.as_ref())
+    };
+    last(after) > before.and_then(last)
 }
 
 fn shown_by(record: Option<&CustomerRecord>) -> Vec<WarningKind> {

@@ -28,11 +28,13 @@ const SAMPLED: &str = "SELECT relname::text AS name, attname::text AS part FROM 
      AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = pg_class.oid AND attnum = ANY (indkey))";
 
 /// What is said of every index of a SQLite file, as its `sqlite_stat1` has it: the rows of the table, and how many have the same of its first column, of its
-/// first two, and so on. One, of all columns of a unique index; and otherwise few, but of a tenant alone.
+/// first two, and so on. One, of all columns of a unique index; many, of a tenant and of what has few values in it; and otherwise few.
 const ASSUMED: &str = "INSERT INTO sqlite_stat1 (tbl, idx, stat) \
      SELECT part.name, iif(part.wr AND found.origin = 'pk', part.name, found.name), '1000000' || ( \
          SELECT group_concat(CASE WHEN found.\"unique\" AND column.seqno = (SELECT max(seqno) FROM pragma_index_info(found.name)) THEN ' 1' \
-                                  WHEN column.name = 'tenant_id' THEN ' 100000' ELSE ' 10' END, '') \
+                                  WHEN column.name = 'tenant_id' THEN ' 100000' \
+                                  WHEN column.name IN ('assignee', 'endpoint', 'goes_on', 'model', 'name', 'offer', 'playbook', 'state') THEN ' 50000' \
+                                  ELSE ' 10' END, '') \
          FROM (SELECT seqno, name FROM pragma_index_info(found.name) ORDER BY seqno) AS column) \
      FROM pragma_table_list AS part JOIN pragma_index_list(part.name) AS found \
      WHERE part.schema = 'main' AND part.type = 'table' AND part.name NOT LIKE 'sqlite!_%' ESCAPE '!'";

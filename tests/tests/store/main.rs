@@ -13,5 +13,6 @@ mod migrations;
 mod readers;
 mod records;
 mod sealing;
+mod statistics;
 mod tenants;
 mod transactions;

@@ -151,6 +151,8 @@ pub struct Change {
     pub returns: bool,
     /// What it begins to show.
     pub begun: Vec<WarningKind>,
+    /// What it shows as before, and has given reason for again: it is warned of where no warning of it goes on.
+    pub again: Option<WarningKind>,
     /// What it shows no more.
     pub ended: Vec<WarningKind>,
     /// What becomes of the warnings of that.
@@ -194,7 +196,7 @@ pub async fn apply(
     let (erased, gone): (Vec<Removed>, Vec<Removed>) = removed.iter().partition(|removed| removed.erased);
     let erased: Vec<i64> = erased.iter().map(|removed| removed.customer.as_i64()).collect();
     history::forget::<entity::Entity>(transaction, tenant.id, &erased).await?;
-    let known = changes.iter().filter(|change| change.returns || !change.ended.is_empty());
+    let known = changes.iter().filter(|change| change.returns || change.again.is_some() || !change.ended.is_empty());
     let known = known.map(|change| change.customer).chain(gone.iter().map(|removed| removed.customer));
     let known: BTreeSet<i64> = known.map(CustomerId::as_i64).collect();
     let mut book = Book::open(transaction, tenant.id, &known.into_iter().collect::<Vec<_>>()).await?;
@@ -204,7 +206,8 @@ pub async fn apply(
         for kind in &change.ended {
             book.end(change.customer, (*kind).into(), change.valid_at, change.ended_as);
         }
-        for kind in begun {
+        let again = change.again.filter(|kind| !book.goes_on(change.customer, (*kind).into()));
+        for kind in begun.into_iter().chain(again) {
             let warning = change.warning(kind, thresholds, tenant.currency);
             raised.push(warning.clone());
             book.replace(warning);
@@ -250,6 +253,12 @@ impl Book {
         let last = self.last.entry(stored.customer).or_default();
         last.retain(|other| other.warning.kind != stored.warning.kind);
         last.push(stored);
+    }
+
+    /// Whether a warning of a kind goes on of a customer.
+    fn goes_on(&self, customer: CustomerId, kind: i32) -> bool {
+        let mut last = self.last.get(&customer).into_iter().flatten();
+        last.any(|stored| stored.warning.kind == kind && goes_on(stored.warning.state))
     }
 
     fn end(&mut self, customer: CustomerId, kind: i32, at: Instant, state: WarningState) {

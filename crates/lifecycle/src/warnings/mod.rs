@@ -98,7 +98,7 @@ fn churn_risk(policy: &StagePolicy, input: &StageInput<'_>, last_order_day: i64,
     }
 }
 
-/// Shown from the day of a low score on, for [`HOLD_DAYS`] from the last one: what follows it up is begun by the first.
+/// Shown from the day of a low score on, for [`HOLD_DAYS`] from the last one. One that comes while it is shown is warned of where no warning goes on.
 fn low_score(input: &StageInput<'_>, today: i64, zone: &TimeZone) -> Sign {
     let ends = input.last_low_score.map(|last| i64::from(zone.local_day(last)) + HOLD_DAYS);
     let ends = ends.filter(|day| today < *day);
