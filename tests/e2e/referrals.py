@@ -3,6 +3,7 @@ import random
 import uuid
 
 from support import facts, questions, score_models, score_witness
+from support.refusals import FAILED_PRECONDITION
 from support.watching import watch
 
 PEOPLE, STEPS = 9, 60
@@ -258,6 +259,38 @@ def whoever_is_erased_is_named_by_nobody_any_more(admin, new):
     assert [(each.HasField("referrer"), each.HasField("referrer_source")) for each in told] == [(False, False), (True, True)]
     questions.wait_for(admin, questions.take_in(admin, row(gone)).facts_position)
     assert questions.features(admin, questions.find(admin, gone[1])).referrals == 0
+
+
+def an_erasure_counts_whom_it_brings_to_light_and_one_that_is_refused_takes_nothing_away(admin, new):
+    gone, hidden, sent, other, earlier = (("shop", f"{new}-{each}") for each in ("gone", "hidden", "sent", "other", "earlier"))
+    # Said in one batch, and so at one instant: what the lower number says is shown.
+    questions.take_in(admin, row(gone), row(hidden), row(earlier), row(sent, gone), row(other, hidden), order(sent, 5))
+    name, of_hidden, of_earlier, *pair = (questions.find(admin, each[1]) for each in (gone, hidden, earlier, sent, other))
+    merged = admin.call("IdentityService/MergeCustomers", {"customer": pair[0], "other": pair[1]})
+    questions.wait_for(admin, merged.facts_position)
+    assert [questions.features(admin, each).referrals for each in (name, of_hidden)] == [1, 0]
+    request_id = str(uuid.uuid4())
+    admin.call("PrivacyService/EraseCustomer", {"name": of_earlier, "request_id": request_id})
+    refusal = admin.refused("PrivacyService/EraseCustomer", {"name": name, "request_id": request_id})
+    refusal.must_be(FAILED_PRECONDITION, "BODY_CONFLICT")
+    assert admin.call("CustomerService/GetCustomer", {"name": pair[0]}).referrer == gone[1]
+    questions.wait_for(admin, touch(admin))
+    assert [questions.features(admin, each).referrals for each in (name, of_hidden)] == [1, 0]
+    erasure = admin.call("PrivacyService/EraseCustomer", {"name": name})
+    questions.wait_for(admin, erasure.facts_position)
+    assert questions.features(admin, of_hidden).referrals == 1
+
+
+def a_refused_row_that_names_who_is_erased_goes_too(admin, new):
+    gone = ("shop", f"{new}-gone")
+    questions.take_in(admin, row(gone))
+    bad = [facts.customer(f"{new}-{place}", source="shop", referrer=by, display_name="x" * 5_000)
+           for place, by in enumerate((gone[1], f"{new}-somebody"))]
+    assert len(admin.call("IngestService/IngestBatch", facts.batch(*bad)).rejects) == 2
+    admin.call("PrivacyService/EraseCustomer", {"name": questions.find(admin, gone[1])})
+    kept = questions.everything(admin, "IngestService/ListRejects", "rejects")
+    named = [admin.call("IngestService/GetReject", {"name": each.name}).customer.referrer for each in kept]
+    assert f"{new}-somebody" in named and gone[1] not in named
 
 
 def loyalty_is_made_of_referrals_too_and_is_explained_by_them(fresh):

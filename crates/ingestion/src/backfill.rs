@@ -72,11 +72,11 @@ async fn go_on(
     let end = |first: i64| total.min(first.saturating_add(CUSTOMERS_PER_PART as i64));
     let parts = firsts.map(|first| (first + 1..=end(first)).filter_map(|id| CustomerId::try_from(id).ok()).collect());
     let mut computed = pin!(worker.computed(parts, service.runtime.business.now()));
-    while let Some(changed) = computed.next().await {
+    while let Some(part) = computed.next().await {
         let done = end(operation.done);
         let machine_now = service.clock.now();
         let transaction = worker.begin().await?;
-        feed::publish(&transaction, tenant, FEATURES, &changed?).await?;
+        feed::publish(&transaction, tenant, FEATURES, &part?.changes).await?;
         if !operations::advance(&transaction, tenant, &operation, done, machine_now).await? {
             // Somebody wants its end: the next step sees to it.
             transaction.rollback().await.map_err(StoreError::from)?;

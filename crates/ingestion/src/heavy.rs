@@ -4,17 +4,26 @@
 //! While they are, the worker's place stays behind the facts that they were touched by: a worker that goes on from there computes them
 //! again. Nobody else may write their records meanwhile, or what was read earlier would be written later.
 
+use crate::features::CustomerFacts;
 use quintile_chain::feed::Changes;
 use quintile_domain::ids::CustomerId;
-use quintile_proto::types::CustomerRecord;
 use quintile_store::StoreError;
 use std::collections::{HashMap, HashSet};
 use tokio::task::JoinHandle;
 
-/// Facts from which on a customer is heavy, each referral as one of them: a few milliseconds' worth.
+/// Facts from which on a customer is heavy, everybody who names it as one of them, and their orders: a few milliseconds' worth.
 const HEAVY_FACTS: i64 = 5_000;
 /// How many are computed at once: all their facts are in memory meanwhile.
 const AT_ONCE: usize = 8;
+
+/// What was computed of customers.
+#[derive(Default)]
+pub struct Computed {
+    /// What is different.
+    pub changes: Changes,
+    /// Those of them who have turned out to be heavy.
+    pub heavy: Vec<CustomerId>,
+}
 
 /// The heavy customers of one tenant.
 #[derive(Default)]
@@ -30,14 +39,13 @@ struct Running {
     customers: HashSet<CustomerId>,
     /// The facts up to which it computes.
     position: i64,
-    computed: JoinHandle<Result<Changes, StoreError>>,
+    computed: JoinHandle<Result<Computed, StoreError>>,
 }
 
 impl Heavy {
-    /// Notes who of these has turned out to be heavy.
-    pub fn note(&mut self, changes: &Changes) {
-        let heavy = changes.changed.iter().filter(|derived| facts_of(&derived.record) >= HEAVY_FACTS);
-        self.known.extend(heavy.filter_map(|derived| CustomerId::try_from(derived.record.customer_id).ok()));
+    /// Notes who has turned out to be heavy.
+    pub fn note(&mut self, heavy: &[CustomerId]) {
+        self.known.extend(heavy);
     }
 
     /// Has those of these customers wait who are heavy, and returns the others. Up to the facts of `position` all of them were right.
@@ -87,13 +95,13 @@ impl Heavy {
         &mut self,
         customers: Vec<CustomerId>,
         position: i64,
-        computed: JoinHandle<Result<Changes, StoreError>>,
+        computed: JoinHandle<Result<Computed, StoreError>>,
     ) {
         self.running = Some(Running { customers: customers.into_iter().collect(), position, computed });
     }
 
     /// What was computed, and the facts that are in with it, of everybody. `None`: nothing, or not yet.
-    pub async fn finished(&mut self) -> Option<(Result<Changes, StoreError>, i64)> {
+    pub async fn finished(&mut self) -> Option<(Result<Computed, StoreError>, i64)> {
         let running = self.running.take_if(|running| running.computed.is_finished())?;
         let position = self.waiting.values().copied().fold(running.position, i64::min);
         // A computation that panicked ends the worker, as one in its own task does.
@@ -109,30 +117,19 @@ impl Drop for Heavy {
     }
 }
 
-fn facts_of(record: &CustomerRecord) -> i64 {
-    let features = record.features.as_ref();
-    features.map_or(0, |it| it.orders + it.refunds + it.interactions + it.feedback_count + it.referrals)
+/// Whether the customer with these facts is heavy.
+pub fn is_heavy(facts: &CustomerFacts) -> bool {
+    facts.read() >= HEAVY_FACTS
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quintile_chain::feed::Derived;
-    use quintile_proto::types::Features;
 
     /// Heavy customers with the numbers from 1 on.
     fn heavy(customers: u32) -> Heavy {
-        let changed = (1..=customers).map(|number| Derived {
-            record: CustomerRecord {
-                customer_id: number.into(),
-                features: Some(Features { orders: HEAVY_FACTS, ..Features::default() }),
-                ..CustomerRecord::default()
-            },
-            next_change: None,
-            is_new: false,
-        });
         let mut heavy = Heavy::default();
-        heavy.note(&Changes { changed: changed.collect(), ..Changes::default() });
+        heavy.note(&ids(1..=customers));
         heavy
     }
 
@@ -143,7 +140,7 @@ mod tests {
     /// Computes who is next by the facts up to `position`, and returns the position that is then in.
     async fn compute(heavy: &mut Heavy, position: i64) -> i64 {
         let customers = heavy.next().unwrap();
-        let computed = tokio::spawn(async { Ok(Changes::default()) });
+        let computed = tokio::spawn(async { Ok(Computed::default()) });
         heavy.begin(customers, position, computed);
         loop {
             if let Some((_, position)) = heavy.finished().await {
@@ -184,13 +181,9 @@ mod tests {
 
     #[test]
     fn a_customer_with_fewer_facts_is_not_heavy() {
-        let mut heavy = heavy(1);
-        let few = Features { orders: HEAVY_FACTS - 1, ..Features::default() };
-        let record = CustomerRecord { customer_id: 2, features: Some(few), ..CustomerRecord::default() };
-        heavy.note(&Changes {
-            changed: vec![Derived { record, next_change: None, is_new: true }],
-            ..Changes::default()
-        });
-        assert_eq!(heavy.without(ids([1, 2]), 0), ids([2]));
+        let facts =
+            |without_rate, behind_referred| CustomerFacts { behind_referred, without_rate, ..Default::default() };
+        assert!(is_heavy(&facts(0, HEAVY_FACTS)) && is_heavy(&facts(1, HEAVY_FACTS - 1)));
+        assert!(!is_heavy(&facts(0, HEAVY_FACTS - 1)));
     }
 }

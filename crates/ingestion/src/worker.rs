@@ -5,7 +5,7 @@ use crate::bulk::Bulk;
 use crate::defined_traits::DefinedTrait;
 use crate::dropping;
 use crate::features::{self, CustomerFacts, Features, WINDOW_DAYS};
-use crate::heavy::Heavy;
+use crate::heavy::{Computed, Heavy, is_heavy};
 use crate::store::customers::{self, Processed};
 use crate::store::facts;
 use crate::traits::Amount;
@@ -170,10 +170,10 @@ impl FeatureWorker {
         let in_time = parts.into_iter().take_while(move |_| begun.elapsed() < STEP);
         let mut computed = pin!(self.computed(in_time, now));
         let mut written = 0;
-        while let Some(changed) = computed.next().await {
-            let changed = changed?;
-            self.heavy.note(&changed);
-            self.publish(changed, None).await?;
+        while let Some(computed) = computed.next().await {
+            let Computed { changes, heavy } = computed?;
+            self.heavy.note(&heavy);
+            self.publish(changes, None).await?;
             written += 1;
         }
         let left: HashSet<_> = light.iter().skip(written * CUSTOMERS_PER_PART).collect();
@@ -198,11 +198,11 @@ impl FeatureWorker {
         let parts = customers.chunks(CUSTOMERS_PER_PART).map(<[CustomerId]>::to_vec);
         let last = parts.len().saturating_sub(1);
         let mut computed = pin!(self.computed(parts, now).enumerate());
-        while let Some((part, changed)) = computed.next().await {
-            let changed = changed?;
-            self.heavy.note(&changed);
+        while let Some((part, computed)) = computed.next().await {
+            let Computed { changes, heavy } = computed?;
+            self.heavy.note(&heavy);
             let position = if part == last { self.settled() } else { None };
-            self.publish(changed, position).await?;
+            self.publish(changes, position).await?;
         }
         Ok(())
     }
@@ -240,9 +240,9 @@ impl FeatureWorker {
 
     /// Publishes what was computed of heavy customers, if it is ready: then the facts are in that were seen when it was begun.
     async fn publish_heavy(&mut self) -> Result<(), WorkError> {
-        let Some((changes, position)) = self.heavy.finished().await else { return Ok(()) };
-        let changes = changes?;
-        self.heavy.note(&changes);
+        let Some((computed, position)) = self.heavy.finished().await else { return Ok(()) };
+        let Computed { changes, heavy } = computed?;
+        self.heavy.note(&heavy);
         // What time has changed since is not in: who is due by now is computed again, and brings the facts in.
         let followed = self.service.runtime.progress.of(self.tenant.id).watermark().time;
         let followed = followed.max(Some(Instant::from_micros(self.place.time_micros)));
@@ -262,7 +262,7 @@ impl FeatureWorker {
         &self,
         parts: Parts,
         now: Instant,
-    ) -> impl Stream<Item = Result<Changes, StoreError>> + use<Parts> {
+    ) -> impl Stream<Item = Result<Computed, StoreError>> + use<Parts> {
         let (service, tenant) = (self.service.clone(), self.tenant.clone());
         let begin = move |customers: Vec<CustomerId>| {
             let (service, tenant) = (service.clone(), tenant.clone());
@@ -286,10 +286,10 @@ impl FeatureWorker {
             return Ok(Ticked::AllButHeavy);
         }
         customers.sort_unstable();
-        let changed = recompute(&self.service, &self.tenant, &customers, now).await?;
-        self.heavy.note(&changed);
+        let Computed { changes, heavy } = recompute(&self.service, &self.tenant, &customers, now).await?;
+        self.heavy.note(&heavy);
         let transaction = self.begin().await?;
-        feed::publish(&transaction, self.tenant.id, FEATURES, &changed).await?;
+        feed::publish(&transaction, self.tenant.id, FEATURES, &changes).await?;
         transaction.commit().await.map_err(StoreError::from)?;
         runtime.progress.of(self.tenant.id).raise(Watermark::default());
         Ok(Ticked::MayBeMore)
@@ -321,14 +321,17 @@ async fn recompute(
     tenant: &Tenant,
     customers: &[CustomerId],
     now: Instant,
-) -> Result<Changes, StoreError> {
+) -> Result<Computed, StoreError> {
     let reader = service.runtime.database.reader();
     let traits = service.traits.of(tenant).await?;
     let known = records::load(reader, tenant.id, customers).await?;
     let known: HashMap<CustomerId, _> = known.into_iter().map(|record| (record.customer, record)).collect();
     let mut changed = Vec::with_capacity(customers.len());
     let mut absent: HashSet<CustomerId> = customers.iter().copied().collect();
-    for derived in compute(reader, tenant, &traits, customers, now).await? {
+    let processed = customers::processed(reader, tenant.id, customers).await?;
+    let facts = facts::of_customers(reader, tenant, customers).await?;
+    let heavy = facts.iter().filter(|(_, facts)| is_heavy(facts)).map(|(customer, _)| *customer).collect();
+    for derived in derived(tenant, &traits, processed, facts, &[now]) {
         let customer = CustomerId::try_from(derived.record.customer_id).ok();
         if let Some(customer) = customer {
             absent.remove(&customer);
@@ -345,7 +348,7 @@ async fn recompute(
     let erased = customers::erased(reader, tenant.id, &absent).await?;
     let removed = absent.into_iter().map(|customer| Removed { customer, erased: erased.contains(&customer) });
     let removed = removed.filter(|removed| removed.is_news(known.get(&removed.customer))).collect();
-    Ok(Changes { changed, removed, kept: Vec::new() })
+    Ok(Computed { changes: Changes { changed, removed, kept: Vec::new() }, heavy })
 }
 
 /// The records of customers as of an instant, from their facts: none of a customer who is not processed.
@@ -368,7 +371,18 @@ pub async fn compute_at(
     instants: &[Instant],
 ) -> Result<Vec<Derived>, StoreError> {
     let processed = customers::processed(connection, tenant.id, customers).await?;
-    let mut facts = facts::of_customers(connection, tenant, customers).await?;
+    let facts = facts::of_customers(connection, tenant, customers).await?;
+    Ok(derived(tenant, traits, processed, facts, instants))
+}
+
+/// Of each customer in turn its records as of some instants.
+fn derived(
+    tenant: &Tenant,
+    traits: &[DefinedTrait],
+    processed: Vec<Processed>,
+    mut facts: HashMap<CustomerId, CustomerFacts>,
+    instants: &[Instant],
+) -> Vec<Derived> {
     let mut computed = Vec::with_capacity(processed.len() * instants.len());
     for Processed { id, attributes, merged } in processed {
         let mut facts = facts.remove(&id).unwrap_or_default();
@@ -386,7 +400,7 @@ pub async fn compute_at(
             computed.push(Derived { record, next_change, is_new: false });
         }
     }
-    Ok(computed)
+    computed
 }
 
 /// What facts amount to at an instant, and when time alone changes it.

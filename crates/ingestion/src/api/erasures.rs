@@ -5,12 +5,14 @@ use crate::store::customers::{self, StoredCustomer};
 use crate::store::erasures::{self, StoredErasure};
 use crate::store::keys::TenantKeys;
 use crate::store::privacy::{self, Hold};
+use crate::store::referrals;
 use quintile_chain::{page, store_error};
 use quintile_domain::ids::CustomerId;
 use quintile_proto::ingestion::{EraseCustomerRequest, Erasure, ListErasuresRequest, ListErasuresResponse};
 use quintile_rpc::{ApiError, Caller, convert};
-use quintile_store::StoreError;
 use quintile_store::idempotency::{self, Request};
+use quintile_store::{StoreError, feed};
+use sea_orm::ConnectionTrait;
 
 /// The query that page tokens of erasures belong to.
 const LIST_ERASURES: &str = "ListErasures";
@@ -35,25 +37,25 @@ async fn erase_once(
 ) -> Result<Option<StoredErasure>, StoreError> {
     let (tenant, database) = (caller.tenant().id, &service.runtime.database);
     let keys = service.keys.of(tenant).await?;
+    let name = id.to_string();
+    let request = Request { tenant, method: "EraseCustomer", id: request_id, body: name.as_bytes() };
+    // Asked for before anything is taken away, too: what is refused leaves everything as it was.
+    if let Some(earlier) = done_before(database.reader(), request).await? {
+        return Ok(Some(earlier));
+    }
     // Rejects are many and sealed: they are looked through before anybody has to wait. So may those be whom the customer has sent.
     let reached = |customer: &StoredCustomer| caller.reaches(&customer.attributes);
     let rejects = match customers::get(database.reader(), tenant, &keys, id).await?.filter(reached) {
         Some(customer) => {
             while forget_referrer(service, caller, &keys, &customer).await? {}
-            let (found, last) = erasures::rejects_of(database.reader(), tenant, &keys, &customer, 0).await?;
-            (found.into_iter().map(|(model, _)| model.reject_id).collect(), last)
+            erasures::rejects_naming(database.reader(), tenant, &keys, &customer, 0).await?
         }
         None => (Vec::new(), 0),
     };
-    let name = id.to_string();
-    let request = Request { tenant, method: "EraseCustomer", id: request_id, body: name.as_bytes() };
     let transaction = database.begin().await?;
     privacy::hold(&transaction, tenant, Hold::Alone).await?;
-    if !request_id.is_empty()
-        && let Some(earlier) = idempotency::earlier_result(&transaction, request).await?
-    {
-        let id = erasure_id(&earlier).ok_or(StoreError::Sealed("erasure name"))?;
-        return erasures::get(&transaction, tenant, id).await;
+    if let Some(earlier) = done_before(&transaction, request).await? {
+        return Ok(Some(earlier));
     }
     let Some(customer) = customers::get(&transaction, tenant, &keys, id).await?.filter(reached) else {
         return Ok(None);
@@ -69,6 +71,19 @@ async fn erase_once(
     Ok(Some(erasure))
 }
 
+/// What the same request did before, if it bears an id and did something.
+async fn done_before(
+    connection: &impl ConnectionTrait,
+    request: Request<'_>,
+) -> Result<Option<StoredErasure>, StoreError> {
+    if request.id.is_empty() {
+        return Ok(None);
+    }
+    let Some(earlier) = idempotency::earlier_result(connection, request).await? else { return Ok(None) };
+    let id = erasure_id(&earlier).ok_or(StoreError::Sealed("erasure name"))?;
+    erasures::get(connection, request.tenant, id).await
+}
+
 /// Takes a customer who is to be erased out of some of those whom it has sent. Returns whether there may be more.
 async fn forget_referrer(
     service: &Service,
@@ -79,13 +94,15 @@ async fn forget_referrer(
     let tenant = caller.tenant().id;
     let transaction = service.runtime.database.begin().await?;
     privacy::hold(&transaction, tenant, Hold::Alone).await?;
-    let may_be_more = erasures::forget_referrer(&transaction, tenant, keys, customer, service.clock.now()).await?;
-    if may_be_more {
-        // Should nothing come of the erasure, it has sent fewer all the same.
-        service.touch(&transaction, caller, &[customer.id.0].into_iter().collect()).await?;
-        transaction.commit().await?;
-    }
-    Ok(may_be_more)
+    let renamed = erasures::forget_referrer(&transaction, tenant, keys, customer, service.clock.now()).await?;
+    let Some(renamed) = renamed else { return Ok(false) };
+    let seq = feed::next_seq(&transaction, tenant, crate::FACTS).await?;
+    let mut touched = referrals::of_buyers(&transaction, tenant, renamed).await?;
+    // Should nothing come of the erasure, it has sent fewer all the same.
+    touched.insert(customer.id.0);
+    feed::publish(&transaction, tenant, crate::FACTS, seq, &touched).await?;
+    transaction.commit().await?;
+    Ok(true)
 }
 
 /// Gets an erasure.

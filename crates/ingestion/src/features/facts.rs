@@ -86,6 +86,8 @@ pub struct CustomerFacts {
     pub feedback: Vec<FeedbackFact>,
     /// When each of those first bought whom the customer has sent.
     pub referred: Vec<Instant>,
+    /// What was read to know that: everybody who names the customer, whether or not they have bought, and their orders.
+    pub behind_referred: i64,
     /// Facts that are not among these, because no exchange rate is there.
     pub without_rate: i64,
     /// What facts that are kept no longer amount to.
@@ -93,6 +95,12 @@ pub struct CustomerFacts {
 }
 
 impl CustomerFacts {
+    /// How many facts and referrals were read, whatever comes of them.
+    pub fn read(&self) -> i64 {
+        let listed = self.orders.len() + self.refunds.len() + self.interactions.len() + self.feedback.len();
+        listed as i64 + self.without_rate + self.behind_referred
+    }
+
     /// Brings every kind into one order, and breaks every tie by content, so that the order of arrival can't show.
     pub fn sort(&mut self) {
         self.orders.sort_unstable_by(|a, b| {

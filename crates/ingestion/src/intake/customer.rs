@@ -117,10 +117,15 @@ impl CustomerPatch {
 fn referrer(customer: &Customer, first: Option<&Identity>) -> Result<Option<Identity>, ApiError> {
     let named = customer.referrer_source.as_deref().unwrap_or_default();
     optional_text(named, MAX_NAME_BYTES).map_err(|error| ApiError::invalid_text("referrer_source", error))?;
-    let own = first.map_or("", |identity| identity.source.as_str());
-    let source = if named.is_empty() { own } else { named };
-    let id = text(customer.referrer.as_deref(), "referrer", MAX_NAME_BYTES)?;
-    Ok(id.map(|id| Identity { source: source.to_owned(), id }))
+    text(customer.referrer.as_deref(), "referrer", MAX_NAME_BYTES)?;
+    Ok(referrer_of(customer, first.map_or("", |identity| identity.source.as_str())))
+}
+
+/// The referrer as it came, checked or not: in the source that is named, or else in `own`, that of the customer's first identity.
+pub fn referrer_of(customer: &Customer, own: &str) -> Option<Identity> {
+    let named = customer.referrer_source.as_deref().filter(|source| !source.is_empty());
+    let source = named.unwrap_or(own).to_owned();
+    customer.referrer.clone().map(|id| Identity { source, id })
 }
 
 fn text(value: Option<&str>, field: &str, max: usize) -> Result<Option<String>, ApiError> {

@@ -13,7 +13,7 @@ mod refund;
 pub use amount::Amount;
 pub use company::{RateRow, SpendRow};
 pub use custom::Declared;
-pub use customer::{CustomerPatch, Identity, Person, check_kind, normal_email, normal_phone};
+pub use customer::{CustomerPatch, Identity, Person, check_kind, normal_email, normal_phone, referrer_of};
 pub use event::Event;
 pub use feedback::FeedbackRow;
 pub use interaction::InteractionRow;

@@ -11,7 +11,7 @@ use super::merges;
 use super::referrals;
 use super::rejects;
 use crate::FACTS;
-use crate::intake::{Identity, identities_of, normal_email, normal_phone};
+use crate::intake::{Identity, identities_of, normal_email, normal_phone, referrer_of};
 use prost::Message;
 use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::time::Instant;
@@ -69,13 +69,36 @@ impl StoredErasure {
     }
 }
 
-/// The rejects between two numbers, the first excluded, that are about a customer, opened.
+/// The rejects behind a number that are about a customer, opened, and the number of the last that was looked at.
 pub async fn rejects_of(
     connection: &impl ConnectionTrait,
     tenant: TenantId,
     keys: &TenantKeys,
     customer: &StoredCustomer,
     after: i64,
+) -> Result<(Vec<(reject::Model, Row)>, i64), StoreError> {
+    rejects_with(connection, tenant, keys, after, |row| is_about(row, customer)).await
+}
+
+/// As [`rejects_of`], the numbers of those that go with a customer: also of those that are about somebody whom it has sent.
+pub async fn rejects_naming(
+    connection: &impl ConnectionTrait,
+    tenant: TenantId,
+    keys: &TenantKeys,
+    customer: &StoredCustomer,
+    after: i64,
+) -> Result<(Vec<i64>, i64), StoreError> {
+    let names = |row: &Row| is_about(row, customer) || is_sent_by(row, customer);
+    let (found, last) = rejects_with(connection, tenant, keys, after, names).await?;
+    Ok((found.into_iter().map(|(model, _)| model.reject_id).collect(), last))
+}
+
+async fn rejects_with(
+    connection: &impl ConnectionTrait,
+    tenant: TenantId,
+    keys: &TenantKeys,
+    after: i64,
+    is_wanted: impl Fn(&Row) -> bool,
 ) -> Result<(Vec<(reject::Model, Row)>, i64), StoreError> {
     let (mut found, mut last) = (Vec::new(), after);
     loop {
@@ -84,7 +107,7 @@ pub async fn rejects_of(
         last = end.reject_id;
         for model in page {
             let row = rejects::open(tenant, keys, &model)?;
-            if is_about(&row, customer) {
+            if is_wanted(&row) {
                 found.push((model, row));
             }
         }
@@ -110,6 +133,13 @@ fn is_about(row: &Row, customer: &StoredCustomer) -> bool {
         .any(|person| (phone.is_some() && phone == person.phone) || (email.is_some() && email == person.email))
 }
 
+/// Whether a row that was refused names the customer as who has sent another.
+fn is_sent_by(row: &Row, customer: &StoredCustomer) -> bool {
+    let Some(row::Fact::Customer(given)) = &row.fact else { return false };
+    let own = given.identities.first().map_or("", |identity| identity.source.as_str());
+    referrer_of(given, own).is_some_and(|referrer| customer.identities.contains(&referrer))
+}
+
 /// Takes everything that is the customer's away, keeps its number from being given again, and notes the erasure. `rejects` were found
 /// up to the reject `looked_to`; those that came since are looked through here.
 pub async fn erase(
@@ -120,8 +150,7 @@ pub async fn erase(
     (mut rejects, looked_to): (Vec<i64>, i64),
     now: Instant,
 ) -> Result<StoredErasure, StoreError> {
-    let (since, _) = rejects_of(transaction, tenant, keys, customer, looked_to).await?;
-    rejects.extend(since.into_iter().map(|(model, _)| model.reject_id));
+    rejects.extend(rejects_naming(transaction, tenant, keys, customer, looked_to).await?.0);
     let mut removed = remove_facts(transaction, tenant, keys, customer).await?;
     for chunk in rejects.chunks(ROWS_PER_QUERY) {
         removed += reject::Entity::delete_many()
@@ -131,7 +160,10 @@ pub async fn erase(
             .await?
             .rows_affected;
     }
-    while forget_referrer(transaction, tenant, keys, customer, now).await? {}
+    let mut renamed = Vec::new();
+    while let Some(some) = forget_referrer(transaction, tenant, keys, customer, now).await? {
+        renamed.extend(some);
+    }
     removed += merges::forget(transaction, tenant, customer).await?;
     removed += conflicts::forget(transaction, tenant, customer).await?;
     let homes: Vec<CustomerId> = customer.records().iter().map(|record| record.home).collect();
@@ -143,7 +175,8 @@ pub async fn erase(
     }
     let facts_position = feed::next_seq(transaction, tenant, FACTS).await?;
     let erased: RoaringBitmap = homes.iter().map(|home| home.0).collect();
-    let touched = erased | referrals::owners(transaction, tenant, &named).await?;
+    let referrers = referrals::owners(transaction, tenant, &named).await?;
+    let touched = erased | referrers | referrals::of_buyers(transaction, tenant, renamed).await?;
     feed::publish(transaction, tenant, FACTS, facts_position, &touched).await?;
     // The other services know whom this customer was merged with by their own numbers: each has an erasure. Its own comes last.
     let mut asked_for = None;
@@ -155,22 +188,23 @@ pub async fn erase(
     asked_for.ok_or(StoreError::Sealed("a customer without a record"))
 }
 
-/// Takes the customer out of some of those whom it has sent, if there are any: whether there may be more.
+/// Takes the customer out of some of those whom it has sent, until there are none. Returns whose referrers are others now, as [`customers::write`] does:
+/// what the customer has hidden comes to light.
 pub async fn forget_referrer(
     transaction: &Transaction,
     tenant: TenantId,
     keys: &TenantKeys,
     customer: &StoredCustomer,
     now: Instant,
-) -> Result<bool, StoreError> {
+) -> Result<Option<Vec<(i64, Vec<u8>)>>, StoreError> {
     let hashes: Vec<_> = customer.identities.iter().map(|identity| keys.identity_hash(identity)).collect();
     let sent = referrals::naming(transaction, tenant, &hashes, ROWS_PER_QUERY as u64).await?;
     let mut sent = customers::load(transaction, tenant, keys, &sent).await?;
     for other in &mut sent {
         other.forget_referrer(&customer.identities, now);
     }
-    customers::write(transaction, tenant, keys, &mut sent).await?;
-    Ok(!sent.is_empty())
+    let renamed = customers::write(transaction, tenant, keys, &mut sent).await?;
+    Ok((!sent.is_empty()).then_some(renamed))
 }
 
 /// Notes an erasure with its first receipt.

@@ -11,8 +11,8 @@ use quintile_store::bulk::{Column, OnConflict, Target};
 use quintile_store::numbers::Numbers;
 use quintile_store::{StoreError, Transaction};
 use roaring::RoaringBitmap;
-use sea_orm::sea_query::Condition;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, Statement};
+use sea_orm::sea_query::{Condition, Expr, ExprTrait, Query};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, Select, Statement};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// Keys of one query: under the parameter limits of both databases.
@@ -29,23 +29,42 @@ const REFERRALS: Target = Target {
 /// The hashes of the identities that records of a customer name as its referrer, and whether it is shown as that one's.
 type Named = BTreeMap<Vec<u8>, bool>;
 
-/// Somebody who was sent and has bought.
+/// Somebody who was sent.
 pub struct Sent {
     /// The subject that the referrer is known by.
     pub referrer: i64,
     /// Who was sent.
     pub customer: CustomerId,
-    /// When that one first bought.
-    pub first_order: Instant,
+    /// When that one first bought. `None`: it has not, or is not processed.
+    pub first_order: Option<Instant>,
+    /// How many of its orders there are.
+    pub orders: i64,
 }
 
-/// Writes whom customers name. Returns those who name somebody else now, each with the hashes of whom it named and of whom it names.
+/// What a customer has bought.
+#[derive(Default)]
+struct Bought {
+    first: Option<Instant>,
+    orders: i64,
+}
+
+impl Bought {
+    fn add(&mut self, first: Instant, orders: i64) {
+        self.first = Some(self.first.map_or(first, |other| other.min(first)));
+        self.orders += orders;
+    }
+}
+
+/// Writes whom customers name. Returns those who are shown as sent by another now, each with the hashes of the former and of the new one.
 pub async fn write(
     transaction: &Transaction,
     tenant: TenantId,
     keys: &TenantKeys,
     customers: &[StoredCustomer],
 ) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
+    // Who comes beside new facts of its own, with nothing that is new, names whom it named.
+    let is_changed = |customer: &&StoredCustomer| customer.records().iter().any(|record| record.is_changed);
+    let customers: Vec<_> = customers.iter().filter(is_changed).collect();
     let had_some: Vec<_> =
         customers.iter().filter(|customer| customer.had_some()).map(|customer| customer.id).collect();
     let mut before = of_customers(transaction, tenant, &had_some).await?;
@@ -60,7 +79,10 @@ pub async fn write(
             gone.push(customer.id);
         }
         rows.extend(is.iter().map(|(hash, shown)| (id, hash.clone(), i32::from(*shown))));
-        others.extend(was.into_keys().chain(is.into_keys()).map(|hash| (id, hash)));
+        let (left, come) = (shown(was), shown(is));
+        if left != come {
+            others.extend(left.into_iter().chain(come).map(|hash| (id, hash)));
+        }
     }
     delete(transaction, tenant, &gone).await?;
     rows.sort_unstable();
@@ -174,8 +196,7 @@ pub async fn naming(
     found.into_iter().map(number).collect()
 }
 
-/// Those who were sent by somebody of these subjects, which are sorted, and have bought. Whoever was sent is there once, and may be the one of the
-/// subject itself.
+/// Those who were sent by somebody of these subjects, which are sorted. Whoever was sent is there once, and may be the one of the subject itself.
 pub async fn sent(
     connection: &impl ConnectionTrait,
     tenant: TenantId,
@@ -209,18 +230,23 @@ pub async fn sent(
         }
     }
     let customers: Vec<i64> = referrers.keys().copied().collect();
-    let firsts = first_orders(connection, tenant, &customers).await?;
-    let sent = |(customer, first_order): (i64, Instant)| {
-        let referrer = referrers.get(&customer).copied().unwrap_or_default();
-        Ok(Sent { referrer, customer: number(customer)?, first_order })
+    let mut bought = bought(connection, tenant, &customers).await?;
+    let sent = |(customer, referrer): (i64, i64)| {
+        let Bought { first, orders } = bought.remove(&customer).unwrap_or_default();
+        Ok(Sent { referrer, customer: number(customer)?, first_order: first, orders })
     };
-    firsts.into_iter().map(sent).collect()
+    referrers.into_iter().map(sent).collect()
 }
 
 fn named(keys: &TenantKeys, customer: &StoredCustomer) -> Named {
     let shown = customer.person.referrer.as_ref();
     let said = customer.records().iter().filter_map(|record| record.person.referrer.as_ref()).chain(shown);
     said.map(|referrer| (keys.identity_hash(referrer), Some(referrer) == shown)).collect()
+}
+
+/// The hash of whom a customer is shown as sent by.
+fn shown(named: Named) -> Option<Vec<u8>> {
+    named.into_iter().find_map(|(hash, is_shown)| is_shown.then_some(hash))
 }
 
 /// Whether anybody names anybody: where nobody does, nothing more is asked.
@@ -271,16 +297,7 @@ async fn bought_before(
         let owners = subjects_of(connection, tenant, &numbers).await?;
         let subjects: Vec<i64> = owners.keys().copied().collect();
         for subjects in Numbers::queries(&subjects) {
-            let found: Vec<i64> = order_fact::Entity::find()
-                .select_only()
-                .column(order_fact::Column::SubjectId)
-                .distinct()
-                .filter(order_fact::Column::TenantId.eq(tenant.0))
-                .filter(subjects.contain(order_fact::Column::SubjectId))
-                .filter(order_fact::Column::OccurredAt.lt(instant.micros()))
-                .into_tuple()
-                .all(connection)
-                .await?;
+            let found: Vec<i64> = with_order_before(tenant, &subjects, instant).into_tuple().all(connection).await?;
             bought.extend(found.iter().filter_map(|subject| owners.get(subject)));
         }
         let openings = openings::decoded(&openings::bodies(connection, tenant, &subjects).await?)?;
@@ -290,43 +307,63 @@ async fn bought_before(
     Ok(bought)
 }
 
-/// When customers first bought, of those of these that have and are processed. They are sorted.
-async fn first_orders(
+/// Those of these subjects with an order from before an instant. One order of each is enough, however many there are: neither database makes a join of
+/// a value that it asks for row by row.
+fn with_order_before(tenant: TenantId, subjects: &Numbers, instant: Instant) -> Select<subject::Entity> {
+    let order = Query::select()
+        .column(order_fact::Column::OccurredAt)
+        .from(order_fact::Entity)
+        .and_where(order_fact::Column::TenantId.eq(tenant.0))
+        .and_where(order_fact::Column::SubjectId.into_expr().eq(subject::Column::SubjectId.into_expr()))
+        .and_where(order_fact::Column::OccurredAt.lt(instant.micros()))
+        .limit(1)
+        .take();
+    subject::Entity::find()
+        .select_only()
+        .column(subject::Column::SubjectId)
+        .filter(subject::Column::TenantId.eq(tenant.0))
+        .filter(subjects.contain(subject::Column::SubjectId))
+        .filter(Expr::from(order).is_not_null())
+}
+
+/// What these customers, who are sorted, have bought: of those who are not processed, when is left out.
+async fn bought(
     connection: &impl ConnectionTrait,
     tenant: TenantId,
     customers: &[i64],
-) -> Result<HashMap<i64, Instant>, StoreError> {
-    let mut firsts: HashMap<i64, Instant> = HashMap::new();
+) -> Result<HashMap<i64, Bought>, StoreError> {
+    let mut bought: HashMap<i64, Bought> = HashMap::new();
     for numbers in Numbers::queries(customers) {
         let owners = subjects_of(connection, tenant, &numbers).await?;
         let subjects: Vec<i64> = owners.keys().copied().collect();
         let mut found = Vec::new();
         for subjects in Numbers::queries(&subjects) {
-            let earliest: Vec<(i64, i64)> = order_fact::Entity::find()
+            let some: Vec<(i64, i64, i64)> = order_fact::Entity::find()
                 .select_only()
                 .column(order_fact::Column::SubjectId)
                 .column_as(order_fact::Column::OccurredAt.min(), "earliest")
+                .column_as(order_fact::Column::OccurredAt.count(), "orders")
                 .filter(order_fact::Column::TenantId.eq(tenant.0))
                 .filter(subjects.contain(order_fact::Column::SubjectId))
                 .group_by(order_fact::Column::SubjectId)
                 .into_tuple()
                 .all(connection)
                 .await?;
-            found.extend(earliest.into_iter().map(|(subject, at)| (subject, Instant::from_micros(at))));
+            found.extend(some.into_iter().map(|(subject, at, orders)| (subject, Instant::from_micros(at), orders)));
         }
         // Read behind the orders: one that was dropped in between is in the balance.
         let openings = openings::decoded(&openings::bodies(connection, tenant, &subjects).await?)?;
-        found.extend(openings.into_iter().filter_map(|(subject, opening)| Some((subject, opening.first_order?))));
-        let restricted = restricted(connection, tenant, &numbers).await?;
-        for (subject, at) in found {
-            let Some(customer) = owners.get(&subject).filter(|customer| !restricted.contains(customer)) else {
-                continue;
-            };
-            let first = firsts.entry(*customer).or_insert(at);
-            *first = at.min(*first);
+        found.extend(openings.into_iter().filter_map(|(subject, opening)| Some((subject, opening.first_order?, 0))));
+        for (subject, first, orders) in found {
+            if let Some(customer) = owners.get(&subject) {
+                bought.entry(*customer).or_default().add(first, orders);
+            }
+        }
+        for customer in restricted(connection, tenant, &numbers).await? {
+            bought.entry(customer).or_default().first = None;
         }
     }
-    Ok(firsts)
+    Ok(bought)
 }
 
 /// The subjects of customers, each with its customer.

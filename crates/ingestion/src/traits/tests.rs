@@ -69,6 +69,7 @@ fn facts() -> CustomerFacts {
             feedback("2024-01-04T00:00:00Z", FeedbackKind::Nps, None),
         ],
         referred: Vec::new(),
+        behind_referred: 0,
         without_rate: 0,
         opening: Opening::default(),
     };

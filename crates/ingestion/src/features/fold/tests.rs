@@ -28,6 +28,7 @@ impl History {
             interactions: self.interactions.iter().map(|(_, it)| it.clone()).collect(),
             feedback: self.feedback.iter().map(|(_, it)| it.clone()).collect(),
             referred: Vec::new(),
+            behind_referred: 0,
             without_rate: 0,
             opening,
         }

@@ -239,6 +239,13 @@ fn person_message(id: CustomerId, identities: &[Identity], person: &Person) -> C
     }
 }
 
+/// Who sent a customer, as a record holds it. What was written before there was a source has that of the first identity, as in rows.
+fn referrer(message: &Customer) -> Option<Identity> {
+    let own = || message.identities.first().map(|identity| identity.source.clone());
+    let source = message.referrer_source.clone().or_else(own).unwrap_or_default();
+    message.referrer.clone().map(|id| Identity { source, id })
+}
+
 fn record_key(tenant: TenantId, keys: &TenantKeys, record: &Record) -> Result<Key, StoreError> {
     keys.wrapping.unwrap_key(&key_place(tenant, record.home), &record.wrapped_key)
 }
@@ -432,6 +439,7 @@ fn open(
     let data_key = keys.wrapping.unwrap_key(&key_place(tenant, home), &wrapped_key)?;
     let plain = data_key.open(&person_place(tenant, home), &row.sealed_person)?;
     let message = Customer::decode(plain.as_slice()).map_err(|_| StoreError::Sealed("customer"))?;
+    let referrer = referrer(&message);
     let identities = message.identities.into_iter();
     let updated_at = Instant::from_micros(row.updated_at);
     let custom = from_messages(message.custom_attributes);
@@ -444,7 +452,7 @@ fn open(
             email: message.email,
             address: message.address,
             birth_date: message.birth_date,
-            referrer: message.referrer.map(|id| Identity { source: message.referrer_source.unwrap_or_default(), id }),
+            referrer,
             custom: custom.clone(),
         },
         attributes: decode_attributes(&row.attributes)?,

@@ -1,6 +1,8 @@
 use super::super::facts::by_keys;
-use super::rows_of;
+use super::{referrer, rows_of};
+use crate::intake::Identity;
 use quintile_domain::ids::TenantId;
+use quintile_proto::ingestion::{Customer, SourceIdentity};
 use quintile_store::numbers::Numbers;
 use quintile_store::{Database, DatabaseUrl};
 use sea_orm::{ConnectionTrait, DbBackend, QueryTrait, Statement};
@@ -38,4 +40,17 @@ async fn nothing_of_a_customer_is_looked_for_in_all_of_the_tenant_on_sqlite() {
         let found = searches(&database, sql, parameters).await;
         assert!(found.len() == 1 && found[0].contains(column), "{sql}: {found:?}");
     }
+}
+
+#[test]
+fn a_referrer_that_was_written_without_a_source_has_that_of_the_first_identity() {
+    let identity = |source: &str| SourceIdentity { source: source.to_owned(), id: Some("b".to_owned()) };
+    let identities = vec![identity("shop"), identity("crm")];
+    for (written, source) in [(None, "shop"), (Some(""), ""), (Some("crm"), "crm")] {
+        let referrer_source = written.map(str::to_owned);
+        let identities = identities.clone();
+        let record = Customer { identities, referrer: Some("a".to_owned()), referrer_source, ..Customer::default() };
+        assert_eq!(referrer(&record), Some(Identity { source: source.to_owned(), id: "a".to_owned() }));
+    }
+    assert_eq!(referrer(&Customer { identities, ..Customer::default() }), None);
 }

@@ -63,9 +63,11 @@ pub async fn of_customers(
         stored.hand_over(&mut facts, &context)?;
         for sent in referrals::sent(connection, tenant.id, &subjects).await? {
             let referrer = context.owners.of(sent.referrer)?;
+            let facts = facts.entry(referrer).or_default();
+            facts.behind_referred += 1 + sent.orders;
             // Nobody sends himself, nor does one of his own identities.
             if referrer != sent.customer {
-                facts.entry(referrer).or_default().referred.push(sent.first_order);
+                facts.referred.extend(sent.first_order);
             }
         }
     }
