@@ -297,6 +297,7 @@ def loyalty_is_made_of_referrals_too_and_is_explained_by_them(fresh):
     admin = fresh.client("admin")
     rows = [row(("shop", f"sent-{place}"), ("shop", "ann")) for place in range(3)]
     rows += [order(("shop", f"sent-{place}"), 5) for place in range(3)] + [order(("shop", "ann"), days) for days in (8, 40)]
+    rows += [row(("shop", "sent-9"), ("shop", "eve")), order(("shop", "sent-9"), 5)]
     questions.wait_for(admin, questions.take_in(admin, *rows, facts.interaction("eve", "looks")).facts_position)
     made = score_models.create_preset(admin, "loyalty", "loyalty")
     assert [(each.name, each.feature, each.weight) for each in made.dimensions] == LOYALTY
@@ -307,6 +308,6 @@ def loyalty_is_made_of_referrals_too_and_is_explained_by_them(fresh):
         assert tuple(each.input if each.HasField("input") else None for each in explained.dimensions) == inputs
         assert tuple(each.score for each in explained.dimensions) == scores
         assert explained.grade.composite == score_witness.composite(scores, bins, weights)
-    # Of who has neither bought nor sent anybody nothing tells how loyal it is.
+    # Of who has sent somebody and not bought, nothing tells how loyal it is.
     nobody = score_models.explain(admin, int(questions.find(admin, "eve").split("/")[1]), "scoreModels/loyalty")
     assert not nobody.HasField("grade") and not any(each.HasField("input") for each in nobody.dimensions)

@@ -262,8 +262,9 @@ impl Config {
         Ok(config)
     }
 
-    /// Refuses what no process can serve by, whatever reads it: that it can be printed says that it can be served.
+    /// Refuses limits by which no process can serve, whatever reads them. Endpoints, keys and addresses are for those that serve by them.
     fn check(&self) -> anyhow::Result<()> {
+        self.server.check().map_err(anyhow::Error::msg)?;
         self.history.history()?;
         self.frozen_at()?;
         self.log.filter()?;

@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 /// Limits and transport of every server.
@@ -35,6 +36,27 @@ impl Default for ServerSettings {
     }
 }
 
+/// What `max_concurrent_calls` may be.
+const CONCURRENT_CALLS: RangeInclusive<usize> = 1..=1_000_000;
+
+impl ServerSettings {
+    /// Refuses limits by which nothing could be served, with the name of the setting.
+    pub fn check(&self) -> Result<(), String> {
+        if !CONCURRENT_CALLS.contains(&self.max_concurrent_calls) {
+            return Err(format!("server.max_concurrent_calls must be within 1 and {}", CONCURRENT_CALLS.end()));
+        }
+        for (name, is_none) in [
+            ("max_streams_per_connection", self.max_streams_per_connection == 0),
+            ("policy_max_age_seconds", self.policy_max_age_seconds == 0),
+        ] {
+            if is_none {
+                return Err(format!("server.{name} must be 1 at least"));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// TLS by files in PEM.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -48,4 +70,24 @@ pub struct TlsSettings {
     /// Whether a client must show a certificate of that authority.
     #[serde(default)]
     pub require_client_certificate: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_by_which_nothing_could_be_served_are_refused_by_name() {
+        let settings = ServerSettings::default;
+        assert_eq!(settings().check(), Ok(()));
+        let wrong = [
+            (ServerSettings { max_concurrent_calls: 0, ..settings() }, "max_concurrent_calls"),
+            (ServerSettings { max_concurrent_calls: usize::MAX, ..settings() }, "max_concurrent_calls"),
+            (ServerSettings { max_streams_per_connection: 0, ..settings() }, "max_streams_per_connection"),
+            (ServerSettings { policy_max_age_seconds: 0, ..settings() }, "policy_max_age_seconds"),
+        ];
+        for (settings, name) in wrong {
+            assert!(settings.check().is_err_and(|problem| problem.contains(name)), "{name}");
+        }
+    }
 }

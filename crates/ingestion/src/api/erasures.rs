@@ -12,7 +12,6 @@ use quintile_proto::ingestion::{EraseCustomerRequest, Erasure, ListErasuresReque
 use quintile_rpc::{ApiError, Caller, convert};
 use quintile_store::idempotency::{self, Request};
 use quintile_store::{StoreError, feed};
-use sea_orm::ConnectionTrait;
 
 /// The query that page tokens of erasures belong to.
 const LIST_ERASURES: &str = "ListErasures";
@@ -40,7 +39,7 @@ async fn erase_once(
     let name = id.to_string();
     let request = Request { tenant, method: "EraseCustomer", id: request_id, body: name.as_bytes() };
     // Asked for before anything is taken away, too: what is refused leaves everything as it was.
-    if let Some(earlier) = done_before(database.reader(), request).await? {
+    if let Some(earlier) = erasures::done_before(database.reader(), request).await? {
         return Ok(Some(earlier));
     }
     // Rejects are many and sealed: they are looked through before anybody has to wait. So may those be whom the customer has sent.
@@ -54,7 +53,7 @@ async fn erase_once(
     };
     let transaction = database.begin().await?;
     privacy::hold(&transaction, tenant, Hold::Alone).await?;
-    if let Some(earlier) = done_before(&transaction, request).await? {
+    if let Some(earlier) = erasures::done_before(&transaction, request).await? {
         return Ok(Some(earlier));
     }
     let Some(customer) = customers::get(&transaction, tenant, &keys, id).await?.filter(reached) else {
@@ -69,19 +68,6 @@ async fn erase_once(
     service.wake.notify_one();
     service.erased.notify_one();
     Ok(Some(erasure))
-}
-
-/// What the same request did before, if it bears an id and did something.
-async fn done_before(
-    connection: &impl ConnectionTrait,
-    request: Request<'_>,
-) -> Result<Option<StoredErasure>, StoreError> {
-    if request.id.is_empty() {
-        return Ok(None);
-    }
-    let Some(earlier) = idempotency::earlier_result(connection, request).await? else { return Ok(None) };
-    let id = erasure_id(&earlier).ok_or(StoreError::Sealed("erasure name"))?;
-    erasures::get(connection, request.tenant, id).await
 }
 
 /// Takes a customer who is to be erased out of some of those whom it has sent. Returns whether there may be more.
@@ -107,7 +93,7 @@ async fn forget_referrer(
 
 /// Gets an erasure.
 pub async fn get(service: &Service, caller: &Caller, name: &str) -> Result<Erasure, ApiError> {
-    let id = erasure_id(name).ok_or_else(|| ApiError::invalid_field("name", "must be erasures/{number}"))?;
+    let id = erasures::erasure_id(name).ok_or_else(|| ApiError::invalid_field("name", "must be erasures/{number}"))?;
     let found = erasures::get(service.runtime.database.reader(), caller.tenant().id, id).await;
     Ok(found.map_err(|error| store_error(&error))?.ok_or_else(ApiError::not_found)?.message())
 }
@@ -127,10 +113,4 @@ pub async fn list(
     let (full, last) = (listed.len() as u64 == size, listed.last().map(|erasure| erasure.id));
     let next_page_token = page::next_behind(sealer, tenant, LIST_ERASURES, full, last);
     Ok(ListErasuresResponse { erasures: listed.iter().map(StoredErasure::message).collect(), next_page_token })
-}
-
-/// The number of `erasures/{number}`, in its one spelling.
-fn erasure_id(name: &str) -> Option<i64> {
-    let number = name.strip_prefix("erasures/").filter(|number| !number.starts_with(['0', '+', '-']))?;
-    number.parse().ok()
 }

@@ -321,6 +321,25 @@ pub async fn rows_left(connection: &impl ConnectionTrait, tenant: TenantId, id: 
     Ok(subjects + contacts + referrals + facts + u64::from(key.is_some()) + u64::from(is_full))
 }
 
+/// What the same request did before, if it bears an id and did something.
+pub async fn done_before(
+    connection: &impl ConnectionTrait,
+    request: idempotency::Request<'_>,
+) -> Result<Option<StoredErasure>, StoreError> {
+    if request.id.is_empty() {
+        return Ok(None);
+    }
+    let Some(earlier) = idempotency::earlier_result(connection, request).await? else { return Ok(None) };
+    let id = erasure_id(&earlier).ok_or(StoreError::Sealed("erasure name"))?;
+    get(connection, request.tenant, id).await
+}
+
+/// The number of `erasures/{number}`, in its one spelling.
+pub fn erasure_id(name: &str) -> Option<i64> {
+    let number = name.strip_prefix("erasures/").filter(|number| !number.starts_with(['0', '+', '-']))?;
+    number.parse().ok()
+}
+
 /// One erasure.
 pub async fn get(
     connection: &impl ConnectionTrait,

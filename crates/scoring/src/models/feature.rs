@@ -225,8 +225,8 @@ fn built_in<'a>(name: &str, record: &'a CustomerRecord, conventions: Conventions
         "complaints" => Value::Number(features.complaints),
         "open_complaints" => Value::Number(features.open_complaints),
         "open_tickets" => Value::Number(features.open_tickets),
-        // Of who has neither bought nor sent anybody, that nobody was sent tells nothing.
-        "referrals" if features.orders > 0 || features.referrals > 0 => Value::Number(features.referrals),
+        // How loyal somebody is who has not bought, nobody knows by it: with one referral it would be worth less than with none, which tells nothing.
+        "referrals" if features.orders > 0 => Value::Number(features.referrals),
         "csat_mean" => thousandths(features.csat_mean),
         "channel" => text(&features.primary_channel),
         _ if features.orders > 0 => of_orders(name, features, conventions),
@@ -392,10 +392,11 @@ mod tests {
             assert_eq!(value_of(name, &record), Value::Missing, "{name}");
         }
         assert_eq!(value_of("interactions", &record), Value::Number(3));
-        assert_eq!(value_of("referrals", &record), Value::Missing);
-        let features = Features { referrals: 2, ..Features::default() };
-        let record = CustomerRecord { features: Some(features), ..CustomerRecord::default() };
-        assert_eq!(value_of("referrals", &record), Value::Number(2));
+        for (orders, value) in [(0, Value::Missing), (1, Value::Number(2))] {
+            let features = Features { referrals: 2, orders, ..Features::default() };
+            let record = CustomerRecord { features: Some(features), ..CustomerRecord::default() };
+            assert_eq!(value_of("referrals", &record), value);
+        }
         assert_eq!(value_of("orders", &CustomerRecord::default()), Value::Missing);
     }
 
