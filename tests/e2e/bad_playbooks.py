@@ -84,7 +84,7 @@ WRONG = {
     **{f"stage {number}": ({"trigger": {"stage": {"stages": [2, number]}}}, "trigger.stage.stages[1]") for number in (0, 9, -1, 2**31 - 1)},
     **{f"from stage {number}": ({"trigger": {"stage": {"stages": [2], "from_stages": [number]}}}, "trigger.stage.from_stages[0]")
        for number in (0, 9)},
-    **{f"kind {number}": ({"trigger": {"warning": {"kinds": [number]}}}, "trigger.warning.kinds[0]") for number in (0, 6, -1)},
+    **{f"kind {number}": ({"trigger": {"warning": {"kinds": [number]}}}, "trigger.warning.kinds[0]") for number in (0, 7, -1)},
     "a kind twice": ({"trigger": {"warning": {"kinds": [1, 1]}}}, {"trigger.warning.kinds", "trigger.warning.kinds[1]"}),
     "too many kinds": ({"trigger": {"warning": {"kinds": [1, 2, 3, 4] * 5}}}, {"trigger.warning.kinds", "trigger.warning.kinds[4]"}),
     **{f"severity {number}": ({"trigger": {"warning": {"min_severity": number}}}, "trigger.warning.min_severity") for number in (4, -1)},

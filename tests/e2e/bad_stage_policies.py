@@ -311,7 +311,7 @@ def the_command_tells_programs_everything(fresh):
     assert rules_of(get(admin, name))._asdict() == {flag.replace("-", "_"): value for flag, value in FLAGS.items()}
     assert made["state"] == "STAGE_POLICY_STATE_DRAFT" and made["parameters"]["declineMinCount"] == 6
     seen = command(fresh, "preview", name, "-o", "json")
-    assert (seen["changedCustomers"], len(seen["warnings"]), seen["moves"][0]["from"]) == ("1", 5, "STAGE_NEW")
+    assert (seen["changedCustomers"], len(seen["warnings"]), seen["moves"][0]["from"]) == ("1", 6, "STAGE_NEW")
     gone = command(fresh, "draft", "-o", "json")["name"]
     command(fresh, "delete", gone, "--as", "analyst")
     command(fresh, "publish", name, "-o", "json")

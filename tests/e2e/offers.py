@@ -254,9 +254,12 @@ def a_mail_that_is_not_sent_uses_up_no_contact(backend, new):
             ours = create(admin, new, max_grants=1)
             grant(admin, come(admin, f"{new}-else"), ours)
             steps = grant_offer(ours), email("code", text("Here", "{{code}}")), webhook("instead"), webhook("too many")
-            run, _ = by_playbook(admin, new, *steps)
-            assert (run.withheld, skipped(run)) == (1, [(1, "OFFER_EXHAUSTED"), (2, "NO_GRANT")])
-            waiting.until(lambda: [each["data"]["message"] for each in hook.received] == ["instead"], "the one contact that there may be")
+            # What waits when a playbook stops is not sent.
+            with running(admin, *steps) as playbook:
+                come(admin, new)
+                [run] = until_ended(admin, playbook)
+                assert (run.withheld, skipped(run)) == (1, [(1, "OFFER_EXHAUSTED"), (2, "NO_GRANT")])
+                waiting.until(lambda: [each["data"]["message"] for each in hook.received] == ["instead"], "the one contact that there may be")
 
 
 def a_mail_that_tells_of_a_grant_is_not_sent_where_there_is_none(shop, new):

@@ -185,7 +185,7 @@ def a_model_that_is_retired_while_its_successor_is_put_in_force_stays_so(fresh):
     admin = open_shop(fresh, pairs())
     say(admin, kind, 30, publish=True)
     fresh.stop()
-    fresh.start(failpoints=f"{place}=1*return(5000)")
+    fresh.start(failpoints=f"{place}=1*return(10000)")
     admin = fresh.client("admin")
     questions.wait_for(admin, 0)
     day = days_on(admin, 30)

@@ -420,7 +420,7 @@ BAD = [(LIST, {"parent": parent}, "parent") for parent in (
     "customers/--", "customers/-/warnings", " customers/-", f"customers/{10**30}")]
 BAD += [(LIST, {"parent": "customers/-"} | fields, field) for fields, field in (
     ({"states": [0]}, "states[0]"), ({"states": [6]}, "states[0]"), ({"states": [1, -1]}, "states[1]"), ({"states": [1, 0]}, "states[1]"),
-    ({"kinds": [0]}, "kinds[0]"), ({"kinds": [6]}, "kinds[0]"), ({"kinds": [4, 3, 99]}, "kinds[2]"), ({"min_severity": 4}, "min_severity"),
+    ({"kinds": [0]}, "kinds[0]"), ({"kinds": [7]}, "kinds[0]"), ({"kinds": [4, 3, 99]}, "kinds[2]"), ({"min_severity": 4}, "min_severity"),
     ({"min_severity": -1}, "min_severity"), ({"order": 3}, "order"), ({"order": -1}, "order"), ({"page_size": -1}, "page_size"),
     ({"assignee": "x" * 129}, "assignee"), ({"assignee": "a\nb"}, "assignee"), ({"assignee": " "}, "assignee"))]
 BAD += [(LIST, {"parent": "customers/-", field: [1] * 17}, field) for field in ("states", "kinds")] + [(WATCH, {"kinds": [1] * 17}, "kinds")]
