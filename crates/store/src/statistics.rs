@@ -3,9 +3,9 @@
 //! SQLite's knows nothing by itself, takes a tenant for ten rows, and reads all of it rather than go by the index of a customer. It is told that a tenant is
 //! many rows, whatever there is: a plan then stays what it is, and is right when a table is large.
 //!
-//! PostgreSQL's are kept up with tables that grow fast. Autovacuum looks once a minute. Until then the planner knows nothing of a table that a bulk load has just filled, takes a tenant for one
-//! of two hundred, and reads all of the tenant's rows for every five hundred that a query names; and a plan that was made while the table
-//! was small is kept for as long as its connection.
+//! PostgreSQL's are kept up with tables that grow fast. Autovacuum looks once a minute. Until then the planner knows nothing of a table that a bulk load has
+//! just filled, takes a tenant for one of two hundred, and reads all of the tenant's rows for every five hundred that a query names; and a plan that was made
+//! while the table was small is kept for as long as its connection.
 //!
 //! Statistics are samples of what a table holds, and stay when a row goes. So none are kept of bytes: they are keys, sealed text and records,
 //! of which nothing may be left when a customer is erased, and no query asks for them but by index.
@@ -41,7 +41,8 @@ const ASSUMED: &str = "INSERT INTO sqlite_stat1 (tbl, idx, stat) \
 
 /// Tells SQLite's planner what to assume of tables. Part of every migration.
 pub async fn assume(transaction: &impl ConnectionTrait) -> Result<(), DbErr> {
-    // The first makes the table of statistics where there is none, the last has this connection read it; others do when they next open the file.
+    // The first makes the table of statistics where there is none, the last has this connection read it. Others do when
+    // they next read the schema: at once where migrations have changed it.
     for statement in ["ANALYZE sqlite_schema", "DELETE FROM sqlite_stat1", ASSUMED, "ANALYZE sqlite_schema"] {
         transaction.execute_unprepared(statement).await?;
     }

@@ -231,7 +231,7 @@ impl Book {
     async fn open(transaction: &Transaction, tenant: TenantId, customers: &[i64]) -> Result<Self, StoreError> {
         let mut book = Self::default();
         for numbers in Numbers::queries(customers) {
-            // All of a customer's, by the key: SQLite would take the index of what goes on, which is of everybody.
+            // All of a customer's: what has ended tells of what it was warned.
             let rows = entity::Entity::find()
                 .filter(entity::Column::TenantId.eq(tenant.0))
                 .filter(numbers.contain(entity::Column::CustomerId))
