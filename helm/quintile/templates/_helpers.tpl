@@ -3,14 +3,22 @@
 {{ .Release.Name | trunc 48 | trimSuffix "-" }}
 {{- end }}
 
-{{/* Labels that select pods: they may never change in a living Deployment. Takes (dict "root" $ "component" <role>). */}}
+{{/* Labels of all pods of the release, whatever they run. */}}
+{{- define "quintile.releaseLabels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{/*
+Labels that select pods: they may never change in a living Deployment. Takes (dict "root" $ "component" <component>), where the component is a role,
+"embedded" or "migrate".
+*/}}
 {{- define "quintile.selectorLabels" -}}
-app.kubernetes.io/name: {{ .root.Chart.Name }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+{{ include "quintile.releaseLabels" .root }}
 app.kubernetes.io/component: {{ .component }}
 {{- end }}
 
-{{/* Labels of every object. Takes (dict "root" $ "component" <role>). */}}
+{{/* Labels of every object. Takes (dict "root" $ "component" <component>). */}}
 {{- define "quintile.labels" -}}
 {{ include "quintile.selectorLabels" . }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
@@ -22,150 +30,39 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end }}
 
-{{/* What the tables of webhooks and of senders of e-mails have in common. */}}
-{{- define "quintile.endpoint" -}}
-name = {{ .name | quote }}
-{{- with .tenant }}
-tenant = {{ . | quote }}
-{{- end }}
-{{- with .retryAfterSeconds }}
-retry_after_seconds = {{ int . }}
-{{- end }}
+{{/* The component whose pods answer for a role. Takes (dict "root" $ "role" <role>). */}}
+{{- define "quintile.componentOf" -}}
+{{ if eq .root.Values.mode "embedded" }}embedded{{ else }}{{ .role }}{{ end }}
 {{- end }}
 
-{{/* The name of the file with an endpoint's secret: there may be one of that name for all tenants, and one for each. */}}
-{{- define "quintile.endpointFile" -}}
-{{ .name }}{{ with .tenant }}@{{ . }}{{ end }}
+{{/* How many pods a role may have at most: an autoscaler's word, or that of the values. Takes the role's settings. */}}
+{{- define "quintile.mostReplicas" -}}
+{{ if (.autoscaling).enabled }}{{ int .autoscaling.maxReplicas }}{{ else }}{{ int .replicas }}{{ end }}
 {{- end }}
 
-{{/* quintile.toml: the same for every role and for the migration. The role access-control has the key `access`. */}}
-{{- define "quintile.config" -}}
-data_dir = "/var/lib/quintile"
-
-[listen]
-host = "0.0.0.0"
-{{- range $role, $settings := .Values.roles }}
-{{ $role | trimSuffix "-control" }} = {{ int $settings.port }}
-{{- end }}
-
-[peers]
-{{- range $role, $settings := .Values.roles }}
-{{ $role | trimSuffix "-control" }} = "http://{{ include "quintile.name" $ }}-{{ $role }}:{{ int $settings.port }}"
-{{- end }}
-
-[secrets]
-bootstrap_file = "/etc/quintile/secrets/bootstrap.secret"
-master_key_file = "/etc/quintile/secrets/master.key"
+{{/* Values that contradict each other, which the schema can't see. */}}
+{{- define "quintile.check" -}}
 {{- with .Values.history }}
 {{- if lt (int .monthlyLabelDays) (int .labelDays) }}
 {{- fail "history.monthlyLabelDays must be at least history.labelDays" }}
 {{- end }}
-
-[history]
-membership_days = {{ int .membershipDays }}
-size_days = {{ int .sizeDays }}
-label_days = {{ int .labelDays }}
-monthly_label_days = {{ int .monthlyLabelDays }}
 {{- end }}
-{{- range .Values.webhooks }}
-
-[[webhooks]]
-{{ include "quintile.endpoint" . }}
-url = {{ .url | quote }}
-secret_file = "/etc/quintile/webhooks/{{ include "quintile.endpointFile" . }}"
+{{- if gt (int .Values.roles.segmentation.replicas) 1 }}
+{{- fail "roles.segmentation.replicas must be 0 or 1: one pod holds the population in memory and answers, and a second one is never ready" }}
 {{- end }}
-{{- range .Values.mail }}
-
-[[mail]]
-{{ include "quintile.endpoint" . }}
-server = {{ .server | quote }}
-from = {{ .from | quote }}
-{{- if .user }}
-user = {{ .user | quote }}
-password_file = "/etc/quintile/mail/{{ include "quintile.endpointFile" . }}"
+{{- $ports := list }}
+{{- range $role, $settings := .Values.roles }}
+{{- $ports = append $ports (int $settings.port) }}
+{{- if (($settings).autoscaling).enabled }}
+{{- if gt (int $settings.autoscaling.minReplicas) (int $settings.autoscaling.maxReplicas) }}
+{{- fail (printf "roles.%s.autoscaling.maxReplicas must be at least its minReplicas" $role) }}
 {{- end }}
-{{- with .unsubscribe }}
-unsubscribe = {{ . | quote }}
+{{- if not (($settings.resources).requests).cpu }}
+{{- fail (printf "roles.%s.resources.requests.cpu must be set: autoscaling measures by it" $role) }}
 {{- end }}
 {{- end }}
 {{- end }}
-
-{{- define "quintile.podSecurityContext" -}}
-runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
-seccompProfile:
-  type: RuntimeDefault
+{{- if and (eq .Values.mode "embedded") (ne (len $ports) (len (uniq $ports))) }}
+{{- fail "roles.*.port must differ from each other in the mode embedded: one pod listens on all of them" }}
 {{- end }}
-
-{{- define "quintile.securityContext" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities:
-  drop: ["ALL"]
-{{- end }}
-
-{{- define "quintile.env" -}}
-- name: QUINTILE_DATABASE_URL
-  valueFrom:
-    secretKeyRef:
-      name: {{ .Values.secrets.database.existingSecret }}
-      key: {{ .Values.secrets.database.key }}
-{{- end }}
-
-{{/*
-All of /etc/quintile is one volume: the secrets could not be mounted inside a ConfigMap's volume, which is read-only.
-data and tmp are the writable places, and what is there may be lost with the pod.
-The secrets of webhooks and the passwords of senders of e-mails are lifecycle's alone. Takes (dict "root" $ "configMap" <name> "component" <role>).
-*/}}
-{{- define "quintile.volumes" -}}
-- name: config
-  projected:
-    defaultMode: 0440
-    sources:
-      - configMap:
-          name: {{ .configMap }}
-      - secret:
-          name: {{ .root.Values.secrets.bootstrap.existingSecret }}
-          items:
-            - key: {{ .root.Values.secrets.bootstrap.key }}
-              path: secrets/bootstrap.secret
-      - secret:
-          name: {{ .root.Values.secrets.masterKey.existingSecret }}
-          items:
-            - key: {{ .root.Values.secrets.masterKey.key }}
-              path: secrets/master.key
-      {{- if eq .component "lifecycle" }}
-      {{- range .root.Values.webhooks }}
-      - secret:
-          name: {{ .existingSecret }}
-          items:
-            - key: {{ .key }}
-              path: webhooks/{{ include "quintile.endpointFile" . }}
-      {{- end }}
-      {{- range .root.Values.mail }}
-      {{- if .user }}
-      - secret:
-          name: {{ .existingSecret }}
-          items:
-            - key: {{ .key }}
-              path: mail/{{ include "quintile.endpointFile" . }}
-      {{- end }}
-      {{- end }}
-      {{- end }}
-- name: data
-  emptyDir: {}
-- name: tmp
-  emptyDir: {}
-{{- end }}
-
-{{- define "quintile.volumeMounts" -}}
-- name: config
-  mountPath: /etc/quintile
-  readOnly: true
-- name: data
-  mountPath: /var/lib/quintile
-- name: tmp
-  mountPath: /tmp
 {{- end }}
