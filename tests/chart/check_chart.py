@@ -27,9 +27,10 @@ except ImportError:  # --venv installs them and starts this script again
 else:
     from asked import asked, grpc
     from loopback import KUBERNETES_VERSIONS, RELEASE, Chart, Refused, config_of, hooks, objects, of_kind, workloads
-    from network import call_faults, client_faults, cover_faults, needs_outside, outside_faults, pods_of, reach_faults
-    from promises import (PORTS, configuration_faults, file_faults, hardening_faults, hook_faults, name_faults, note_faults, probe_faults,
-                          schema_faults, secret_faults, secret_reference_faults, service_faults, setting_faults, shared_configuration_faults)
+    from network import (call_faults, client_faults, cover_faults, needs_outside, outside_faults, pods_of, reach_faults, side_faults)
+    from promises import (PORTS, checksum_faults, configuration_faults, file_faults, hardening_faults, hook_faults, name_faults, note_faults,
+                          probe_faults, schema_faults, secret_faults, secret_reference_faults, service_faults, setting_faults,
+                          shared_configuration_faults)
     from scaling import budget_faults, replica_faults, rollout_faults, spread_faults, stopping_faults
 
 WHEELS = ["helm-sdkpy==0.1.32", "kubernetes-validate==1.37.0"]
@@ -135,7 +136,7 @@ def check_good_values(tally, chart, default_secrets):
 
         def promised(values=values):
             rendered = objects(chart.render(values))
-            checks = (setting_faults, shared_configuration_faults, file_faults, replica_faults, rollout_faults)
+            checks = (setting_faults, shared_configuration_faults, checksum_faults, file_faults, replica_faults, rollout_faults)
             return [fault for check in checks for fault in check(rendered)]
 
         def covered(values=values):
@@ -210,10 +211,15 @@ def check_network(tally, chart):
         return outside_faults(of_kind(items, "NetworkPolicy").values(), pods_of(items), {"migrate": {5432}})
 
     tally.check("network: roles reach those that they call, by the sources", lambda: call_faults(rendered({}), PORTS))
+    tally.check("network: both sides of a call let it happen, and no other", lambda: side_faults(rendered({"networkPolicy": {"clients": []}})))
     tally.check("network: clients of the namespace reach the roles", lambda: client_faults(rendered({}), PORTS))
     tally.check("network: pods reach the database, and nothing else outside", lambda: reach_faults(rendered({}), database))
     tally.check("network: webhooks, mail and issuers are reached by whom they are for", lambda: reach_faults(
         rendered(sends), database | {"lifecycle": {5432, 443, 8443, 465, 587, 2525}, "access-control": {5432, 443}}))
+    for scheme, port in (("smtps", 465), ("smtp", 587)):
+        sender = {"name": "a", "server": f"{scheme}://mail.example", "from": "care@shop.example"}
+        tally.check(f"network: mail by {scheme} is sent to its usual port", lambda: reach_faults(
+            rendered({"mail": [sender]}), database | {"lifecycle": {5432, port}}))
     tally.check("network: embedded, by the one pod", lambda: reach_faults(
         rendered({**EMBEDDED, **sends}), {"embedded": {443, 8443, 465, 587, 2525}}))
     tally.check("network: the migration reaches the database at a first install", on_install)

@@ -122,6 +122,16 @@ def call_faults(items, ports):
     return faults
 
 
+def side_faults(items):
+    """Where nobody is a client, each side by itself lets no more happen than is needed: no role relies on what the other one's policy says."""
+    policies, pods, needed = of_kind(items, "NetworkPolicy").values(), pods_of(items), needed_calls()
+    ports = {role: item["spec"]["template"]["spec"]["containers"][0]["ports"][0]["containerPort"]
+             for role, item in workloads(items).items() if role != "migrate"}
+    return [f"{caller} to {called}: {direction}" for caller, source in pods.items() for called, port in ports.items()
+            for direction, own, other in (("Egress", source, pods[called]), ("Ingress", pods[called], source))
+            if direction_allows(policies, own, other, direction, port, "TCP") != (called in needed.get(caller, ()))]
+
+
 def client_faults(items, ports, clients=(NEIGHBOUR,), of_role=None):
     """Clients reach the roles' ports and no other; who is none reaches nothing, and nobody the migration."""
     policies, pods = of_kind(items, "NetworkPolicy").values(), pods_of(items)

@@ -1,5 +1,6 @@
 """What the chart promises of its objects, in both modes. Each check returns what is wrong, so that an empty answer passes."""
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -159,6 +160,14 @@ def setting_faults(items):
             else:
                 yield prefix + key
     return [f"no setting {name}" for name in sorted(set(named(config_of(items))) - known)]
+
+
+def checksum_faults(items):
+    """A changed configuration changes the pods that read it, which so are replaced."""
+    text = of_kind(items, "ConfigMap")[f"{RELEASE}-config"]["data"]["quintile.toml"].strip()
+    wanted = hashlib.sha256(text.encode()).hexdigest()
+    return [f"{component}: another checksum" for component, item in workloads(items).items()
+            if component != "migrate" and item["spec"]["template"]["metadata"]["annotations"].get("checksum/config") != wanted]
 
 
 def configuration_faults(items, ports, release=RELEASE, scheme="http"):
