@@ -1,6 +1,7 @@
 //! Money: integer minor units in a currency. No floating point comes near it.
 
 use iso_currency::Currency as IsoCurrency;
+use std::sync::LazyLock;
 use thiserror::Error;
 
 /// A currency of ISO 4217 that has minor units.
@@ -42,9 +43,15 @@ pub enum MoneyError {
 impl Currency {
     /// The currency of an ISO 4217 code.
     pub fn from_code(code: &str) -> Result<Self, MoneyError> {
-        let iso = IsoCurrency::from_code(code).ok_or(MoneyError::UnknownCurrency)?;
-        let minor_digits = iso.exponent().ok_or(MoneyError::UnknownCurrency)?;
-        Ok(Self { iso, minor_digits: u32::from(minor_digits) })
+        // The library compares a code with one after the other, and every amount has one.
+        static BY_CODE: LazyLock<Vec<Option<Currency>>> =
+            LazyLock::new(|| (0..CODES).map(|place| Currency::look_up(&code_at(place))).collect());
+        place_of(code).and_then(|place| BY_CODE[place]).ok_or(MoneyError::UnknownCurrency)
+    }
+
+    fn look_up(code: &str) -> Option<Self> {
+        let iso = IsoCurrency::from_code(code)?;
+        Some(Self { iso, minor_digits: u32::from(iso.exponent()?) })
     }
 
     /// The ISO 4217 code.
@@ -112,6 +119,26 @@ impl Currency {
         let minor: i64 = padded.parse().map_err(|_| MoneyError::Overflow)?;
         Ok(if negative { -minor } else { minor })
     }
+}
+
+/// How many codes of three capital letters there are, of currencies or not.
+const CODES: usize = LETTERS * LETTERS * LETTERS;
+const LETTERS: usize = 26;
+
+/// The place of a code in their alphabetical order. `None`: it is not three capital letters.
+fn place_of(code: &str) -> Option<usize> {
+    let letters: [u8; 3] = code.as_bytes().try_into().ok()?;
+    letters
+        .iter()
+        .try_fold(0, |place, letter| letter.is_ascii_uppercase().then(|| LETTERS * place + usize::from(letter - b'A')))
+}
+
+/// The code at a place.
+fn code_at(place: usize) -> String {
+    [place / LETTERS / LETTERS, place / LETTERS, place]
+        .map(|place| char::from(b'A' + (place % LETTERS) as u8))
+        .into_iter()
+        .collect()
 }
 
 /// A number of so many units of the last decimal, written with all decimals: 1,250 with 2 is `12.50`.
@@ -217,6 +244,18 @@ mod tests {
         assert_eq!(jpy.minor_from_parts(12, 500_000_000), Err(MoneyError::TooFine));
         assert_eq!(Currency::from_code("usd"), Err(MoneyError::UnknownCurrency));
         assert_eq!(Currency::from_code(""), Err(MoneyError::UnknownCurrency));
+    }
+
+    #[test]
+    fn a_code_is_what_the_library_says_it_is() {
+        for (place, code) in (0..CODES).map(code_at).enumerate() {
+            assert_eq!(place_of(&code), Some(place), "{code}");
+            let known = IsoCurrency::from_code(&code).filter(|iso| iso.exponent().is_some());
+            assert_eq!(Currency::from_code(&code).ok().map(|currency| currency.iso), known, "{code}");
+        }
+        for wrong in ["US", "USDX", "U$D", "uSD", "ÄS", "  "] {
+            assert_eq!(place_of(wrong), None, "{wrong:?}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::record::Record;
 use crate::reject::{NO_CUSTOMER, Problem, RejectFile, optional};
 use crate::report::{Observing, Report, TableReport};
 use crate::sort::{Sorted, Sorter};
-use crate::source::{self, Progress};
+use crate::source::{self, Ahead, Progress, Source};
 use prost::Message;
 use quintile_proto::ingestion::{Row, row};
 use sha2::{Digest, Sha256};
@@ -164,7 +164,7 @@ enum Fate {
 impl Reader<'_> {
     fn read(&mut self, file: &Path, table: &Table, index: u16) -> Result<TableReport, ImportError> {
         let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let mut source = source::open(file, &table.layout)?;
+        let mut source = Ahead::begin(source::open(file, &table.layout)?);
         let mut columns = source.columns().to_vec();
         let width = columns.len();
         let joins = table.joins.iter().map(|join| Joined::load(join, &table.layout, folder_of(file), &mut columns));

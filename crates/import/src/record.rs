@@ -51,6 +51,16 @@ impl Record {
         Cow::Owned(line.trim_ascii_end().to_vec())
     }
 
+    /// The bytes of its text, as it was and as fields.
+    pub fn bytes(&self) -> usize {
+        self.raw.len() + self.text.len()
+    }
+
+    /// The bytes that it keeps for the next line.
+    pub fn capacity(&self) -> usize {
+        self.raw.capacity() + self.text.capacity()
+    }
+
     /// How many fields there are.
     pub fn len(&self) -> usize {
         self.fields.len()

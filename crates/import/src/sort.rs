@@ -5,6 +5,7 @@
 use crate::error::ImportError;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -38,6 +39,8 @@ struct Span {
     start: usize,
     key_end: usize,
     end: usize,
+    /// Of the key, once it is sorted.
+    rank: u64,
 }
 
 /// An entry: sorted by its key, byte by byte.
@@ -185,7 +188,7 @@ impl Buffer {
         self.bytes.extend_from_slice(key);
         let key_end = self.bytes.len();
         self.bytes.extend_from_slice(value);
-        self.spans.push(Span { start, key_end, end: self.bytes.len() });
+        self.spans.push(Span { start, key_end, end: self.bytes.len(), rank: 0 });
     }
 
     fn memory_bytes(&self) -> usize {
@@ -198,8 +201,20 @@ impl Buffer {
     }
 
     fn sort(&mut self) {
+        let shared = self.shared_prefix();
         let bytes = &self.bytes;
-        self.spans.sort_by(|a, b| bytes[a.start..a.key_end].cmp(&bytes[b.start..b.key_end]));
+        let key = |span: &Span| &bytes[span.start + shared..span.key_end];
+        // Most keys differ in the bytes behind what all of them begin with: those are compared as numbers, without a look at the keys.
+        self.spans.iter_mut().for_each(|span| span.rank = rank(key(span)));
+        self.spans.sort_by(|a, b| a.rank.cmp(&b.rank).then_with(|| key(a).cmp(key(b))));
+    }
+
+    /// How many bytes all keys begin with.
+    fn shared_prefix(&self) -> usize {
+        let keys = || self.spans.iter().map(|span| &self.bytes[span.start..span.key_end]);
+        let Some(first) = keys().next() else { return 0 };
+        let shared = |most: usize, key: &[u8]| first[..most].iter().zip(key).take_while(|(a, b)| a == b).count();
+        keys().fold(first.len(), shared)
     }
 
     fn entry(&self, span: Span) -> (&[u8], &[u8]) {
@@ -207,35 +222,47 @@ impl Buffer {
     }
 }
 
+/// The first bytes of a key as a number. Where two numbers differ, they lie as the keys do; a byte that is not there is as a 0.
+fn rank(key: &[u8]) -> u64 {
+    let mut bytes = [0; size_of::<u64>()];
+    let length = key.len().min(bytes.len());
+    bytes[..length].copy_from_slice(&key[..length]);
+    u64::from_be_bytes(bytes)
+}
+
 impl Merge {
     fn new(runs: Vec<File>) -> io::Result<Self> {
         let runs = runs.into_iter().map(|run| BufReader::with_capacity(RUN_BUFFER_BYTES, run)).collect();
         let mut merge = Self { runs, heads: BinaryHeap::new() };
-        (0..merge.runs.len()).try_for_each(|run| merge.advance(run))?;
+        for (run, reader) in merge.runs.iter_mut().enumerate() {
+            merge.heads.extend(next_of(reader, run)?.map(Reverse));
+        }
         Ok(merge)
     }
 
     fn next(&mut self) -> io::Result<Option<Entry>> {
-        let Some(Reverse((key, run, value))) = self.heads.pop() else { return Ok(None) };
-        self.advance(run)?;
+        let Some(mut least) = self.heads.peek_mut() else { return Ok(None) };
+        let run = least.0.1;
+        let Reverse((key, _, value)) = match next_of(&mut self.runs[run], run)? {
+            Some(next) => std::mem::replace(&mut *least, Reverse(next)),
+            None => PeekMut::pop(least),
+        };
         Ok(Some(Entry { key, value }))
     }
+}
 
-    /// Reads the next entry of a run.
-    fn advance(&mut self, run: usize) -> io::Result<()> {
-        let reader = &mut self.runs[run];
-        let mut lengths = [0; 8];
-        match reader.read(&mut lengths[..1])? {
-            0 => return Ok(()),
-            _ => reader.read_exact(&mut lengths[1..])?,
-        }
-        let length = |index| u32::from_le_bytes([0, 1, 2, 3].map(|byte: usize| lengths[index + byte])) as usize;
-        let (mut key, mut value) = (vec![0; length(0)], vec![0; length(4)]);
-        reader.read_exact(&mut key)?;
-        reader.read_exact(&mut value)?;
-        self.heads.push(Reverse((key, run, value)));
-        Ok(())
+/// Reads the next entry of a run.
+fn next_of(reader: &mut BufReader<File>, run: usize) -> io::Result<Option<Head>> {
+    let mut lengths = [0; 8];
+    match reader.read(&mut lengths[..1])? {
+        0 => return Ok(None),
+        _ => reader.read_exact(&mut lengths[1..])?,
     }
+    let length = |index| u32::from_le_bytes([0, 1, 2, 3].map(|byte: usize| lengths[index + byte])) as usize;
+    let (mut key, mut value) = (vec![0; length(0)], vec![0; length(4)]);
+    reader.read_exact(&mut key)?;
+    reader.read_exact(&mut value)?;
+    Ok(Some((key, run, value)))
 }
 
 impl Sorted {
@@ -291,6 +318,29 @@ mod tests {
             for (number, place) in found {
                 assert_eq!(numbers[usize::from_be_bytes(place.try_into().unwrap())], number);
             }
+        }
+    }
+
+    #[test]
+    fn keys_lie_byte_by_byte_whatever_they_begin_with() {
+        let keys: [&[u8]; 9] = [
+            b"shop\0b",
+            b"shop\0",
+            b"shop",
+            b"shop\0b\0",
+            b"shop\0a-long-one-1",
+            b"shop\0a-long-one-0",
+            b"s",
+            b"",
+            b"shop\xff",
+        ];
+        for count in 1..=keys.len() {
+            let mut sorter = Sorter::new(Path::new(""), usize::MAX);
+            keys[..count].iter().for_each(|key| sorter.push(key, &[]).unwrap());
+            let found: Vec<_> = sorter.finish().unwrap().map(|entry| entry.unwrap().key).collect();
+            let mut expected = keys[..count].to_vec();
+            expected.sort_unstable();
+            assert_eq!(found, expected);
         }
     }
 

@@ -12,7 +12,7 @@ use prost::Message;
 use quintile_chain::context::{Runtime, WorkError};
 use quintile_chain::feed::{self, Removed};
 use quintile_chain::follow::{Step, Worker, follow};
-use quintile_domain::ids::CustomerId;
+use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::time::Instant;
 use quintile_proto::lifecycle::WatchStagesRequest;
 use quintile_proto::lifecycle::stage_service_client::StageServiceClient;
@@ -21,7 +21,7 @@ use quintile_proto::types::CustomerRecord;
 use quintile_rpc::policy::Tenant;
 use quintile_store::follower::{self, Place};
 use quintile_store::records::{self, Record};
-use quintile_store::{StoreError, Transaction, failpoint};
+use quintile_store::{Database, StoreError, Transaction, failpoint};
 use std::sync::Arc;
 
 /// The name of this worker's place.
@@ -69,15 +69,15 @@ async fn load(runtime: &Runtime, tenant: &Tenant, place: &Place, written: Instan
     population.begin_at(Instant::from_micros(place.time_micros).max(written));
     let known = store::own_fields::all(runtime.database.reader(), tenant.id).await?;
     population.know(known.clone()).map_err(|error| refused(&error))?;
-    let mut after = 0;
-    loop {
-        let page = records::scan(runtime.database.reader(), tenant.id, after, SCAN_RECORDS).await?;
-        let Some(last) = page.last() else { break };
-        after = last.customer.0;
-        population.reserve(after).map_err(|error| refused(&error))?;
-        let records = page.iter().filter(|row| !row.is_tombstone()).map(feed::decode);
-        let records: Vec<CustomerRecord> = records.collect::<Result<_, _>>()?;
-        drop(page);
+    let last = records::last(runtime.database.reader(), tenant.id).await?;
+    if let Some(last) = u32::try_from(last).ok().filter(|last| *last > 0) {
+        // All at once: columns that grow page by page are copied as often.
+        population.reserve(last).map_err(|error| refused(&error))?;
+    }
+    let mut reading = tokio::spawn(read_page(runtime.database.clone(), tenant.id, 0));
+    while let Some(Page { last, records }) = reading.await.unwrap_or(Err(StoreError::Panicked))? {
+        // While these are taken in, those behind them are read and decoded.
+        reading = tokio::spawn(read_page(runtime.database.clone(), tenant.id, last));
         // What an earlier release took in may have what it could not tell as a field.
         let found = own_fields::unknown(&records, population.own_fields());
         if !found.is_empty() {
@@ -92,6 +92,21 @@ async fn load(runtime: &Runtime, tenant: &Tenant, place: &Place, written: Instan
     discover(runtime, tenant, place, (&known, population.own_fields())).await?;
     define(runtime, tenant, &mut population).await?;
     Ok(population)
+}
+
+/// Records that follow one another.
+struct Page {
+    /// The last customer's number, be it that the customer is no more.
+    last: u32,
+    records: Vec<CustomerRecord>,
+}
+
+/// The records behind `after`. `None`: there are no more.
+async fn read_page(database: Database, tenant: TenantId, after: u32) -> Result<Option<Page>, StoreError> {
+    let rows = records::scan(database.reader(), tenant, after, SCAN_RECORDS).await?;
+    let Some(last) = rows.last().map(|row| row.customer.0) else { return Ok(None) };
+    let records = rows.iter().filter(|row| !row.is_tombstone()).map(feed::decode).collect::<Result<_, _>>()?;
+    Ok(Some(Page { last, records }))
 }
 
 /// Writes down what a load has made known beyond what was.

@@ -18,6 +18,7 @@ on_both_databases! {
 /// Both ways of keeping what is there.
 const KEEPING: [Target; 2] =
     [VARIETY, Target { on_conflict: OnConflict::KeepOptimistically(OPTIMISTIC_FUNCTION), ..VARIETY }];
+const EXPECTING_NOBODY: Target = Target { on_conflict: OnConflict::Never, ..VARIETY };
 const REPLACING: Target = Target { on_conflict: OnConflict::Replace(&["plain_text", "nullable_big_int"]), ..VARIETY };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,10 +104,10 @@ fn sorted(mut rows: Vec<Row>) -> Vec<Row> {
 }
 
 async fn every_value_comes_back_as_it_was_in_batches_of_every_size(store: TestStore) {
-    for target in KEEPING {
+    for target in [KEEPING[0], KEEPING[1], EXPECTING_NOBODY] {
         clear(&store.database).await;
         let mut expected = Vec::new();
-        for (tenant, size) in (1..).zip([1, 2, 127, 128, 129, 255, 256, 257, 1000]) {
+        for (tenant, size) in (1..).zip([1, 2, 127, 128, 129, 255, 256, 257, 499, 500, 1000]) {
             let rows: Vec<_> = (0..size).map(|number| Row { tenant, ..awkward(number) }).collect();
             assert_eq!(write(&store.database, target, &rows).await.unwrap(), size as u64, "{size} rows");
             expected.extend(rows);
@@ -175,11 +176,14 @@ async fn a_batch_that_breaks_a_rule_writes_nothing_at_all(store: TestStore) {
 }
 
 async fn a_batch_that_expects_nobody_adds_its_rows_or_none(store: TestStore) {
-    let target = Target { on_conflict: OnConflict::Never, ..VARIETY };
-    let rows: Vec<_> = (0..300).map(awkward).collect();
-    assert_eq!(write(&store.database, target, &rows[..200]).await.unwrap(), 200);
-    assert!(write(&store.database, target, &rows[199..]).await.is_err());
-    assert_eq!(all(&store.database).await, sorted(rows[..200].to_vec()));
-    assert_eq!(write(&store.database, target, &rows[200..]).await.unwrap(), 100);
-    assert_eq!(all(&store.database).await, sorted(rows));
+    for count in [100, 1_000] {
+        clear(&store.database).await;
+        let rows: Vec<_> = (0..2 * count).map(awkward).collect();
+        let (first, second) = rows.split_at(count);
+        assert_eq!(write(&store.database, EXPECTING_NOBODY, first).await.unwrap(), count as u64);
+        assert!(write(&store.database, EXPECTING_NOBODY, &rows[count - 1..]).await.is_err());
+        assert_eq!(all(&store.database).await, sorted(first.to_vec()));
+        assert_eq!(write(&store.database, EXPECTING_NOBODY, second).await.unwrap(), count as u64);
+        assert_eq!(all(&store.database).await, sorted(rows));
+    }
 }

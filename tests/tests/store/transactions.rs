@@ -14,6 +14,7 @@ on_both_databases! {
     what_was_committed_is_there_after_closing_and_opening_again,
     a_transaction_that_is_dropped_leaves_nothing_and_the_next_one_goes_through,
     a_failed_statement_fails_its_transaction_and_no_other,
+    behind_a_failed_statement_nothing_is_done,
     work_that_is_cut_off_anywhere_is_there_whole_or_not_at_all,
     transactions_that_read_before_they_write_wait_for_each_other,
     a_transaction_sees_its_own_writes_and_others_do_not_before_it_commits,
@@ -47,6 +48,21 @@ async fn a_failed_statement_fails_its_transaction_and_no_other(store: TestStore)
     transaction.rollback().await.unwrap();
     assert_eq!(commit(&store.database, &[(2, Vec::new())]).await.unwrap(), 1);
     assert_eq!(records::get(&store.database, TENANT, CustomerId(1)).await.unwrap(), None);
+}
+
+async fn behind_a_failed_statement_nothing_is_done(store: TestStore) {
+    let transaction = store.database.begin().await.unwrap();
+    let seq = publish(&transaction, TENANT, &[(1, b"lost".to_vec())]).await.unwrap();
+    let twice = feed::publish(&transaction, TENANT, FEED, seq, &[1].into_iter().collect()).await.unwrap_err();
+    let written = publish(&transaction, TENANT, &[(2, b"lost".to_vec())]).await.unwrap_err();
+    let read = records::load(&transaction, TENANT, &[CustomerId(1)]).await.unwrap_err();
+    let committed = StoreError::from(transaction.commit().await.unwrap_err());
+    // Why is told each time, so that whoever notices first can tell.
+    for later in [written, read, committed] {
+        assert_eq!(later.to_string(), twice.to_string());
+    }
+    assert_eq!(commit(&store.database, &[(3, Vec::new())]).await.unwrap(), 1);
+    assert_eq!(records::count(&store.database, TENANT).await.unwrap(), 1);
 }
 
 /// SQLite ends a transaction by itself when there is no room, in whole or in part, and its driver does not notice.

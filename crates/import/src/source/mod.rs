@@ -1,8 +1,11 @@
-//! Readers of files: each makes [`Record`]s of lines, and holds one line or one page at a time.
+//! Readers of files: each makes [`Record`]s of lines, and holds one line or one page at a time; [`Ahead`] holds some thousand.
 
+mod ahead;
 mod blanks;
 mod delimited;
 mod parquet;
+
+pub use ahead::Ahead;
 
 use crate::error::ImportError;
 use crate::mapping::{Format, Layout};
@@ -32,7 +35,7 @@ pub trait Source {
 }
 
 /// Opens a file by its layout. Without a format in the mapping, its name's end decides.
-pub fn open(file: &Path, layout: &Layout) -> Result<Box<dyn Source>, ImportError> {
+pub fn open(file: &Path, layout: &Layout) -> Result<Box<dyn Source + Send>, ImportError> {
     let by_name = || match file.extension() {
         Some(end) if end.eq_ignore_ascii_case("parquet") => Format::Parquet,
         _ => Format::Csv,

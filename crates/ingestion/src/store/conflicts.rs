@@ -52,33 +52,28 @@ struct Holder {
     at: Instant,
 }
 
-/// Notes who has the telephone number or the e-mail address of one of these customers, who were just written: the lowest, or the highest
-/// beside the lowest, of many with the same one, so that a number that everybody gives makes no more pairs than customers.
+/// Notes who has the telephone number or the e-mail address of one of these customers: the lowest, or the highest beside the lowest, of many with
+/// the same one, so that a number that everybody gives makes no more pairs than customers. `contacts` are those of these customers, which are
+/// about to be written, sorted lists of hashes with customers' numbers; none from before is there any more.
 pub async fn note_shared_contacts(
     transaction: &Transaction,
     tenant: TenantId,
     keys: &TenantKeys,
     customers: &[StoredCustomer],
+    contacts: [&[(Vec<u8>, i64)]; 2],
 ) -> Result<(), StoreError> {
     let holders = holders(keys, customers);
+    let found = lowest_and_highest(transaction, tenant, holders.keys()).await?;
     let mut pairs: BTreeMap<Pair, ConflictReason> = BTreeMap::new();
-    let mut hashes: Vec<&Vec<u8>> = holders.keys().collect();
-    hashes.sort_unstable();
-    let backend = transaction.get_database_backend();
-    for (condition, values) in hashes::conditions(backend, tenant, &hashes) {
-        let sql = format!(
-            "SELECT contact_hmac, min(customer_id), max(customer_id) FROM contact \
-             WHERE tenant_id = $1 AND contact_hmac {condition} GROUP BY contact_hmac HAVING min(customer_id) < max(customer_id)"
-        );
-        for row in transaction.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await? {
-            let hash: Vec<u8> = row.try_get_by_index(0)?;
-            let (lowest, highest): (i64, i64) = (row.try_get_by_index(1)?, row.try_get_by_index(2)?);
-            for holder in holders.get(&hash).into_iter().flatten() {
-                let others = [lowest, highest].into_iter().filter_map(|id| CustomerId::try_from(id).ok());
-                let other = others.filter(|other| *other != holder.customer).min();
-                // By its home: taken apart, the two that have the contact are still asked about.
-                pairs.extend(other.and_then(|other| Pair::of(other, holder.home)).map(|pair| (pair, holder.reason)));
-            }
+    for (hash, holders) in &holders {
+        let of_these = contacts.into_iter().filter_map(|contacts| ends(contacts, hash));
+        let ids: Vec<i64> = of_these.chain(found.get(hash).copied()).flat_map(|(low, high)| [low, high]).collect();
+        let ends = [ids.iter().min(), ids.iter().max()].into_iter().flatten();
+        let ends: Vec<_> = ends.filter_map(|id| CustomerId::try_from(*id).ok()).collect();
+        for holder in holders {
+            let other = ends.iter().copied().filter(|other| *other != holder.customer).min();
+            // By its home: taken apart, the two that have the contact are still asked about.
+            pairs.extend(other.and_then(|other| Pair::of(other, holder.home)).map(|pair| (pair, holder.reason)));
         }
     }
     let now = holders.values().flatten().map(|holder| holder.at).max();
@@ -88,7 +83,36 @@ pub async fn note_shared_contacts(
     }
 }
 
-/// Who has which contact among the records that were just written.
+/// The lowest and the highest customer with each of these contacts, where there is any.
+async fn lowest_and_highest(
+    transaction: &Transaction,
+    tenant: TenantId,
+    hashes: impl Iterator<Item = &Vec<u8>>,
+) -> Result<HashMap<Vec<u8>, (i64, i64)>, StoreError> {
+    let mut hashes: Vec<_> = hashes.collect();
+    hashes.sort_unstable();
+    let backend = transaction.get_database_backend();
+    let mut found = HashMap::new();
+    for (condition, values) in hashes::conditions(backend, tenant, &hashes) {
+        let sql = format!(
+            "SELECT contact_hmac, min(customer_id), max(customer_id) FROM contact \
+             WHERE tenant_id = $1 AND contact_hmac {condition} GROUP BY contact_hmac"
+        );
+        for row in transaction.query_all_raw(Statement::from_sql_and_values(backend, sql, values)).await? {
+            found.insert(row.try_get_by_index(0)?, (row.try_get_by_index(1)?, row.try_get_by_index(2)?));
+        }
+    }
+    Ok(found)
+}
+
+/// The lowest and the highest customer with a contact in a sorted list.
+fn ends(contacts: &[(Vec<u8>, i64)], hash: &Vec<u8>) -> Option<(i64, i64)> {
+    let from = contacts.partition_point(|(other, _)| other < hash);
+    let with_it = &contacts[from..from + contacts[from..].partition_point(|(other, _)| other == hash)];
+    Some((with_it.first()?.1, with_it.last()?.1))
+}
+
+/// Who has which contact among the records that are new or changed.
 fn holders(keys: &TenantKeys, customers: &[StoredCustomer]) -> HashMap<Vec<u8>, Vec<Holder>> {
     let mut holders: HashMap<Vec<u8>, Vec<Holder>> = HashMap::new();
     for customer in customers {

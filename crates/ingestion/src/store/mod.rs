@@ -23,5 +23,7 @@ pub mod retention;
 pub mod rewrite;
 pub mod spend;
 pub mod streams;
+#[cfg(test)]
+pub mod town;
 pub mod traits;
 pub mod waiting;

@@ -20,7 +20,7 @@ use sending::Refused;
 use std::path::{Path, PathBuf};
 
 /// How much of the facts is sorted in memory, in bytes.
-const SORT_MEMORY_BYTES: usize = 128 * 1024 * 1024;
+const SORT_MEMORY_BYTES: usize = 256 * 1024 * 1024;
 /// How much is remembered in memory of rows that the server refuses, in bytes.
 const REFUSED_MEMORY_BYTES: usize = 16 * 1024 * 1024;
 

@@ -87,6 +87,7 @@ enum Row {
     P4,
     P5,
     P5m,
+    P5s,
     P6,
     P6a,
     P7,
@@ -95,7 +96,7 @@ enum Row {
 }
 
 impl Row {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::P1,
         Self::P1s,
         Self::P2,
@@ -104,6 +105,7 @@ impl Row {
         Self::P4,
         Self::P5,
         Self::P5m,
+        Self::P5s,
         Self::P6,
         Self::P6a,
         Self::P7,
@@ -119,6 +121,7 @@ impl Row {
             Self::P2w => p2w::measure(stage, report).await,
             Self::P5 => p5::measure(stage, report, &p5::FEW).await,
             Self::P5m => p5::measure(stage, report, &p5::MANY).await,
+            Self::P5s => p5::measure(stage, report, &p5::STAGED).await,
             Self::P6 => p6::measure(stage, report).await,
             Self::P6a => p6a::measure(stage, report),
             Self::P3 => p3::measure(stage, report),

@@ -43,8 +43,9 @@ pub async fn measure(stage: &Stage, report: &mut Report) -> anyhow::Result<()> {
     let peak = peak_mebibytes(server.id()?)?;
     report.add(memory(stage, "the most memory of all services together", peak, 8_192))?;
     p3::published(stage, &server, report).await?;
-    p4::served(stage, &server, report).await?;
+    p4::served(stage, &server, report, "right behind a rescoring").await?;
     let server = p4::restarted(stage, (Store::Postgres, NAME), server, report).await?;
+    p4::served(stage, &server, report, "after a start").await?;
     let server = stage.with_ingestion_alone(Store::Postgres, NAME, server).await?;
     report.add(seconds(
         stage,

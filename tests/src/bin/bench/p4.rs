@@ -279,8 +279,8 @@ fn theirs(stage: &Stage, kinds: &[Vec<Query>; 2]) -> anyhow::Result<Option<Their
     Ok(theirs)
 }
 
-/// Counts over gRPC, one after the other, each of another rule.
-pub async fn served(stage: &Stage, server: &Server, report: &mut Report) -> anyhow::Result<()> {
+/// Counts over gRPC, one after the other, each of another rule. `when` says what else is going on.
+pub async fn served(stage: &Stage, server: &Server, report: &mut Report, when: &str) -> anyhow::Result<()> {
     let mut segments = SegmentServiceClient::new(server.connect("segmentation").await?);
     let mut taken = Histogram::<u64>::new(3)?;
     for number in 0..CALLS {
@@ -294,7 +294,7 @@ pub async fn served(stage: &Stage, server: &Server, report: &mut Report) -> anyh
     }
     for (what, quantile, target) in [("p50", 0.5, None), ("p99", 0.99, Some(Target::AtMost(5.0)))] {
         let ours = taken.value_at_quantile(quantile) as f64 / 1e3;
-        let what = format!("a count with revenue over gRPC, {what}");
+        let what = format!("a count with revenue over gRPC, {when}, {what}");
         report.add(Measurement { id: ID, what, ours, theirs: None, unit: "ms", scale: stage.scale, target })?;
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! P5: how long after its acknowledgement an order has moved its customer into a segment, as a watcher hears of it, on PostgreSQL. In between are
-//! the commits of features, scores, stages and memberships, each by another service.
+//! the commits of features, scores, stages and memberships, each by another service. P5s is the same as far as stages: how long until a watcher has
+//! the stage of which the order was a part.
 //!
 //! Orders come at a rate that waits for no answer. Some of them are probes: each is of another customer, of whom no other order comes, and is
 //! later than all orders but probes, so that the customer enters a segment of late buyers by it and by nothing else. The other orders are of
@@ -13,16 +14,20 @@ use crate::server::{Server, authorised};
 use crate::stage::{Stage, Store};
 use anyhow::Context;
 use futures::future::try_join_all;
+use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use hdrhistogram::Histogram;
 use prost_types::Timestamp;
 use quintile_domain::ids::CustomerId;
 use quintile_domain::time::Instant as BusinessTime;
 use quintile_proto::ingestion::{Order, Row, row};
+use quintile_proto::lifecycle::WatchStagesRequest;
+use quintile_proto::lifecycle::stage_service_client::StageServiceClient;
 use quintile_proto::segmentation::segment_service_client::SegmentServiceClient;
 use quintile_proto::segmentation::{CreateSegmentRequest, Segment, WatchMembershipsRequest, WatchMembershipsResponse};
+use quintile_proto::types::{CustomerRecord, WatchRecordsResponse};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
-use tonic::Streaming;
+use tonic::Status;
 use tonic::transport::Channel;
 
 const NAME: &str = "p5";
@@ -48,18 +53,40 @@ const KINDS: usize = 10;
 const STAGES: [&str; 8] = ["lead", "new", "active", "loyal", "at_risk", "dormant", "churned", "reactivated"];
 const LABELS: [&str; 4] = ["champions", "loyal", "about-to-sleep", "lost"];
 
-/// How many segments are live, and what is aimed at then.
+/// What is waited for, how many segments are live, and what is aimed at then.
 pub struct Variant {
     id: &'static str,
+    watched: Watched,
     segments: usize,
     /// The most milliseconds, of the median and of the 99th percentile.
     most: [Option<f64>; 2],
 }
 
 /// As many segments as a company has.
-pub const FEW: Variant = Variant { id: "P5", segments: 200, most: [Some(100.0), Some(400.0)] };
+pub const FEW: Variant =
+    Variant { id: "P5", watched: Watched::Memberships, segments: 200, most: [Some(100.0), Some(400.0)] };
 /// As many segments as a tenant may have.
-pub const MANY: Variant = Variant { id: "P5m", segments: 10_000, most: [None, None] };
+pub const MANY: Variant = Variant { id: "P5m", watched: Watched::Memberships, segments: 10_000, most: [None, None] };
+/// Stages, with as many segments as a company has.
+pub const STAGED: Variant = Variant { id: "P5s", watched: Watched::Stages, segments: 200, most: [None, Some(300.0)] };
+
+/// What a watcher hears of.
+#[derive(Clone, Copy)]
+enum Watched {
+    /// That customers have entered the probed segment.
+    Memberships,
+    /// The stages of customers.
+    Stages,
+}
+
+impl Watched {
+    fn event(self) -> &'static str {
+        match self {
+            Self::Memberships => "membership event",
+            Self::Stages => "stage",
+        }
+    }
+}
 
 /// Measures the row of a variant.
 pub async fn measure(stage: &Stage, report: &mut Report, variant: &Variant) -> anyhow::Result<()> {
@@ -68,7 +95,7 @@ pub async fn measure(stage: &Stage, report: &mut Report, variant: &Variant) -> a
     define(&server, variant.segments).await?;
     let probes = Probes::new(stage.scale.customers);
     let batches = ingest::encode("live", WARM_UP + MEASURED, ROWS_PER_BATCH, |place| probes.row(place, &orders));
-    let watch = watch(&server).await?;
+    let watch = watch(&server, variant.watched).await?;
     let listening = tokio::spawn(listen(watch, probes.by_name()));
     let paced = ingest::pace(&server, batches, BATCH_EVERY).await?;
     let events = listening.await??;
@@ -202,11 +229,39 @@ impl Probes {
     }
 }
 
-/// A watch of the probed segment, from now on.
-async fn watch(server: &Server) -> anyhow::Result<Streaming<WatchMembershipsResponse>> {
+/// The names of customers whose probes a watcher hears of, as it hears of them.
+type Heard = BoxStream<'static, Result<Vec<String>, Status>>;
+
+/// A watch from now on.
+async fn watch(server: &Server, watched: Watched) -> anyhow::Result<Heard> {
+    match watched {
+        Watched::Memberships => entered(server).await,
+        Watched::Stages => staged(server).await,
+    }
+}
+
+/// Who enters the probed segment.
+async fn entered(server: &Server) -> anyhow::Result<Heard> {
     let mut segments = SegmentServiceClient::new(server.connect("segmentation").await?);
     let request = WatchMembershipsRequest { parents: vec![format!("segments/{PROBED}")], cursor: String::new() };
-    Ok(segments.watch_memberships(authorised(request, Some(&server.service))).await?.into_inner())
+    let watch = segments.watch_memberships(authorised(request, Some(&server.service))).await?.into_inner();
+    let names = |response: WatchMembershipsResponse| response.changes.into_iter().map(|change| change.customer);
+    Ok(watch.map_ok(move |response| names(response).collect()).boxed())
+}
+
+/// Whose stage is one that the probe is a part of, once everybody's stage from before is known.
+async fn staged(server: &Server) -> anyhow::Result<Heard> {
+    let mut stages = StageServiceClient::new(server.connect("lifecycle").await?);
+    let request = authorised(WatchStagesRequest::default(), Some(&server.service));
+    let mut watch = stages.watch_stages(request).await?.into_inner();
+    while watch.message().await?.context("the watch ended")?.watermark.is_none() {}
+    let probed = Some(Timestamp { seconds: AS_OF_SECONDS - 1, nanos: PROBE_NANOS });
+    let is_probed = move |record: &CustomerRecord| {
+        record.stage.is_some() && record.features.as_ref().is_some_and(|features| features.last_order_time == probed)
+    };
+    let name = |record: CustomerRecord| format!("customers/{}", record.customer_id);
+    let names = move |response: WatchRecordsResponse| response.records.into_iter().filter(is_probed).map(name);
+    Ok(watch.map_ok(move |response| names(response).collect()).boxed())
 }
 
 /// When the events came.
@@ -218,20 +273,15 @@ struct Events {
 }
 
 /// Takes note of the events until all have come, or none has for long.
-async fn listen(
-    mut watch: Streaming<WatchMembershipsResponse>,
-    mut probes: HashMap<String, usize>,
-) -> anyhow::Result<Events> {
+async fn listen(mut heard: Heard, mut probes: HashMap<String, usize>) -> anyhow::Result<Events> {
     let (mut came, mut last) = (vec![None; probes.len()], Instant::now());
     while !probes.is_empty() {
-        let Ok(response) = tokio::time::timeout_at((last + PATIENCE).into(), watch.message()).await else { break };
-        let response = response?.context("the watch ended")?;
+        let Ok(names) = tokio::time::timeout_at((last + PATIENCE).into(), heard.try_next()).await else { break };
+        let names = names?.context("the watch ended")?;
         let now = Instant::now();
-        for change in response.changes {
-            if let Some(probe) = probes.remove(&change.customer) {
-                came[probe] = Some(now);
-                last = now;
-            }
+        for probe in names.iter().filter_map(|name| probes.remove(name)) {
+            came[probe] = Some(now);
+            last = now;
         }
     }
     Ok(Events { came, ended: Instant::now() })
@@ -276,12 +326,13 @@ fn measurements(
         scale: stage.scale,
         target: most.map(Target::AtMost),
     };
-    let [p50, p99] = variant.most;
+    let ([p50, p99], event) = (variant.most, variant.watched.event());
+    let came = |which: &str| format!("acknowledged order to {event}, {which}");
     Ok(vec![
-        measurement("acknowledged order to membership event, p50", quantile(&taken, 0.5), "ms", p50),
-        measurement("acknowledged order to membership event, p99", quantile(&taken, 0.99), "ms", p99),
-        measurement("acknowledged order to membership event, longest", milliseconds(taken.max()), "ms", None),
-        measurement("membership events that did not come", missing as f64, "events", Some(0.0)),
+        measurement(&came("p50"), quantile(&taken, 0.5), "ms", p50),
+        measurement(&came("p99"), quantile(&taken, 0.99), "ms", p99),
+        measurement(&came("longest"), milliseconds(taken.max()), "ms", None),
+        measurement(&format!("{event}s that did not come"), missing as f64, "events", Some(0.0)),
         measurement("orders that were acknowledged in a second", rate, "orders/s", None),
     ])
 }

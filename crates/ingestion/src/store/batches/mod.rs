@@ -1,36 +1,37 @@
 //! Taking in: what the group commit does with the batches that came together, in one transaction.
 
 mod batch;
+mod events;
 mod gathering;
 mod seen;
+mod taking;
 mod tally;
 
 pub use batch::{Batch, BatchId, Outcome};
 
 use super::customers::{self, StoredCustomer};
-use super::facts::{self, StoredEvent};
 use super::identities::{self, Owner};
 use super::keys::TenantKeys;
 use super::merges::{self, Pair};
 use super::privacy::{self, Hold};
 use super::rates;
-use super::{conflicts, referrals, rejects, retention, spend, streams};
+use super::{conflicts, referrals, retention, streams};
 use crate::FACTS;
 use crate::intake::custom::{MAX_CUSTOM_ATTRIBUTES, too_many};
-use crate::intake::{self, CustomerPatch, Fact, Identity};
+use crate::intake::{CustomerPatch, Fact, Identity};
 use crate::retention::Horizons;
-use batch::Seen;
+use events::Writer;
 use gathering::{Gathering, Joining};
 use quintile_domain::ids::CustomerId;
 use quintile_domain::time::Instant;
-use quintile_proto::ingestion::{ConflictReason, IngestResponse, MergeCause, Reject, Row};
+use quintile_proto::ingestion::{ConflictReason, MergeCause};
 use quintile_proto::types::ErrorReason;
 use quintile_rpc::ApiError;
 use quintile_rpc::policy::Tenant;
 use quintile_store::{Database, StoreError, Transaction, failpoint, feed};
 use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use tally::{Kinds, Tally};
+use std::sync::Arc;
 
 /// The most rows of a batch that is live. Larger ones are of somebody who brings many, and whose customers may wait for all of them.
 const LARGEST_LIVE_BATCH: usize = 500;
@@ -43,35 +44,40 @@ pub async fn take_in(
     batches: Vec<Batch>,
     now: Instant,
 ) -> Result<Vec<Outcome>, StoreError> {
-    if batches.len() > 1 && customer_rows(&batches).any(|patch| patch.identities.len() > 1) {
-        // Who is one person with whom must not depend on what came together: each batch sees what those before it have made.
+    if batches.len() > 1 && batches.iter().any(sees_those_before_it) {
         let mut outcomes = Vec::with_capacity(batches.len());
         for batch in batches {
             outcomes.extend(Box::pin(take_in(database, tenant, keys, vec![batch], now)).await?);
         }
         return Ok(outcomes);
     }
-    let mut transaction = database.begin().await?;
+    let mut transaction = Arc::new(database.begin().await?);
     privacy::hold(&transaction, tenant.id, Hold::WithOthers).await?;
     let mut intake = Intake::new(&transaction, tenant, keys, now);
     intake.resolve(&batches).await?;
     if intake.names_several_customers(&batches) {
         // Whoever merges customers does so alone.
         drop(intake);
-        transaction.rollback().await?;
-        transaction = database.begin().await?;
+        owned(transaction)?.rollback().await?;
+        transaction = Arc::new(database.begin().await?);
         privacy::hold(&transaction, tenant.id, Hold::Alone).await?;
         intake = Intake::new(&transaction, tenant, keys, now);
         intake.resolve(&batches).await?;
         intake.join_anonymous(&batches).await?;
     }
-    let mut outcomes = Vec::with_capacity(batches.len());
+    let mut begun = Vec::with_capacity(batches.len());
     for batch in batches {
-        outcomes.push(intake.take(batch).await?);
+        begun.push(intake.begin(batch).await?);
     }
-    let position = intake.finish().await?;
+    // While facts are written, customers are sealed.
+    let named = intake.write_customers().await?;
+    let mut outcomes = Vec::with_capacity(begun.len());
+    for begun in begun {
+        outcomes.push(intake.end(begun).await?);
+    }
+    let position = intake.finish(named).await?;
     failpoint::reach("intake", "before_commit").await;
-    transaction.commit().await?;
+    owned(transaction)?.commit().await?;
     failpoint::reach("intake", "before_answers").await;
     for outcome in &mut outcomes {
         if let Outcome::Acknowledged(response) = outcome {
@@ -81,8 +87,21 @@ pub async fn take_in(
     Ok(outcomes)
 }
 
+/// Whether what becomes of a batch depends on what those before it have made. Who is one person with whom must not depend on what came together;
+/// and a reject that is seen to is gone for whoever sees to it next.
+fn sees_those_before_it(batch: &Batch) -> bool {
+    let names_several = |(_, fact): &(usize, Fact)| matches!(fact, Fact::Customer(patch) if patch.identities.len() > 1);
+    matches!(batch.id, BatchId::Reject { .. }) || batch.facts.iter().any(names_several)
+}
+
+/// A transaction that nothing writes in any more.
+fn owned(transaction: Arc<Transaction>) -> Result<Transaction, StoreError> {
+    Arc::into_inner(transaction).ok_or(StoreError::Panicked)
+}
+
 struct Intake<'a> {
     transaction: &'a Transaction,
+    writer: Writer,
     tenant: &'a Tenant,
     keys: &'a TenantKeys,
     now: Instant,
@@ -109,9 +128,10 @@ struct Intake<'a> {
 }
 
 impl<'a> Intake<'a> {
-    fn new(transaction: &'a Transaction, tenant: &'a Tenant, keys: &'a TenantKeys, now: Instant) -> Self {
+    fn new(transaction: &'a Arc<Transaction>, tenant: &'a Tenant, keys: &'a TenantKeys, now: Instant) -> Self {
         Self {
             transaction,
+            writer: Writer::new(transaction.clone(), tenant.id, keys.clone()),
             tenant,
             keys,
             now,
@@ -155,137 +175,13 @@ impl<'a> Intake<'a> {
         Ok(())
     }
 
-    async fn take(&mut self, batch: Batch) -> Result<Outcome, StoreError> {
-        let repeated = match self.seen_before(&batch).await? {
-            Seen::Never => false,
-            Seen::Before => true,
-            Seen::Settled(outcome) => return Ok(outcome),
-        };
-        let rows = batch.size();
-        let (facts, too_old) = self.parted(batch.facts);
-        self.register_unknown(&facts).await?;
-        let owners = facts.iter().filter_map(|(_, fact)| self.owners.get(fact.identity()?));
-        let named: RoaringBitmap = owners.map(|owner| owner.customer.0).collect();
-        *self.named_by(rows) |= named;
-        let mut tally = Tally { rejects: batch.rejects, ..Tally::default() };
-        if repeated {
-            // They came before, and may have been taken in: the horizon has moved since.
-            tally.duplicates += too_old.len();
-        } else {
-            tally.rejects.extend(too_old);
-        }
-        let mut kinds = Kinds::default();
-        for (row, fact) in facts {
-            match fact {
-                Fact::Customer(patch) => match self.take_customer(&patch, batch.blind) {
-                    Ok(true) => tally.applied += 1,
-                    Ok(false) => tally.duplicates += 1,
-                    Err(error) => tally.rejects.push(intake::reject(row, &error)),
-                },
-                Fact::Order(order) => kinds.orders.push((row, (self.owner(&order.event.customer)?, order))),
-                Fact::Refund(refund) => kinds.refunds.push((row, (self.owner(&refund.event.customer)?, refund))),
-                Fact::Interaction(it) => kinds.interactions.push((row, (self.owner(&it.event.customer)?, it))),
-                Fact::Feedback(it) => kinds.feedback.push((row, (self.owner(&it.event.customer)?, it))),
-                Fact::Spend(spend) => kinds.spend.push((row, spend)),
-                Fact::Rate(rate) => kinds.rates.push(rate),
-            }
-        }
-        self.take_kinds(kinds, &mut tally).await?;
-        tally.rejects.sort_by_key(|reject| reject.row);
-        // What was refused the first time is kept, or was seen to since.
-        if !repeated {
-            self.note_rejects(&batch.id, &batch.rows, &tally.rejects).await?;
-        }
-        let response = IngestResponse {
-            acked_offset: batch.id.next_offset(),
-            applied: tally.applied as i64,
-            duplicates: tally.duplicates as i64,
-            rejects: tally.rejects,
-            facts_position: 0,
-        };
-        self.remember(&batch.id).await?;
-        Ok(Outcome::Acknowledged(response))
-    }
-
     /// Where those go whom a batch of so many rows names.
     fn named_by(&mut self, rows: usize) -> &mut RoaringBitmap {
         if rows > LARGEST_LIVE_BATCH { &mut self.in_bulk } else { &mut self.live }
     }
 
-    /// The facts that can be taken in, and the rejects of those that are too old.
-    fn parted(&self, facts: Vec<(usize, Fact)>) -> (Vec<(usize, Fact)>, Vec<Reject>) {
-        let mut too_old = Vec::new();
-        let mut fit = facts;
-        fit.retain(|(row, fact)| {
-            let Some(field) = self.horizons.refuse(fact) else { return true };
-            let problem = "is older than facts of this kind are kept: see RetentionService";
-            let error = ApiError::failed_precondition(ErrorReason::TooOld, problem).within(field);
-            too_old.push(intake::reject(*row, &error));
-            false
-        });
-        (fit, too_old)
-    }
-
-    async fn note_rejects(&self, id: &BatchId, rows: &[Row], refused: &[Reject]) -> Result<(), StoreError> {
-        let (tenant, keys) = (self.tenant.id, self.keys);
-        let place = match id {
-            BatchId::Stream { stream_id, offset } => (stream_id.as_str(), *offset),
-            BatchId::Request { request_id, .. } => (request_id.as_str(), 0),
-            BatchId::Reject { reject_id } => {
-                return match refused.first().zip(rows.first()) {
-                    Some((refused, row)) => {
-                        rejects::replace(self.transaction, tenant, keys, *reject_id, row, refused, self.now).await
-                    }
-                    None => rejects::delete(self.transaction, tenant, *reject_id).await.map(drop),
-                };
-            }
-        };
-        rejects::write(self.transaction, tenant, keys, place, rows, refused, self.now).await
-    }
-
     fn owner(&self, identity: &Identity) -> Result<Owner, StoreError> {
         self.owners.get(identity).copied().ok_or(StoreError::Sealed("an identity was registered and is gone"))
-    }
-
-    async fn take_kinds(&mut self, kinds: Kinds, tally: &mut Tally) -> Result<(), StoreError> {
-        let bought: Vec<_> =
-            kinds.orders.iter().map(|(_, (owner, order))| (owner.customer.0, order.event.at)).collect();
-        let before = tally.applied;
-        self.take_events(kinds.orders, "order", tally).await?;
-        if tally.applied > before {
-            self.bought.extend(bought);
-        }
-        self.take_events(kinds.refunds, "refund", tally).await?;
-        self.take_events(kinds.interactions, "interaction", tally).await?;
-        self.take_events(kinds.feedback, "feedback", tally).await?;
-        let (rows, spend): (Vec<_>, Vec<_>) = kinds.spend.into_iter().unzip();
-        tally.add(spend::write(self.transaction, self.tenant.id, &spend).await?, &rows, "acquisition_spend");
-        let changed = rates::write(self.transaction, self.tenant.id, &kinds.rates).await?;
-        tally.applied += changed.len();
-        tally.duplicates += kinds.rates.len() - changed.len();
-        self.changed_rates.extend(changed);
-        Ok(())
-    }
-
-    async fn take_events<E: StoredEvent + Sync>(
-        &mut self,
-        events: Vec<(usize, (Owner, E))>,
-        kind: &str,
-        tally: &mut Tally,
-    ) -> Result<(), StoreError> {
-        if events.is_empty() {
-            return Ok(());
-        }
-        let (rows, events): (Vec<_>, Vec<_>) = events.into_iter().unzip();
-        let written = facts::write(self.transaction, self.tenant.id, self.keys, &events).await?;
-        let taken_in = events.iter().enumerate().filter(|(place, _)| !written.conflicts.contains(place));
-        let foreign = taken_in.filter_map(|(_, (owner, event))| event.foreign(owner)).collect();
-        rates::note(self.transaction, self.tenant.id, foreign).await?;
-        if written.applied > 0 {
-            self.touched.extend(events.iter().map(|(owner, _)| owner.customer.0));
-        }
-        tally.add(written, &rows, kind);
-        Ok(())
     }
 
     /// The owners that the identities of a customer row have already, one of each customer.
@@ -397,12 +293,16 @@ impl<'a> Intake<'a> {
         Ok(changed || fresh || blind)
     }
 
-    /// Writes customers and streams and publishes what was touched. Returns the position of the facts.
-    async fn finish(mut self) -> Result<i64, StoreError> {
+    /// Writes the customers that are new or changed. Returns whose referrers are others now, as [`customers::write`] does.
+    async fn write_customers(&mut self) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
+        let customers = std::mem::take(&mut self.customers).into_values();
+        let mut customers: Vec<_> = customers.filter(|customer| self.touched.contains(customer.id.0)).collect();
+        customers::write(self.transaction, self.tenant.id, self.keys, &mut customers).await
+    }
+
+    /// Writes streams and publishes what was touched. Returns the position of the facts.
+    async fn finish(mut self, named: Vec<(i64, Vec<u8>)>) -> Result<i64, StoreError> {
         let tenant = self.tenant.id;
-        let mut customers: Vec<_> =
-            self.customers.into_values().filter(|customer| self.touched.contains(customer.id.0)).collect();
-        let named = customers::write(self.transaction, tenant, self.keys, &mut customers).await?;
         conflicts::note(self.transaction, tenant, &self.conflicts, self.now).await?;
         let position = if self.touched.is_empty() && self.changed_rates.is_empty() {
             feed::head(self.transaction, tenant, FACTS).await?
@@ -449,3 +349,6 @@ fn customer_rows(batches: &[Batch]) -> impl Iterator<Item = &CustomerPatch> {
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,28 +1,10 @@
-//! The facts of one batch, and what became of them.
+//! What became of the rows of one batch.
 
-use crate::intake::{self, FeedbackRow, InteractionRow, OrderRow, RateRow, RefundRow, SpendRow};
+use crate::intake;
 use crate::store::facts::Written;
-use crate::store::identities::Owner;
 use quintile_proto::ingestion::Reject;
 use quintile_proto::types::ErrorReason;
 use quintile_rpc::ApiError;
-
-/// The facts of a batch by kind, with their rows.
-#[derive(Default)]
-pub struct Kinds {
-    /// The orders, with their owners.
-    pub orders: Vec<(usize, (Owner, OrderRow))>,
-    /// The refunds.
-    pub refunds: Vec<(usize, (Owner, RefundRow))>,
-    /// The interactions.
-    pub interactions: Vec<(usize, (Owner, InteractionRow))>,
-    /// The feedback.
-    pub feedback: Vec<(usize, (Owner, FeedbackRow))>,
-    /// The spend.
-    pub spend: Vec<(usize, SpendRow)>,
-    /// The exchange rates.
-    pub rates: Vec<RateRow>,
-}
 
 /// What became of the rows of a batch so far.
 #[derive(Default)]

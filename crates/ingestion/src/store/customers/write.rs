@@ -64,7 +64,6 @@ pub async fn write(
     let columns = vec![Column::Int(vec![tenant.0; ids.len()]), Column::BigInt(ids), Column::Bytes(wrapped)];
     KEYS.write(transaction, columns).await?;
     write_contacts(transaction, tenant, keys, customers).await?;
-    conflicts::note_shared_contacts(transaction, tenant, keys, customers).await?;
     referrals::write(transaction, tenant, keys, customers).await
 }
 
@@ -103,7 +102,7 @@ pub async fn forget_undeclared(
     Ok(())
 }
 
-/// Writes the hashes by which customers are found: the contacts of all their records, and the birthday.
+/// Writes the hashes by which customers are found: the contacts of all their records, and the birthday. Notes with whom they share a contact.
 async fn write_contacts(
     transaction: &Transaction,
     tenant: TenantId,
@@ -121,13 +120,17 @@ async fn write_contacts(
     }
     let is_new = |customer: &&StoredCustomer| customer.records.iter().all(|record| record.is_new);
     let (new, others): (Vec<_>, Vec<_>) = customers.iter().partition(is_new);
+    let (new, others) = (contacts_of(keys, &new), contacts_of(keys, &others));
+    // Before they are written: what most of them find then is nothing.
+    conflicts::note_shared_contacts(transaction, tenant, keys, customers, [&new, &others]).await?;
     let new_contacts = Target { on_conflict: OnConflict::Never, ..CONTACTS };
-    new_contacts.write(transaction, contact_columns(tenant, keys, &new)).await?;
-    CONTACTS.write(transaction, contact_columns(tenant, keys, &others)).await?;
+    new_contacts.write(transaction, contact_columns(tenant, new)).await?;
+    CONTACTS.write(transaction, contact_columns(tenant, others)).await?;
     Ok(())
 }
 
-fn contact_columns(tenant: TenantId, keys: &TenantKeys, customers: &[&StoredCustomer]) -> Vec<Column> {
+/// The hashes by which customers are found, each with the customer's number; sorted, and each pair once.
+fn contacts_of(keys: &TenantKeys, customers: &[&StoredCustomer]) -> Vec<(Vec<u8>, i64)> {
     let mut rows = Vec::new();
     for customer in customers {
         for person in customer.records.iter().map(|record| &record.person) {
@@ -140,6 +143,10 @@ fn contact_columns(tenant: TenantId, keys: &TenantKeys, customers: &[&StoredCust
     }
     rows.sort_unstable();
     rows.dedup();
-    let (hashes, ids): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+    rows
+}
+
+fn contact_columns(tenant: TenantId, contacts: Vec<(Vec<u8>, i64)>) -> Vec<Column> {
+    let (hashes, ids): (Vec<_>, Vec<_>) = contacts.into_iter().unzip();
     vec![Column::Int(vec![tenant.0; ids.len()]), Column::Bytes(hashes), Column::BigInt(ids)]
 }

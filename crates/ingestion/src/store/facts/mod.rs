@@ -63,33 +63,48 @@ pub struct Written {
     pub conflicts: Vec<usize>,
 }
 
-/// Writes facts; those that are there already stay as they are.
-pub async fn write<E: StoredEvent + Sync>(
-    transaction: &Transaction,
-    tenant: TenantId,
-    keys: &TenantKeys,
-    facts: &[(Owner, E)],
-) -> Result<Written, StoreError> {
-    let mut sorted: Vec<&(Owner, E)> = facts.iter().collect();
-    sorted.sort_unstable_by(|a, b| key(a).cmp(&key(b)));
-    let mut columns = vec![
-        Column::Int(vec![tenant.0; sorted.len()]),
-        Column::BigInt(sorted.iter().map(|(owner, _)| owner.subject_id).collect()),
-        Column::Text(sorted.iter().map(|(_, fact)| fact.event().customer.source.clone()).collect()),
-        Column::Text(sorted.iter().map(|(_, fact)| fact.event().event_id.clone()).collect()),
-        Column::Bytes(sorted.iter().map(|(_, fact)| fact.event().body_hash.clone()).collect()),
-        Column::BigInt(sorted.iter().map(|(_, fact)| fact.event().at.micros()).collect()),
-    ];
-    columns.extend(E::columns(&sorted, tenant, keys));
-    let applied = E::TARGET.write(transaction, columns).await? as usize;
-    if applied == facts.len() {
-        return Ok(Written { applied, ..Written::default() });
+/// Facts with the columns that they are written in.
+pub struct Ready<E> {
+    facts: Vec<(Owner, E)>,
+    columns: Vec<Column>,
+}
+
+impl<E: StoredEvent + Sync> Ready<E> {
+    /// Makes facts ready.
+    pub fn new(tenant: TenantId, keys: &TenantKeys, facts: Vec<(Owner, E)>) -> Self {
+        let mut sorted: Vec<&(Owner, E)> = facts.iter().collect();
+        sorted.sort_unstable_by(|a, b| key(a).cmp(&key(b)));
+        let mut columns = vec![
+            Column::Int(vec![tenant.0; sorted.len()]),
+            Column::BigInt(sorted.iter().map(|(owner, _)| owner.subject_id).collect()),
+            Column::Text(sorted.iter().map(|(_, fact)| fact.event().customer.source.clone()).collect()),
+            Column::Text(sorted.iter().map(|(_, fact)| fact.event().event_id.clone()).collect()),
+            Column::Bytes(sorted.iter().map(|(_, fact)| fact.event().body_hash.clone()).collect()),
+            Column::BigInt(sorted.iter().map(|(_, fact)| fact.event().at.micros()).collect()),
+        ];
+        columns.extend(E::columns(&sorted, tenant, keys));
+        Self { facts, columns }
     }
-    // Some were there: only now is it worth reading what is.
-    let stored = hashes::<E>(transaction, tenant, facts).await?;
-    let differs = |place: &usize| stored.get(&owned_key(&facts[*place])) != Some(&facts[*place].1.event().body_hash);
-    let conflicts: Vec<usize> = (0..facts.len()).filter(differs).collect();
-    Ok(Written { applied, duplicates: facts.len() - applied - conflicts.len(), conflicts })
+
+    /// Writes them; those that are there already stay as they are. Returns them with what became of them.
+    pub async fn write(
+        self,
+        transaction: &Transaction,
+        tenant: TenantId,
+    ) -> Result<(Vec<(Owner, E)>, Written), StoreError> {
+        let Self { facts, columns } = self;
+        let applied = E::TARGET.write(transaction, columns).await? as usize;
+        if applied == facts.len() {
+            return Ok((facts, Written { applied, ..Written::default() }));
+        }
+        // Some were there: only now is it worth reading what is.
+        let stored = hashes::<E>(transaction, tenant, &facts).await?;
+        let differs =
+            |place: &usize| stored.get(&owned_key(&facts[*place])) != Some(&facts[*place].1.event().body_hash);
+        let conflicts: Vec<usize> = (0..facts.len()).filter(differs).collect();
+        let duplicates = facts.len() - applied - conflicts.len();
+        Ok((facts, Written { applied, duplicates, conflicts }))
+    }
 }
 
 /// What identifies a fact in its table: subject, source and event id.
