@@ -32,6 +32,7 @@ use quintile_store::{Database, StoreError, Transaction, failpoint, feed};
 use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use taking::Begun;
 
 /// The most rows of a batch that is live. Larger ones are of somebody who brings many, and whose customers may wait for all of them.
 const LARGEST_LIVE_BATCH: usize = 500;
@@ -69,11 +70,16 @@ pub async fn take_in(
     for batch in batches {
         begun.push(intake.begin(batch).await?);
     }
-    // While facts are written, customers are sealed.
-    let named = intake.write_customers().await?;
-    let mut outcomes = Vec::with_capacity(begun.len());
+    intake.register_unknown(&begun).await?;
+    // While facts of one batch are written, those of the next are made ready, and behind the last of them customers are sealed.
+    let mut taken = Vec::with_capacity(begun.len());
     for begun in begun {
-        outcomes.push(intake.end(begun).await?);
+        taken.push(intake.take(begun).await?);
+    }
+    let named = intake.write_customers().await?;
+    let mut outcomes = Vec::with_capacity(taken.len());
+    for taken in taken {
+        outcomes.push(intake.end(taken).await?);
     }
     let position = intake.finish(named).await?;
     failpoint::reach("intake", "before_commit").await;
@@ -226,19 +232,21 @@ impl<'a> Intake<'a> {
     }
 
     /// Gives identities that nobody knows yet to the customers that rows name them with, or makes customers of them.
-    async fn register_unknown(&mut self, facts: &[(usize, Fact)]) -> Result<(), StoreError> {
+    async fn register_unknown(&mut self, begun: &[Begun]) -> Result<(), StoreError> {
         let mut newcomers = Gathering::default();
-        // Customers first: they say which identities belong together.
-        for (_, fact) in facts {
-            if let Fact::Customer(patch) = fact {
-                let owners = self.owners_of(patch);
-                let unknown = patch.identities.iter().filter(|identity| !self.owners.contains_key(*identity));
-                newcomers.gather(&unknown.collect::<Vec<_>>(), &owners);
+        for facts in begun.iter().map(Begun::facts) {
+            // Customers first: they say which identities belong together.
+            for (_, fact) in facts {
+                if let Fact::Customer(patch) = fact {
+                    let owners = self.owners_of(patch);
+                    let unknown = patch.identities.iter().filter(|identity| !self.owners.contains_key(*identity));
+                    newcomers.gather(&unknown.collect::<Vec<_>>(), &owners);
+                }
             }
-        }
-        for (_, fact) in facts.iter().filter(|(_, fact)| !matches!(fact, Fact::Customer(_))) {
-            let unknown = fact.identity().into_iter().filter(|identity| !self.owners.contains_key(*identity));
-            newcomers.gather(&unknown.collect::<Vec<_>>(), &[]);
+            for (_, fact) in facts.iter().filter(|(_, fact)| !matches!(fact, Fact::Customer(_))) {
+                let unknown = fact.identity().into_iter().filter(|identity| !self.owners.contains_key(*identity));
+                newcomers.gather(&unknown.collect::<Vec<_>>(), &[]);
+            }
         }
         let registered = identities::register(self.transaction, self.tenant.id, self.keys, &newcomers.groups).await?;
         for group in newcomers.groups {

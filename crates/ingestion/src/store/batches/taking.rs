@@ -13,8 +13,38 @@ use quintile_store::StoreError;
 use roaring::RoaringBitmap;
 use tokio::task::JoinHandle;
 
-/// What becomes of a batch, as far as it is known.
+/// A batch of which it was looked whether it came before.
 pub(super) enum Begun {
+    /// It is not to be taken in.
+    Settled(Outcome),
+    /// It is, as far as it is fit.
+    Fit(Fit),
+}
+
+impl Begun {
+    /// What is to be taken in.
+    pub(super) fn facts(&self) -> &[(usize, Fact)] {
+        match self {
+            Self::Settled(_) => &[],
+            Self::Fit(fit) => &fit.facts,
+        }
+    }
+}
+
+/// What of a batch can be taken in.
+pub(super) struct Fit {
+    id: BatchId,
+    rows: Vec<Row>,
+    blind: bool,
+    /// Whether it came before.
+    repeated: bool,
+    facts: Vec<(usize, Fact)>,
+    /// What became of its other rows.
+    tally: Tally,
+}
+
+/// What becomes of a batch, as far as it is known.
+pub(super) enum Taken {
     /// All of it.
     Settled(Outcome),
     /// Its facts are on their way into their tables.
@@ -33,19 +63,15 @@ pub(super) struct Writing {
 }
 
 impl Intake<'_> {
-    /// Begins to take a batch in.
+    /// Looks whether a batch came before, and what of it can be taken in.
     pub(super) async fn begin(&mut self, batch: Batch) -> Result<Begun, StoreError> {
         let repeated = match self.seen_before(&batch).await? {
             Seen::Never => false,
             Seen::Before => true,
             Seen::Settled(outcome) => return Ok(Begun::Settled(outcome)),
         };
-        let rows = batch.size();
         let (facts, too_old) = self.parted(batch.facts);
-        self.register_unknown(&facts).await?;
-        let owners = facts.iter().filter_map(|(_, fact)| self.owners.get(fact.identity()?));
-        let named: RoaringBitmap = owners.map(|owner| owner.customer.0).collect();
-        *self.named_by(rows) |= named;
+        self.remember(&batch.id).await?;
         let mut tally = Tally { rejects: batch.rejects, ..Tally::default() };
         if repeated {
             // They came before, and may have been taken in: the horizon has moved since.
@@ -53,10 +79,23 @@ impl Intake<'_> {
         } else {
             tally.rejects.extend(too_old);
         }
+        let (id, rows, blind) = (batch.id, batch.rows, batch.blind);
+        Ok(Begun::Fit(Fit { id, rows, blind, repeated, facts, tally }))
+    }
+
+    /// Takes over the customers of a batch, of which everybody is known, and has its facts written.
+    pub(super) async fn take(&mut self, begun: Begun) -> Result<Taken, StoreError> {
+        let Fit { id, rows, blind, repeated, facts, mut tally } = match begun {
+            Begun::Settled(outcome) => return Ok(Taken::Settled(outcome)),
+            Begun::Fit(fit) => fit,
+        };
+        let owners = facts.iter().filter_map(|(_, fact)| self.owners.get(fact.identity()?));
+        let named: RoaringBitmap = owners.map(|owner| owner.customer.0).collect();
+        *self.named_by(rows.len()) |= named;
         let (mut events, mut spend, mut rates) = (Events::default(), Vec::new(), Vec::new());
         for (row, fact) in facts {
             match fact {
-                Fact::Customer(patch) => match self.take_customer(&patch, batch.blind) {
+                Fact::Customer(patch) => match self.take_customer(&patch, blind) {
                     Ok(true) => tally.applied += 1,
                     Ok(false) => tally.duplicates += 1,
                     Err(error) => tally.rejects.push(intake::reject(row, &error)),
@@ -70,17 +109,16 @@ impl Intake<'_> {
             }
         }
         self.take_company(spend, &rates, &mut tally).await?;
-        self.remember(&batch.id).await?;
         // The last thing of a batch: two who bring the same lock it in one order.
         let facts = self.writer.write(events);
-        Ok(Begun::Writing(Writing { id: batch.id, rows: batch.rows, repeated, tally, facts }))
+        Ok(Taken::Writing(Writing { id, rows, repeated, tally, facts }))
     }
 
     /// Waits until a batch is taken in.
-    pub(super) async fn end(&mut self, begun: Begun) -> Result<Outcome, StoreError> {
-        let Writing { id, rows, repeated, mut tally, facts } = match begun {
-            Begun::Settled(outcome) => return Ok(outcome),
-            Begun::Writing(writing) => writing,
+    pub(super) async fn end(&mut self, taken: Taken) -> Result<Outcome, StoreError> {
+        let Writing { id, rows, repeated, mut tally, facts } = match taken {
+            Taken::Settled(outcome) => return Ok(outcome),
+            Taken::Writing(writing) => writing,
         };
         for Kept { kind, rows, happened, written } in facts.await.map_err(|_| StoreError::Panicked)?? {
             if written.applied > 0 {
