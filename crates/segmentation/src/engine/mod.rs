@@ -20,6 +20,7 @@ mod numbers;
 mod plan;
 mod scan;
 mod summary;
+mod sums;
 mod supposed;
 #[cfg(test)]
 mod tests;

@@ -73,6 +73,14 @@ impl Values {
         }
     }
 
+    /// Bytes of the customers of a word.
+    pub(super) const fn bytes_per_word(&self) -> usize {
+        match self {
+            Self::Narrow(_) => WORD_BITS * size_of::<i32>(),
+            Self::Wide(_) => WORD_BITS * size_of::<i64>(),
+        }
+    }
+
     fn memory_bytes(&self) -> usize {
         match self {
             Self::Narrow(values) => values.capacity() * size_of::<i32>(),
@@ -210,19 +218,6 @@ impl NumberColumn {
         (0..self.values.len()).step_by(stride).filter_map(|customer_id| self.value(customer_id as u32))
     }
 
-    /// The exact sum over a set of customers; those without a number add nothing.
-    pub(super) fn sum(&self, customers: &[u64]) -> i128 {
-        let mut sum = 0;
-        for (word, (valid, chosen)) in self.valid.iter().zip(customers).enumerate() {
-            let mut bits = valid & chosen;
-            while bits != 0 {
-                sum += i128::from(self.values.get(word * WORD_BITS + bits.trailing_zeros() as usize));
-                bits &= bits - 1;
-            }
-        }
-        sum
-    }
-
     pub(super) fn memory_bytes(&self) -> usize {
         self.values.memory_bytes()
             + (self.valid.capacity() + self.boundaries.capacity()) * size_of::<u64>()
@@ -263,12 +258,5 @@ mod tests {
         let five = Span { low: 5, high: 5 };
         let bucket = column.bucket(5);
         assert_eq!(column.buckets_inside(five), Some(Buckets { first: bucket, last: bucket }));
-    }
-
-    #[test]
-    fn sums_beyond_64_bits_are_exact() {
-        let column = column(&[i64::MAX; 100]);
-        let sum = column.sum(&[u64::MAX, u64::MAX]);
-        assert_eq!(sum, i128::from(i64::MAX) * 100);
     }
 }

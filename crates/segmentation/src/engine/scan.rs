@@ -7,6 +7,7 @@ use super::numbers::Buckets;
 use super::plan::{NumberPlan, PairSide, Plan, SetPlan, outcomes};
 use crate::cancellation::Cancellation;
 use quintile_expr::Comparison;
+use std::ops::Range;
 use std::thread;
 
 /// Words of a block: 8,192 customers, of whom two bytes each are 16 kB.
@@ -19,7 +20,12 @@ const MAX_THREADS: usize = 8;
 
 /// How many threads a scan is worth.
 pub(super) fn threads(plan: &Plan<'_>, words: usize) -> usize {
-    match (plan.cost() * words / BYTES_OF_A_THREAD).clamp(1, MAX_THREADS) {
+    threads_for(plan.cost() * words)
+}
+
+/// How many threads so many bytes to read are worth.
+pub(super) fn threads_for(bytes: usize) -> usize {
+    match (bytes / BYTES_OF_A_THREAD).clamp(1, MAX_THREADS) {
         1 => 1,
         most => most.min(thread::available_parallelism().map_or(1, usize::from)),
     }
@@ -43,17 +49,26 @@ pub(super) fn select(threads: usize, plan: &Plan<'_>, present: &[u64], cancellat
 
 /// Counts the customers among `present` who meet the plan, on so many threads, without keeping them.
 pub(super) fn count(threads: usize, plan: &Plan<'_>, present: &[u64], cancellation: &Cancellation) -> u64 {
+    let count = |words: Range<usize>| count_blocks(plan, words.start, &present[words], cancellation);
+    shared(threads, present.len(), count).into_iter().sum()
+}
+
+/// Shares words out among so many threads, by blocks. What comes of each share, in their order.
+pub(super) fn shared<Part: Send>(
+    threads: usize,
+    words: usize,
+    part: impl Fn(Range<usize>) -> Part + Sync,
+) -> Vec<Part> {
     if threads == 1 {
-        return count_blocks(plan, 0, present, cancellation);
+        return vec![part(0..words)];
     }
-    let share = present.len().div_ceil(threads).next_multiple_of(BLOCK).max(BLOCK);
+    let share = words.div_ceil(threads).next_multiple_of(BLOCK).max(BLOCK);
+    let part = &part;
     thread::scope(|scope| {
-        let shares = present.chunks(share).enumerate();
-        let counting: Vec<_> = shares
-            .map(|(index, present)| scope.spawn(move || count_blocks(plan, index * share, present, cancellation)))
-            .collect();
-        let counted = counting.into_iter().map(thread::ScopedJoinHandle::join);
-        counted.map(|count| count.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).sum()
+        let shares = (0..words).step_by(share).map(|first| first..words.min(first + share));
+        let parts: Vec<_> = shares.map(|words| scope.spawn(move || part(words))).collect();
+        let parts = parts.into_iter().map(thread::ScopedJoinHandle::join);
+        parts.map(|part| part.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     })
 }
 
