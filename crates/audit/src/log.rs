@@ -40,12 +40,14 @@ impl AuditLog {
     fn writer(&self, tenant: TenantId) -> Arc<Writer> {
         let start = || {
             let database = self.database.clone();
+            let left = Arc::new(Mutex::new(None));
             Arc::new(Committer::start(MAX_WEIGHT, weight, move |events: Vec<(Instant, AuditEvent)>| {
-                let database = database.clone();
+                let (database, left) = (database.clone(), left.clone());
                 async move {
-                    let written = vec![(); events.len()];
-                    audit::append(&database, tenant, events, canonical).await?;
-                    Ok(written)
+                    let believed = left.lock().take();
+                    let head = audit::append(&database, tenant, &events, believed, canonical).await?;
+                    *left.lock() = Some(head);
+                    Ok(vec![(); events.len()])
                 }
             }))
         };
@@ -73,9 +75,8 @@ fn weight(entry: &(Instant, AuditEvent)) -> usize {
 
 /// The canonical event, which is hashed: its protobuf encoding with its place, by field number, without defaults, numbers packed.
 /// Whoever verifies hashes the bytes as they are kept and never encodes anew.
-pub fn canonical(mut event: AuditEvent, seq: i64) -> Vec<u8> {
-    event.seq = seq;
-    event.encode_to_vec()
+pub fn canonical(event: &AuditEvent, seq: i64) -> Vec<u8> {
+    AuditEvent { seq, ..event.clone() }.encode_to_vec()
 }
 
 #[cfg(test)]
@@ -117,8 +118,8 @@ mod tests {
     // The expected bytes were put together in Python from the rules of the protobuf encoding, and hashed with its hashlib.
     #[test]
     fn the_canonical_form_and_the_chain_are_those_of_a_fixed_vector() {
-        let first = canonical(event("ann"), 1);
-        let second = canonical(event("bob"), 2);
+        let first = canonical(&event("ann"), 1);
+        let second = canonical(&event("bob"), 2);
         assert_eq!(hex(&first), FIRST_ENCODED);
         let hash = link(&GENESIS, &first);
         assert_eq!(hex(&hash), FIRST_HASH);
@@ -144,7 +145,7 @@ mod tests {
         let after = audit::open(&DatabaseUrl::SqliteFolder(copy.path().to_owned()), "ingestion").await.unwrap();
         let entries = audit::page(after.reader(), TenantId(1), 0, 10).await.unwrap();
         assert_eq!(entries.len(), 1);
-        assert_eq!(entries[0].body, canonical(event("ann"), 1));
+        assert_eq!(entries[0].body, canonical(&event("ann"), 1));
         assert_eq!(audit::head(after.reader(), TenantId(1)).await.unwrap().seq, 1);
     }
 
@@ -155,7 +156,7 @@ mod tests {
         let told = AuditEvent { seq: 99, time: None, service: "somebody".to_owned(), ..event("ann") };
         log(database.clone()).record(TenantId(1), told).await.unwrap();
         let entries = audit::page(database.reader(), TenantId(1), 0, 10).await.unwrap();
-        assert_eq!(entries[0].body, canonical(event("ann"), 1));
+        assert_eq!(entries[0].body, canonical(&event("ann"), 1));
         assert_eq!(entries[0].at, NOW);
     }
 

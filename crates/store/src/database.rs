@@ -7,7 +7,7 @@ use sea_orm::{
 };
 use sqlx::Connection;
 use sqlx::error::DatabaseError;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -22,6 +22,9 @@ const READERS: u32 = 8;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long PostgreSQL keeps a transaction, and its locks, of a process that says nothing: it may be stopped, or cut off from us.
 const TRANSACTION_IDLE: &str = "20s";
+/// How long a connection to PostgreSQL may have been idle to be used unasked: a question before each use is a round trip for every read and every
+/// transaction. The server may have gone meanwhile either way; what fails then is UNAVAILABLE, and its connection is given up.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 /// How long a new SQLite file that another process is making is left alone.
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
@@ -69,7 +72,8 @@ impl Database {
             .pragma("cache_size", "-65536")
             .statement_cache_capacity(256);
         let writer = connect_sqlite_writer(&options).await?;
-        let reader = SqlitePoolOptions::new().max_connections(readers).connect_with(options.read_only(true)).await?;
+        let pool = SqlitePoolOptions::new().max_connections(readers).test_before_acquire(false);
+        let reader = pool.connect_with(options.read_only(true)).await?;
         Ok(Self {
             writer: SqlxSqliteConnector::from_sqlx_sqlite_pool(writer),
             reader: SqlxSqliteConnector::from_sqlx_sqlite_pool(reader),
@@ -81,8 +85,12 @@ impl Database {
             .map_err(|_| StoreError::Configuration("database_url is not a postgres URL".to_owned()))?
             .application_name("quintile")
             .options([("search_path", schema), ("idle_in_transaction_session_timeout", TRANSACTION_IDLE)]);
-        let pool =
-            PgPoolOptions::new().max_connections(readers).acquire_timeout(BUSY_TIMEOUT).connect_with(options).await?;
+        let pool = PgPoolOptions::new()
+            .max_connections(readers)
+            .acquire_timeout(BUSY_TIMEOUT)
+            .test_before_acquire(false)
+            .before_acquire(|connection, metadata| Box::pin(is_there(connection, metadata.idle_for)));
+        let pool = pool.connect_with(options).await?;
         let connection = SqlxPostgresConnector::from_sqlx_postgres_pool(pool);
         // Two that make a schema at once collide in spite of IF NOT EXISTS; the lock ends with the transaction.
         let transaction = connection.begin().await?;
@@ -159,6 +167,8 @@ async fn connect_sqlite_writer(options: &SqliteConnectOptions) -> Result<SqliteP
         let pool = SqlitePoolOptions::new()
             .max_connections(1)
             .acquire_timeout(Duration::from_mins(1))
+            // A file does not go away as a server does.
+            .test_before_acquire(false)
             .after_release(|connection, _| Box::pin(is_free(connection)));
         match pool.connect_with(options.clone()).await {
             // Of two that turn a new file's log on, SQLite refuses one at once, whatever its busy timeout.
@@ -168,6 +178,14 @@ async fn connect_sqlite_writer(options: &SqliteConnectOptions) -> Result<SqliteP
             opened => return Ok(opened?),
         }
     }
+}
+
+/// Whether the server of a connection that has been idle for so long is there.
+async fn is_there(connection: &mut PgConnection, idle: Duration) -> std::result::Result<bool, sqlx::Error> {
+    if idle > TRUSTED_IDLE {
+        connection.ping().await?;
+    }
+    Ok(true)
 }
 
 /// Whether a connection that comes back may be used again. A full disk makes SQLite end a transaction by itself, and what then fails

@@ -42,8 +42,8 @@ fn at(micros: i64) -> Instant {
 }
 
 async fn append(database: &Database, tenant: TenantId, subjects: &[&str]) -> Head {
-    let events = subjects.iter().zip(1..).map(|(subject, number)| (at(number), event(subject))).collect();
-    audit::append(database, tenant, events, canonical).await.unwrap()
+    let events: Vec<_> = subjects.iter().zip(1..).map(|(subject, number)| (at(number), event(subject))).collect();
+    audit::append(database, tenant, &events, None, canonical).await.unwrap()
 }
 
 async fn all(database: &Database, tenant: TenantId) -> Vec<Entry> {
@@ -113,10 +113,12 @@ async fn entries_of_two_processes_at_once_make_one_chain(store: TestStore) {
     let writers = (0..WRITERS).map(|writer| {
         let database = processes[writer as usize % 2].clone();
         tokio::spawn(async move {
+            // Right where nobody else has written since, and mostly wrong.
+            let mut left = None;
             for batch in 0..BATCHES {
                 let subject = |number| format!("{writer}/{batch}/{number}");
-                let events = (0..BATCH).map(|number| (at(number), event(&subject(number)))).collect();
-                audit::append(&database, TENANT, events, canonical).await.unwrap();
+                let events: Vec<_> = (0..BATCH).map(|number| (at(number), event(&subject(number)))).collect();
+                left = Some(audit::append(&database, TENANT, &events, left, canonical).await.unwrap());
             }
         })
     });
@@ -152,8 +154,11 @@ async fn a_batch_that_meets_a_forged_entry_is_not_written(store: TestStore) {
     let before = all(&database, TENANT).await;
     insert(&database, TENANT, &Entry { seq: 3, ..before[0].clone() }).await;
     let events = vec![(at(1), event("bob")), (at(1), event("eve"))];
-    let failed = audit::append(&database, TENANT, events, canonical).await;
-    assert!(matches!(failed, Err(StoreError::Configuration(_))), "{failed:?}");
+    let head = audit::head(database.reader(), TENANT).await.unwrap();
+    for believed in [None, Some(head)] {
+        let failed = audit::append(&database, TENANT, &events, believed, canonical).await;
+        assert!(matches!(failed, Err(StoreError::Configuration(_))), "{failed:?}");
+    }
     assert_eq!(audit::head(database.reader(), TENANT).await.unwrap().seq, 1);
     assert_eq!(all(&database, TENANT).await.len(), 2, "the first and the forged one");
     database.close().await.unwrap();
@@ -163,7 +168,7 @@ async fn entries_are_read_by_time_in_either_direction_and_within_a_span(store: T
     let database = store.open_audit().await;
     // The machine's clock went back between entries 2 and 3; entries 4 and 5 are of one moment.
     for micros in [10, 30, 20, 40, 40, 50] {
-        audit::append(&database, TENANT, vec![(at(micros), event("ann"))], canonical).await.unwrap();
+        audit::append(&database, TENANT, &[(at(micros), event("ann"))], None, canonical).await.unwrap();
     }
     for (start, end, newest_first, expected) in [
         (None, None, false, vec![1, 3, 2, 4, 5, 6]),

@@ -122,16 +122,44 @@ pub fn link(previous: &[u8], body: &[u8]) -> [u8; HASH_BYTES] {
 }
 
 /// Adds entries to a tenant's log, all or none, with consecutive places behind its head. `encode` makes the body of an event that
-/// has been given its place. Returns the new head once it is durable.
-pub async fn append<Event: Send>(
+/// has been given its place; it may be called twice. `believed` is the head as the caller left it: where that is still so, one statement less is
+/// waited for. Returns the new head once it is durable.
+pub async fn append<Event: Send + Sync>(
     database: &Database,
     tenant: TenantId,
-    events: Vec<(Instant, Event)>,
-    encode: fn(Event, i64) -> Vec<u8>,
+    events: &[(Instant, Event)],
+    believed: Option<Head>,
+    encode: fn(&Event, i64) -> Vec<u8>,
 ) -> Result<Head> {
-    let rows = events.len();
     let transaction = database.begin().await?;
-    let mut head = lock_head(&transaction, tenant).await?;
+    let before = match believed {
+        Some(believed) => believed,
+        None => lock_head(&transaction, tenant).await?,
+    };
+    let (mut columns, mut head) = linked(tenant, &before, events, encode);
+    if !move_head(&transaction, tenant, &before, &head).await? {
+        // Another process has written since.
+        let before = lock_head(&transaction, tenant).await?;
+        (columns, head) = linked(tenant, &before, events, encode);
+        move_head(&transaction, tenant, &before, &head).await?;
+    }
+    if EVENTS.write(&transaction, columns).await? != events.len() as u64 {
+        // Nobody but a forger makes entries behind the head, and an entry that is silently not written is worse than none.
+        return Err(StoreError::Configuration("the audit log goes on behind its head".to_owned()));
+    }
+    transaction.commit().await?;
+    Ok(head)
+}
+
+/// Entries behind a head, as columns, and the head that they make.
+fn linked<Event>(
+    tenant: TenantId,
+    before: &Head,
+    events: &[(Instant, Event)],
+    encode: fn(&Event, i64) -> Vec<u8>,
+) -> (Vec<Column>, Head) {
+    let rows = events.len();
+    let mut head = before.clone();
     let (mut seqs, mut times) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
     let (mut bodies, mut hashes) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
     for (at, event) in events {
@@ -150,18 +178,20 @@ pub async fn append<Event: Send>(
         Column::Bytes(bodies),
         Column::Bytes(hashes),
     ];
-    if EVENTS.write(&transaction, columns).await? != rows as u64 {
-        // Nobody but a forger makes entries behind the head, and an entry that is silently not written is worse than none.
-        return Err(StoreError::Configuration("the audit log goes on behind its head".to_owned()));
-    }
-    audit_head::Entity::update_many()
-        .col_expr(audit_head::Column::Seq, Expr::value(head.seq))
-        .col_expr(audit_head::Column::Hash, Expr::value(head.hash.clone()))
+    (columns, head)
+}
+
+/// Moves the head on, whose row stays locked to the end of the transaction. Whether it was where the caller believes it.
+async fn move_head(transaction: &Transaction, tenant: TenantId, from: &Head, to: &Head) -> Result<bool> {
+    let moved = audit_head::Entity::update_many()
+        .col_expr(audit_head::Column::Seq, Expr::value(to.seq))
+        .col_expr(audit_head::Column::Hash, Expr::value(to.hash.clone()))
         .filter(audit_head::Column::TenantId.eq(tenant.0))
-        .exec(&transaction)
+        .filter(audit_head::Column::Seq.eq(from.seq))
+        .filter(audit_head::Column::Hash.eq(from.hash.clone()))
+        .exec(transaction)
         .await?;
-    transaction.commit().await?;
-    Ok(head)
+    Ok(moved.rows_affected == 1)
 }
 
 /// The head, whose row stays locked to the end of the transaction: entries of several processes come one after the other.
