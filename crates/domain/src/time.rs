@@ -111,6 +111,11 @@ impl TimeZone {
         Ok(Self { zone: Some(zone) })
     }
 
+    /// The zone's IANA name.
+    pub fn name(&self) -> &str {
+        self.zone.as_ref().and_then(JiffZone::iana_name).unwrap_or("UTC")
+    }
+
     /// The local calendar day of an instant, in days since 1970-01-01.
     pub fn local_day(&self, instant: Instant) -> i32 {
         self.civil_micros(instant).div_euclid(DAY_MICROS) as i32

@@ -3,6 +3,7 @@
 //! Who belongs to what is not stored: it follows from records, definitions and one instant, the same for all. A change of records asks those
 //! definitions that have a condition which it turns, before and after it; the passing of time asks those that it can move.
 
+pub mod blocks;
 pub mod catalogue;
 mod changes;
 pub mod clustering;
@@ -17,7 +18,7 @@ pub mod snapshot;
 mod triggers;
 
 use crate::cancellation::Cancellation;
-use crate::engine::{Bitmap, Engine, EngineError};
+use crate::engine::{Balance, Bitmap, Engine, EngineError};
 use crate::fields::{self, Classes, FieldId};
 use crate::labels::{self, CellMap};
 use crate::own_fields::{self, OwnField};
@@ -440,6 +441,11 @@ impl Population {
     /// Fits the columns to their values after a load.
     pub fn rebalance(&mut self) {
         self.engine.rebalance();
+    }
+
+    /// Fits one column to its values, as [`Engine::balance`] found them to be.
+    pub fn put_balance(&mut self, column: usize, balance: Balance) {
+        self.engine.put_balance(column, balance);
     }
 }
 

@@ -1,18 +1,21 @@
 //! The end of the chain: follows lifecycle, keeps every record and every membership, and logs each enter and exit.
 
+mod keeping;
+mod loading;
+
 use crate::Service;
-use crate::engine::Bitmap;
 use crate::fields::Classes;
 use crate::history::History;
-use crate::own_fields::{self, OwnField};
-use crate::population::definition::{self, Definition};
-use crate::population::{Change, Entry, LoadedPopulation, Population, PopulationError};
-use crate::store::{self, definitions, evaluation, lists, log_retention, memberships, snapshots};
+use crate::own_fields;
+use crate::population::blocks::layout;
+use crate::population::{Change, Entry, LoadedPopulation, PopulationError};
+use crate::store::{self, column_blocks, evaluation, lists, log_retention, memberships, snapshots};
+use keeping::Keeping;
 use prost::Message;
 use quintile_chain::context::{Runtime, WorkError};
-use quintile_chain::feed::{self, Removed};
+use quintile_chain::feed::Removed;
 use quintile_chain::follow::{Step, Worker, follow};
-use quintile_domain::ids::{CustomerId, TenantId};
+use quintile_domain::ids::CustomerId;
 use quintile_domain::time::Instant;
 use quintile_proto::lifecycle::WatchStagesRequest;
 use quintile_proto::lifecycle::stage_service_client::StageServiceClient;
@@ -21,15 +24,17 @@ use quintile_proto::types::CustomerRecord;
 use quintile_rpc::policy::Tenant;
 use quintile_store::follower::{self, Place};
 use quintile_store::records::{self, Record};
-use quintile_store::{Database, StoreError, Transaction, failpoint};
+use quintile_store::{StoreError, Transaction, failpoint};
 use std::sync::Arc;
+use tokio::task::JoinHandle;
+use tokio::time::Instant as MachineInstant;
 
 /// The name of this worker's place.
 pub const RECORDS: &str = "records";
 /// The largest message of the feed.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
-/// Records that a load reads at once.
-const SCAN_RECORDS: u64 = 10_000;
+/// Of fewer customers any answer is fast.
+const MIN_BALANCED: u64 = 10_000;
 
 /// Loads a tenant's population and keeps it true, without end.
 pub async fn run(service: Service, tenant: Arc<Tenant>) -> Result<(), WorkError> {
@@ -38,7 +43,8 @@ pub async fn run(service: Service, tenant: Arc<Tenant>) -> Result<(), WorkError>
     let place = follower::place(runtime.database.reader(), tenant.id, RECORDS).await?;
     // Loaded anew after every failure: what was half done in memory is forgotten.
     let written = evaluation::as_of(runtime.database.reader(), tenant.id).await?;
-    let population = load(&runtime, &tenant, &place, written).await?;
+    let (population, keeping) = loading::load(&runtime, &tenant, &place, written).await?;
+    let balanced_at = population.engine().population();
     let population = service.populations.put(tenant.id, population);
     drop(loading);
     runtime.resume(&tenant, &place);
@@ -60,87 +66,12 @@ pub async fn run(service: Service, tenant: Arc<Tenant>) -> Result<(), WorkError>
         // What is kept may be less than it was.
         forgetting: true,
         written,
+        keeping,
+        compressing: None,
+        balancing: None,
+        balanced_at,
     };
     follow(&runtime, tenant.id, RECORDS, connect, place, &mut keeper).await
-}
-
-async fn load(runtime: &Runtime, tenant: &Tenant, place: &Place, written: Instant) -> Result<Population, WorkError> {
-    let mut population = Population::new(tenant).map_err(|error| refused(&error))?;
-    population.begin_at(Instant::from_micros(place.time_micros).max(written));
-    let known = store::own_fields::all(runtime.database.reader(), tenant.id).await?;
-    population.know(known.clone()).map_err(|error| refused(&error))?;
-    let last = records::last(runtime.database.reader(), tenant.id).await?;
-    if let Some(last) = u32::try_from(last).ok().filter(|last| *last > 0) {
-        // All at once: columns that grow page by page are copied as often.
-        population.reserve(last).map_err(|error| refused(&error))?;
-    }
-    let mut reading = tokio::spawn(read_page(runtime.database.clone(), tenant.id, 0));
-    while let Some(Page { last, records }) = reading.await.unwrap_or(Err(StoreError::Panicked))? {
-        // While these are taken in, those behind them are read and decoded.
-        reading = tokio::spawn(read_page(runtime.database.clone(), tenant.id, last));
-        // What an earlier release took in may have what it could not tell as a field.
-        let found = own_fields::unknown(&records, population.own_fields());
-        if !found.is_empty() {
-            population.know(found).map_err(|error| refused(&error))?;
-        }
-        for record in records {
-            let entry = population.entry(record);
-            population.take(&entry, &[]).map_err(|error| refused(&error))?;
-        }
-    }
-    population.rebalance();
-    discover(runtime, tenant, place, (&known, population.own_fields())).await?;
-    define(runtime, tenant, &mut population).await?;
-    Ok(population)
-}
-
-/// Records that follow one another.
-struct Page {
-    /// The last customer's number, be it that the customer is no more.
-    last: u32,
-    records: Vec<CustomerRecord>,
-}
-
-/// The records behind `after`. `None`: there are no more.
-async fn read_page(database: Database, tenant: TenantId, after: u32) -> Result<Option<Page>, StoreError> {
-    let rows = records::scan(database.reader(), tenant, after, SCAN_RECORDS).await?;
-    let Some(last) = rows.last().map(|row| row.customer.0) else { return Ok(None) };
-    let records = rows.iter().filter(|row| !row.is_tombstone()).map(feed::decode).collect::<Result<_, _>>()?;
-    Ok(Some(Page { last, records }))
-}
-
-/// Writes down what a load has made known beyond what was.
-async fn discover(
-    runtime: &Runtime,
-    tenant: &Tenant,
-    place: &Place,
-    (known, fields): (&[OwnField], &[OwnField]),
-) -> Result<(), WorkError> {
-    let found: Vec<OwnField> = fields.iter().filter(|field| !known.contains(field)).cloned().collect();
-    if !found.is_empty() {
-        let transaction = runtime.database.begin().await?;
-        follower::hold(&transaction, tenant.id, RECORDS, place).await?;
-        store::own_fields::write(&transaction, tenant.id, &found).await?;
-        transaction.commit().await.map_err(StoreError::from)?;
-    }
-    Ok(())
-}
-
-/// Puts what is written down of segments and label sets in place.
-async fn define(runtime: &Runtime, tenant: &Tenant, population: &mut Population) -> Result<(), WorkError> {
-    let stored = definitions::all(runtime.database.reader(), tenant.id).await?;
-    let mut lists = lists::all(runtime.database.reader(), tenant.id).await?;
-    let mut live = Vec::new();
-    for definition in &stored {
-        let Definition { key, version, live: Some(body), .. } = definition else { continue };
-        let listed = if definition.is_list() { lists.remove(&key.id).unwrap_or_default() } else { Bitmap::new() };
-        if let Some(membership) = body.membership(population.schema(), listed) {
-            live.push(definition::live(key, *version, body, membership));
-        } else {
-            tracing::error!(definition = %key, "a stored rule no longer parses; the definition is not live");
-        }
-    }
-    population.define(stored, live).map_err(|error| refused(&error))
 }
 
 fn refused(error: &PopulationError) -> WorkError {
@@ -159,6 +90,13 @@ struct Keeper {
     forgetting: bool,
     /// The instant that was written down last as the one evaluated at.
     written: Instant,
+    keeping: Keeping,
+    /// Blocks that are being compressed.
+    compressing: Option<JoinHandle<std::io::Result<Vec<(u32, Vec<u8>)>>>>,
+    /// The next column that is to be fitted to its values. `None`: they all are.
+    balancing: Option<usize>,
+    /// How many customers there were when that was last begun.
+    balanced_at: u64,
 }
 
 impl Keeper {
@@ -231,12 +169,18 @@ impl Worker for Keeper {
         rows.extend(removed.iter().map(|removed| Record::tombstone(removed.customer, 0, removed.erased)));
         changes.extend(leaving.iter().flat_map(|(removed, of_customer)| told(*removed, of_customer)));
         let erased: Vec<_> = removed.iter().filter(|removed| removed.erased).map(|removed| removed.customer).collect();
+        let touched = self.keeping.touch(rows.iter().map(|row| row.customer.0), MachineInstant::now());
+        let forgotten = self.keeping.forget(erased.iter().map(|customer| customer.0));
         let transaction = step.begin().await?;
         records::write(&transaction, self.tenant.id, rows).await?;
         store::own_fields::write(&transaction, self.tenant.id, &found).await?;
         memberships::erase(&transaction, self.tenant.id, &erased).await?;
         lists::erase(&transaction, self.tenant.id, &erased).await?;
         snapshots::erase(&transaction, self.tenant.id, &erased).await?;
+        if let Some((number, customers)) = touched {
+            column_blocks::touch(&transaction, self.tenant.id, number, &customers).await?;
+        }
+        column_blocks::forget(&transaction, self.tenant.id, &forgotten).await?;
         self.write_instant(&transaction).await?;
         memberships::append(&transaction, self.tenant.id, &changes, &[]).await?;
         failpoint::reach(RECORDS, "before_commit").await;
@@ -276,7 +220,51 @@ impl Worker for Keeper {
             let today = self.tenant.zone.local_day(self.population.population.read().as_of());
             self.forgetting = self.forget(today, step).await?;
         }
-        Ok(self.forgetting)
+        self.balance();
+        self.keep_columns(step).await?;
+        Ok(self.forgetting || self.balancing.is_some())
+    }
+}
+
+impl Keeper {
+    /// Fits one column to the values that are there, where there have come to be twice as many customers. Nobody waits for that but this worker.
+    fn balance(&mut self) {
+        let population = self.population.population.read();
+        let (customers, columns) = (population.engine().population(), population.engine().column_count());
+        if self.balancing.is_none() && customers >= MIN_BALANCED.max(2 * self.balanced_at) {
+            (self.balancing, self.balanced_at) = (Some(0), customers);
+        }
+        let Some(column) = self.balancing else { return };
+        let balance = population.engine().balance(column);
+        drop(population);
+        if let Some(balance) = balance {
+            self.population.population.write().put_balance(column, balance);
+        }
+        self.balancing = Some(column + 1).filter(|next| *next < columns);
+    }
+
+    /// Keeps blocks of columns that have changed: compressed while the worker goes on, and then written.
+    async fn keep_columns(&mut self, step: &Step<'_>) -> Result<(), WorkError> {
+        if let Some(compressed) = self.compressing.take_if(|compressing| compressing.is_finished()) {
+            let compressed = compressed.await.map_err(|_| WorkError::Panicked)?;
+            let blocks = self.keeping.ready(compressed.map_err(|_| StoreError::Sealed("block of columns"))?);
+            let transaction = step.begin().await?;
+            column_blocks::keep(&transaction, self.tenant.id, &layout(&self.tenant), blocks).await?;
+            column_blocks::forget_touched(&transaction, self.tenant.id, self.keeping.needed_from()).await?;
+            step.commit_part(transaction).await?;
+            self.keeping.end();
+        }
+        if self.compressing.is_none() {
+            let population = self.population.population.read();
+            let due =
+                self.keeping.due(population.blocks(), |block| population.customers_of(block), MachineInstant::now());
+            if !due.is_empty() {
+                self.keeping.begin(&due);
+                let blocks = due.into_iter().map(|block| (block, population.kept(block).encode_to_vec())).collect();
+                self.compressing = Some(tokio::task::spawn_blocking(|| keeping::compressed(blocks)));
+            }
+        }
+        Ok(())
     }
 }
 

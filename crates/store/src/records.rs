@@ -7,6 +7,7 @@ use crate::{Database, Result, Transaction};
 use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::time::Instant;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
+use std::ops::Range;
 
 /// One customer's record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +109,18 @@ pub async fn scan(connection: &impl ConnectionTrait, tenant: TenantId, after: u3
         .filter(customer_record::Column::CustomerId.gt(i64::from(after)))
         .order_by_asc(customer_record::Column::CustomerId)
         .limit(limit)
+        .all(connection)
+        .await?;
+    Ok(rows.into_iter().filter_map(from_row).collect())
+}
+
+/// The records of customers with these numbers, in their order.
+pub async fn range(connection: &impl ConnectionTrait, tenant: TenantId, numbers: Range<u32>) -> Result<Vec<Record>> {
+    let rows = customer_record::Entity::find()
+        .filter(customer_record::Column::TenantId.eq(tenant.0))
+        .filter(customer_record::Column::CustomerId.gte(i64::from(numbers.start)))
+        .filter(customer_record::Column::CustomerId.lt(i64::from(numbers.end)))
+        .order_by_asc(customer_record::Column::CustomerId)
         .all(connection)
         .await?;
     Ok(rows.into_iter().filter_map(from_row).collect())

@@ -245,7 +245,13 @@ impl TextColumn {
         }
     }
 
-    fn code_for(&mut self, text: &str) -> u32 {
+    /// Sets the text of a customer who has none, by its code.
+    pub(super) fn set_code(&mut self, customer_id: u32, code: u32) {
+        self.codes.set(customer_id, code);
+    }
+
+    /// The code of a text, which some customer is given next.
+    pub(super) fn code_for(&mut self, text: &str) -> u32 {
         if let Some(code) = self.find(text) {
             return code;
         }

@@ -56,7 +56,7 @@ const MONEY_FIELDS: [&str; 7] =
 const INSTANT_FIELDS: [&str; 5] =
     ["first_order_at", "last_order_at", "last_interaction_at", "last_low_score_at", "trait.time"];
 /// Fields of a tenant's own.
-const OWN_FIELDS: [(&str, Type); 4] = [
+pub(crate) const OWN_FIELDS: [(&str, Type); 4] = [
     ("trait.text", Type::Text),
     ("trait.number", Type::Int),
     ("trait.time", Type::Instant),

@@ -3,12 +3,16 @@
 //! reading them took four times as long as reading the second byte does.)
 
 use super::bitmap::{WORD_BITS, lengthen, place};
+use super::scan;
+use std::ops::Range;
 
 /// Enough that the boundary's bucket hardly counts, few enough that a search for a bucket stays in the nearest cache.
 const MAX_BOUNDARIES: usize = 4_095;
 
 /// How many values the boundaries are chosen from: 32 per bucket.
 const SAMPLE: usize = 131_072;
+/// Bytes that are read as fast as a bucket is searched for.
+const SEARCH_BYTES: usize = 64;
 
 /// A number per customer, in four bytes until one of them needs eight: counts stay narrow.
 pub(super) enum Values {
@@ -100,6 +104,12 @@ pub(super) struct NumberColumn {
     boundaries: Vec<i64>,
 }
 
+/// Boundaries, and for each customer the bucket by them.
+pub struct Balance {
+    boundaries: Vec<i64>,
+    buckets: Vec<u16>,
+}
+
 /// The values that a condition asks about, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
@@ -188,27 +198,37 @@ impl NumberColumn {
         Span { low, high }
     }
 
-    /// Chooses boundaries anew, at the quantiles of a sample. Costs one binary search per customer.
-    pub(super) fn rebalance(&mut self) {
+    /// Boundaries at the quantiles of a sample of the values as they are. Costs one binary search per customer.
+    pub(super) fn balance(&self) -> Balance {
         let mut sample: Vec<i64> = self.sample().collect();
         sample.sort_unstable();
         let count = MAX_BOUNDARIES.min(sample.len());
         let picks: Vec<i64> = (1..=count).map(|pick| sample[pick * sample.len() / (count + 1)]).collect();
-        self.boundaries.clear();
+        let mut boundaries = Vec::new();
         for pair in picks.windows(2) {
-            self.boundaries.push(pair[0]);
+            boundaries.push(pair[0]);
             // A value that fills whole buckets gets one of its own, in which nothing needs to be read. It was picked twice,
             // so the boundary after it does not make them too many.
             if pair[0] == pair[1] {
-                self.boundaries.extend(pair[0].checked_add(1));
+                boundaries.extend(pair[0].checked_add(1));
             }
         }
-        self.boundaries.extend(picks.last());
-        self.boundaries.sort_unstable();
-        self.boundaries.dedup();
-        for (index, bucket) in self.buckets.iter_mut().enumerate() {
-            let value = self.values.get(index);
-            *bucket = self.boundaries.partition_point(|boundary| *boundary <= value) as u16;
+        boundaries.extend(picks.last());
+        boundaries.sort_unstable();
+        boundaries.dedup();
+        let words = self.valid.len();
+        let bucket = |index| boundaries.partition_point(|boundary| *boundary <= self.values.get(index)) as u16;
+        let of_words =
+            |words: Range<usize>| (words.start * WORD_BITS..words.end * WORD_BITS).map(bucket).collect::<Vec<_>>();
+        let threads = scan::threads_for(words * WORD_BITS * SEARCH_BYTES);
+        let buckets = scan::shared(threads, words, of_words).concat();
+        Balance { boundaries, buckets }
+    }
+
+    /// Takes boundaries that were chosen for the values as they are.
+    pub(super) fn put_balance(&mut self, balance: Balance) {
+        if balance.buckets.len() == self.buckets.len() {
+            (self.boundaries, self.buckets) = (balance.boundaries, balance.buckets);
         }
     }
 
@@ -235,7 +255,8 @@ mod tests {
         for (customer_id, value) in (0..).zip(values) {
             column.set(customer_id, Some(*value));
         }
-        column.rebalance();
+        let balance = column.balance();
+        column.put_balance(balance);
         column
     }
 

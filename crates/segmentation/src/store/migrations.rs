@@ -1,5 +1,8 @@
 //! The migrations of segmentation, in order. Each names its tables itself: entities change, migrations do not.
 
+mod column_blocks;
+
+use column_blocks::M0007ColumnBlocks;
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
 
@@ -16,6 +19,7 @@ impl MigratorTrait for Migrator {
             Box::new(M0004Definitions),
             Box::new(M0005Days),
             Box::new(M0006SizesByDay),
+            Box::new(M0007ColumnBlocks),
         ]
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod blocks;
 mod clusterings;
+pub mod column_blocks;
 pub mod definitions;
 pub mod evaluation;
 pub mod lists;
