@@ -22,7 +22,7 @@ use quintile_proto::lifecycle::stage_service_client::StageServiceClient;
 use quintile_proto::segmentation::MembershipCause;
 use quintile_proto::types::CustomerRecord;
 use quintile_rpc::policy::Tenant;
-use quintile_store::follower::{self, Place};
+use quintile_store::follower;
 use quintile_store::records::{self, Record};
 use quintile_store::{StoreError, Transaction, failpoint};
 use std::sync::Arc;
@@ -92,7 +92,7 @@ struct Keeper {
     written: Instant,
     keeping: Keeping,
     /// Blocks that are being compressed.
-    compressing: Option<JoinHandle<std::io::Result<Vec<(u32, Vec<u8>)>>>>,
+    compressing: Option<JoinHandle<std::io::Result<keeping::Blocks>>>,
     /// The next column that is to be fitted to its values. `None`: they all are.
     balancing: Option<usize>,
     /// How many customers there were when that was last begun.

@@ -1,7 +1,7 @@
 //! The columns of some customers as bytes, from which the same columns come again without a record being read.
 
 use super::bitmap::WORD_BITS;
-use super::codes::{MISSING, ScoreColumn, TextColumn};
+use super::codes::{MISSING, TextColumn};
 use super::numbers::NumberColumn;
 use super::{Column, Engine, EngineError, MAX_CUSTOMER_ID};
 use prost::Message;
@@ -205,12 +205,13 @@ mod tests {
             after.rebalance();
             prop_assert_eq!(after.present(), before.present());
             prop_assert_eq!(after.population(), before.population());
-            let ids = FieldId::all().map(FieldId::id).chain((FIRST_ID..).take(OWN_FIELDS.len()));
+            let own = (FIRST_ID..).take(OWN_FIELDS.len());
+            let ids: Vec<u16> = FieldId::all().map(FieldId::id).chain(own).collect();
             let none = |_: &str| None;
             for customer in before.present() {
                 let (was, is) = (before.row(customer, &none).unwrap(), after.row(customer, &none).unwrap());
-                for field in ids.clone() {
-                    prop_assert_eq!(is.value(field), was.value(field), "field {}", field);
+                for field in &ids {
+                    prop_assert_eq!(is.value(*field), was.value(*field), "field {}", field);
                 }
             }
         }

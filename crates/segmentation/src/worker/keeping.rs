@@ -25,6 +25,9 @@ const AT_ONCE: usize = 4;
 /// How hard blocks are compressed: as little as possible, they are written more often than read.
 const LEVEL: i32 = 1;
 
+/// Blocks by number, as bytes.
+pub type Blocks = Vec<(u32, Vec<u8>)>;
+
 /// Which blocks are kept, and what was touched since.
 #[derive(Default)]
 pub struct Keeping {
@@ -155,7 +158,7 @@ impl Keeping {
     }
 
     /// Those of blocks that have been compressed that are still to be kept, each with its step.
-    pub fn ready(&self, blocks: Vec<(u32, Vec<u8>)>) -> Vec<KeptBlock> {
+    pub fn ready(&self, blocks: Blocks) -> Vec<KeptBlock> {
         let kept = |(block, body)| {
             let step = self.blocks.get(&block)?.pending?.0;
             Some(KeptBlock { block, step, body })
@@ -184,7 +187,7 @@ impl Keeping {
 }
 
 /// Compresses blocks.
-pub fn compressed(blocks: Vec<(u32, Vec<u8>)>) -> std::io::Result<Vec<(u32, Vec<u8>)>> {
+pub fn compressed(blocks: Blocks) -> std::io::Result<Blocks> {
     let compressed = |(block, bytes): (u32, Vec<u8>)| Ok((block, zstd::bulk::compress(&bytes, LEVEL)?));
     blocks.into_iter().map(compressed).collect()
 }
@@ -234,7 +237,9 @@ mod tests {
         }
 
         fn touch(&mut self, keeping: &mut Keeping, who: &[u32], erased: bool) {
-            who.iter().for_each(|id| *self.truth.entry(*id).or_default() += 1);
+            for id in who {
+                *self.truth.entry(*id).or_default() += 1;
+            }
             self.log.extend(keeping.touch(who.iter().copied(), MachineInstant::now()));
             if erased {
                 for block in keeping.forget(who.iter().copied()) {
