@@ -227,7 +227,7 @@ impl Log {
 
     /// Another event in an entry's place.
     fn rewrite(&mut self, seq: i64) {
-        self.entries[seq as usize - 1].body = canonical(event("mallory"), seq);
+        self.entries[seq as usize - 1].body = canonical(&event("mallory"), seq);
     }
 
     fn truncate(&mut self, seq: i64) {
