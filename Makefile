@@ -14,6 +14,9 @@ DENY_VERSION := 0.20.2
 # of the whole workspace, or what others need of a dependency would have it built twice.
 FAILPOINTS := quintile/failpoints
 
+# The contracts of the last release, kept because a checkout may have no history. What they promise must still be there.
+RELEASED := released.binpb.gz
+
 # How many end-to-end tests run side by side: more than there are cores, as they wait more than they work.
 TEST_PROCESSES ?= 4
 
@@ -23,10 +26,10 @@ AS_OF ?= 1998-07-01T00:00:00Z
 CDNOW := tests/data/cdnow/CDNOW_master.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check bench ci format lint buf-lint deny chart clean
+.PHONY: help demo run test check bench ci format lint buf-lint release-contracts deny chart clean
 
 help: ## Tells what there is
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 demo: ## Takes in a real purchase log and shows who the customers are
 	cargo build --release --locked --package quintile
@@ -58,7 +61,10 @@ lint:
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
 
 buf-lint: $(BUF)
-	cd proto && $(BUF) lint
+	cd proto && $(BUF) lint && $(BUF) breaking --against $(RELEASED)
+
+release-contracts: $(BUF) ## Has later contracts be compared with the present ones: part of a release, and of nothing else
+	cd proto && $(BUF) build --exclude-source-info --output $(RELEASED)
 
 deny: $(DENY)
 	$(DENY) --locked check bans licenses sources
