@@ -39,6 +39,11 @@ impl TestStore {
         self.open(SERVICE).await
     }
 
+    /// Where it is.
+    pub fn url(&self) -> &DatabaseUrl {
+        &self.url
+    }
+
     /// The service's audit log, migrated.
     pub async fn open_audit(&self) -> Database {
         audit::open(&self.url, SERVICE).await.expect("an audit log beside a database that opened opens")

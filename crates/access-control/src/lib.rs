@@ -101,6 +101,11 @@ impl From<InForceError> for AccessControlError {
     }
 }
 
+/// The names of the migrations of its schema, in order.
+pub fn migrations() -> Vec<String> {
+    store::migrations()
+}
+
 /// Brings the database of access-control up to date, making it if it is not there.
 pub async fn migrate(database: &DatabaseUrl) -> Result<(), AccessControlError> {
     let database = store::open(database).await?;

@@ -32,6 +32,8 @@ use tokio::sync::{Notify, watch};
 
 /// The service's name: of its database, its tokens and its logs.
 pub const SERVICE: &str = "ingestion";
+/// How many days backups are kept at most: receipts of erasures say so.
+pub const BACKUP_DAYS: i64 = 35;
 /// The feed of facts: which customers got new ones. Only the feature worker follows it.
 const FACTS: &str = "facts";
 /// The feed of records with features.
@@ -52,6 +54,11 @@ struct Service {
     erased: Arc<Notify>,
     credentials: Credentials,
     peers: Peers,
+}
+
+/// The names of the migrations of its schema, in order.
+pub fn migrations() -> Vec<String> {
+    quintile_store::migration::names::<store::migrations::Migrator>()
 }
 
 /// Brings the service's schema up to date.

@@ -37,6 +37,11 @@ pub const SERVICE: &str = "lifecycle";
 /// The window whose revenue is that of a year, in days.
 pub(crate) const YEAR_DAYS: i32 = 365;
 
+/// The names of the migrations of its schema, in order.
+pub fn migrations() -> Vec<String> {
+    quintile_store::migration::names::<store::migrations::Migrator>()
+}
+
 /// Brings the service's schema up to date.
 pub async fn migrate(url: &DatabaseUrl) -> Result<Database, StoreError> {
     let database = Database::open(url, SERVICE).await?;

@@ -53,6 +53,11 @@ fn refused(problem: impl Into<String>) -> ApiError {
     ApiError::failed_precondition(ErrorReason::FailedPrecondition, problem)
 }
 
+/// The names of the migrations of its schema, in order.
+pub fn migrations() -> Vec<String> {
+    quintile_store::migration::names::<store::migrations::Migrator>()
+}
+
 /// Brings the service's schema up to date.
 pub async fn migrate(url: &DatabaseUrl) -> Result<Database, StoreError> {
     let database = Database::open(url, SERVICE).await?;

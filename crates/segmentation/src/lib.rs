@@ -51,6 +51,11 @@ struct Service {
     searches: Arc<Semaphore>,
 }
 
+/// The names of the migrations of its schema, in order.
+pub fn migrations() -> Vec<String> {
+    quintile_store::migration::names::<store::migrations::Migrator>()
+}
+
 /// Brings the service's schema up to date.
 pub async fn migrate(url: &DatabaseUrl) -> Result<Database, StoreError> {
     let database = Database::open(url, SERVICE).await?;

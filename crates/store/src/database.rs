@@ -19,7 +19,7 @@ use tokio::time::Instant;
 /// Connections for reading; SQLite writes through one more.
 const READERS: u32 = 8;
 /// How long to wait for a lock or a free connection.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long PostgreSQL keeps a transaction, and its locks, of a process that says nothing: it may be stopped, or cut off from us.
 const TRANSACTION_IDLE: &str = "20s";
 /// How long a connection to PostgreSQL may have been idle to be used unasked: a question before each use is a round trip for every read and every
@@ -205,7 +205,7 @@ pub(crate) fn is_full(error: &sqlx::Error) -> bool {
     matches!(code.as_deref(), Some("13" | "53100"))
 }
 
-fn is_busy(error: &dyn DatabaseError) -> bool {
+pub(crate) fn is_busy(error: &dyn DatabaseError) -> bool {
     // The extended codes of SQLITE_BUSY have it in their low byte.
     error.code().and_then(|code| code.parse::<i32>().ok()).is_some_and(|code| code & 0xff == 5)
 }

@@ -155,6 +155,27 @@ impl KeyStore {
     }
 }
 
+/// Why a wrapped key does not open.
+pub(crate) enum KeyFault {
+    /// The master key that wrapped it is not among the master keys.
+    NoMasterKey,
+    /// It is, and the row was changed.
+    Damaged,
+}
+
+/// Whether a wrapped key opens.
+pub(crate) async fn opens(
+    encryption: &dyn KeyEncryption,
+    row: &wrapped_key::Model,
+) -> std::result::Result<(), KeyFault> {
+    let place = place(TenantId(row.tenant_id), &row.purpose);
+    match encryption.unwrap(&KeyId::new(row.key_id.as_str()), &place, &row.wrapped).await {
+        Ok(_) => Ok(()),
+        Err(StoreError::Sealed(_)) => Err(KeyFault::Damaged),
+        Err(_) => Err(KeyFault::NoMasterKey),
+    }
+}
+
 /// The rows that are not under a master key.
 fn elsewhere(id: &KeyId) -> sea_orm::Select<wrapped_key::Entity> {
     wrapped_key::Entity::find().filter(wrapped_key::Column::KeyId.ne(id.as_str()))

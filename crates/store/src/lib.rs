@@ -1,19 +1,22 @@
 //! The storage chassis: what every service needs of a database, the same on SQLite and PostgreSQL.
 //!
 //! It opens and migrates databases, writes in bulk, groups commits, keeps records and the feeds that publish their changes, fences background
-//! workers, keeps account of long work and of schedules, knows repeated requests, keeps keys, and seals what must not be read. It knows nothing of
+//! workers, keeps account of long work and of schedules, knows repeated requests, keeps keys, seals what must not be read, copies itself while it is
+//! written, and is looked at without being changed. It knows nothing of
 //! customers' business: a table with business columns belongs to the service that owns it. To add a chassis table, add its entity to `tables` and its
 //! creation to `migration`.
 
 pub mod audit;
 pub mod bulk;
 pub mod committer;
+pub mod copies;
 pub mod database;
 pub mod failpoint;
 pub mod feed;
 pub mod follower;
 pub mod history;
 pub mod idempotency;
+pub mod inspection;
 pub mod keys;
 pub mod lease;
 pub mod migration;

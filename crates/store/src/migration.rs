@@ -27,6 +27,11 @@ pub async fn migrate<M: MigratorTrait>(database: &Database) -> Result<()> {
     Ok(())
 }
 
+/// The names of a service's migrations, in order: what a database of this version has had.
+pub fn names<M: MigratorTrait>() -> Vec<String> {
+    M::migrations().iter().map(|migration| migration.name().to_owned()).collect()
+}
+
 #[derive(DeriveIden)]
 enum FeedHead {
     Table,

@@ -4,9 +4,11 @@
 mod audit;
 mod bulk;
 mod committer;
+mod copies;
 mod feed;
 mod follower;
 mod idempotency;
+mod inspection;
 mod keys;
 mod lease;
 mod migrations;

@@ -37,6 +37,11 @@ pub async fn open(url: &DatabaseUrl) -> Result<Database> {
     Database::open(url, crate::SERVICE).await
 }
 
+/// The names of its migrations, in order.
+pub fn migrations() -> Vec<String> {
+    quintile_store::migration::names::<migrations::Migrator>()
+}
+
 /// Brings its schema up to date.
 pub async fn migrate(database: &Database) -> Result<()> {
     quintile_store::migration::migrate::<migrations::Migrator>(database).await

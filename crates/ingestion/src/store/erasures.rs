@@ -10,6 +10,7 @@ use super::keys::TenantKeys;
 use super::merges;
 use super::referrals;
 use super::rejects;
+use crate::BACKUP_DAYS;
 use crate::FACTS;
 use crate::intake::{Identity, identities_of, normal_email, normal_phone, referrer_of};
 use prost::Message;
@@ -27,8 +28,6 @@ use sea_orm::{
 
 /// Rows of one query: under the parameter limits of both databases.
 const ROWS_PER_QUERY: usize = 500;
-/// How long backups are kept at most, in days.
-const BACKUP_DAYS: i64 = 35;
 const DAY_MICROS: i64 = 86_400_000_000;
 
 /// An erasure as it is followed up.

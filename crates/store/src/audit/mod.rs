@@ -109,9 +109,19 @@ pub struct Span {
     pub newest_first: bool,
 }
 
+/// The name under which a service keeps its audit log: of the SQLite file and of the schema.
+pub fn database_name(service: &str) -> String {
+    format!("{service}-audit")
+}
+
+/// The names of the migrations of an audit log, in order.
+pub fn migrations() -> Vec<String> {
+    crate::migration::names::<migrations::Migrator>()
+}
+
 /// Opens the audit log of a service, making it if it is not there, and brings its schema up to date.
 pub async fn open(url: &DatabaseUrl, service: &str) -> Result<Database> {
-    let database = Database::open_with(url, &format!("{service}-audit"), CONNECTIONS).await?;
+    let database = Database::open_with(url, &database_name(service), CONNECTIONS).await?;
     crate::migration::migrate::<migrations::Migrator>(&database).await?;
     Ok(database)
 }
