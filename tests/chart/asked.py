@@ -53,12 +53,14 @@ def another_port(items):
             and not service_faults(items, ports) and not probe_faults(items, ports, grpc) and not configuration_faults(items, ports))
 
 
-def grpc(port):
+def grpc(port, _):
     return {"grpc": {"port": port, "service": ""}}
 
 
-def tcp(port):
-    return {"tcpSocket": {"port": port}}
+def asked_within(_, component):
+    """The binary asks the services of its own pod: all five in the mode embedded."""
+    role = [] if component == "embedded" else ["--role", component]
+    return {"exec": {"command": ["/usr/local/bin/quintile", "health", *role, "--config", f"{FILE}/quintile.toml"]}}
 
 
 def authority_of_the_database(items):
@@ -72,7 +74,7 @@ def tls(items, secrets, mutual=False):
     port_of = {**PORTS, "embedded": PORTS["segmentation"]}
     return (config_of(items)["server"]["tls"] == {**TLS_FILES, "require_client_certificate": mutual}
             and {component: {file: found[file] for file in TLS_FILES.values()} for component, found in serving.items()} == wanted
-            and not probe_faults(items, port_of, tcp) and not service_faults(items, PORTS, app_protocol="https")
+            and not probe_faults(items, port_of, asked_within) and not service_faults(items, PORTS, app_protocol="https")
             and ("embedded" in serving or not configuration_faults(items, PORTS, scheme="https")))
 
 

@@ -220,7 +220,7 @@ def service_faults(items, ports, release=RELEASE, app_protocol="kubernetes.io/h2
 
 
 def probe_faults(items, port_of, probe_of):
-    """Each serving container has all three probes, of its own port."""
+    """Each serving container has all three probes, of its own port and component."""
     faults = []
     for component, item in workloads(items).items():
         if component == "migrate":
@@ -228,7 +228,7 @@ def probe_faults(items, port_of, probe_of):
         [container] = item["spec"]["template"]["spec"]["containers"]
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
             found = {key: value for key, value in container.get(probe, {}).items() if key in ("grpc", "tcpSocket", "exec", "httpGet")}
-            if found != probe_of(port_of[component]):
+            if found != probe_of(port_of[component], component):
                 faults.append(f"{component}: {probe} {found}")
     return faults
 

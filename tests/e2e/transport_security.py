@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from support.processes import command, endpoints, serving, toml
-from support.quintile import health_of
+from support.quintile import STOP_SECONDS, health_of
 
 
 def certificate(name, issuer=None):
@@ -69,3 +69,10 @@ def a_suite_with_tls_speaks_to_those_who_trust_it_and_whom_it_trusts(tmp_path, m
         # The services have found each other over TLS, and so does the command.
         preview = command(tmp_path, config, "segments", "preview", "orders >= 1")
         assert preview.returncode == 0 and preview.stdout.startswith("0 of 0 customers"), preview.stderr
+        # So do probes, of one service and of all.
+        for roles in ([], ["--role", "scoring"], ["--role", "access-control", "--role", "lifecycle"]):
+            asked = command(tmp_path, config, "health", *roles)
+            assert (asked.returncode, asked.stdout) == (0, "serving\n"), asked.stderr
+        process.terminate()
+        process.wait(STOP_SECONDS)
+        assert command(tmp_path, config, "health", "--role", "scoring").returncode == 1

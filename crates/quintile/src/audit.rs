@@ -1,6 +1,6 @@
 //! The audit log, for people: what happened, and whether anybody has changed what is written of it.
 
-use crate::commands::CallerArgs;
+use crate::commands::{CallerArgs, chosen_roles};
 use crate::config::{Config, Role};
 use crate::output::{self, Format};
 use crate::remote::{Session, connect};
@@ -68,14 +68,10 @@ pub async fn run(command: AuditCommand) -> anyhow::Result<()> {
                 page_size: i32::try_from(limit).unwrap_or(i32::MAX),
                 ..ListAuditEventsRequest::default()
             };
-            list(&chosen(&services), &question, limit, &caller).await
+            list(&chosen_roles(&services), &question, limit, &caller).await
         }
-        AuditCommand::Verify { services, caller } => verify(&chosen(&services), &caller).await,
+        AuditCommand::Verify { services, caller } => verify(&chosen_roles(&services), &caller).await,
     }
-}
-
-fn chosen(services: &[Role]) -> Vec<Role> {
-    if services.is_empty() { Role::ALL.to_vec() } else { services.to_vec() }
 }
 
 async fn list(

@@ -6,8 +6,9 @@ use crate::output::Format;
 use crate::remote::{Identity, Session, token};
 use crate::suite::{self, Suite};
 use crate::{
-    access, churn, clusters, deliveries, demo, export, feedback, generate, import, keys, labels, offers, playbooks,
-    privacy, profile, rejects, remote, retention, scores, segments, stages, tasks, tiers, warnings,
+    access, churn, clusters, deliveries, demo, doctor, export, feedback, generate, health, import, keys,
+    labels, offers, playbooks, privacy, profile, rejects, remote, retention, scores, segments, stages, tasks, tiers,
+    warnings,
 };
 use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
@@ -42,6 +43,10 @@ enum Command {
     Serve(ServeArgs),
     /// Brings the database schemas up to date, and ends
     Migrate(MigrateArgs),
+    /// Looks at everything that a suite needs, and says what to do; changes nothing
+    Doctor(doctor::DoctorArgs),
+    /// Tells whether services answer that they serve, for probes
+    Health(health::HealthArgs),
     /// Prints a token, for `authorization: Bearer ...`
     Token(TokenArgs),
     /// Takes in files through the public stream; run again after an interruption, it goes on
@@ -252,8 +257,10 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Migrate(args) => {
             let mut config = Config::load(&args.config)?;
             config.database_url = args.database_url.or(config.database_url);
-            suite::migrate(&config, &roles(&args.roles)).await
+            suite::migrate(&config, &chosen_roles(&args.roles)).await
         }
+        Command::Doctor(args) => doctor::run(args).await,
+        Command::Health(args) => health::run(&args).await,
         Command::Token(args) => {
             let config = Config::load(&args.config)?;
             let lifetime = Some(Duration::from_secs(args.lifetime));
@@ -313,7 +320,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-fn roles(chosen: &[Role]) -> Vec<Role> {
+/// The services that flags name: all where they name none.
+pub fn chosen_roles(chosen: &[Role]) -> Vec<Role> {
     if chosen.is_empty() { Role::ALL.to_vec() } else { chosen.to_vec() }
 }
 
@@ -325,7 +333,7 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         config.set_port_base(base)?;
     }
     start_logging(&config)?;
-    let chosen = roles(&args.roles);
+    let chosen = chosen_roles(&args.roles);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut suite = tokio::select! {

@@ -1,12 +1,12 @@
 //! The data directory: keys, secrets, the embedded databases, and where the running servers are.
 
 use crate::config::{Config, Role, read_secret};
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use quintile_domain::entropy::Entropy;
-use quintile_store::DatabaseUrl;
 use quintile_store::sealing::{Key, LocalKeys};
+use quintile_store::{DatabaseUrl, copies};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -17,7 +17,13 @@ use std::path::{Path, PathBuf};
 const ENDPOINTS: &str = "endpoints.json";
 
 /// The file of the master keys, where the configuration names no other.
-const MASTER_KEY: &str = "master.key";
+pub const MASTER_KEY: &str = "master.key";
+/// The file of the bootstrap secret, where the configuration names no other.
+pub const BOOTSTRAP_SECRET: &str = "bootstrap.secret";
+/// What lies in a data directory for as long as a restore into it is not done.
+pub const RESTORING: &str = "restoring";
+/// Whose lock keeps a second process out.
+pub const LOCK: &str = "lock";
 
 /// An opened data directory.
 pub struct DataDir {
@@ -36,6 +42,11 @@ impl DataDir {
             .create(&path)
             .with_context(|| format!("cannot make {}", path.display()))?;
         let lock = if config.database_url.is_none() { Some(lock(&path)?) } else { None };
+        ensure!(
+            !is_restoring(&path),
+            "a restore into {} was cut off: run `quintile restore` again, which goes on in the same folder",
+            path.display()
+        );
         Ok(Self { path, _lock: lock })
     }
 
@@ -50,6 +61,12 @@ impl DataDir {
         }
         let own = self.path.join(MASTER_KEY);
         if config.secrets.master_key_file.is_none() && !own.exists() {
+            // A fresh key opens nothing of them, and would only look as if it were theirs.
+            ensure!(
+                !has_databases(config),
+                "{} is not there, and the databases beside it are sealed by it: place their master key there",
+                own.display()
+            );
             write_secret(&own, &Key::generate(entropy).to_base64())?;
         }
         Ok(LocalKeys::from_file(&master_key_file(config), entropy.clone())?)
@@ -57,7 +74,7 @@ impl DataDir {
 
     /// The bootstrap secret, made at the first start.
     pub fn bootstrap_secret(&self, config: &Config, entropy: &Entropy) -> anyhow::Result<String> {
-        secret(config.secrets.bootstrap_file.as_deref(), &self.path.join("bootstrap.secret"), || {
+        secret(config.secrets.bootstrap_file.as_deref(), &self.path.join(BOOTSTRAP_SECRET), || {
             URL_SAFE_NO_PAD.encode(entropy.bytes::<32>())
         })
     }
@@ -91,10 +108,25 @@ pub fn master_key_file(config: &Config) -> PathBuf {
     config.secrets.master_key_file.clone().unwrap_or_else(|| config.data_dir.join(MASTER_KEY))
 }
 
+/// Where the bootstrap secret is.
+pub fn bootstrap_file(config: &Config) -> PathBuf {
+    config.secrets.bootstrap_file.clone().unwrap_or_else(|| config.data_dir.join(BOOTSTRAP_SECRET))
+}
+
+/// Whether a restore into a data directory is not done.
+pub fn is_restoring(path: &Path) -> bool {
+    path.join(RESTORING).exists()
+}
+
+/// Whether the data directory has databases, the embedded ones.
+pub fn has_databases(config: &Config) -> bool {
+    config.database_url.is_none()
+        && Role::ALL.iter().any(|role| config.data_dir.join(copies::file_name(role.service())).exists())
+}
+
 /// The bootstrap secret as a command reads it.
 pub fn existing_bootstrap_secret(config: &Config) -> anyhow::Result<String> {
-    let path = config.secrets.bootstrap_file.clone().unwrap_or_else(|| config.data_dir.join("bootstrap.secret"));
-    read_secret(&path).with_context(|| {
+    read_secret(&bootstrap_file(config)).with_context(|| {
         format!("no bootstrap secret: has `quintile serve --data-dir {}` been started?", config.data_dir.display())
     })
 }
@@ -111,8 +143,26 @@ pub fn endpoint(config: &Config, role: Role) -> anyhow::Result<String> {
     endpoints.get(role.key()).cloned().with_context(|| format!("endpoints.json names no {}", role.key()))
 }
 
-fn lock(path: &Path) -> anyhow::Result<File> {
-    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path.join("lock"))?;
+/// The host at which the servers of this process are reached from within: one that listens everywhere, at loopback.
+pub fn own_host(config: &Config) -> String {
+    let host = config.listen.host.as_str();
+    if host == "0.0.0.0" { "127.0.0.1".to_owned() } else { host.to_owned() }
+}
+
+/// The URL of a role that runs here: as written down by the servers of the data directory, else where it is configured to listen. Not where `peers` has
+/// it, which may be another replica.
+pub fn own_endpoint(config: &Config, role: Role) -> String {
+    let noted = fs::read(config.data_dir.join(ENDPOINTS)).ok();
+    let noted: Option<BTreeMap<String, String>> = noted.and_then(|text| serde_json::from_slice(&text).ok());
+    noted.and_then(|endpoints| endpoints.get(role.key()).cloned()).unwrap_or_else(|| {
+        let scheme = if config.server.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}:{}", own_host(config), config.port(role))
+    })
+}
+
+/// Locks a data directory for this process alone.
+pub fn lock(path: &Path) -> anyhow::Result<File> {
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path.join(LOCK))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => bail!("{} is in use by another process", path.display()),

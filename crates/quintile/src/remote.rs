@@ -9,6 +9,7 @@ use quintile_proto::longrunning::operations_client::OperationsClient;
 use quintile_proto::longrunning::{Operation, WaitOperationRequest};
 use quintile_rpc::client::{AUTHORIZATION, channel};
 use quintile_rpc::convert;
+use quintile_rpc::settings::TlsSettings;
 use std::time::Duration;
 use tonic::Request;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -21,6 +22,9 @@ use tonic_health::pb::health_client::HealthClient;
 const COMMAND_LIFETIME: Duration = Duration::from_hours(1);
 /// How long the token of a command is valid that may run for hours: the longest that there is.
 const LONG_LIFETIME: Duration = Duration::from_hours(12);
+
+/// How long a server may take to say whether it serves.
+const HEALTH_TIMEOUT: Duration = Duration::from_millis(2_500);
 
 /// Whose token to get.
 #[derive(Clone, Debug)]
@@ -120,6 +124,29 @@ pub async fn wait_until_serving(channel: &Channel) {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// What a server answered that was asked once whether it serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It does.
+    Serving,
+    /// Not yet, or not any more.
+    NotServing,
+    /// Nobody answered in time, or not as a server of ours.
+    Silent,
+}
+
+/// Asks a server once whether it serves.
+pub async fn ask_health(url: &str, tls: Option<&TlsSettings>) -> anyhow::Result<Answer> {
+    let channel = channel(url, tls).map_err(anyhow::Error::msg)?;
+    let mut client = HealthClient::new(channel);
+    let asked = client.check(HealthCheckRequest { service: String::new() });
+    Ok(match tokio::time::timeout(HEALTH_TIMEOUT, asked).await {
+        Ok(Ok(answer)) if answer.get_ref().status == ServingStatus::Serving as i32 => Answer::Serving,
+        Ok(Ok(_)) => Answer::NotServing,
+        Ok(Err(_)) | Err(_) => Answer::Silent,
+    })
 }
 
 /// An operation of a service, once it has ended.

@@ -1,7 +1,7 @@
 //! The suite: the chosen services in this process, from the binding of their sockets to the end of the last call.
 
 use crate::config::{Config, Role};
-use crate::data_dir::{DataDir, database_url};
+use crate::data_dir::{DataDir, database_url, own_host};
 use crate::{clock, remote};
 use anyhow::Context;
 use quintile_access_control::AccessControl;
@@ -126,9 +126,7 @@ async fn bind(
         let address = format!("{}:{}", config.listen.host, config.port(*role));
         let listener = TcpListener::bind(&address).await.with_context(|| format!("cannot listen on {address}"))?;
         let port = listener.local_addr()?.port();
-        // A server that listens everywhere is reached here at loopback.
-        let host = if config.listen.host == "0.0.0.0" { "127.0.0.1" } else { config.listen.host.as_str() };
-        endpoints.insert(role.key(), format!("{scheme}://{host}:{port}"));
+        endpoints.insert(role.key(), format!("{scheme}://{}:{port}", own_host(config)));
         listeners.push((*role, listener));
     }
     Ok((listeners, endpoints))
@@ -212,6 +210,17 @@ fn spawn(
         }
         Ok(())
     });
+}
+
+/// The names of the migrations of a service's schema, in order, as this version knows them.
+pub fn migrations(role: Role) -> Vec<String> {
+    match role {
+        Role::Ingestion => quintile_ingestion::migrations(),
+        Role::Scoring => quintile_scoring::migrations(),
+        Role::Lifecycle => quintile_lifecycle::migrations(),
+        Role::Segmentation => quintile_segmentation::migrations(),
+        Role::AccessControl => quintile_access_control::migrations(),
+    }
 }
 
 /// Brings the schemas of services up to date, and ends.

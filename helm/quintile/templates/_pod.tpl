@@ -49,10 +49,16 @@ spec:
     {{- include "quintile.volumes" (set . "configMap" (printf "%s-config" (include "quintile.name" .root))) | nindent 4 }}
 {{- end }}
 
-{{/* The kubelet's gRPC probes speak no TLS: with it, an open port has to do. Takes (dict "root" $ "probed" <port>). */}}
+{{/*
+The kubelet's gRPC probes speak no TLS: with it, the binary asks the ports of its own pod, and needs to write nowhere.
+Takes (dict "root" $ "component" <component> "probed" <port>).
+*/}}
 {{- define "quintile.probes" -}}
 {{- $isTls := .root.Values.tls.enabled -}}
-{{- $probe := ternary (printf "tcpSocket: { port: %d }" (int .probed)) (printf "grpc: { port: %d, service: \"\" }" (int .probed)) $isTls -}}
+{{- $role := ternary (list) (list "--role" .component) (eq .component "embedded") -}}
+{{- $command := concat (list "/usr/local/bin/quintile" "health") $role (list "--config" "/etc/quintile/quintile.toml") -}}
+{{- $grpc := printf "grpc: { port: %d, service: \"\" }" (int .probed) -}}
+{{- $probe := ternary (printf "exec: { command: %s }" (toJson $command)) $grpc $isTls -}}
 # A service is not SERVING until it has caught up: five minutes for that, before liveness may kill it.
 startupProbe:
   {{ $probe }}
@@ -61,10 +67,6 @@ startupProbe:
   failureThreshold: 60
 readinessProbe:
   {{ $probe }}
-  {{- if $isTls }}
-  # The port is open before the service has caught up.
-  initialDelaySeconds: 20
-  {{- end }}
   periodSeconds: 5
   timeoutSeconds: 3
   failureThreshold: 2
