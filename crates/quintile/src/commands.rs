@@ -6,7 +6,7 @@ use crate::output::Format;
 use crate::remote::{Identity, Session, token};
 use crate::suite::{self, Suite};
 use crate::{
-    access, churn, clusters, deliveries, demo, doctor, export, feedback, generate, health, import, keys,
+    access, backup, churn, clusters, deliveries, demo, doctor, export, feedback, generate, health, import, keys,
     labels, offers, playbooks, privacy, profile, rejects, remote, retention, scores, segments, stages, tasks, tiers,
     warnings,
 };
@@ -47,6 +47,10 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Tells whether services answer that they serve, for probes
     Health(health::HealthArgs),
+    /// Copies the embedded databases, while services run, into a new folder
+    Backup(backup::BackupArgs),
+    /// Makes a data directory of a backup
+    Restore(backup::RestoreArgs),
     /// Prints a token, for `authorization: Bearer ...`
     Token(TokenArgs),
     /// Takes in files through the public stream; run again after an interruption, it goes on
@@ -261,6 +265,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Doctor(args) => doctor::run(args).await,
         Command::Health(args) => health::run(&args).await,
+        Command::Backup(args) => backup::run(&args).await,
+        Command::Restore(args) => backup::restore(&args).await,
         Command::Token(args) => {
             let config = Config::load(&args.config)?;
             let lifetime = Some(Duration::from_secs(args.lifetime));

@@ -8,6 +8,7 @@ mod output;
 
 mod access;
 mod audit;
+mod backup;
 mod churn;
 mod churn_drift;
 mod churn_in_force;
