@@ -65,6 +65,17 @@ pub struct KeysFound {
     pub damaged: u64,
 }
 
+/// The audit log of a tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditLog {
+    /// How far it has come.
+    pub standing: audit::Standing,
+    /// Whether its last entry is the one that its head names.
+    pub is_whole: bool,
+    /// When the first entry was written that is not signed. `None`: all are.
+    pub unsigned_since: Option<Instant>,
+}
+
 impl Inspection {
     /// Opens the database of a service, or its audit log, by name. `None`: there is no such file or schema.
     pub async fn open(url: &DatabaseUrl, name: &str) -> Result<Option<Self>> {
@@ -201,9 +212,9 @@ impl Inspection {
         Ok(found)
     }
 
-    /// How far every tenant's audit log has come and is signed, and whether its last entry is the one that the head names.
-    pub async fn audit_standings(&self) -> Result<Vec<(audit::Standing, bool)>> {
-        let mut standings = Vec::new();
+    /// How far the audit log of every tenant has come and is signed.
+    pub async fn audit_logs(&self) -> Result<Vec<AuditLog>> {
+        let mut logs = Vec::new();
         for standing in audit::standings(&self.connection).await? {
             let last = audit::page(&self.connection, standing.tenant, standing.head.seq - 1, 1).await?;
             let is_whole = match last.first() {
@@ -211,9 +222,10 @@ impl Inspection {
                 Some(entry) => entry.seq == standing.head.seq && entry.hash == standing.head.hash,
                 None => standing.head.seq == 0,
             };
-            standings.push((standing, is_whole));
+            let unsigned = audit::page(&self.connection, standing.tenant, standing.checkpoint_seq, 1).await?;
+            logs.push(AuditLog { unsigned_since: unsigned.first().map(|entry| entry.at), standing, is_whole });
         }
-        Ok(standings)
+        Ok(logs)
     }
 }
 

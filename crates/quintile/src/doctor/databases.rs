@@ -8,7 +8,7 @@ use crate::suite::migrations;
 use quintile_domain::ids::TenantId;
 use quintile_domain::time::Instant;
 use quintile_store::follower::Place;
-use quintile_store::inspection::{Durability, Inspection, KeysFound, Lease};
+use quintile_store::inspection::{AuditLog, Durability, Inspection, KeysFound, Lease};
 use quintile_store::sealing::LocalKeys;
 use quintile_store::{StoreError, audit, copies};
 use std::fs;
@@ -269,31 +269,27 @@ async fn look_at_audit(config: &Config, role: Role, now: Instant) -> Vec<Finding
         Ok(Some(database)) => database,
     };
     let mut findings = vec![schema(&database, &name, &audit::migrations()).await];
-    match database.audit_standings().await {
+    match database.audit_logs().await {
         Err(error) => findings.push(Finding::fail("audit", name, error.to_string(), "look at the database's log")),
-        Ok(standings) => {
-            findings.extend(standings.iter().map(|(standing, is_whole)| audited(&name, standing, *is_whole, now)))
-        }
+        Ok(logs) => findings.extend(logs.iter().map(|log| audited(&name, log, now))),
     }
     let _ = database.close().await;
     findings
 }
 
-fn audited(name: &str, standing: &audit::Standing, is_whole: bool, now: Instant) -> Finding {
-    let subject = format!("{name}, tenant {}", standing.tenant.0);
-    let (entries, signed) = (standing.head.seq, standing.checkpoint_seq);
-    if !is_whole {
+fn audited(name: &str, log: &AuditLog, now: Instant) -> Finding {
+    let subject = format!("{name}, tenant {}", log.standing.tenant.0);
+    let (entries, signed) = (log.standing.head.seq, log.standing.checkpoint_seq);
+    if !log.is_whole {
         let found = format!("the last of {entries} entries is not the one that the head names");
         return Finding::fail("audit", subject, found, "run `quintile audit verify`, and find out who has changed it");
     }
-    let waiting = Duration::from_micros(now.micros().saturating_sub(standing.checkpoint_at.micros()).unsigned_abs());
-    if entries > signed && waiting > UNSIGNED {
-        let found = format!(
-            "{} of {entries} entries are not signed, the last signature is {} s old",
-            entries - signed,
-            waiting.as_secs()
-        );
-        let todo = "start access-control, and look at the service's log for why it signs nothing";
+    let waited = log.unsigned_since.map_or(0, |since| now.micros().saturating_sub(since.micros()).max(0));
+    let waited = Duration::from_micros(waited.unsigned_abs());
+    if waited > UNSIGNED {
+        let found =
+            format!("{} of {entries} entries are not signed, the first for {} s", entries - signed, waited.as_secs());
+        let todo = "start the service and access-control; where they run, their logs say why nothing is signed";
         return Finding::warn("audit", subject, found, todo);
     }
     Finding::ok("audit", subject, format!("{entries} entries, signed up to {signed}"))
