@@ -17,6 +17,8 @@ WIDE = [
     dimension("orders", "orders", "QUANTILE", ties="VALUE"),
     dimension("spend", "revenue", "QUANTILE", ties="CUME_DIST", bins=4),
     dimension("silence", "days_since(last_order_at)", "QUANTILE", better="LOWER", ties="CUME_DIST"),
+    dimension("rank", "revenue", "QUANTILE", ties="PERCENT_RANK", bins=10),
+    dimension("staleness", "days_since(last_order_at)", "QUANTILE", better="LOWER", ties="PERCENT_RANK"),
     dimension("basket", "average_order_value", "RANGE", bins=10),
     dimension("since", "days_since(first_order_at)", "QUANTILE", better="LOWER", ties="VALUE", bins=3),
     dimension("rhythm", "purchase_days", "RANGE", better="LOWER", bins=4),
@@ -114,8 +116,8 @@ def a_preview_says_what_a_draft_would_mean(town):
         assert (list(by_name[each["name"]].cut_offs), of.repeated_cut_offs) == (cut_offs, score_witness.repeated(cut_offs))
     assert seen.dimensions["orders"].repeated_cut_offs >= 1, "half of them ordered once"
     sides = {each.name: score_models.enum_name(each, "side") for each in by_name.values() if each.cut_offs}
-    assert sides == {"days": "BELOW", "orders": "BELOW", "spend": "ABOVE", "silence": "BELOW", "basket": "ABOVE", "since": "BELOW",
-                     "rhythm": "ABOVE", "advice": "ABOVE", "busy": "ABOVE"}
+    assert sides == {"days": "BELOW", "orders": "BELOW", "spend": "ABOVE", "silence": "BELOW", "rank": "BELOW",
+                     "staleness": "ABOVE", "basket": "ABOVE", "since": "BELOW", "rhythm": "ABOVE", "advice": "ABOVE", "busy": "ABOVE"}
     # Nothing is in force that it could be held against, and its cells are too many to list.
     assert not any(each.moves or each.HasField("stability_index") for each in seen.whole.dimensions)
     assert not seen.whole.cells and not seen.whole.HasField("grades")
@@ -210,17 +212,18 @@ TIES = {
 @pytest.mark.parametrize("case", TIES)
 def equal_values_and_few_customers_have_defined_scores(fresh, case):
     """Quantiles of type 7 of 100 × 6, 200 × 2, 300 × 2 lie at 100, 100, 140 and 220: one is as the one before it."""
-    amounts, by_value, by_share, by_range, repeated = TIES[case]
+    amounts, by_value, by_share, by_rank, by_range, repeated = TIES[case]
     admin = fresh.client("admin")
     numbers = few(admin, amounts)
     rules = [dimension("value", "revenue", "QUANTILE", ties="VALUE"), dimension("share", "revenue", "QUANTILE", ties="CUME_DIST"),
-             dimension("range", "revenue", "RANGE"), dimension("less", "revenue", "RANGE", better="LOWER")]
+             dimension("rank", "revenue", "QUANTILE", ties="PERCENT_RANK"), dimension("range", "revenue", "RANGE"),
+             dimension("less", "revenue", "RANGE", better="LOWER")]
     version, _ = score_models.put_in_force(admin, "ties", *rules)
     scored = score_models.under(score_models.values(admin, numbers), "ties")
-    found = [list(each) for each in zip(*(scored[number][:3] for number in numbers))]
-    assert found == [by_value, by_share, by_range]
+    found = [list(each) for each in zip(*(scored[number][:4] for number in numbers))]
+    assert found == [by_value, by_share, by_rank, by_range]
     if len(set(amounts)) == 1:
-        assert {scored[number][3] for number in numbers} == {1}, "where all values are alike, they are at every cut-off"
+        assert {scored[number][4] for number in numbers} == {1}, "where all values are alike, they are at every cut-off"
     assert score_witness.repeated(version.dimensions[0].cut_offs) == repeated
 
 
@@ -265,7 +268,8 @@ def publishing_scores_everybody_at_once_and_tells_the_feed(town):
 
 
 def a_newcomer_is_scored_by_frozen_cut_offs_and_a_purchase_changes_scores_live(fresh):
-    admin, dimensions = fresh.client("admin"), [each for each in WIDE if each["name"] in ("orders", "spend", "silence", "basket", "since")]
+    names = ("orders", "spend", "silence", "rank", "staleness", "basket", "since")
+    admin, dimensions = fresh.client("admin"), [each for each in WIDE if each["name"] in names]
     people = score_models.take_in(admin, score_models.purchases_of(0, 300))
     score_models.put_in_force(admin, "value", *dimensions)
     frozen = score_witness.scorers(dimensions, people)

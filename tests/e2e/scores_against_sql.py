@@ -116,6 +116,12 @@ def by_share(bins, higher, _):
     return f"ceil(round(({bins} * cume_dist() OVER (ORDER BY v {'ASC' if higher else 'DESC'}))::numeric, 9))"
 
 
+def by_share_of_others(bins, higher, _):
+    """Who is better than all others would have one more."""
+    rank = f"percent_rank() OVER (ORDER BY v {'ASC' if higher else 'DESC'})"
+    return f"least(1 + floor(round(({bins} * {rank})::numeric, 9)), {bins})"
+
+
 def by_rank(bins, higher, _):
     return f"ntile({bins}) OVER (ORDER BY v {'ASC' if higher else 'DESC'}, number)"
 
@@ -129,16 +135,20 @@ def by_width(bins, higher, _):
 
 
 METHODS = {"FIXED": ("FIXED", None, fixed), "VALUE": ("QUANTILE", "VALUE", by_value), "CUME_DIST": ("QUANTILE", "CUME_DIST", by_share),
-           "NTILE": ("QUANTILE", "NTILE", by_rank), "RANGE": ("RANGE", None, by_width)}
+           "PERCENT_RANK": ("QUANTILE", "PERCENT_RANK", by_share_of_others), "NTILE": ("QUANTILE", "NTILE", by_rank),
+           "RANGE": ("RANGE", None, by_width)}
+
+
+def query(value, score, missing):
+    """The query of everybody's number and score, by the SQL of a value and that of its score; 0: none."""
+    return (f"WITH valued AS (SELECT number, {value} AS v FROM customer WHERE {value} IS NOT NULL), "
+            f"scored AS (SELECT number, {score} AS score FROM valued) "
+            f"SELECT number, coalesce(score, {missing})::int AS score FROM customer LEFT JOIN scored USING (number)")
 
 
 def by_sql(town, value, score, missing):
-    """{number: score} of everybody, by the SQL of a value and that of its score; 0: none."""
-    rows = town.sql.run(
-        f"WITH valued AS (SELECT number, {value} AS v FROM customer WHERE {value} IS NOT NULL), "
-        f"scored AS (SELECT number, {score} AS score FROM valued) "
-        f"SELECT number, coalesce(score, {missing})::int FROM customer LEFT JOIN scored USING (number)")
-    return dict(map(tuple, rows))
+    """{number: score} of everybody; 0: none."""
+    return dict(map(tuple, town.sql.run(query(value, score, missing))))
 
 
 def a_dimension(name, feature, method, better):
@@ -149,9 +159,14 @@ def a_dimension(name, feature, method, better):
     return dimension(name, feature, scoring, better, ties, missing_score=missing, **fields)
 
 
-def expected(town, feature, method, better):
+def words_of(feature, method, better):
+    """The SQL of a feature's value and of its score by a method, and the score of who has none."""
     value, bins, cut_offs, missing = FEATURES[feature]
-    return by_sql(town, value, METHODS[method][2](bins, better == "HIGHER", cut_offs), missing)
+    return value, METHODS[method][2](bins, better == "HIGHER", cut_offs), missing
+
+
+def expected(town, feature, method, better):
+    return by_sql(town, *words_of(feature, method, better))
 
 
 # -- the tests ------------------------------------------------------------------------------------------------------------
@@ -169,7 +184,7 @@ def the_town_has_what_is_hard_to_score(town):
 
 
 @pytest.mark.parametrize("better", ["HIGHER", "LOWER"])
-@pytest.mark.parametrize("method", ["FIXED", "VALUE", "CUME_DIST", "RANGE"])
+@pytest.mark.parametrize("method", ["FIXED", "VALUE", "CUME_DIST", "PERCENT_RANK", "RANGE"])
 def everybody_has_the_scores_that_sql_gives(town, method, better):
     model_id = f"{method}-{better}".lower().replace("_", "-")
     dimensions = [a_dimension(f"d{place}", feature, method, better) for place, feature in enumerate(FEATURES)]
@@ -203,3 +218,31 @@ def categories_have_the_points_that_sql_gives(town):
     for place, (other, missing) in enumerate(cases):
         score = f"CASE v WHEN 'store' THEN 4 WHEN 'online' THEN 1 ELSE {other or missing} END"
         assert {number: each[place] for number, each in told.items()} == by_sql(town, "channel", score, missing), (other, missing)
+
+
+# What a grade is made of: (feature, method, what is better, weight). Of 5, 7, 5, 9, 5 and 3 bins; some have no score of some.
+GRADED = [("days_since(last_order_at)", "CUME_DIST", "LOWER", 3), ("revenue", "VALUE", "HIGHER", 5), ("csat_mean", "FIXED", "HIGHER", 2),
+          ("average_order_value", "RANGE", "LOWER", 1), ("interactions", "PERCENT_RANK", "HIGHER", 1), ("last_nps", "FIXED", "HIGHER", 0)]
+BANDS = [{"name": "plain"}, {"name": "good", "from": 33}, {"name": "best", "from": 66}]
+
+
+def everybody_has_the_composite_and_the_grade_that_sql_gives(town):
+    dimensions = [a_dimension(f"d{place}", feature, method, better) | {"weight": weight}
+                  for place, (feature, method, better, weight) in enumerate(GRADED)]
+    score_models.put_in_force(town.admin, "graded", *dimensions, grading={"bands": BANDS, "middle_from": 45, "high_from": 60, "vip_from": 70})
+    told = score_models.values(town.admin, town.numbers)
+    each = " UNION ALL ".join(f"SELECT number, score, {FEATURES[feature][1]} AS bins, {weight} AS weight FROM "
+                              f"({query(*words_of(feature, method, better))}) AS scored_{place}"
+                              for place, (feature, method, better, weight) in enumerate(GRADED))
+    # Who has no score that weighs anything has no composite. What division adds is rounded off before halves are rounded up.
+    rows = town.sql.run(
+        f"WITH each AS ({each}), summed AS (SELECT number, sum(weight * (score - 1)::numeric / (bins - 1)) FILTER (WHERE score > 0) AS reached, "
+        "nullif(sum(weight) FILTER (WHERE score > 0), 0) AS weights FROM each GROUP BY number), "
+        "graded AS (SELECT number, floor(round(100 * reached / weights, 9) + 0.5)::int AS c FROM summed) "
+        "SELECT number, c, CASE WHEN c >= 66 THEN 'best' WHEN c >= 33 THEN 'good' ELSE 'plain' END, "
+        "CASE WHEN c >= 60 THEN 'high' WHEN c >= 45 THEN 'middle' ELSE 'low' END, c >= 70 FROM graded")
+    grades = {number: None if composite is None else (composite, *rest) for number, composite, *rest in rows}
+    assert {number: score_models.grade_of(told[number], "graded") for number in town.numbers} == grades
+    # It is about something: of each band, tier and kind of VIP there is somebody, and somebody has no grade of orders.
+    bands, tiers, vips = (set(of) for of in zip(*(grade[1:] for grade in grades.values() if grade)))
+    assert (bands, tiers, vips) == ({"plain", "good", "best"}, {"low", "middle", "high"}, {False, True})

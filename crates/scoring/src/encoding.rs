@@ -122,6 +122,7 @@ fn cut_offs(given: &sent::Dimension, method: sent::ScoringMethod) -> Result<CutO
         Ok(sent::TieRule::Unspecified | sent::TieRule::Value) => TieRule::Value,
         Ok(sent::TieRule::CumeDist) => TieRule::CumeDist,
         Ok(sent::TieRule::Ntile) => TieRule::Ntile,
+        Ok(sent::TieRule::PercentRank) => TieRule::PercentRank,
         Err(_) => return Err(invalid("tie_rule", "must be one of the known values")),
     };
     let method = match method {
@@ -258,6 +259,7 @@ fn dimension_message(dimension: &Dimension, currency: Currency) -> sent::Dimensi
                 Method::Quantile(TieRule::Value) => (sent::ScoringMethod::Quantile, sent::TieRule::Value),
                 Method::Quantile(TieRule::CumeDist) => (sent::ScoringMethod::Quantile, sent::TieRule::CumeDist),
                 Method::Quantile(TieRule::Ntile) => (sent::ScoringMethod::Quantile, sent::TieRule::Ntile),
+                Method::Quantile(TieRule::PercentRank) => (sent::ScoringMethod::Quantile, sent::TieRule::PercentRank),
             };
             let direction = match cut_offs.direction {
                 Direction::Higher => sent::Direction::HigherIsBetter,

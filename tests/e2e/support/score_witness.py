@@ -74,6 +74,12 @@ def cume_dist(ordered, bins, higher, number):
     return max(1, math.ceil(Fraction(bins * not_better, len(ordered))))
 
 
+def percent_rank(ordered, bins, higher, number):
+    """1 plus `bins` times the share, among the other customers, of those that are worse, rounded down; `bins` at most."""
+    worse = bisect.bisect_left(ordered, number) if higher else len(ordered) - bisect.bisect_right(ordered, number)
+    return min(bins, 1 + bins * worse // max(1, len(ordered) - 1))
+
+
 def equal_distances(ordered, bins):
     return [ordered[0] + Fraction(k * (ordered[-1] - ordered[0]), bins) for k in range(1, bins)]
 
@@ -88,9 +94,10 @@ def scorer(dimension, values):
         return lambda text: missing if text is None else points.get(text, other)
     higher = is_higher_better(dimension)
     ordered = sorted(number for number in values if number is not None)
-    if method == "QUANTILE" and dimension.get("tie_rule", "").endswith("CUME_DIST"):
+    by_rank = {"TIE_RULE_CUME_DIST": cume_dist, "TIE_RULE_PERCENT_RANK": percent_rank}.get(dimension.get("tie_rule"))
+    if method == "QUANTILE" and by_rank:
         def of(number):
-            return cume_dist(ordered, bins, higher, number)
+            return by_rank(ordered, bins, higher, number)
     else:
         cut_offs, side = {
             "FIXED": lambda: (dimension["cut_offs"], "ABOVE" if higher else "BELOW"),

@@ -18,6 +18,8 @@ pub enum TieRule {
     CumeDist,
     /// Bins of equally many, ties parted by customer number: in previews alone.
     Ntile,
+    /// One more than the share of the others who are worse, rounded down; nobody's is more than the bins.
+    PercentRank,
 }
 
 /// Where cut-offs come from.
@@ -72,8 +74,10 @@ impl CutOffs {
     pub const fn side(&self) -> Side {
         match (self.method, self.direction) {
             (Method::Quantile(TieRule::Value), _)
+            | (Method::Quantile(TieRule::PercentRank), Direction::Higher)
             | (Method::Fixed | Method::Quantile(TieRule::CumeDist | TieRule::Ntile), Direction::Lower) => Side::Below,
             (Method::Range, _)
+            | (Method::Quantile(TieRule::PercentRank), Direction::Lower)
             | (Method::Fixed | Method::Quantile(TieRule::CumeDist | TieRule::Ntile), Direction::Higher) => Side::Above,
         }
     }
@@ -130,6 +134,7 @@ impl CutOffs {
             Method::Fixed => return true,
             Method::Quantile(TieRule::Value) => interpolated(values, bins),
             Method::Quantile(TieRule::CumeDist | TieRule::Ntile) => cume_dist(values, bins, self.direction),
+            Method::Quantile(TieRule::PercentRank) => percent_rank(values, bins, self.direction),
             Method::Range => equal_widths(values, bins),
         };
         true
@@ -158,6 +163,19 @@ fn cume_dist(values: &mut [i64], bins: usize, direction: Direction) -> Vec<i64> 
     let ranks: Vec<_> = match direction {
         Direction::Higher => ranks.collect(),
         Direction::Lower => ranks.rev().map(|rank| count - 1 - rank).collect(),
+    };
+    order_statistics(values, &ranks)
+}
+
+/// The greatest values at which `1 + floor(bins * #{v < value} / (n - 1))` does not reach each score yet; where lower is better, with the order
+/// turned around. A single value is at all of them, and has the lowest score.
+fn percent_rank(values: &mut [i64], bins: usize, direction: Direction) -> Vec<i64> {
+    let last = values.len() - 1;
+    // The score after k is reached by who is better than ceil(k (n - 1) / bins) others: the last of these is at the cut-off.
+    let ranks = (1..bins).map(|k| (k * last).div_ceil(bins).saturating_sub(1));
+    let ranks: Vec<_> = match direction {
+        Direction::Higher => ranks.collect(),
+        Direction::Lower => ranks.rev().map(|rank| last - rank).collect(),
     };
     order_statistics(values, &ranks)
 }

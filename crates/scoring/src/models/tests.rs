@@ -270,7 +270,11 @@ fn quintiles_are_those_of_the_reference_vectors() {
         // In tenths: the vectors hold 0.1 and 1,000,000.
         let values: Vec<_> =
             numbers(&case["values"]).iter().map(|v| (v.as_f64().unwrap() * 10.0).round() as i64).collect();
-        for (rule, key) in [(TieRule::Value, "pandas_qcut5"), (TieRule::CumeDist, "ceil5_cume_dist")] {
+        for (rule, key) in [
+            (TieRule::Value, "pandas_qcut5"),
+            (TieRule::CumeDist, "ceil5_cume_dist"),
+            (TieRule::PercentRank, "floor5_percent_rank"),
+        ] {
             // pandas refuses edges that repeat, where ours stay.
             let Some(expected) = case[key].as_array() else { continue };
             let expected: Vec<_> = expected.iter().map(|score| score.as_u64().unwrap() as u8).collect();
@@ -295,7 +299,7 @@ fn cut_offs_that_repeat_are_kept_and_told() {
 
 #[test]
 fn few_equal_and_no_values_have_defined_results() {
-    for rule in [TieRule::Value, TieRule::CumeDist] {
+    for rule in [TieRule::Value, TieRule::CumeDist, TieRule::PercentRank] {
         for direction in [Direction::Higher, Direction::Lower] {
             let cut_offs = quintiles(rule, direction, &[7]);
             assert_eq!(cut_offs.edges, [7; 4]);
@@ -323,8 +327,8 @@ fn any_four() -> impl Strategy<Value = [i64; 4]> {
 }
 
 fn any_method() -> impl Strategy<Value = Method> {
-    let methods = [Method::Range, Method::Quantile(TieRule::Value), Method::Quantile(TieRule::CumeDist)];
-    prop::sample::select(methods.to_vec())
+    let rules = [TieRule::Value, TieRule::CumeDist, TieRule::PercentRank].map(Method::Quantile);
+    prop::sample::select(rules.into_iter().chain([Method::Range]).collect::<Vec<_>>())
 }
 
 fn any_direction() -> impl Strategy<Value = Direction> {
@@ -414,15 +418,24 @@ proptest! {
             assert!(cut_offs.find(&mut values.clone()));
             cut_offs
         };
-        let no_better = |test: &dyn Fn(i64) -> bool| values.iter().filter(|other| test(**other)).count() as i128;
+        let count = |test: &dyn Fn(i64) -> bool| values.iter().filter(|other| test(**other)).count() as i128;
         for value in &values {
-            let cume = no_better(&|other| other <= *value);
+            let cume = count(&|other| other <= *value);
             let expected = (wide * cume + n - 1) / n;
             let score = by(Method::Quantile(TieRule::CumeDist), Direction::Higher).score(*value);
             prop_assert_eq!(i128::from(score), expected);
-            let cume = no_better(&|other| other >= *value);
+            let cume = count(&|other| other >= *value);
             let score = by(Method::Quantile(TieRule::CumeDist), Direction::Lower).score(*value);
             prop_assert_eq!(i128::from(score), (wide * cume + n - 1) / n);
+            for (direction, worse) in [
+                (Direction::Higher, count(&|other| other < *value)),
+                (Direction::Lower, count(&|other| other > *value)),
+            ] {
+                // Who is alone is worse than nobody, and better than nobody.
+                let expected = wide.min(1 + wide * worse / (n - 1).max(1));
+                let score = by(Method::Quantile(TieRule::PercentRank), direction).score(*value);
+                prop_assert_eq!(i128::from(score), expected);
+            }
             // Above the quantile k/bins by type 7: bins * value > bins * low + rest * (high - low).
             let above = (1..wide).filter(|k| {
                 let (place, rest) = ((n - 1) * k / wide, (n - 1) * k % wide);

@@ -7,6 +7,7 @@ use crate::models::{At, Definition, Dimension, Points, Scale, Scored};
 use proptest::prelude::*;
 use quintile_domain::money::Currency;
 use quintile_domain::time::{Instant, TimeZone};
+use serde_json::Value as Json;
 use std::collections::{BTreeMap, HashMap};
 
 /// A customer's values of the features below, one for each.
@@ -108,7 +109,8 @@ fn any_row() -> impl Strategy<Value = Row> {
 }
 
 fn any_method() -> impl Strategy<Value = (Method, Direction, u8)> {
-    let methods = vec![Method::Range, Method::Quantile(TieRule::Value), Method::Quantile(TieRule::CumeDist)];
+    let rules = [TieRule::Value, TieRule::CumeDist, TieRule::PercentRank].map(Method::Quantile);
+    let methods: Vec<_> = rules.into_iter().chain([Method::Range]).collect();
     (prop::sample::select(methods), prop::sample::select(vec![Direction::Higher, Direction::Lower]), 2..=4_u8)
 }
 
@@ -151,6 +153,31 @@ proptest! {
         }
     }
 
+    /// In whichever order customers became known, the cut-offs are the same, and each has its scores and its composite.
+    #[test]
+    fn the_order_of_customers_changes_nobodys_scores(
+        (rows, order) in prop::collection::vec(any_row(), 1..40).prop_flat_map(|rows| {
+            let order: Vec<usize> = (0..rows.len()).collect();
+            (Just(rows), Just(order).prop_shuffle())
+        }),
+        methods in [any_method(), any_method(), any_method()],
+    ) {
+        let shuffled: Vec<Row> = order.iter().map(|place| rows[*place]).collect();
+        let [(version, columns), (of_shuffled, of_their_columns)] = [&rows, &shuffled].map(|rows| {
+            let (population, mut version) = (population(rows), definition(methods, 0));
+            find_cut_offs(&mut version, &population, &at());
+            let scores = Scores::new(&version, &population, &at());
+            let columns: Vec<_> =
+                (0..=version.dimensions.len()).map(|place| scores.column(&version, place, population.present())).collect();
+            (version, columns)
+        });
+        prop_assert_eq!(version, of_shuffled);
+        for (column, of_theirs) in columns.iter().zip(&of_their_columns) {
+            let moved: Vec<u8> = std::iter::once(0).chain(order.iter().map(|place| column[place + 1])).collect();
+            prop_assert_eq!(of_theirs, &moved);
+        }
+    }
+
     #[test]
     fn ranked_bins_are_balanced_and_parted_by_number(
         values in prop::collection::vec(0..5_i64, 1..60), bins in 2..=7_u8, lower in any::<bool>(),
@@ -173,6 +200,26 @@ proptest! {
                 prop_assert!(cells[a + 1] <= cells[b + 1]);
             }
         }
+    }
+}
+
+#[test]
+fn ranked_bins_are_those_of_the_reference_vectors() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/vectors/quintile_ties.json");
+    let cases: Vec<Json> = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    assert_eq!(cases.len(), 10);
+    for case in &cases {
+        let listed = |key: &str| case[key].as_array().unwrap().iter().map(|number| number.as_f64().unwrap());
+        // In tenths: the vectors hold 0.1 and 1,000,000.
+        let rows: Vec<Row> =
+            listed("values").map(|value| [None, Some((value * 10.0).round() as i64), None, None]).collect();
+        let population = population(&rows);
+        let scale = numbers(Method::Quantile(TieRule::Ntile), Direction::Higher, 5);
+        let definition =
+            Definition { description: String::new(), dimensions: vec![dimension(1, scale, 0, 0)], grading: None };
+        let scores = Scores::new(&definition, &population, &at()).column(&definition, 1, population.present());
+        let expected: Vec<u8> = listed("sql_ntile5").map(|score| score as u8).collect();
+        assert_eq!(scores[1..], expected, "{rows:?}");
     }
 }
 
