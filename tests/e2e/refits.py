@@ -7,7 +7,7 @@ import pytest
 
 from support import facts, policies, questions, recommendations, score_models, value_models, waiting
 from support.recommendations import plain
-from support.refusals import INVALID_ARGUMENT, PERMISSION_DENIED
+from support.refusals import FAILED_PRECONDITION, INVALID_ARGUMENT, PERMISSION_DENIED
 
 ABORTED = grpc.StatusCode.ABORTED
 SERVICE = "RefitService"
@@ -158,13 +158,33 @@ def a_refit_that_is_not_compared_is_not_put_in_force(fresh):
     assert models(admin, kind) == {f"{kind}/1": "PUBLISHED", f"{kind}/2": "DRAFT"}
 
 
-def a_refit_of_lifetime_value_is_put_in_force_as_far_as_it_foretells(admin):
+def a_refit_of_lifetime_value_that_is_judged_by_nothing_bought_is_not_put_in_force(admin):
+    """Nobody has bought anything since: whoever expects least is right, and it tells nothing."""
     kind = "valueModels"
     say(admin, kind, 30, publish=True)
     told = tried(admin, kind, days_on(admin, 30))
+    draft = get(admin, kind, told.last_model)
+    assert (draft.holdout.in_force_model, draft.holdout.nobody_buys.rmse) == (f"{kind}/1", 0)
+    assert "not compared" in told.problem and "nothing was bought" in told.problem and "worse" not in told.problem
+    assert models(admin, kind) == {f"{kind}/1": "PUBLISHED", f"{kind}/2": "DRAFT"}
+    unseen = {"name": draft.name, "unless_worse": True}
+    admin.refused("ValueModelService/PublishValueModel", unseen).must_be(FAILED_PRECONDITION, "FAILED_PRECONDITION")
+    assert value_models.publish(admin, draft).name == draft.name, "who has seen it may"
+
+
+def a_refit_of_lifetime_value_is_put_in_force_as_far_as_it_foretells(admin):
+    kind = "valueModels"
+    say(admin, kind, 30, publish=True)
+    days_on(admin, 29)
+    # Some buy again in the days that are held out.
+    later = (facts.AS_OF + timedelta(days=20)).date()
+    rows = [facts.cdnow_order(source_id, 1_000, later, 2_000) for source_id in list(score_models.purchases_of(0, 300))[::5]]
+    questions.wait_for(admin, questions.take_in(admin, *rows).facts_position, facts.AS_OF + timedelta(days=29))
+    told = tried(admin, kind, days_on(admin, 30))
     holdout = get(admin, kind, told.last_model).holdout
     worse = holdout.accuracy.rmse > 1.02 * holdout.in_force.rmse
-    assert (holdout.in_force_model, told.problem != "", "worse" in told.problem) == (f"{kind}/1", worse, worse)
+    assert holdout.nobody_buys.rmse > 0 and "not compared" not in told.problem
+    assert (holdout.in_force_model, told.problem != "", "foretold worse" in told.problem) == (f"{kind}/1", worse, worse)
     assert models(admin, kind) == {f"{kind}/1": "PUBLISHED" if worse else "RETIRED", f"{kind}/2": "DRAFT" if worse else "PUBLISHED"}
 
 

@@ -21,10 +21,16 @@ pub use quintile_chain::listening::Stopped;
 /// The most days that are held out.
 pub const MAX_HOLDOUT_DAYS: i32 = 1_826;
 
+/// What stands against a draft that foretold worse than the model in force.
+pub const FORETOLD_WORSE: &str = "the draft foretold worse than the model in force";
+/// What stands against a draft that was judged by nothing, or beside another model.
+pub const NOT_COMPARED: &str = "the draft was not compared with the model in force: it has no holdout report beside it";
+
 /// A kind of models that refits are compared in.
 pub trait Compared: Fit {
-    /// Whether a draft foretold worse than a model, or was not compared with it.
-    fn foretells_worse(&self, in_force: &str) -> bool;
+    /// What stands against putting a draft in force unseen in place of a model: that it foretold worse, or was not compared with it. `None`: nothing
+    /// does.
+    fn objection(&self, in_force: &str) -> Option<&'static str>;
 }
 
 /// What is to be put in force.
@@ -33,7 +39,7 @@ pub struct Publishing<'a> {
     pub name: &'a str,
     /// The etag that is known. Empty: any.
     pub etag: &'a str,
-    /// Whether to refuse what foretold worse than the model in force.
+    /// Whether to refuse what foretold worse than the model in force, or was not compared with it.
     pub unless_worse: bool,
     /// The model that has to be in force until then. `None`: any, or none.
     pub in_place_of: Option<&'a str>,
@@ -93,9 +99,9 @@ pub async fn publish<M: Compared>(
         return Err(refused("the model that the draft was to take the place of is in force no more"));
     }
     if let Some(before) = before.as_ref().filter(|_| asked.unless_worse)
-        && draft.body.foretells_worse(&before.name())
+        && let Some(objection) = draft.body.objection(&before.name())
     {
-        return Err(refused("the draft foretold worse than the model in force, or was not compared with it"));
+        return Err(refused(objection));
     }
     if let Some(before) = before {
         let retired = Stored { state: ScoreModelState::Retired, revision, ..before };

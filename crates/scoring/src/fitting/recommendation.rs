@@ -1,6 +1,6 @@
 //! Fits of recommendations to what everybody bought.
 
-use super::{Compared, Publishing, Stopped, orders};
+use super::{Compared, FORETOLD_WORSE, NOT_COMPARED, Publishing, Stopped, orders};
 use crate::recommendation::{Accuracy, CoPurchase, Foretold, Neighbour, Product, Purchases, Seen, foretell};
 use crate::store::fits::{Fit, Stored};
 use crate::store::products::{self, Body, ModelProduct};
@@ -28,10 +28,12 @@ impl Fit for RecommendationModel {
 }
 
 impl Compared for RecommendationModel {
-    fn foretells_worse(&self, in_force: &str) -> bool {
+    fn objection(&self, in_force: &str) -> Option<&'static str> {
+        // There is no report where nobody bought anything new.
         let holdout = self.holdout.as_ref().filter(|holdout| holdout.in_force_model == in_force);
         let compared = holdout.and_then(|holdout| Some((holdout.accuracy?, holdout.in_force?)));
-        compared.is_none_or(|(ours, in_force)| ours.recall_at_10 < in_force.recall_at_10 * TOLERATED)
+        let Some((ours, in_force)) = compared else { return Some(NOT_COMPARED) };
+        (ours.recall_at_10 < in_force.recall_at_10 * TOLERATED).then_some(FORETOLD_WORSE)
     }
 }
 

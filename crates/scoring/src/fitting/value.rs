@@ -1,6 +1,6 @@
 //! Fits of lifetime value to everybody.
 
-use super::{Compared, Publishing, Stopped, everybody};
+use super::{Compared, FORETOLD_WORSE, NOT_COMPARED, Publishing, Stopped, everybody};
 use crate::leads::{self, LeadModel, Leads};
 use crate::models::feature::Conventions;
 use crate::store::fits::{Fit, Stored};
@@ -21,6 +21,9 @@ use std::sync::Arc;
 
 /// How much a draft's error may exceed that of a model that may have seen the days that are held out.
 const TOLERATED: f64 = 1.02;
+/// What stands against a draft that was judged by days on which nothing was bought.
+const NOTHING_BOUGHT: &str =
+    "the draft was not compared with the model in force: nothing was bought in the days that were held out";
 
 impl Fit for ValueModel {
     const KIND: i32 = 1;
@@ -30,10 +33,17 @@ impl Fit for ValueModel {
 }
 
 impl Compared for ValueModel {
-    fn foretells_worse(&self, in_force: &str) -> bool {
+    fn objection(&self, in_force: &str) -> Option<&'static str> {
         let holdout = self.holdout.as_ref().filter(|holdout| holdout.in_force_model == in_force);
-        let compared = holdout.and_then(|holdout| Some((holdout.accuracy?, holdout.in_force?)));
-        compared.is_none_or(|(ours, in_force)| ours.rmse > in_force.rmse * TOLERATED)
+        let compared = holdout.and_then(|holdout| Some((holdout.accuracy?, holdout.in_force?, holdout.nobody_buys?)));
+        let Some((ours, in_force, nobody_buys)) = compared else { return Some(NOT_COMPARED) };
+        // Where nothing was bought, whoever expects least is right, which tells nothing.
+        let was_bought = nobody_buys.rmse > 0.0;
+        match (was_bought, ours.rmse <= in_force.rmse * TOLERATED) {
+            (false, _) => Some(NOTHING_BOUGHT),
+            (true, false) => Some(FORETOLD_WORSE),
+            (true, true) => None,
+        }
     }
 }
 
@@ -216,5 +226,37 @@ impl Telling {
         let days = self.asked.holdout_days;
         let holdout = (days > 0).then(|| leads::foretell(&everybody.leads, end, days)).flatten();
         Some(leads::encoding::message(&fit, holdout.as_ref(), self.currency))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quintile_proto::scoring::{Holdout, HoldoutAccuracy};
+
+    /// A draft whose error was so much, beside that of a model in force and of expecting nothing.
+    fn draft(rmse: f64, in_force: f64, nobody_buys: f64) -> ValueModel {
+        let accuracy = |rmse| Some(HoldoutAccuracy { rmse, ..HoldoutAccuracy::default() });
+        let holdout = Holdout {
+            accuracy: accuracy(rmse),
+            in_force: accuracy(in_force),
+            nobody_buys: accuracy(nobody_buys),
+            in_force_model: "valueModels/1".to_owned(),
+            ..Holdout::default()
+        };
+        ValueModel { holdout: Some(holdout), ..ValueModel::default() }
+    }
+
+    #[test]
+    fn a_draft_is_held_against_the_model_in_force_by_what_was_bought() {
+        let in_force = "valueModels/1";
+        assert_eq!(draft(1.01, 1.0, 2.0).objection(in_force), None);
+        assert_eq!(draft(1.03, 1.0, 2.0).objection(in_force), Some(FORETOLD_WORSE));
+        assert_eq!(draft(0.5, 1.0, 2.0).objection("valueModels/2"), Some(NOT_COMPARED));
+        assert_eq!(ValueModel::default().objection(in_force), Some(NOT_COMPARED));
+        // The less is expected where nothing is bought, the better it looks.
+        for rmse in [0.1, 1.0, 9.0] {
+            assert_eq!(draft(rmse, 1.0, 0.0).objection(in_force), Some(NOTHING_BOUGHT));
+        }
     }
 }
