@@ -60,7 +60,7 @@ def the_published_fit_and_its_holdout_are_met(sampled):
     holdout = model.holdout
     assert_purchases(holdout.fit, BG_NBD, BG_LIKELIHOOD)
     assert holdout.fit.never_leaving_log_likelihood == pytest.approx(NBD_LIKELIHOOD, abs=1e-3)
-    assert (holdout.fit.customers, holdout.fit.dropout_identified) == (CUSTOMERS, True)
+    assert (holdout.fit.customers, holdout.fit.dropout_identified, model.dropout_problem) == (CUSTOMERS, True, "")
     end = holdout.fit.end_date
     assert (date(end.year, end.month, end.day), holdout.days) == (date(1997, 9, 30), 273)
     told = holdout.accuracy
@@ -166,6 +166,7 @@ def where_nobody_leaves_it_is_said(fresh):
     questions.wait_for(admin, questions.take_in(admin, *rows).facts_position)
     model = value_models.fit(admin, holdout_days=0)
     assert not model.purchases.dropout_identified
+    assert model.dropout_problem.startswith("dropout not identified: ") and "NBD" in model.dropout_problem
     # They also spend the same each time, so nothing is learnt of how that varies.
     assert not model.HasField("spend") and "no maximum" in model.spend_problem
     value_models.publish(admin, model)

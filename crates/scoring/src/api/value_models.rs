@@ -76,6 +76,7 @@ fn message(caller: &Caller, stored: &Stored<ValueModel>) -> ValueModel {
         leads: None,
         spend_problem: String::new(),
         holdout_problem: String::new(),
+        dropout_problem: String::new(),
         ..message
     }
 }

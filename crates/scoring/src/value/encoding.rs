@@ -8,13 +8,18 @@ use quintile_rpc::convert;
 
 /// Billionths of a major unit.
 const NANOS: f64 = 1e9;
+/// What is said where the data do not tell that anybody leaves.
+const NOT_IDENTIFIED: &str = "dropout not identified: the data do not tell that anybody leaves, so all customers are \
+    taken to stay (NBD), and nobody has a probability of being alive";
 
 /// What a fit has found, as callers read it. `end` is the last day that counts, `in_force` the name of the model that was when it was made.
 pub fn report(found: &Found, end: i64, holdout_days: i32, in_force: &str, currency: Currency) -> sent::ValueModel {
     let foretold = found.holdout.as_ref().and_then(|holdout| holdout.as_ref().ok());
     let problem = found.holdout.as_ref().and_then(|holdout| holdout.as_ref().err());
+    let is_identified = found.purchases.dropout_is_identified();
     sent::ValueModel {
         purchases: Some(purchases(&found.purchases, found.customers, end)),
+        dropout_problem: if is_identified { String::new() } else { NOT_IDENTIFIED.to_owned() },
         spend: found.spend.as_ref().ok().map(|spend| spend_fit(spend, found.spenders, currency)),
         spend_problem: found.spend.err().map(spend_problem).unwrap_or_default(),
         holdout: foretold.map(|foretold| sent::Holdout {
