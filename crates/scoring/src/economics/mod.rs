@@ -163,9 +163,10 @@ impl Group {
         (self.customers > 0).then(|| sum / self.customers as f64)
     }
 
-    /// Spend for each new customer, in minor units. `None`: there are none.
+    /// Spend for each new customer, in minor units. `None`: there are none, or nothing is known to have been spent, which does not mean that they
+    /// were free.
     pub fn acquisition_cost(&self) -> Option<f64> {
-        self.per_customer(self.spend_minor as f64)
+        self.per_customer(self.spend_minor as f64).filter(|_| self.spend_minor > 0)
     }
 
     /// Mean revenue so far, in minor units. `None`: there are no customers.
@@ -179,14 +180,13 @@ impl Group {
         self.per_customer(margin * self.revenue_minor as f64 + self.expected_minor).filter(|_| all_are_known)
     }
 
-    /// Lifetime value by acquisition cost. `None`: one of them is not known, or they cost nothing.
+    /// Lifetime value by acquisition cost. `None`: one of them is not known.
     pub fn value_to_cost(&self, margin: f64) -> Option<f64> {
-        let cost = self.acquisition_cost().filter(|cost| *cost > 0.0)?;
-        Some(self.mean_lifetime_value(margin)? / cost)
+        Some(self.mean_lifetime_value(margin)? / self.acquisition_cost()?)
     }
 
-    /// Months in which the margin so far, on average over the customers' months, gives back what they cost. `None`: there are none, or they have
-    /// brought in nothing.
+    /// Months in which the margin so far, on average over the customers' months, gives back what they cost. `None`: what they cost is not known, or
+    /// they have brought in nothing.
     pub fn payback_months(&self, margin: f64) -> Option<f64> {
         let per_month = margin * self.revenue_minor as f64 / (self.customer_days as f64 / MONTH_DAYS);
         self.acquisition_cost().filter(|_| per_month > 0.0).map(|cost| cost / per_month)

@@ -35,9 +35,10 @@ fn costs_value_and_payback_are_those_of_the_definitions() {
     // 181 and 92 days of being a customer, 40,000 of margin.
     let months = 273.0 / (365.25 / 12.0);
     assert!((ads.payback_months(0.5).unwrap() - 50_000.0 / (40_000.0 / months)).abs() < 1e-9);
-    // Nothing was spent on these, and nobody knows what to expect.
-    assert_eq!((unknown.acquisition_cost(), unknown.mean_lifetime_value(0.5)), (Some(0.0), None));
-    assert_eq!(unknown.value_to_cost(0.5), None);
+    // Nobody knows what was spent on these, and what to expect: that does not make them free.
+    assert_eq!((unknown.acquisition_cost(), unknown.mean_lifetime_value(0.5)), (None, None));
+    assert_eq!((unknown.value_to_cost(0.5), unknown.payback_months(0.5)), (None, None));
+    assert_eq!(unknown.mean_revenue(), Some(1_000.0));
     assert_eq!((economics.total().customers, economics.total().spend_minor), (3, 100_000));
 }
 
