@@ -153,7 +153,8 @@ def rfm_is_of_three_dimensions_and_nothing_else(admin, wrong):
 
 NAME = {"scoreModels/rfm", "scoreModels/rfm/versions/", "scoreModels/rfm/versions/0", "scoreModels/rfm/versions/01",
         "scoreModels/rfm/versions/-1", "scoreModels/Rfm/versions/1", "scoreModels//versions/1", "scoreModels/rfm/versions/1/x", "x", ""}
-MODEL = {"scoreModels/", "scoreModels/Upper", "scoreModels/rfm/versions/1", f"scoreModels/{'x' * 64}", "scoreModels/a\0b", "rfm", ""}
+MODEL = {"scoreModels/", "scoreModels/Upper", "scoreModels/a_b", "scoreModels/rfm/versions/1",
+         f"scoreModels/{'x' * 64}", "scoreModels/a\0b", "rfm", ""}
 OF_A_VERSION = ("GetScoreModelVersion", "DeleteScoreModelVersion", "PreviewScoreModelVersion", "PublishScoreModelVersion")
 OF_A_MODEL = (("GetScoreModel", "name"), ("RetireScoreModel", "name"), ("RefitScoreModel", "name"), ("ListScoreModelVersions", "parent"),
               ("CreateScoreModelVersion", "parent"))
@@ -165,7 +166,8 @@ def a_name_that_is_none_is_refused(admin, method, field, names):
     for name in sorted(names):
         request = {field: name} | ({"version": version(GOOD)} if method == "CreateScoreModelVersion" else {})
         refusal = admin.refused(f"ScoreModelService/{method}", request).must_be(INVALID_ARGUMENT, "INVALID_FIELD")
-        assert refusal.bad_request.field_violations[0].field == field, name
+        violation = refusal.bad_request.field_violations[0]
+        assert violation.field == field and "a-z, 0-9 and -" in violation.description, name
 
 
 SCORE = {"name": "customers/1/score"}
@@ -187,6 +189,11 @@ BAD_REQUESTS = {
                                "hypothetical_inputs[0].feature"),
     "an input that the model does not read": ("ScoreService/ExplainScore", SCORE | {"hypothetical_inputs": [{"feature": "complaints"}]},
                                               "hypothetical_inputs[0].feature"),
+    "fewer orders than none": ("ScoreService/ExplainScore", SCORE | {"hypothetical_inputs": [{"feature": "revenue", "value": -1},
+                                                                                             {"feature": "orders", "value": -1}]},
+                               "hypothetical_inputs[1].value"),
+    "days that have not come": ("ScoreService/ExplainScore", SCORE | {"hypothetical_inputs": [
+        {"feature": "days_since(last_order_at)", "value": -(2**63)}]}, "hypothetical_inputs[0].value"),
     "a text for a number": ("ScoreService/ExplainScore", SCORE | {"hypothetical_inputs": [{"feature": "orders", "text": "3"}]},
                             "hypothetical_inputs[0].text"),
     "a number and a text": ("ScoreService/ExplainScore", SCORE | {"hypothetical_inputs": [{"feature": "orders", "value": 3, "text": "3"}]},
@@ -259,9 +266,19 @@ def a_repeated_request_makes_one_version(admin, new):
     for other in ({"version": version(PLACE)}, {"parent": f"scoreModels/{new}x"}):
         admin.refused(CREATE, request | other).must_be(FAILED_PRECONDITION, "BODY_CONFLICT")
     take_back(admin, new, 1)
-    refit = {"name": score_models.RFM, "request_id": str(uuid.uuid4())}
+    questions.wait_for(admin, admin.call("IngestService/IngestBatch", facts.batch(facts.order("somebody", "o"))).facts_position)
+    score_models.put_in_force(admin, new, QUANTILE)
+    refit = {"name": f"scoreModels/{new}", "request_id": str(uuid.uuid4())}
     first, again = (admin.call("ScoreModelService/RefitScoreModel", refit) for _ in range(2))
-    assert first == again
+    assert first == again and len(score_models.versions(admin, new)) == 2
+    score_models.retire(admin, new)
+
+
+def a_model_of_which_nothing_is_found_is_not_fitted_anew(admin):
+    before = score_models.get(admin, score_models.RFM)
+    refusal = admin.refused("ScoreModelService/RefitScoreModel", {"name": score_models.RFM})
+    assert "found from the population" in refusal.must_be(FAILED_PRECONDITION, "FAILED_PRECONDITION").message
+    assert score_models.get(admin, score_models.RFM) == before, "it has no draft more"
 
 
 def who_may_not_make_models_does_not(shared, admin, new):

@@ -338,7 +338,7 @@ CASES = {
     f"{SCORING}.ScoreModelService/GetScoreModelVersion": unary(EVERY_ROLE, lambda _world: {"name": "scoreModels/planted/versions/1"}),
     f"{SCORING}.ScoreModelService/CreateScoreModelVersion": unary(DEFINERS, create_draft),
     f"{SCORING}.ScoreModelService/DeleteScoreModelVersion": unary(DEFINERS, draft),
-    f"{SCORING}.ScoreModelService/RefitScoreModel": unary(DEFINERS, lambda _world: {"name": "scoreModels/planted"}),
+    f"{SCORING}.ScoreModelService/RefitScoreModel": unary(DEFINERS, lambda _world: {"name": "scoreModels/planted-found"}),
     f"{SCORING}.ScoreModelService/PreviewScoreModelVersion": watch(
         DEFINERS, lambda answer: answer.HasField("preview"), lambda _world: {"name": "scoreModels/planted/versions/1"}),
     f"{SCORING}.ScoreModelService/PublishScoreModelVersion": unary(DEFINERS, draft),

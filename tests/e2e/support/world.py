@@ -55,12 +55,13 @@ def plant_traits(admin):
 
 
 def plant_models(admin):
-    """A model that scores a number and a text, and versions by which scores have changed; and a draft of the one that ships."""
+    """A model that scores a number and a text, and versions by which scores have changed; one that is found; and a draft of the one that ships."""
     orders = score_models.dimension("orders", "orders", cut_offs=[2, 500])
     product = score_models.mapped("product", "traits/planted-text", {"teapot": 5}, bins=5)
     score_models.put_in_force(admin, "planted", orders, product)
     score_models.put_in_force(admin, "planted", orders)
     score_models.put_in_force(admin, "planted", orders, product)
+    score_models.put_in_force(admin, "planted-found", score_models.dimension("orders", "orders", "QUANTILE", ties="VALUE"))
     score_models.create_preset(admin, "rfm", "luxury")
 
 

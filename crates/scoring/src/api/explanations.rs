@@ -26,6 +26,7 @@ use quintile_rpc::caller::View;
 use quintile_rpc::client::upstream_error;
 use quintile_rpc::{ApiError, Caller, convert};
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 use tonic::Code;
 
 /// The most bytes of a text that might be.
@@ -135,6 +136,9 @@ fn check_inputs(caller: &Caller, definition: &Definition, inputs: &[Hypothetical
         match (&input.value, &input.text) {
             (Some(_), Some(_)) => return wrong("text", "can't be beside a value"),
             (Some(_), None) if is_text => return wrong("value", "is for numbers, and this feature is a text"),
+            (Some(number), None) if !dimension.feature.range().contains(number) => {
+                return wrong("value", &within(&dimension.feature.range()));
+            }
             (None, Some(_)) if !is_text => return wrong("text", "is for texts, and this feature is a number"),
             (None, Some(text)) => {
                 required_text(text, MAX_TEXT_BYTES).map_err(|error| ApiError::invalid_text(field("text"), error))?;
@@ -143,6 +147,14 @@ fn check_inputs(caller: &Caller, definition: &Definition, inputs: &[Hypothetical
         }
     }
     Ok(())
+}
+
+/// What is said of a number that a feature can't have.
+fn within(range: &RangeInclusive<i64>) -> String {
+    match (range.start(), range.end()) {
+        (least, &i64::MAX) => format!("must be at least {least}, which the feature always is"),
+        (least, most) => format!("must be within {least} and {most}, which the feature always is"),
+    }
 }
 
 fn hypothetical(input: &HypotheticalInput) -> Value<'_> {

@@ -26,10 +26,13 @@ pub struct ScoreModels {
     pub service: Service,
 }
 
+/// What a model's id may be, in words.
+const MODEL_ID: &str = "the model 1 to 63 of a-z, 0-9 and -, the first of them a letter";
+
 /// The model of `scoreModels/{model}`.
 pub fn model_in<'a>(field: &str, name: &'a str) -> Result<&'a str, ApiError> {
     let model = name.strip_prefix("scoreModels/").filter(|model| resource_id(model).is_ok());
-    model.ok_or_else(|| ApiError::invalid_field(field, "must be scoreModels/{model}"))
+    model.ok_or_else(|| ApiError::invalid_field(field, format!("must be scoreModels/{{model}}, {MODEL_ID}")))
 }
 
 /// The model and the number of `scoreModels/{model}/versions/{number}`.
@@ -37,7 +40,8 @@ pub fn version_in<'a>(field: &str, name: &'a str) -> Result<(&'a str, i64), ApiE
     let parts = name.strip_prefix("scoreModels/").and_then(|rest| rest.split_once("/versions/"));
     let parts = parts.filter(|(model, _)| resource_id(model).is_ok());
     let parsed = parts.and_then(|(model, digits)| Some((model, number(digits).filter(|number| *number > 0)?)));
-    parsed.ok_or_else(|| ApiError::invalid_field(field, "must be scoreModels/{model}/versions/{number}"))
+    let form = || format!("must be scoreModels/{{model}}/versions/{{number}}, {MODEL_ID}");
+    parsed.ok_or_else(|| ApiError::invalid_field(field, form()))
 }
 
 /// Whether a dimension's cut-offs are not for a caller: they were found from what others have, which the caller does not read of everybody.

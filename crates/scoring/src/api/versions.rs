@@ -74,6 +74,9 @@ pub async fn refit(service: &Service, caller: &Caller, request: &RefitScoreModel
     let model = model_in("name", &request.name)?;
     let mut definition = in_force(service, caller, model).await?.definition;
     check_rights(service, caller, &definition).await?;
+    if !definition.is_found_from_others() {
+        return Err(refused("nothing of this model is found from the population: there is nothing to fit anew"));
+    }
     for dimension in &mut definition.dimensions {
         dimension.forget_found();
     }

@@ -10,6 +10,7 @@ use quintile_domain::names::{nearest, resource_id};
 use quintile_domain::time::{Instant, TimeZone};
 use quintile_proto::types::{CustomerKind, CustomerRecord, Features, TraitValue, WindowActivity};
 use quintile_rpc::convert;
+use std::ops::RangeInclusive;
 
 /// The feature that a model of lifetime value says: it falls from day to day.
 pub const LIFETIME_VALUE: &str = "lifetime_value";
@@ -138,6 +139,21 @@ impl Feature {
         match self {
             Self::BuiltIn(place) => BUILT_IN[*place].unit,
             Self::Trait(_) => Unit::Trait,
+        }
+    }
+
+    /// The numbers that it can have, in its unit: of what is counted, none below 0.
+    pub fn range(&self) -> RangeInclusive<i64> {
+        let definition = match self {
+            Self::BuiltIn(place) => &BUILT_IN[*place],
+            Self::Trait(_) => return i64::MIN..=i64::MAX,
+        };
+        match (definition.name, definition.unit) {
+            ("last_nps", _) => 0..=10,
+            ("csat_mean", _) => 1_000..=5_000,
+            (_, Unit::Days | Unit::Count(_) | Unit::Thousandths) => 0..=i64::MAX,
+            // Who has been given back more than it spent has negative sums.
+            (_, Unit::Minor | Unit::Text | Unit::Trait) => i64::MIN..=i64::MAX,
         }
     }
 
@@ -421,6 +437,18 @@ mod tests {
         assert_eq!(value_of("traits/at", &record), Value::Day(10_378));
         assert_eq!(value_of("traits/none", &record), Value::Missing);
         assert_eq!(value_of("traits/absent", &record), Value::Missing);
+    }
+
+    #[test]
+    fn what_is_counted_is_never_below_nothing() {
+        let range = |name: &str| Feature::from_name(name).unwrap().range();
+        for name in ["days_since(last_order_at)", "orders", "open_tickets", "gap_mean_days"] {
+            assert_eq!(range(name), 0..=i64::MAX, "{name}");
+        }
+        assert_eq!((range("last_nps"), range("csat_mean")), (0..=10, 1_000..=5_000));
+        for name in ["net_revenue", "profit", "traits/any"] {
+            assert_eq!(range(name), i64::MIN..=i64::MAX, "{name}");
+        }
     }
 
     #[test]
