@@ -234,12 +234,28 @@ def where_nobody_has_a_value_there_are_no_cut_offs_to_find(town):
         refusal.must_be(FAILED_PRECONDITION, "FAILED_PRECONDITION")
 
 
-def who_stops_reading_cancels_a_preview(town):
-    made = score_models.create(town.admin, "cancelled", *CUBE)
-    call = town.admin.start("ScoreModelService/PreviewScoreModelVersion", [{"name": made.name}])
-    call.cancel()
-    # Another one goes to its end.
-    assert sum(score_models.preview(town.admin, made.name).dimensions["days"].customers) == CUSTOMERS
+def who_stops_reading_cancels_a_preview_be_it_under_way_or_waiting_for_its_turn(fresh):
+    """Previews of a tenant take turns. The one under way has read everybody; neither is kept with its draft, as a preview that ends is."""
+    place, customers = "previews::before_scored", 200
+    score_models.take_in(fresh.client("admin"), score_models.purchases_of(0, customers))
+    fresh.stop()
+    fresh.start(failpoints=f"{place}=1*return(3000)")
+    admin = fresh.client("admin")
+    questions.wait_for(admin, 0)
+    drafts = [score_models.create(admin, name, *CUBE) for name in ("under-way", "waiting", "whole")]
+    calls = []
+    for draft in drafts[:2]:
+        calls.append(admin.start("ScoreModelService/PreviewScoreModelVersion", [{"name": draft.name}], seconds=waiting.SECONDS))
+        waiting.until(lambda: fresh.has_logged(f"failpoint {place} reached"), "a preview to stand still")
+    # What is asked for behind the second is answered: that one has come, and waits.
+    assert score_models.get(admin, drafts[1].name) == drafts[1]
+    for call in calls:
+        call.cancel()
+    # Another one has its turn behind them, and goes to its end.
+    assert sum(score_models.preview(admin, drafts[2].name).dimensions["days"].customers) == customers
+    *cancelled, whole = (score_models.get(admin, draft.name) for draft in drafts)
+    assert cancelled == drafts[:2] and not any(each.HasField("preview") for each in cancelled)
+    assert whole.HasField("preview") and whole.etag != drafts[2].etag
 
 
 # -- in force -------------------------------------------------------------------------------------------------------------

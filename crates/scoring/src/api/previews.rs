@@ -24,7 +24,7 @@ use quintile_proto::scoring::{
 use quintile_proto::types::Grade;
 use quintile_rpc::policy::Tenant;
 use quintile_rpc::{AnswerStream, ApiError, Caller, convert};
-use quintile_store::{StoreError, records};
+use quintile_store::{StoreError, failpoint, records};
 use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
@@ -120,6 +120,9 @@ impl Preview {
     ) -> Result<(), Stopped> {
         let tenant = self.caller.tenant();
         let Everybody { population, position, as_of, in_force, value_model } = self.everybody(&mut listener).await?;
+        failpoint::reach("previews", "before_scored").await;
+        // Who went away while others had their turn leaves it to the next.
+        listener.check()?;
         let is_draft = self.version.state == ScoreModelState::Draft;
         let run = Run {
             population,
