@@ -188,6 +188,30 @@ def a_preview_of_rfm_says_who_moves_between_scores(town):
     assert not any(each.HasField("stability_index") for each in seen.whole.dimensions)
 
 
+def a_command_shows_a_preview_as_histograms_and_a_heat_map(shared, town):
+    made = score_models.create(town.admin, "shown", *CUBE)
+    told = shared.run("score", "preview", made.name)
+    expected = score_witness.scores(CUBE, town.people)
+    rows = [[cell.strip() for cell in line.strip("│").split("┆")] for line in told.splitlines() if "┆" in line]
+    # Each dimension: who has no score, then those with 1, 2 and so on.
+    for place, each in enumerate(CUBE):
+        counts = [f"{count:,}" for count in score_witness.counts(expected, place, score_witness.bins_of(each))]
+        assert next(row for row in rows if row[0] == each["name"])[1:len(counts) + 1] == counts
+    heat = rows[1 + next(place for place, row in enumerate(rows) if row == ["", "1", "2", "3", "4", "5"]):]
+    customers, revenue = Counter(), Counter()
+    for number, (days, spend, _place) in expected.items():
+        customers[days, spend] += 1
+        revenue[days, spend] += town.people[number]["revenue_cents"]
+    labelled = [place for place, row in enumerate(heat) if row[0]]
+    assert [heat[place][0] for place in labelled] == ["5", "4", "3", "2", "1"]
+    for place in labelled:
+        cells = [(int(heat[place][0]), spend) for spend in range(1, 6)]
+        assert heat[place][1:] == [f"{customers[cell]:,}" if customers[cell] else "" for cell in cells]
+        # In whole dollars, half up.
+        assert heat[place + 1][1:] == [f"{(revenue[cell] + 50) // 100:,}" if customers[cell] else "" for cell in cells]
+    assert "days down, spend across: customers, revenue and, where it is known, mean lifetime value in USD" in told
+
+
 def bins_of_equally_many_are_for_previews_alone(town):
     made = score_models.create(town.admin, "ntile", dimension("spend", "revenue", "QUANTILE", ties="NTILE", bins=7),
                                dimension("days", "days_since(last_order_at)", "QUANTILE", better="LOWER", ties="NTILE", bins=3))
@@ -202,10 +226,10 @@ def bins_of_equally_many_are_for_previews_alone(town):
 # Amounts in cents, and the scores of five bins that they have by each rule: counted by hand.
 TIES = {
     "many alike": ([100] * 6 + [200] * 2 + [300] * 2, [1] * 6 + [4] * 2 + [5] * 2, [3] * 6 + [4] * 2 + [5] * 2,
-                   [1] * 6 + [3] * 2 + [5] * 2, 1),
-    "all alike": ([500] * 10, [1] * 10, [5] * 10, [5] * 10, 3),
-    "fewer than bins": ([100, 200, 400], [1, 3, 5], [2, 4, 5], [1, 2, 5], 0),
-    "one": ([300], [1], [5], [5], 3),
+                   [1] * 6 + [4] * 2 + [5] * 2, [1] * 6 + [3] * 2 + [5] * 2, 1),
+    "all alike": ([500] * 10, [1] * 10, [5] * 10, [1] * 10, [5] * 10, 3),
+    "fewer than bins": ([100, 200, 400], [1, 3, 5], [2, 4, 5], [1, 3, 5], [1, 2, 5], 0),
+    "one": ([300], [1], [5], [1], [5], 3),
 }
 
 

@@ -154,6 +154,28 @@ def a_text_that_nobody_has_is_explained_too(town):
     assert (of.score, of.HasField("text_input")) == (0, False)
 
 
+def cells_of(line):
+    """The cells of a line of a table."""
+    return [cell.strip() for cell in line.strip("│").split("┆")]
+
+
+def a_command_explains_scores_in_the_units_of_features_as_they_are_and_might_be(shared, town):
+    number = next(iter(town.numbers.values()))
+    explained = score_models.explain(town.admin, number, "scoreModels/value")
+
+    def told(*what_if):
+        lines = shared.run("score", "explain", number, "--model", "scoreModels/value", *what_if).splitlines()
+        return {cells[0]: cells for cells in map(cells_of, lines) if cells[0] in ("days", "orders", "spend")}
+    now, spend = told(), explained.dimensions[2]
+    assert now["spend"][1:6:2] == [str(spend.score), now["spend"][3], "USD"] and now["spend"][2] == f"{spend.input / 100:.2f}"
+    assert now["orders"][2:6:3] == [str(explained.dimensions[1].input), "orders"] and now["days"][5] == "days"
+    # Cut-offs lie at 25.00 and 99.00, and at 2, 3 and 5 orders.
+    assert told("--if", "revenue=98.99", "--if", "orders=2")["spend"][1:] == [
+        "2", "98.99", "0.01", "74.00", "USD", "between 25.00 and 98.99 USD of revenue"]
+    assert told("--if", "orders=2")["orders"][1:] == ["2", "2", "1", "1", "orders", "exactly 2 orders"]
+    assert told("--if", "orders=")["orders"][1:3] == ["-", "-"]
+
+
 def an_explanation_says_what_one_better_score_would_make_of_the_composite(town):
     for number in town.numbers.values():
         explained = score_models.explain(town.admin, number, "scoreModels/value")
@@ -229,6 +251,12 @@ def a_customers_changes_are_listed_with_their_causes(fresh):
     assert not by_rfm.after.models and not by_event.after.models
     assert facts.AS_OF.timestamp() < by_time.valid_at.seconds <= later.timestamp()
     assert by_time.valid_at.ToJsonString() == facts.days_before(5 - 31), "31 days after the last order it was another score"
+    told = [cells_of(line)[1:] for line in fresh.run("score", "history", number).splitlines() if "scoreModels/" in line]
+    spelled = [" ".join(map(str, scores)) for scores in (once, twice, then, (then[0], 1, then[2]))]
+    assert told == [["model", "scoreModels/value/versions/1", "-", "2"], ["model", "scoreModels/rfm/versions/2", spelled[2], spelled[3]],
+                    ["time", "scoreModels/rfm/versions/1", spelled[1], spelled[2]], ["event", "scoreModels/rfm/versions/1", spelled[0], spelled[1]]]
+    assert len(fresh.run("score", "history", f"customers/{number}", "--limit", "2").splitlines()) < len(
+        fresh.run("score", "history", f"customers/{number}").splitlines())
 
 
 def changes_come_in_pages_and_a_page_token_is_of_its_customer(fresh):

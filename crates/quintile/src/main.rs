@@ -42,6 +42,7 @@ mod progress;
 mod rejects;
 mod remote;
 mod retention;
+mod score_texts;
 mod scores;
 mod segments;
 mod stages;

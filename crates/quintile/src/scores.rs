@@ -5,6 +5,7 @@ use crate::config::Role;
 use crate::output::{self, Format};
 use crate::progress::Progress;
 use crate::remote::{connect, waited_for};
+use crate::score_texts::{WhatIf, amount, heat_map, rows_of_change, unit_of_amount};
 use anyhow::Context;
 use clap::Subcommand;
 use prost::Message;
@@ -13,10 +14,14 @@ use quintile_proto::longrunning::operation::Result as Outcome;
 use quintile_proto::scoring::score_model_service_client::ScoreModelServiceClient;
 use quintile_proto::scoring::score_service_client::ScoreServiceClient;
 use quintile_proto::scoring::{
-    ExplainScoreRequest, ListScoreModelsRequest, PreviewScoreModelVersionRequest, PublishScoreModelVersionRequest,
-    Rescoring, ScoreExplanation, ScoreModelPreview,
+    ExplainScoreRequest, ListScoreChangesRequest, ListScoreModelsRequest, PreviewScoreModelVersionRequest,
+    PublishScoreModelVersionRequest, Rescoring, ScoreExplanation, ScoreModelPreview,
 };
 use quintile_rpc::convert;
+
+/// The changes that are listed where nobody says, and the most that are.
+const LISTED: i32 = 100;
+const MAX_LISTED: i64 = 1_000;
 
 #[derive(Debug, Subcommand)]
 pub enum ScoreCommand {
@@ -30,6 +35,19 @@ pub enum ScoreCommand {
         /// A past instant to explain them for, such as 1998-03-01T00:00:00Z [default: now]
         #[arg(long, value_name = "INSTANT", value_parser = Instant::parse)]
         as_of: Option<Instant>,
+        /// What if a feature had another value, such as orders=5 or revenue=250.00: in the unit that the explanation tells; nothing behind =: none
+        #[arg(long = "if", value_name = "FEATURE=VALUE", value_parser = WhatIf::parse)]
+        what_if: Vec<WhatIf>,
+        #[command(flatten)]
+        caller: CallerArgs,
+    },
+    /// Lists how a customer's scores have changed and why, the newest first
+    History {
+        /// `customers/{number}`, or the number
+        customer: String,
+        /// The most changes to list
+        #[arg(long, default_value_t = LISTED, value_parser = clap::value_parser!(i32).range(1..=MAX_LISTED))]
+        limit: i32,
         #[command(flatten)]
         caller: CallerArgs,
     },
@@ -38,7 +56,7 @@ pub enum ScoreCommand {
         #[command(flatten)]
         caller: CallerArgs,
     },
-    /// Scores everybody by a version, without changing a score: who would move
+    /// Scores everybody by a version, without changing a score: histograms, who would move, and a heat map of its first two dimensions
     Preview {
         /// `scoreModels/{model}/versions/{number}`
         version: String,
@@ -60,45 +78,79 @@ pub enum ScoreCommand {
 /// Runs a command.
 pub async fn run(command: ScoreCommand) -> anyhow::Result<()> {
     match command {
-        ScoreCommand::Explain { customer, model, as_of, caller } => {
-            let (config, session) = caller.session().await?;
-            let number = customer.trim_start_matches("customers/");
+        ScoreCommand::Explain { customer, model, as_of, what_if, caller } => {
             let request = ExplainScoreRequest {
-                name: format!("customers/{number}/score"),
+                name: name_of(&customer),
                 model,
                 as_of: as_of.map(convert::timestamp),
                 hypothetical_inputs: Vec::new(),
             };
-            let mut client = ScoreServiceClient::new(connect(&config, Role::Scoring)?);
-            let answer = client.explain_score(session.request(request)).await?.into_inner();
-            if caller.output == Format::Json {
-                say!("{}", output::json(&answer, "quintile.scoring.v1.ScoreExplanation")?);
-                return Ok(());
-            }
-            show_explanation(&answer);
-            Ok(())
+            explain(request, &what_if, &caller).await
         }
+        ScoreCommand::History { customer, limit, caller } => history(&customer, limit, &caller).await,
         ScoreCommand::Models { caller } => models(&caller).await,
         ScoreCommand::Preview { version, caller } => preview(version, &caller).await,
         ScoreCommand::Publish { version, etag, caller } => publish(version, etag, &caller).await,
     }
 }
 
+/// The name of a customer's scores.
+fn name_of(customer: &str) -> String {
+    format!("customers/{}/score", customer.trim_start_matches("customers/"))
+}
+
+async fn explain(request: ExplainScoreRequest, what_if: &[WhatIf], caller: &CallerArgs) -> anyhow::Result<()> {
+    let (config, session) = caller.session().await?;
+    let mut client = ScoreServiceClient::new(connect(&config, Role::Scoring)?);
+    let mut answer = client.explain_score(session.request(request.clone())).await?.into_inner();
+    if !what_if.is_empty() {
+        // What is so tells in which units to say what might be.
+        let inputs = what_if.iter().map(|what_if| what_if.input(&answer.dimensions));
+        let request = ExplainScoreRequest { hypothetical_inputs: inputs.collect::<Result<_, _>>()?, ..request };
+        answer = client.explain_score(session.request(request)).await?.into_inner();
+    }
+    if caller.output == Format::Json {
+        say!("{}", output::json(&answer, "quintile.scoring.v1.ScoreExplanation")?);
+        return Ok(());
+    }
+    show_explanation(&answer);
+    Ok(())
+}
+
 fn show_explanation(answer: &ScoreExplanation) {
-    let number = |number: Option<i64>| number.map_or("-".to_owned(), |number| number.to_string());
     let rows = answer.dimensions.iter().map(|dimension| {
         let score = if dimension.score == 0 { "-".to_owned() } else { dimension.score.to_string() };
+        let number = |number: Option<i64>| amount(number, &dimension.unit);
         let input = dimension.text_input.clone().unwrap_or_else(|| number(dimension.input));
         let (better, worse) = (number(dimension.to_next_better), number(dimension.to_next_worse));
-        vec![dimension.dimension.clone(), score, input, better, worse, dimension.reason.clone()]
+        let unit = unit_of_amount(&dimension.unit);
+        vec![dimension.dimension.clone(), score, input, better, worse, unit, dimension.reason.clone()]
     });
     say!("{}", answer.model_version);
-    let header = ["dimension", "score", "input", "to better", "to worse", "because"];
+    let header = ["dimension", "score", "input", "to better", "to worse", "in", "because"];
     say!("{}", output::table(&header, false, rows.collect()));
     if let Some(grade) = &answer.grade {
         let vip = if grade.vip { ", a VIP" } else { "" };
         say!("grade {} ({}, {} value{vip})", grade.composite, grade.band, grade.tier);
     }
+}
+
+async fn history(customer: &str, limit: i32, caller: &CallerArgs) -> anyhow::Result<()> {
+    let (config, session) = caller.session().await?;
+    let mut client = ScoreServiceClient::new(connect(&config, Role::Scoring)?);
+    let request = ListScoreChangesRequest { parent: name_of(customer), page_size: limit, page_token: String::new() };
+    let answer = client.list_score_changes(session.request(request)).await?.into_inner();
+    if caller.output == Format::Json {
+        say!("{}", output::json(&answer, "quintile.scoring.v1.ListScoreChangesResponse")?);
+        return Ok(());
+    }
+    let rows = answer.changes.iter().flat_map(rows_of_change);
+    let header = ["from", "cause", "model", "before", "after"];
+    say!("{}", output::table(&header, false, rows.collect()));
+    if !answer.next_page_token.is_empty() {
+        say!("there are earlier ones: --limit tells more, up to {MAX_LISTED}");
+    }
+    Ok(())
 }
 
 async fn models(caller: &CallerArgs) -> anyhow::Result<()> {
@@ -159,6 +211,11 @@ fn show_preview(found: &ScoreModelPreview) {
     });
     let header: Vec<_> = header.iter().map(String::as_str).collect();
     say!("{}", output::table(&header, true, rows.collect()));
+    if let Some((heading, header, rows)) = heat_map(found) {
+        say!("{heading}");
+        let header: Vec<_> = header.iter().map(String::as_str).collect();
+        say!("{}", output::table(&header, true, rows));
+    }
     let version = found.version.clone().unwrap_or_default();
     let summary = version.preview.unwrap_or_default();
     if summary.customers > 0 {

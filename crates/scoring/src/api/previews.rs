@@ -258,6 +258,7 @@ impl Preview {
             customers: cell.customers,
             revenue: Some(convert::money(currency, cell.revenue_minor)),
             mean_lifetime_value: cell.mean_value_minor().map(|minor| convert::money(currency, minor)),
+            valued_customers: cell.valued,
         });
         ScoreModelPreview {
             version: Some(message(&self.caller, version)),

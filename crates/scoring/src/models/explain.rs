@@ -3,6 +3,7 @@
 use super::cut_offs::{Bin, CutOffs, Direction};
 use super::feature::{Unit, Value};
 use super::{At, Definition, Dimension, Scale};
+use quintile_domain::money::{Currency, with_decimals};
 
 /// Why one dimension has its score.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,10 +55,10 @@ impl Dimension {
         };
         match (&self.scale, value) {
             (Scale::Numbers(cut_offs), Value::Number(number)) if cut_offs.are_found() => {
-                self.of_number(cut_offs, number)
+                self.of_number(cut_offs, number, at)
             }
             (Scale::Numbers(cut_offs), Value::Day(day)) if cut_offs.are_found() => {
-                self.of_number(cut_offs, at.days_since(day))
+                self.of_number(cut_offs, at.days_since(day), at)
             }
             (Scale::Numbers(_), Value::Number(_) | Value::Day(_)) => without("the cut-offs are not found yet"),
             (Scale::Texts(points), Value::Text(text)) => {
@@ -75,7 +76,7 @@ impl Dimension {
         }
     }
 
-    fn of_number(&self, cut_offs: &CutOffs, value: i64) -> DimensionReason {
+    fn of_number(&self, cut_offs: &CutOffs, value: i64, at: &At<'_>) -> DimensionReason {
         let bin = self.possible(cut_offs.bin(value));
         // Out of the bin by one on either side; a net loss near the end of its type must not wrap around.
         let to_above = bin.most.map(|most| most.saturating_sub(value).saturating_add(1));
@@ -90,7 +91,7 @@ impl Dimension {
             text: None,
             to_next_better,
             to_next_worse,
-            reason: self.in_words(&bin),
+            reason: self.in_words(&bin, at.conventions.currency),
             composite_if_better: None,
         }
     }
@@ -117,21 +118,28 @@ impl Dimension {
         Some(cut_offs.score(beyond))
     }
 
-    fn in_words(&self, bin: &Bin) -> String {
-        let (one, many) = self.words();
+    fn in_words(&self, bin: &Bin, currency: Currency) -> String {
+        let (one, many) = self.words(currency);
+        let decimals = match self.feature.unit() {
+            Unit::Minor => currency.minor_digits(),
+            Unit::Thousandths => 3,
+            Unit::Days | Unit::Count(_) | Unit::Text | Unit::Trait => 0,
+        };
+        let spelled = |number: i64| with_decimals(number, decimals);
         let unit = |amount: i64| if amount == 1 { one.as_str() } else { many.as_str() };
         match (bin.least, bin.most) {
             (None, None) => format!("any number of {many}"),
-            (None, Some(most)) => format!("at most {most} {}", unit(most)),
-            (Some(least), None) => format!("at least {least} {}", unit(least)),
-            (Some(least), Some(most)) if least == most => format!("exactly {least} {}", unit(least)),
-            (Some(least), Some(most)) => format!("between {least} and {most} {many}"),
+            (None, Some(most)) => format!("at most {} {}", spelled(most), unit(most)),
+            (Some(least), None) => format!("at least {} {}", spelled(least), unit(least)),
+            (Some(least), Some(most)) if least == most => format!("exactly {} {}", spelled(least), unit(least)),
+            (Some(least), Some(most)) => format!("between {} and {} {many}", spelled(least), spelled(most)),
         }
     }
 
     /// One of what the feature counts, and many.
-    fn words(&self) -> (String, String) {
+    fn words(&self, currency: Currency) -> (String, String) {
         let name = self.feature.name();
+        let alike = |words: String| (words.clone(), words);
         match self.feature.unit() {
             Unit::Days => {
                 let event = name.trim_start_matches("days_since(").trim_end_matches("_at)").replace('_', " ");
@@ -143,15 +151,9 @@ impl Dimension {
                     .map_or_else(|| many.trim_end_matches('s').to_owned(), |stem| format!("{stem}y"));
                 (one, many.to_owned())
             }
-            Unit::Minor => {
-                let what = name.replace('_', " ");
-                (format!("minor unit of {what}"), format!("minor units of {what}"))
-            }
-            Unit::Thousandths => {
-                let what = name.replace('_', " ");
-                (format!("thousandth of {what}"), format!("thousandths of {what}"))
-            }
-            Unit::Text | Unit::Trait => (format!("of {name}"), format!("of {name}")),
+            Unit::Minor => alike(format!("{} of {}", currency.code(), name.replace('_', " "))),
+            Unit::Thousandths => alike(format!("of {}", name.replace('_', " "))),
+            Unit::Text | Unit::Trait => alike(format!("of {name}")),
         }
     }
 }
