@@ -174,6 +174,27 @@ def where_nobody_leaves_it_is_said(fresh):
     assert not value.HasField("alive_probability") and value.expected_purchases > 0 and not value.HasField("lifetime_value")
 
 
+def spending_that_has_no_mean_is_told_and_nobody_has_a_value(fresh):
+    """They buy when customers of CDNOW did. The n-th of N repeat buyers spends (n / N) ^ (-1 / 0.6): q of such a tail is 0.6, and there is no mean."""
+    admin = fresh.client("admin")
+    days = {source_id: sorted({day for day, _ in lines}) for source_id, lines in score_models.purchases_of(0, 1_200).items()}
+    repeat_buyers = [source_id for source_id, bought in days.items() if len(bought) > 1]
+    rows = [facts.cdnow_order(source_id, 0, bought[0], 1_000) for source_id, bought in days.items()]
+    for n, source_id in enumerate(repeat_buyers, 1):
+        later = days[source_id][1:]
+        # The mean of more purchases is closer to the customer's own.
+        off = (-0.8, -0.3, 0.3, 0.8)[n % 4] / math.sqrt(len(later))
+        cents = round(100 * (n / len(repeat_buyers)) ** (-1 / 0.6) * (1 + off))
+        rows += [facts.cdnow_order(source_id, m, day, cents) for m, day in enumerate(later, 1)]
+    questions.wait_for(admin, questions.take_in(admin, *rows).facts_position)
+    model = value_models.fit(admin, holdout_days=0)
+    assert not model.HasField("spend") and "q is at most 1" in model.spend_problem
+    value_models.publish(admin, model)
+    number = questions.numbers_of(admin, "cdnow")[repeat_buyers[0]]
+    value = admin.call("ValueService/GetValue", {"name": f"customers/{number}/value"})
+    assert value.expected_purchases > 0 and not value.HasField("expected_spend") and not value.HasField("lifetime_value")
+
+
 def what_makes_no_sense_is_refused(shared, admin):
     terms = {"gross_margin_percent": (101, "NaN", -1), "monthly_discount_percent": ("Infinity", -0.5), "months": (121, -1)}
     wrong = [({"terms": {field: value}}, f"terms.{field}") for field, values in terms.items() for value in values]

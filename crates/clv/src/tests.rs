@@ -320,6 +320,22 @@ proptest! {
         prop_assert_eq!(model.expected_purchases(&history, 0.0), 0.0);
     }
 
+    /// What a customer is expected to spend lies between its own mean and that of the population, nearer to its own the oftener it has bought.
+    #[test]
+    fn expected_spend_is_a_number_between_the_customers_mean_and_everybodys(
+        p in 0.01_f64..1e3, above_one in 1e-3_f64..1e3, v in 1e-3_f64..1e6,
+        repeats in 1_u32..100_000, mean in prop_oneof![1e-2_f64..1e3, 1e3_f64..1e12],
+    ) {
+        let model = GammaGamma { p, q: 1.0 + above_one, v };
+        let everybodys = model.expected_spend(None);
+        prop_assert!(everybodys.is_finite() && everybodys > 0.0, "{everybodys}");
+        let expected = |repeats| model.expected_spend(Some(&Spend { repeats, mean }));
+        let (some, more) = (expected(repeats), expected(2 * repeats));
+        let (least, most) = (mean.min(everybodys) * (1.0 - 1e-9), mean.max(everybodys) * (1.0 + 1e-9));
+        prop_assert!(some.is_finite() && (least..=most).contains(&some), "{some} of {mean} and {everybodys}");
+        prop_assert!((more - mean).abs() <= (some - mean).abs() + 1e-9 * most, "{some} {more}");
+    }
+
     #[test]
     fn probabilities_of_counts_add_up(model in model(), mean in 0.01_f64..1.0) {
         // Hardly anybody buys more often than a few hundred times the mean.
