@@ -47,7 +47,7 @@ const STRANGERS: [(&str, &[&str]); 10] = [
 /// Sources that name the database outside its places, and why. The list may only shrink.
 const NAME_THE_DATABASE: [(&str, &str); 2] = [
     (
-        "crates/ingestion/src/worker.rs",
+        "crates/ingestion/src/feature_records.rs",
         "a query's argument is a reader or a transaction, whose common trait is sea-orm's",
     ),
     ("crates/access-control/tests/access/installation.rs", "its tests make databases on the server"),

@@ -8,7 +8,7 @@ use quintile_proto::access::SignCheckpointRequest;
 use quintile_proto::access::checkpoint_service_client::CheckpointServiceClient;
 use quintile_proto::audit::AuditCheckpoint;
 use quintile_proto::types::ErrorReason;
-use quintile_rpc::client::{Credentials, upstream_error};
+use quintile_rpc::client::{Channel, Credentials, upstream_error};
 use quintile_rpc::policy::Tenant;
 use quintile_rpc::policy_handle::PolicyHandle;
 use quintile_rpc::server::wait_for_true;
@@ -20,7 +20,6 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::watch;
 use tonic::Code;
-use tonic::transport::Channel;
 
 /// New entries that are signed at once.
 const EVERY_ENTRIES: i64 = 1_000;

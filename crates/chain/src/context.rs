@@ -2,18 +2,21 @@
 
 use crate::progress::{ProgressOfTenants, Watermark};
 use crate::rewrapping::{self, Reporter};
+use crate::vitals::Vitals;
 use futures::FutureExt;
+use opentelemetry::KeyValue;
 use quintile_audit::{RemoteSigner, ServiceAudit};
 use quintile_domain::clock::BusinessClock;
 use quintile_domain::entropy::Entropy;
 use quintile_domain::time::Instant;
 use quintile_proto::access::master_key_service_client::MasterKeyServiceClient;
 use quintile_proto::access::{KeyState, ReportKeyStateRequest};
-use quintile_rpc::client::Credentials;
+use quintile_rpc::client::{Channel, Credentials};
 use quintile_rpc::issuer_keys::RemoteIssuerKeys;
 use quintile_rpc::policy::{DEFAULT_TENANT, Tenant};
 use quintile_rpc::policy_handle::PolicyHandle;
 use quintile_rpc::server::{ServerError, ServiceServer, Shared, wait_for_true};
+use quintile_rpc::telemetry::metrics;
 use quintile_rpc::{policy_follower, server};
 use quintile_store::follower::Place;
 use quintile_store::keys::{self, KeyStore};
@@ -26,9 +29,9 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
-use tonic::transport::Channel;
 
 /// How long a worker's lease lasts without renewal.
 const LEASE_TTL: Duration = Duration::from_secs(6);
@@ -103,6 +106,10 @@ pub struct Runtime {
     pub business: BusinessClock,
     /// The policy in force.
     pub policy: PolicyHandle,
+    /// How it is, for whoever scrapes it.
+    pub vitals: Vitals,
+    /// The service's name.
+    pub service: &'static str,
     instance: Arc<str>,
     stop: watch::Receiver<bool>,
     /// Those who hold leases.
@@ -114,11 +121,14 @@ impl Runtime {
     pub async fn new(context: &ServiceContext, database: Database) -> Result<Self, StoreError> {
         let keys = KeyStore::new(database.clone(), context.keys.clone(), context.entropy.clone());
         let sealing = keys.of(keys::SERVICE, keys::CURSORS).await?;
+        let (service, progress) = (context.credentials.service(), ProgressOfTenants::default());
         Ok(Self {
+            vitals: Vitals::of(service, &progress, &context.business),
+            service,
             database,
             keys,
             sealer: TokenSealer::new(sealing, context.entropy.clone()),
-            progress: ProgressOfTenants::default(),
+            progress,
             business: context.business.clone(),
             policy: PolicyHandle::new(Duration::from_secs(context.shared.settings.policy_max_age_seconds)),
             instance: context.instance.clone(),
@@ -167,20 +177,27 @@ impl Runtime {
     {
         let name = format!("{worker}/{}", tenant.id.0);
         let mut stop = self.stop.clone();
+        let failures = metrics::WORKER_FAILURES.counter();
+        failures.add(0, &[KeyValue::new("worker", worker)]);
         while !*stop.borrow() {
             match lease::acquire(&self.database, &name, &self.instance, LEASE_TTL).await {
                 Ok(true) => {
+                    self.vitals.holds(worker, &tenant, true);
                     tokio::select! {
                         ended = AssertUnwindSafe(work(tenant.clone())).catch_unwind() => {
                             if let Err(error) = ended.unwrap_or(Err(WorkError::Panicked)) {
+                                failures.add(1, &[KeyValue::new("worker", worker)]);
                                 tracing::warn!(worker, tenant = tenant.name, %error, "a worker stopped; it starts again");
                             }
                         }
-                        () = self.keep_lease(&name) => tracing::warn!(worker, tenant = tenant.name, "another replica took over"),
+                        () = self.keep_lease(&name) => {
+                            self.vitals.holds(worker, &tenant, false);
+                            tracing::warn!(worker, tenant = tenant.name, "another replica took over");
+                        }
                         () = wait_for_true(&mut stop) => {}
                     }
                 }
-                Ok(false) => {}
+                Ok(false) => self.vitals.holds(worker, &tenant, false),
                 Err(error) => tracing::warn!(worker, tenant = tenant.name, %error, "no lease"),
             }
             tokio::select! {
@@ -251,6 +268,8 @@ impl ServiceContext {
         let checkpoints = audit.checkpoint(runtime.policy.clone(), Arc::new(signer), self.shared.stop.clone());
         let follower =
             tokio::spawn(policy_follower::follow(self.credentials, self.peers.access, runtime.policy.clone()));
+        let vitals = runtime.vitals.clone();
+        let looking = metrics::are_told().then(|| tokio::spawn(vitals.look(runtime.database.clone())));
         let (ready_sender, ready) = watch::channel(false);
         let readiness = tokio::spawn(report_ready(runtime.policy.clone(), caught_up, ready_sender));
         let policy = runtime.policy.clone();
@@ -264,6 +283,7 @@ impl ServiceContext {
         rewrapping.abort();
         readiness.abort();
         checkpoints.abort();
+        looking.iter().for_each(JoinHandle::abort);
         audit.close().await?;
         // Whoever comes next need not wait for leases that nobody holds any more.
         runtime.supervisors.close();

@@ -138,7 +138,7 @@ pub async fn run<L: Link>(runtime: Runtime, link: Arc<L>, tenant: Arc<Tenant>) -
     runtime.resume(&tenant, &place);
     let connect = |cursor| link.upstream(&tenant, cursor);
     let mut worker = Deriver { link: link.clone(), tenant: tenant.clone() };
-    follow(&runtime, tenant.id, L::FEED, connect, place, &mut worker).await
+    follow(&runtime, &tenant, L::FEED, connect, place, &mut worker).await
 }
 
 struct Deriver<L> {
@@ -162,6 +162,7 @@ impl<L: Link> Deriver<L> {
         let known = records::load(&transaction, self.tenant.id, &customers).await?;
         let known: HashMap<i64, _> = known.into_iter().map(|record| (record.customer.as_i64(), record)).collect();
         let mut commit = Commit::new(self.link.as_ref(), Cause::Upstream);
+        commit.changes.traces = step.traces();
         for mut record in records {
             let computed = record.features.as_ref().and_then(|features| convert::sent_instant(features.as_of.as_ref()));
             let as_of = step.reached().max(computed.unwrap_or_default());

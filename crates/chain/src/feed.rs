@@ -3,6 +3,7 @@
 use crate::context::Runtime;
 use crate::progress::Watermark;
 use crate::store_error;
+use crate::vitals::{self, Reading};
 use futures::SinkExt;
 use futures::channel::mpsc;
 use prost::Message;
@@ -11,8 +12,9 @@ use quintile_domain::masking::{Masked, Sensitivity};
 use quintile_domain::time::Instant;
 use quintile_proto::types::{CustomerRecord, ScoreValues, WatchRecordsResponse};
 use quintile_rpc::caller::View;
+use quintile_rpc::telemetry::traces::merge;
 use quintile_rpc::{AnswerStream, ApiError, Caller};
-use quintile_store::feed::{self, Cursor};
+use quintile_store::feed::{self, Cursor, News};
 use quintile_store::records::{self, Record};
 use quintile_store::{StoreError, Transaction, follower};
 use roaring::RoaringBitmap;
@@ -62,6 +64,8 @@ pub struct Changes {
     pub changed: Vec<Derived>,
     /// Customers that are no more.
     pub removed: Vec<Removed>,
+    /// The traces of what led to it.
+    pub traces: Vec<String>,
     /// Records that say what they said, of which something else is to be known to whoever writes them. They are written, and not published.
     pub kept: Vec<Kept>,
 }
@@ -104,7 +108,8 @@ pub async fn publish(
     }
     records::insert(transaction, tenant, new).await?;
     records::write(transaction, tenant, others).await?;
-    feed::publish(transaction, tenant, feed, seq, &touched).await?;
+    let news = News { customers: &touched, in_bulk: false, traces: &changes.traces };
+    feed::tell(transaction, tenant, feed, seq, news).await?;
     Ok(Some(seq))
 }
 
@@ -166,7 +171,9 @@ pub async fn watch(
     let start = open_cursor(&runtime, feed_name, tenant, start).await?;
     let (mut sender, receiver) = mpsc::channel(2);
     tokio::spawn(async move {
-        let mut reader = Reader { runtime, feed_name, tenant, cursor: start, told: None, sent: RoaringBitmap::new() };
+        let reading = runtime.vitals.read(feed_name, vitals::consumer(&caller), caller.tenant(), position(start));
+        let sent = RoaringBitmap::new();
+        let mut reader = Reader { runtime, feed_name, tenant, cursor: start, told: None, sent, reading };
         // A reader that went away is no failure; anything else is told and ends the stream.
         if let Err(Some(status)) = reader.send_news(&caller, &mut sender).await {
             let _ = sender.send(Err(status)).await;
@@ -183,6 +190,16 @@ struct Reader {
     told: Option<Watermark>,
     /// Whom the stream has told a caller with a row scope of.
     sent: RoaringBitmap,
+    /// For whoever looks at how far readers are.
+    reading: Reading,
+}
+
+/// The position behind which a reader has everything, or will have when it is through with its snapshot.
+fn position(cursor: Cursor) -> i64 {
+    match cursor {
+        Cursor::Snapshot { from, .. } => from,
+        Cursor::Tail(seq) => seq,
+    }
 }
 
 /// Takes from scores when they change next, where that would tell the caller the day on which a customer will be worth less, and it does not read
@@ -218,6 +235,8 @@ fn within_scope(
     sent: &mut RoaringBitmap,
 ) -> Masked<WatchRecordsResponse> {
     if caller.scope().is_some() {
+        // They are traces of others' calls.
+        response.trace_parents.clear();
         let WatchRecordsResponse { records, removed_customer_ids, erased_customer_ids, .. } = &mut response;
         let number = |customer_id: i64| u32::try_from(customer_id).unwrap_or_default();
         records.retain_mut(|record| {
@@ -249,7 +268,10 @@ impl Reader {
             let watermark = *changes.borrow_and_update();
             while let Some(response) = self.next_page().await.map_err(|error| Some(store_error(&error).into()))? {
                 sender.send(Ok(within_scope(caller, response, &mut self.sent))).await.map_err(|_| None)?;
+                self.reading.is_at(position(self.cursor));
             }
+            // Also behind pages that held nothing.
+            self.reading.is_at(position(self.cursor));
             if self.told != Some(watermark) {
                 self.told = Some(watermark);
                 let response = WatchRecordsResponse {
@@ -286,7 +308,10 @@ impl Reader {
             if page.records.is_empty() {
                 continue;
             }
-            let mut response = WatchRecordsResponse { cursor: self.sealed_cursor(), ..WatchRecordsResponse::default() };
+            let mut traces = Vec::new();
+            merge(&mut traces, page.traces);
+            let (cursor, trace_parents) = (self.sealed_cursor(), traces);
+            let mut response = WatchRecordsResponse { cursor, trace_parents, ..WatchRecordsResponse::default() };
             for record in page.records {
                 if record.erased {
                     response.erased_customer_ids.push(record.customer.as_i64());
@@ -331,12 +356,8 @@ async fn open_cursor(runtime: &Runtime, feed_name: &str, tenant: TenantId, seale
         ["tail", seq] => Cursor::Tail(number(seq)?),
         _ => return Err(refused()),
     };
-    let position = match cursor {
-        Cursor::Snapshot { from, .. } => from,
-        Cursor::Tail(seq) => seq,
-    };
     let head = feed::head(database.reader(), tenant, feed_name).await.map_err(|error| store_error(&error))?;
-    if position > head {
+    if position(cursor) > head {
         return Err(ApiError::out_of_range("the cursor is beyond the feed's head"));
     }
     Ok(cursor)

@@ -7,6 +7,8 @@ use futures::FutureExt;
 use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::time::Instant;
 use quintile_proto::types::{CustomerRecord, WatchRecordsResponse};
+use quintile_rpc::policy::Tenant;
+use quintile_rpc::telemetry::traces::TracedStep;
 use quintile_store::follower::{self, Place};
 use quintile_store::{StoreError, Transaction};
 use std::time::Duration;
@@ -50,9 +52,15 @@ pub struct Step<'a> {
     feed: &'a str,
     old: Place,
     new: Place,
+    traced: TracedStep,
 }
 
 impl Step<'_> {
+    /// The traces that go on with what the step publishes.
+    pub fn traces(&self) -> Vec<String> {
+        self.traced.traces()
+    }
+
     /// Begins the step's transaction, holding the worker's place.
     pub async fn begin(&self) -> Result<Transaction, StoreError> {
         let transaction = self.runtime.database.begin().await?;
@@ -103,7 +111,7 @@ impl Step<'_> {
 /// token expires, is begun again behind its cursor.
 pub async fn follow<W, C, Fut>(
     runtime: &Runtime,
-    tenant: TenantId,
+    tenant: &Tenant,
     feed: &'static str,
     connect: C,
     mut place: Place,
@@ -131,7 +139,7 @@ where
 
 async fn follow_stream<W: Worker>(
     runtime: &Runtime,
-    tenant: TenantId,
+    tenant: &Tenant,
     feed: &'static str,
     mut upstream: Streaming<WatchRecordsResponse>,
     place: &mut Place,
@@ -174,7 +182,7 @@ async fn follow_stream<W: Worker>(
 /// A worker on one stream.
 struct Following<'a, W> {
     runtime: &'a Runtime,
-    tenant: TenantId,
+    tenant: &'a Tenant,
     feed: &'static str,
     /// Behind the last message.
     cursor: String,
@@ -195,7 +203,8 @@ impl<'a, W: Worker> Following<'a, W> {
     /// A step from what is written down to behind the last message.
     fn step(&self) -> Step<'a> {
         let new = Place { cursor: self.cursor.clone(), ..self.place.clone() };
-        Step { runtime: self.runtime, tenant: self.tenant, feed: self.feed, old: self.place.clone(), new }
+        let (runtime, tenant, feed, old) = (self.runtime, self.tenant.id, self.feed, self.place.clone());
+        Step { runtime, tenant, feed, old, new, traced: TracedStep::default() }
     }
 
     /// Takes a message in, and tells that the facts up to its position are.
@@ -204,7 +213,11 @@ impl<'a, W: Worker> Following<'a, W> {
         let mut step = self.step();
         let removed = removals(&message.removed_customer_ids, &message.erased_customer_ids)?;
         if !message.records.is_empty() || !removed.is_empty() {
+            let (service, traces) = (self.runtime.service, &message.trace_parents);
+            step.traced = TracedStep::begin("take records", service, &self.tenant.name, traces);
+            step.traced.count("quintile.records", message.records.len());
             self.worker.take(message.records, removed, &mut step).await?;
+            std::mem::take(&mut step.traced).done();
         }
         if let Some(watermark) = message.watermark.as_ref().map(Watermark::from_message) {
             step.new.facts_position = watermark.facts_position;
@@ -212,7 +225,7 @@ impl<'a, W: Worker> Following<'a, W> {
                 let transaction = step.begin().await?;
                 step.commit(transaction).await?;
             }
-            self.runtime.progress.of(self.tenant).raise(Watermark { time: None, ..watermark });
+            self.runtime.progress.of(self.tenant.id).raise(Watermark { time: None, ..watermark });
             if let Some(time) = watermark.time {
                 self.runtime.business.advance_to(time);
                 self.ahead = Some(time);
@@ -241,7 +254,7 @@ impl<'a, W: Worker> Following<'a, W> {
             self.ahead = None;
             self.unwritten = Some(time);
             let watermark = Watermark { facts_position: step.old.facts_position, time: Some(time) };
-            self.runtime.progress.of(self.tenant).raise(watermark);
+            self.runtime.progress.of(self.tenant.id).raise(watermark);
         }
         *self.place = step.old;
         self.write_time().await

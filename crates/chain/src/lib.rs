@@ -13,6 +13,7 @@ pub mod listening;
 pub mod operations;
 pub mod progress;
 pub mod rewrapping;
+pub mod vitals;
 
 pub use quintile_audit::page;
 

@@ -2,6 +2,7 @@
 
 use futures::SinkExt;
 use futures::channel::mpsc;
+use opentelemetry::trace::FutureExt;
 use quintile_domain::masking::{Maskable, Masked};
 use quintile_rpc::{AnswerStream, ApiError, Caller};
 use tonic::Status;
@@ -26,12 +27,14 @@ where
     let (sender, receiver) = mpsc::channel(2);
     let mut failed = sender.clone();
     let work = work(Listener { caller, sender, progress });
-    tokio::spawn(async move {
+    let listening = async move {
         // A reader that went away is no failure; anything else is told and ends the stream.
         if let Err(Some(error)) = work.await {
             let _ = failed.send(Err(error.into())).await;
         }
-    });
+    };
+    // What it asks of other services belongs to the call's trace.
+    tokio::spawn(listening.with_current_context());
     Box::pin(receiver)
 }
 

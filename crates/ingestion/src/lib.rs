@@ -10,6 +10,7 @@ mod declarations;
 mod defined_traits;
 mod dropping;
 mod erasing;
+mod feature_records;
 pub mod features;
 mod heavy;
 mod intake;
@@ -17,6 +18,7 @@ mod responses;
 mod retention;
 mod store;
 pub mod traits;
+mod vitals;
 mod worker;
 
 use declarations::Declarations;

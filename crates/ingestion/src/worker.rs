@@ -2,26 +2,23 @@
 
 use crate::backfill;
 use crate::bulk::Bulk;
-use crate::defined_traits::DefinedTrait;
 use crate::dropping;
-use crate::features::{self, CustomerFacts, Features, WINDOW_DAYS};
+use crate::feature_records::derived;
 use crate::heavy::{Computed, Heavy, is_heavy};
-use crate::store::customers::{self, Processed};
+use crate::store::customers;
 use crate::store::facts;
-use crate::traits::Amount;
-use crate::{FACTS, FEATURES, Service};
+use crate::{FACTS, FEATURES, SERVICE, Service};
 use futures::stream::{self, Stream, StreamExt};
 use quintile_chain::context::WorkError;
 use quintile_chain::feed::{self, Changes, Derived, Removed};
 use quintile_chain::progress::Watermark;
+use quintile_chain::vitals::Reading;
 use quintile_domain::ids::CustomerId;
 use quintile_domain::time::Instant;
-use quintile_proto::types::{ChannelActivity, CustomerRecord, Features as FeaturesMessage, TraitValue, WindowActivity};
-use quintile_rpc::convert;
 use quintile_rpc::policy::Tenant;
+use quintile_rpc::telemetry::traces::{TracedStep, merge};
 use quintile_store::follower::{self, Place};
 use quintile_store::{StoreError, Transaction, failpoint, feed as facts_feed, records};
-use sea_orm::ConnectionTrait;
 use std::collections::{HashMap, HashSet};
 use std::pin::pin;
 use std::sync::Arc;
@@ -102,6 +99,10 @@ pub struct FeatureWorker {
     raised: MachineInstant,
     /// When it last looked for facts.
     looked: MachineInstant,
+    /// The traces of facts of heavy customers who wait, and of customers of bulk.
+    waiting_traces: [Vec<String>; 2],
+    /// For whoever looks at how far facts are in.
+    reading: Reading,
 }
 
 impl FeatureWorker {
@@ -109,7 +110,10 @@ impl FeatureWorker {
         let (now, seen) = (MachineInstant::now(), place.facts_position);
         let (heavy, bulk) = (Heavy::default(), Bulk::default());
         let (written, raised, looked) = (now, now, now);
-        Self { service, tenant, place, seen, heavy, bulk, ticking: None, written, raised, looked }
+        let reading = service.runtime.vitals.read(FACTS, FEATURES, &tenant, seen);
+        let waiting_traces = [Vec::new(), Vec::new()];
+        let ticking = None;
+        Self { service, tenant, place, seen, heavy, bulk, ticking, written, raised, looked, waiting_traces, reading }
     }
 
     /// Begins a transaction, holding the worker's place.
@@ -129,11 +133,17 @@ impl FeatureWorker {
         let touched = facts_feed::touched_after(runtime.database.reader(), self.tenant.id, FACTS, self.seen).await?;
         let has_live = !touched.live.is_empty();
         if touched.last != self.seen {
+            let [traces, in_bulk] = touched.traces;
+            merge(&mut self.waiting_traces[1], in_bulk);
+            let everybody = touched.live.len();
             let light = self.heavy.without(touched.live.iter().map(CustomerId).collect(), self.seen);
+            if (light.len() as u64) < everybody {
+                merge(&mut self.waiting_traces[0], traces.clone());
+            }
             self.bulk.add(touched.in_bulk - touched.live, self.seen, self.looked);
             self.bulk.remove(&light.iter().map(|customer| customer.0).collect());
             self.seen = touched.last;
-            self.recompute_all(light, now).await?;
+            self.recompute_all(light, now, &traces).await?;
         }
         let progress = runtime.progress.of(self.tenant.id);
         if progress.watermark().facts_position < self.place.facts_position {
@@ -170,12 +180,15 @@ impl FeatureWorker {
         let in_time = parts.into_iter().take_while(move |_| begun.elapsed() < STEP);
         let mut computed = pin!(self.computed(in_time, now));
         let mut written = 0;
+        let traces = std::mem::take(&mut self.waiting_traces[1]);
+        let step = self.traced(&traces);
         while let Some(computed) = computed.next().await {
             let Computed { changes, heavy } = computed?;
             self.heavy.note(&heavy);
-            self.publish(changes, None).await?;
+            self.publish(Changes { traces: step.traces(), ..changes }, None).await?;
             written += 1;
         }
+        step.done();
         let left: HashSet<_> = light.iter().skip(written * CUSTOMERS_PER_PART).collect();
         let done: Vec<_> = due.into_iter().filter(|customer| !left.contains(customer)).collect();
         self.bulk.done(&done, begun.elapsed(), MachineInstant::now());
@@ -194,7 +207,14 @@ impl FeatureWorker {
     }
 
     /// Recomputes customers, and notes with the last of them how far the facts that were seen are in.
-    async fn recompute_all(&mut self, customers: Vec<CustomerId>, now: Instant) -> Result<(), WorkError> {
+    async fn recompute_all(
+        &mut self,
+        customers: Vec<CustomerId>,
+        now: Instant,
+        traces: &[String],
+    ) -> Result<(), WorkError> {
+        let step = self.traced(traces);
+        step.count("quintile.customers", customers.len());
         let parts = customers.chunks(CUSTOMERS_PER_PART).map(<[CustomerId]>::to_vec);
         let last = parts.len().saturating_sub(1);
         let mut computed = pin!(self.computed(parts, now).enumerate());
@@ -202,9 +222,15 @@ impl FeatureWorker {
             let Computed { changes, heavy } = computed?;
             self.heavy.note(&heavy);
             let position = if part == last { self.settled() } else { None };
-            self.publish(changes, position).await?;
+            self.publish(Changes { traces: step.traces(), ..changes }, position).await?;
         }
+        step.done();
         Ok(())
+    }
+
+    /// The worker's step in some traces.
+    fn traced(&self, traces: &[String]) -> TracedStep {
+        TracedStep::begin("compute features", SERVICE, &self.tenant.name, traces)
     }
 
     /// Publishes changes, and notes with them that the facts up to `position` are in.
@@ -220,6 +246,7 @@ impl FeatureWorker {
         }
         transaction.commit().await.map_err(StoreError::from)?;
         self.place = place;
+        self.reading.is_at(self.place.facts_position);
         failpoint::reach(FEATURES, "after_commit").await;
         self.service.runtime.progress.of(self.tenant.id).raise(Watermark::default());
         Ok(())
@@ -254,7 +281,11 @@ impl FeatureWorker {
             self.heavy.without(ids.collect(), self.place.facts_position);
         }
         let position = is_true.then_some(position.max(self.place.facts_position));
-        self.publish(changes, position).await
+        let traces = std::mem::take(&mut self.waiting_traces[0]);
+        let step = self.traced(&traces);
+        self.publish(Changes { traces: step.traces(), ..changes }, position).await?;
+        step.done();
+        Ok(())
     }
 
     /// What is different of customers, part by part and in order. While one part is written, those behind it are read and computed.
@@ -309,6 +340,7 @@ impl FeatureWorker {
         follower::advance(&transaction, self.tenant.id, FEATURES, &self.place, &place).await?;
         transaction.commit().await.map_err(StoreError::from)?;
         (self.place, self.written) = (place, MachineInstant::now());
+        self.reading.is_at(self.place.facts_position);
         Ok(())
     }
 }
@@ -348,148 +380,5 @@ async fn recompute(
     let erased = customers::erased(reader, tenant.id, &absent).await?;
     let removed = absent.into_iter().map(|customer| Removed { customer, erased: erased.contains(&customer) });
     let removed = removed.filter(|removed| removed.is_news(known.get(&removed.customer))).collect();
-    Ok(Computed { changes: Changes { changed, removed, kept: Vec::new() }, heavy })
-}
-
-/// The records of customers as of an instant, from their facts: none of a customer who is not processed.
-pub async fn compute(
-    connection: &impl ConnectionTrait,
-    tenant: &Tenant,
-    traits: &[DefinedTrait],
-    customers: &[CustomerId],
-    as_of: Instant,
-) -> Result<Vec<Derived>, StoreError> {
-    compute_at(connection, tenant, traits, customers, &[as_of]).await
-}
-
-/// The same as of several instants: of each customer in turn one record for each of them.
-pub async fn compute_at(
-    connection: &impl ConnectionTrait,
-    tenant: &Tenant,
-    traits: &[DefinedTrait],
-    customers: &[CustomerId],
-    instants: &[Instant],
-) -> Result<Vec<Derived>, StoreError> {
-    let processed = customers::processed(connection, tenant.id, customers).await?;
-    let facts = facts::of_customers(connection, tenant, customers).await?;
-    Ok(derived(tenant, traits, processed, facts, instants))
-}
-
-/// Of each customer in turn its records as of some instants.
-fn derived(
-    tenant: &Tenant,
-    traits: &[DefinedTrait],
-    processed: Vec<Processed>,
-    mut facts: HashMap<CustomerId, CustomerFacts>,
-    instants: &[Instant],
-) -> Vec<Derived> {
-    let mut computed = Vec::with_capacity(processed.len() * instants.len());
-    for Processed { id, attributes, merged } in processed {
-        let mut facts = facts.remove(&id).unwrap_or_default();
-        for as_of in instants {
-            let (features, next_change) = features_at(&mut facts, tenant, traits, *as_of);
-            let record = CustomerRecord {
-                customer_id: id.as_i64(),
-                attributes: Some(attributes.clone()),
-                features: Some(features),
-                scores: None,
-                stage: None,
-                churn: None,
-                merged_customer_ids: merged.clone(),
-            };
-            computed.push(Derived { record, next_change, is_new: false });
-        }
-    }
-    computed
-}
-
-/// What facts amount to at an instant, and when time alone changes it.
-fn features_at(
-    facts: &mut CustomerFacts,
-    tenant: &Tenant,
-    traits: &[DefinedTrait],
-    as_of: Instant,
-) -> (FeaturesMessage, Option<Instant>) {
-    let features = features::compute(facts, as_of, &tenant.zone, tenant.revenue);
-    let leaving = traits.iter().filter_map(|it| it.computed.next_change(facts, as_of, &tenant.zone));
-    let next_change = features.next_change.into_iter().chain(leaving).min();
-    let features = FeaturesMessage {
-        traits: values(traits, facts, tenant, as_of),
-        next_change_time: next_change.map(convert::timestamp),
-        ..message(features, tenant, as_of)
-    };
-    (features, next_change)
-}
-
-fn message(features: Features, tenant: &Tenant, as_of: Instant) -> FeaturesMessage {
-    let money = |minor: i64| Some(convert::money(tenant.currency, minor));
-    let windows = WINDOW_DAYS.into_iter().zip(features.windows).map(|(days, window)| WindowActivity {
-        days,
-        orders: window.orders,
-        revenue: money(window.revenue_minor),
-        previous_orders: window.previous_orders,
-        previous_revenue: money(window.previous_revenue_minor),
-        interactions: window.interactions,
-        previous_interactions: window.previous_interactions,
-    });
-    FeaturesMessage {
-        as_of: Some(convert::timestamp(as_of)),
-        next_change_time: None,
-        first_order_time: features.first_order.map(convert::timestamp),
-        last_order_time: features.last_order.map(convert::timestamp),
-        orders: features.orders,
-        purchase_days: features.purchase_days,
-        net_revenue: money(features.net_revenue_minor()),
-        revenue: money(features.revenue_minor),
-        average_order_value: features.average_order_minor().and_then(money),
-        windows: windows.collect(),
-        gap_mean_days: features.gap_mean_days(),
-        gap_p50_days: features.gap_quantile_days(5),
-        gap_p80_days: features.gap_quantile_days(8),
-        primary_channel: features.primary_channel,
-        channels: features
-            .channels
-            .into_iter()
-            .map(|(channel, contacts)| ChannelActivity { channel, contacts })
-            .collect(),
-        gap_days: features.gap_days,
-        gross_revenue: money(features.gross_revenue_minor),
-        refunds: features.refunds,
-        refunded: money(features.refunded_minor),
-        unmatched_refunds: money(features.unmatched_refunds_minor),
-        profit: features.profit_minor.and_then(money),
-        repeat_revenue: money(features.repeat_revenue_minor),
-        category_count: features.category_count,
-        top_category: features.top_category,
-        interactions: features.interactions,
-        last_interaction_time: features.last_interaction.map(convert::timestamp),
-        feedback_count: features.feedback_count,
-        csat_mean: features.csat_mean,
-        last_nps: features.last_nps.and_then(|score| i32::try_from(score).ok()),
-        complaints: features.cases.complaints,
-        open_complaints: features.cases.open_complaints,
-        open_tickets: features.cases.open_tickets,
-        facts_without_rate: features.facts_without_rate,
-        last_low_score_time: features.last_low_score.map(convert::timestamp),
-        traits: Vec::new(),
-        referrals: features.referrals,
-    }
-}
-
-/// An entry of every trait: whether a customer has a value is for those alone who may see it. The facts are sorted.
-fn values(traits: &[DefinedTrait], facts: &CustomerFacts, tenant: &Tenant, as_of: Instant) -> Vec<TraitValue> {
-    let value = |defined: &DefinedTrait| {
-        let sensitivity = defined.computed.class() as i32;
-        let mut value = TraitValue { key: defined.id.clone(), sensitivity, ..TraitValue::default() };
-        match defined.computed.amount(facts, as_of, &tenant.zone) {
-            Some(Amount::Integer(integer)) => value.integer = Some(integer),
-            Some(Amount::Number(number)) => value.number = Some(number),
-            Some(Amount::Money(minor)) => value.money = Some(convert::money(tenant.currency, minor)),
-            Some(Amount::Text(text)) => value.text = Some(text),
-            Some(Amount::Time(instant)) => value.time = Some(convert::timestamp(instant)),
-            None => {}
-        }
-        value
-    };
-    traits.iter().map(value).collect()
+    Ok(Computed { changes: Changes { changed, removed, ..Changes::default() }, heavy })
 }

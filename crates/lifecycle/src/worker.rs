@@ -25,11 +25,10 @@ use quintile_proto::lifecycle::{StageTransitionCause, WarningEvidence, WarningSt
 use quintile_proto::scoring::WatchScoresRequest;
 use quintile_proto::scoring::score_service_client::ScoreServiceClient;
 use quintile_proto::types::{ChurnValues, CustomerRecord, StageValues, WarningKind, WatchRecordsResponse};
-use quintile_rpc::client::Credentials;
+use quintile_rpc::client::{Channel, Credentials};
 use quintile_rpc::policy::Tenant;
 use quintile_rpc::{ApiError, convert, scope};
 use quintile_store::{StoreError, Transaction, follower};
-use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
 /// The largest message of the feed.

@@ -14,8 +14,8 @@ use quintile_proto::audit::{
     AuditEvent, GetAuditHeadRequest, ListAuditCheckpointsRequest, ListAuditEntriesRequest, ListAuditEventsRequest,
     ListAuditEventsResponse,
 };
+use quintile_rpc::client::Channel;
 use quintile_rpc::convert;
-use tonic::transport::Channel;
 
 /// Entries and checkpoints per page.
 const PAGE: i32 = 1_000;

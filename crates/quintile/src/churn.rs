@@ -16,7 +16,7 @@ use quintile_proto::lifecycle::{
     ListChurnModelsResponse, ListChurnRisksRequest, ListChurnRisksResponse,
 };
 use quintile_proto::longrunning::operations_client::OperationsClient;
-use tonic::transport::Channel;
+use quintile_rpc::client::Channel;
 
 /// Models of a page: the most that there may be.
 const MODELS_PER_PAGE: i32 = 100;

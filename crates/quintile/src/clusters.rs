@@ -11,7 +11,7 @@ use quintile_proto::segmentation::{
     Cluster, ClusterDrift, ClusterFeature, ClusterMethod, Clustering, Factor, FactorAnalysis, FindFactorsRequest,
     FitClustersRequest, GetClusterDriftRequest, GetClusteringRequest,
 };
-use tonic::transport::Channel;
+use quintile_rpc::client::Channel;
 
 #[derive(Debug, Subcommand)]
 pub enum ClustersCommand {

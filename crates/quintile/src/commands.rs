@@ -5,12 +5,14 @@ use crate::config::{Config, ConfigFlags, Role, read_secret, reference};
 use crate::output::Format;
 use crate::remote::{Identity, Session, token};
 use crate::suite::{self, Suite};
+use crate::telemetry::Telemetry;
 use crate::{
     access, backup, churn, clusters, deliveries, demo, doctor, export, feedback, generate, health, import, keys,
     labels, offers, playbooks, privacy, profile, rejects, remote, retention, scores, segments, stages, tasks, tiers,
     warnings,
 };
 use clap::{CommandFactory, Parser, Subcommand};
+use quintile_rpc::telemetry::metrics;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -252,6 +254,8 @@ enum ConfigCommand {
     },
     /// Prints the reference of all settings
     Reference,
+    /// Prints the reference of all metrics
+    Metrics,
 }
 
 /// Runs a command.
@@ -317,6 +321,10 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
             say!("{}", reference().trim_end());
             Ok(())
         }
+        Command::Config(ConfigCommand::Metrics) => {
+            say!("{}", metrics::reference().trim_end());
+            Ok(())
+        }
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "quintile", &mut script);
@@ -340,6 +348,7 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     }
     start_logging(&config)?;
     let chosen = chosen_roles(&args.roles);
+    let telemetry = Telemetry::start(&config, &chosen).await?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut suite = tokio::select! {
@@ -356,7 +365,9 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         _ = interrupt.recv() => None,
     };
     tracing::info!("draining");
-    suite.stop().await?;
+    let stopped = suite.stop().await;
+    telemetry.stop().await;
+    stopped?;
     failure.map_or(Ok(()), Err)
 }
 

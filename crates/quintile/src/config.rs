@@ -1,5 +1,9 @@
 //! Configuration: defaults, then a file, then the environment, then flags. Keys that are not known are refused.
 
+mod reference;
+
+pub use reference::reference;
+
 use crate::endpoints::{MailSender, Webhook};
 use anyhow::Context;
 use figment::Figment;
@@ -7,10 +11,11 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use quintile_domain::time::Instant;
 use quintile_lifecycle::endpoints::Endpoints;
 use quintile_rpc::settings::ServerSettings;
+use quintile_rpc::telemetry::TelemetrySettings;
 use quintile_segmentation::History;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
-use std::fmt::{self, Write};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use tracing_subscriber::EnvFilter;
 use zeroize::Zeroize;
@@ -21,6 +26,8 @@ const HIDDEN: &str = "<secret>";
 const PREFIX: &str = "QUINTILE_";
 /// What says the master keys in the environment, beside the name that every setting has there.
 const MASTER_KEY_VARIABLE: &str = "QUINTILE_MASTER_KEY";
+/// What says the collector of traces in the environment of every program that sends some, beside the name that every setting has there.
+const OTLP_VARIABLE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
 /// The configuration of a process.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -42,6 +49,8 @@ pub struct Config {
     pub server: ServerSettings,
     /// Logs.
     pub log: Log,
+    /// Metrics and traces.
+    pub telemetry: TelemetrySettings,
     /// For how long segmentation keeps what it writes down.
     pub history: HistorySettings,
     /// Systems that playbooks may tell to contact customers: tables `[[webhooks]]` of a file, or all of them in one variable, as
@@ -166,6 +175,7 @@ impl Default for Config {
             secrets: Secrets::default(),
             server: ServerSettings::default(),
             log: Log::default(),
+            telemetry: TelemetrySettings::default(),
             history: HistorySettings::default(),
             webhooks: Vec::new(),
             mail: Vec::new(),
@@ -252,6 +262,7 @@ impl Config {
             !["bin", "buf", "cdnow", "data", "test_postgres_url"].iter().any(|other| key == *other)
                 && MASTER_KEY_VARIABLE.strip_prefix(PREFIX).is_none_or(|other| key != other)
         };
+        figment = figment.merge(Env::raw().only(&[OTLP_VARIABLE]).map(|_| "telemetry.otlp_endpoint".into()));
         figment = figment.merge(Env::prefixed(PREFIX).filter(own).split("__"));
         figment = figment.merge(Env::raw().only(&[MASTER_KEY_VARIABLE]).map(|_| "secrets.master_key".into()));
         let mut config: Self = figment.extract().context("configuration")?;
@@ -268,6 +279,7 @@ impl Config {
         self.history.history()?;
         self.frozen_at()?;
         self.log.filter()?;
+        self.telemetry.check().map_err(anyhow::Error::msg)?;
         Ok(())
     }
 
@@ -383,51 +395,6 @@ impl Role {
     }
 }
 
-/// The reference of all settings in Markdown, from the types.
-pub fn reference() -> String {
-    let schema = schemars::schema_for!(Config);
-    let defaults = serde_json::to_value(Config::default()).unwrap_or_default();
-    let mut text = String::from(
-        "# Configuration\n\nSettings come from the defaults, then the file of `--config`, then the environment, then flags. \
-         A setting `a.b` is `QUINTILE_A__B` in the environment. Keys that are not known are refused. This page is made by \
-         `quintile config reference`.\n\n| setting | default | meaning |\n|---|---|---|\n",
-    );
-    let root = schema.as_value();
-    describe(root, root, "", &defaults, &mut text);
-    text
-}
-
-fn describe(
-    root: &serde_json::Value,
-    schema: &serde_json::Value,
-    prefix: &str,
-    defaults: &serde_json::Value,
-    text: &mut String,
-) {
-    let Some(properties) = schema["properties"].as_object() else { return };
-    for (name, property) in properties {
-        let path = format!("{prefix}{name}");
-        let reference = property["$ref"].as_str().or_else(|| {
-            property["anyOf"].as_array().and_then(|options| options.iter().find_map(|option| option["$ref"].as_str()))
-        });
-        if let Some(target) = reference.and_then(|reference| root.pointer(reference.trim_start_matches('#'))) {
-            describe(root, target, &format!("{path}."), &defaults[name], text);
-            continue;
-        }
-        let default = match (&defaults[name], &property["default"]) {
-            (serde_json::Value::Null, serde_json::Value::Null) => "-".to_owned(),
-            (serde_json::Value::Null, value) | (value, _) => format!("`{value}`"),
-        };
-        let meaning = property["description"].as_str().unwrap_or_default().replace('\n', " ");
-        // Writing to a String does not fail.
-        let _ = writeln!(text, "| `{path}` | {default} | {meaning} |");
-        let item = property["items"]["$ref"].as_str();
-        if let Some(item) = item.and_then(|reference| root.pointer(reference.trim_start_matches('#'))) {
-            describe(root, item, &format!("{path}[]."), &serde_json::Value::Null, text);
-        }
-    }
-}
-
 /// Reads a secret from a file, white space around it aside.
 pub fn read_secret(path: &Path) -> anyhow::Result<String> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -437,12 +404,6 @@ pub fn read_secret(path: &Path) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_printed_reference_is_the_one_in_the_repository() {
-        let written = include_str!("../../../CONFIGURATION.md");
-        assert_eq!(written, reference(), "run `quintile config reference > CONFIGURATION.md`");
-    }
 
     #[test]
     fn a_secret_setting_is_read_and_never_written() {
@@ -492,6 +453,7 @@ mod tests {
             "[log]\nfilter = \"info,quintile=loud\"",
             "[history]\nlabel_days = 0",
             "[history]\nmonthly_label_days = 1",
+            "[telemetry]\ntrace_ratio = 2",
         ] {
             std::fs::write(&file, wrong).unwrap();
             assert!(Config::load(&flags).is_err(), "{wrong}");

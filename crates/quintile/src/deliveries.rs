@@ -10,7 +10,7 @@ use quintile_proto::lifecycle::delivery_service_client::DeliveryServiceClient;
 use quintile_proto::lifecycle::{
     Delivery, DeliveryState, ListDeliveriesRequest, ListDeliveriesResponse, ReplayDeliveryRequest,
 };
-use tonic::transport::Channel;
+use quintile_rpc::client::Channel;
 
 /// Deliveries that are listed at most.
 const LISTED: usize = 100;

@@ -12,8 +12,8 @@ use quintile_proto::ingestion::{
     GetResponseTargetsRequest, GetResponseTimesRequest, ListOverdueFeedbackRequest, ListOverdueFeedbackResponse,
     ResponseKind, ResponseTargets, ResponseTime, ResponseTimes, UpdateResponseTargetsRequest,
 };
+use quintile_rpc::client::Channel;
 use quintile_rpc::convert;
-use tonic::transport::Channel;
 
 /// Feedback that is listed at most.
 const LISTED: i32 = 100;

@@ -13,10 +13,10 @@ use anyhow::{Context, ensure};
 use clap::Subcommand;
 use quintile_proto::access::master_key_service_client::MasterKeyServiceClient;
 use quintile_proto::access::{KeyState, ListKeyStatesRequest, ListKeyStatesResponse, RewrapKeysRequest};
+use quintile_rpc::client::Channel;
 use quintile_store::sealing::{Key, KeyId};
 use std::time::Duration;
 use tokio::time::Instant;
-use tonic::transport::Channel;
 
 /// How long services may take to report what they are before anything is changed.
 const PATIENCE: Duration = Duration::from_secs(20);

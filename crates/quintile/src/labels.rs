@@ -15,9 +15,9 @@ use quintile_proto::segmentation::{
     ListLabelSetVersionsResponse, ListLabelSetsRequest, PreviewLabelSetDraftRequest, PublishLabelSetRequest,
     UpdateLabelSetRequest,
 };
+use quintile_rpc::client::Channel;
 use quintile_rpc::convert::sent_instant;
 use std::path::{Path, PathBuf};
-use tonic::transport::Channel;
 
 #[derive(Debug, Subcommand)]
 pub enum LabelsCommand {

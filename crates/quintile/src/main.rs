@@ -48,6 +48,7 @@ mod segments;
 mod stages;
 mod suite;
 mod tasks;
+mod telemetry;
 mod tiers;
 mod warnings;
 

@@ -14,8 +14,8 @@ use quintile_proto::lifecycle::{
     ListGrantsRequest, ListGrantsResponse, ListOffersRequest, ListOffersResponse, Offer, OfferState, OfferUse,
     RedeemGrantRequest, RetireOfferRequest, RevokeGrantRequest, UpdateOfferRequest, benefit,
 };
+use quintile_rpc::client::Channel;
 use std::path::{Path, PathBuf};
-use tonic::transport::Channel;
 
 /// Grants that are listed at most.
 const LISTED: usize = 100;

@@ -18,9 +18,9 @@ use quintile_proto::lifecycle::{
     ListPlaybookRunsResponse, ListPlaybookTemplatesRequest, ListPlaybooksRequest, Playbook, PlaybookState, RunState,
     StartPlaybookRequest, StopPlaybookRequest, UpdateContactPolicyRequest, UpdatePlaybookRequest,
 };
+use quintile_rpc::client::Channel;
 use std::path::{Path, PathBuf};
 use tonic::Status;
-use tonic::transport::Channel;
 
 /// Runs that are listed at most.
 const LISTED: usize = 100;

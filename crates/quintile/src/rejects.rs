@@ -11,7 +11,7 @@ use quintile_proto::ingestion::{
     DeleteRejectRequest, GetRejectRequest, ListRejectsRequest, ReplayRejectRequest, StoredReject,
 };
 use quintile_proto::types::ErrorReason;
-use tonic::transport::Channel;
+use quintile_rpc::client::Channel;
 
 /// Rejects that are asked for at once.
 const PAGE: i32 = 1_000;

@@ -13,8 +13,8 @@ use quintile_proto::lifecycle::{
     GetSurvivalRequest, StageFlow, StageTimes, Survival,
 };
 use quintile_proto::types::Stage;
+use quintile_rpc::client::Channel;
 use quintile_rpc::convert;
-use tonic::transport::Channel;
 
 #[derive(Debug, Subcommand)]
 pub enum RetentionCommand {

@@ -16,9 +16,9 @@ use quintile_proto::segmentation::{
     MembershipMove, PreviewSegmentDraftRequest, PreviewSegmentRequest, PublishSegmentRequest, RemoveMembersRequest,
     Segment, SegmentDraftPreview, SegmentKind, SegmentPreview, UpdateSegmentRequest,
 };
+use quintile_rpc::client::Channel;
 use quintile_rpc::convert::sent_instant;
 use std::path::PathBuf;
-use tonic::transport::Channel;
 
 #[derive(Debug, Subcommand)]
 pub enum SegmentsCommand {

@@ -17,8 +17,8 @@ use quintile_proto::lifecycle::{
 };
 use quintile_proto::longrunning::operation::Result as Outcome;
 use quintile_proto::types::{Stage, WarningKind};
+use quintile_rpc::client::Channel;
 use quintile_rpc::convert;
-use tonic::transport::Channel;
 
 /// The tenant's policy.
 const POLICY: &str = "stagePolicies/default";

@@ -2,6 +2,7 @@
 
 use crate::config::{Config, Role};
 use crate::data_dir::{DataDir, database_url, own_host};
+use crate::telemetry::observe_calls;
 use crate::{clock, remote};
 use anyhow::Context;
 use quintile_access_control::AccessControl;
@@ -9,7 +10,7 @@ use quintile_chain::context::{Peers, ServiceContext};
 use quintile_domain::entropy::Entropy;
 use quintile_domain::time::Instant;
 use quintile_lifecycle::endpoints::Endpoints;
-use quintile_rpc::client::{Credentials, channel};
+use quintile_rpc::client::{Channel, Credentials, channel};
 use quintile_rpc::server::Shared;
 use quintile_segmentation::History;
 use quintile_store::sealing::KeyEncryption;
@@ -18,7 +19,6 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tonic::transport::Channel;
 
 /// The issuer that our own tokens name.
 const ISSUER: &str = "quintile";
@@ -66,6 +66,7 @@ impl Suite {
             permits: Arc::new(Semaphore::new(config.server.max_concurrent_calls)),
             stop: stopping,
         };
+        observe_calls(&shared.permits, config.server.max_concurrent_calls);
         let mut services = JoinSet::new();
         for (role, listener) in listeners {
             spawn(&mut services, role, listener, config, &secrets, as_of, &shared, &channels);

@@ -11,7 +11,7 @@ use quintile_proto::lifecycle::{
     ClaimTaskRequest, CompleteTaskRequest, GetTaskRequest, ListTasksRequest, ListTasksResponse, Task, TaskOutcome,
     TaskState,
 };
-use tonic::transport::Channel;
+use quintile_rpc::client::Channel;
 
 /// Tasks that are listed at most.
 const LISTED: usize = 100;

@@ -14,8 +14,8 @@ use quintile_proto::lifecycle::{
     GetLoyaltyTierRequest, ListLoyaltyTiersRequest, ListTierChangesRequest, LoyaltyTier, SetCustomerTierRequest,
     TierChange,
 };
+use quintile_rpc::client::Channel;
 use std::path::{Path, PathBuf};
-use tonic::transport::Channel;
 
 #[derive(Debug, Subcommand)]
 pub enum TiersCommand {

@@ -16,8 +16,8 @@ use quintile_proto::lifecycle::{
     WarningResolution, WarningSeverity, WarningState, WatchWarningsRequest,
 };
 use quintile_proto::types::WarningKind;
+use quintile_rpc::client::Channel;
 use quintile_rpc::convert;
-use tonic::transport::Channel;
 
 /// Warnings that are listed at most.
 const LISTED: usize = 100;

@@ -4,6 +4,7 @@ use crate::ApiError;
 use crate::policy::Tenant;
 use crate::role::Rights;
 use crate::scope::Scope;
+use crate::telemetry;
 use crate::token::{Claims, SERVICE, SUITE};
 use crate::trail::Trail;
 use quintile_domain::ids::CustomerId;
@@ -131,6 +132,7 @@ impl Caller {
         let mut shown = Shown::default();
         let masked = Masked::new(message, lens, &mut shown);
         self.trail.shows(&shown);
+        telemetry::metrics::count_masked(self.role_name(), &shown);
         masked
     }
 }

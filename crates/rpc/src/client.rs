@@ -13,8 +13,10 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Request, Status};
+
+pub use crate::channel::Channel;
 
 /// The metadata key of the caller's token.
 pub const AUTHORIZATION: &str = "authorization";
@@ -47,7 +49,7 @@ pub fn channel(url: &str, tls: Option<&TlsSettings>) -> Result<Channel, String> 
             ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(&tls.authority_file)?)).identity(identity);
         endpoint = endpoint.tls_config(config).map_err(|error| error.to_string())?;
     }
-    Ok(endpoint.connect_lazy())
+    Ok(endpoint.connect_lazy().into())
 }
 
 /// A service's own tokens, one per tenant, had from access-control for the bootstrap secret and renewed in time.

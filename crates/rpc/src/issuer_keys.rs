@@ -1,11 +1,10 @@
 //! Where a server has new keys of external issuers looked for.
 
-use crate::client::Credentials;
+use crate::client::{Channel, Credentials};
 use futures::future::BoxFuture;
 use quintile_proto::access::RefreshIssuerRequest;
 use quintile_proto::access::issuer_service_client::IssuerServiceClient;
 use tonic::Status;
-use tonic::transport::Channel;
 
 /// Has an issuer's keys fetched. What comes of it comes with the policy.
 pub trait IssuerKeys: Send + Sync {

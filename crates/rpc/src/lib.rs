@@ -6,6 +6,7 @@
 
 pub mod audit;
 pub mod caller;
+mod channel;
 pub mod client;
 pub mod convert;
 pub mod edge;
@@ -21,6 +22,7 @@ pub mod scope;
 pub mod server;
 pub mod settings;
 pub mod strict_json;
+pub mod telemetry;
 pub mod token;
 pub mod trail;
 pub mod trust;

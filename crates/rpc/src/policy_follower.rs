@@ -1,13 +1,12 @@
 //! Keeps a service's copy of the policy up to date by the stream from access-control. While the stream is cut, the last copy serves.
 
-use crate::client::Credentials;
+use crate::client::{Channel, Credentials};
 use crate::policy::Policy;
 use crate::policy_handle::PolicyHandle;
 use quintile_proto::access::policy_service_client::PolicyServiceClient;
 use quintile_proto::access::{PolicySnapshot, WatchPolicyRequest};
 use std::sync::Arc;
 use std::time::Duration;
-use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
 /// The tenant in whose name services read the policy, which is one for all tenants.

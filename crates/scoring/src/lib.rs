@@ -24,11 +24,10 @@ use quintile_chain::derive;
 use quintile_domain::clock::MachineClock;
 use quintile_proto::types::ErrorReason;
 use quintile_rpc::ApiError;
-use quintile_rpc::client::Credentials;
+use quintile_rpc::client::{Channel, Credentials};
 use quintile_store::{Database, DatabaseUrl, StoreError};
 use std::sync::Arc;
 use tokio::sync::watch;
-use tonic::transport::Channel;
 
 /// The service's name: of its database, its tokens and its logs.
 pub const SERVICE: &str = "scoring";

@@ -21,11 +21,10 @@ use quintile_domain::time::Instant;
 use quintile_proto::ingestion::WatchFeaturesRequest;
 use quintile_proto::ingestion::feature_service_client::FeatureServiceClient;
 use quintile_proto::types::{CustomerRecord, ModelScore, ScoreValues, WatchRecordsResponse};
-use quintile_rpc::client::Credentials;
+use quintile_rpc::client::{Channel, Credentials};
 use quintile_rpc::convert;
 use quintile_rpc::policy::Tenant;
 use quintile_store::{StoreError, Transaction};
-use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
 /// Scores records.

@@ -14,6 +14,7 @@ pub mod labels;
 pub mod own_fields;
 mod population;
 mod store;
+mod vitals;
 mod worker;
 
 pub use history::History;
@@ -21,13 +22,13 @@ pub use history::History;
 use population::Populations;
 use quintile_chain::context::{Runtime, ServiceContext, ServiceError};
 use quintile_domain::clock::MachineClock;
-use quintile_rpc::client::Credentials;
+use quintile_rpc::client::{Channel, Credentials};
+use quintile_rpc::telemetry::metrics;
 use quintile_store::{Database, DatabaseUrl, StoreError};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant as MachineInstant;
-use tonic::transport::Channel;
 
 /// The service's name: of its database, its tokens and its logs.
 pub const SERVICE: &str = "segmentation";
@@ -80,6 +81,9 @@ pub async fn serve(context: ServiceContext, history: History) -> Result<(), Serv
     };
     let (loaded, caught_up) = watch::channel(false);
     tokio::spawn(tell_when_loaded(service.clone(), loaded));
+    if metrics::are_told() {
+        tokio::spawn(vitals::count_members(service.clone()));
+    }
     let working = service.clone();
     tokio::spawn(runtime.clone().for_each_tenant("segments", move |tenant| worker::run(working.clone(), tenant)));
     context.serve(&runtime, api::routes(&service), api::names(), caught_up).await

@@ -10,6 +10,7 @@ use crate::own_fields;
 use crate::population::blocks::layout;
 use crate::population::{Change, Entry, LoadedPopulation, PopulationError};
 use crate::store::{self, column_blocks, evaluation, lists, log_retention, memberships, snapshots};
+use crate::vitals;
 use keeping::Keeping;
 use prost::Message;
 use quintile_chain::context::{Runtime, WorkError};
@@ -71,7 +72,7 @@ pub async fn run(service: Service, tenant: Arc<Tenant>) -> Result<(), WorkError>
         balancing: None,
         balanced_at,
     };
-    follow(&runtime, tenant.id, RECORDS, connect, place, &mut keeper).await
+    follow(&runtime, &tenant, RECORDS, connect, place, &mut keeper).await
 }
 
 fn refused(error: &PopulationError) -> WorkError {
@@ -182,10 +183,14 @@ impl Worker for Keeper {
         }
         column_blocks::forget(&transaction, self.tenant.id, &forgotten).await?;
         self.write_instant(&transaction).await?;
-        memberships::append(&transaction, self.tenant.id, &changes, &[]).await?;
+        if let Some(seq) = memberships::append(&transaction, self.tenant.id, &changes, &[]).await? {
+            // Before anybody can read it: should the commit fail, everything is loaded anew, without them.
+            self.population.traces.remember(seq, step.traces());
+        }
         failpoint::reach(RECORDS, "before_commit").await;
         // Memory follows the database, never the other way round.
         step.commit(transaction).await?;
+        vitals::count_changes(&self.tenant, &changes, &[]);
         failpoint::reach(RECORDS, "after_commit").await;
         let mut population = self.population.population.write();
         for (entry, changes) in &compared {
@@ -208,6 +213,7 @@ impl Worker for Keeper {
             evaluation::write(&transaction, self.tenant.id, to).await?;
             memberships::append(&transaction, self.tenant.id, &[], &movements).await?;
             step.commit(transaction).await?;
+            vitals::count_changes(&self.tenant, &[], &movements);
             self.written = to;
         }
         self.population.population.write().pass_time(to, &movements);

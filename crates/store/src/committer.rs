@@ -57,6 +57,11 @@ impl<Work: Send + 'static, Outcome: Send + 'static> Committer<Work, Outcome> {
         Self { queue }
     }
 
+    /// How much work waits for its commit to begin.
+    pub fn waiting(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
     /// Hands work over, in order; waits while the queue is full. The outcome comes with its commit.
     pub async fn submit(&self, work: Work) -> Result<Pending<Outcome>> {
         let (done, pending) = oneshot::channel();

@@ -32,6 +32,17 @@ pub async fn next_seq(transaction: &Transaction, tenant: TenantId, feed: &str) -
     Ok(row.try_get("", "seq")?)
 }
 
+/// What a commit tells.
+#[derive(Clone, Copy, Debug)]
+pub struct News<'a> {
+    /// Whom it touched.
+    pub customers: &'a RoaringBitmap,
+    /// Whether their facts came in bulk: whoever follows may let them wait.
+    pub in_bulk: bool,
+    /// The traces that led to it, each a text without spaces that means nothing here.
+    pub traces: &'a [String],
+}
+
 /// Tells that the commit with this sequence number touched these customers.
 pub async fn publish(
     transaction: &Transaction,
@@ -40,28 +51,12 @@ pub async fn publish(
     seq: i64,
     customers: &RoaringBitmap,
 ) -> Result<()> {
-    tell(transaction, tenant, feed, seq, customers, false).await
+    tell(transaction, tenant, feed, seq, News { customers, in_bulk: false, traces: &[] }).await
 }
 
-/// The same of customers whose facts came in bulk: whoever follows may let them wait.
-pub async fn publish_in_bulk(
-    transaction: &Transaction,
-    tenant: TenantId,
-    feed: &str,
-    seq: i64,
-    customers: &RoaringBitmap,
-) -> Result<()> {
-    tell(transaction, tenant, feed, seq, customers, true).await
-}
-
-async fn tell(
-    transaction: &Transaction,
-    tenant: TenantId,
-    feed: &str,
-    seq: i64,
-    customers: &RoaringBitmap,
-    in_bulk: bool,
-) -> Result<()> {
+/// The same with what else there is to tell.
+pub async fn tell(transaction: &Transaction, tenant: TenantId, feed: &str, seq: i64, news: News<'_>) -> Result<()> {
+    let News { customers, in_bulk, traces } = news;
     let mut encoded = Vec::with_capacity(customers.serialized_size());
     customers.serialize_into(&mut encoded).map_err(|_| StoreError::Sealed("bitmap"))?;
     let row = feed_touched::ActiveModel {
@@ -70,6 +65,7 @@ async fn tell(
         seq: Set(seq),
         customers: Set(encoded),
         in_bulk: Set(in_bulk),
+        traces: Set(traces.join(" ")),
     };
     feed_touched::Entity::insert(row).exec_without_returning(transaction).await?;
     Ok(())
@@ -90,6 +86,8 @@ pub struct Touched {
     pub in_bulk: RoaringBitmap,
     /// The last of the commits.
     pub last: i64,
+    /// The traces that led to those who were touched one by one, and to the others.
+    pub traces: [Vec<String>; 2],
 }
 
 /// The customers that commits past `seq` touched. Commits are taken whole, and many at once: a worker that lags behind does the work of all
@@ -102,7 +100,7 @@ pub async fn touched_after(
 ) -> Result<Touched> {
     let read = read_commits(connection, tenant, feed, seq, u64::MAX).await?;
     let last = read.commits.last().map_or(seq, |(seq, _)| *seq);
-    Ok(Touched { live: read.live, in_bulk: read.in_bulk, last })
+    Ok(Touched { live: read.live, in_bulk: read.in_bulk, last, traces: read.traces })
 }
 
 /// Commits in order, and all customers that they touched.
@@ -111,6 +109,8 @@ struct Commits {
     commits: Vec<(i64, RoaringBitmap)>,
     live: RoaringBitmap,
     in_bulk: RoaringBitmap,
+    /// The traces of those that came live, and of those in bulk.
+    traces: [Vec<String>; 2],
 }
 
 /// The commits past `seq`, until they have touched `enough` customers.
@@ -133,6 +133,7 @@ async fn read_commits(
     for row in rows {
         let customers =
             RoaringBitmap::deserialize_from(row.customers.as_slice()).map_err(|_| StoreError::Sealed("bitmap"))?;
+        read.traces[usize::from(row.in_bulk)].extend(row.traces.split_ascii_whitespace().map(str::to_owned));
         if row.in_bulk {
             read.in_bulk |= &customers;
         } else {
@@ -167,6 +168,8 @@ pub struct Page {
     pub records: Vec<Record>,
     /// Where to go on.
     pub cursor: Cursor,
+    /// The traces that led to these records, as far as commits tell; none of a snapshot.
+    pub traces: Vec<String>,
 }
 
 /// Where a reader that knows nothing begins.
@@ -186,24 +189,24 @@ pub async fn read(database: &Database, tenant: TenantId, feed: &str, cursor: Cur
             };
             // Whoever knows nothing needs not be told who is no more.
             let records = records.into_iter().filter(|record| !record.is_tombstone()).collect();
-            Ok(Page { records, cursor })
+            Ok(Page { records, cursor, traces: Vec::new() })
         }
         Cursor::Tail(seq) => read_tail(database, tenant, feed, seq).await,
     }
 }
 
 async fn read_tail(database: &Database, tenant: TenantId, feed: &str, seq: i64) -> Result<Page> {
-    let Commits { commits, live, in_bulk } = read_commits(database.reader(), tenant, feed, seq, PAGE_CUSTOMERS).await?;
-    let Some(last) = commits.last().map(|(seq, _)| *seq) else {
-        return Ok(Page { records: Vec::new(), cursor: Cursor::Tail(seq) });
-    };
+    let again = Page { records: Vec::new(), cursor: Cursor::Tail(seq), traces: Vec::new() };
+    let read = read_commits(database.reader(), tenant, feed, seq, PAGE_CUSTOMERS).await?;
+    let Commits { commits, live, in_bulk, traces } = read;
+    let Some(last) = commits.last().map(|(seq, _)| *seq) else { return Ok(again) };
     let customers: Vec<_> = (live | in_bulk).iter().map(CustomerId).collect();
     let records = records::load(database.reader(), tenant, &customers).await?;
     if records.len() < customers.len() || !all_as_new_as_logged(&records, &commits) {
         // On a distributed database the log can be seen before the rows. Nothing is lost: the reader asks again.
-        return Ok(Page { records: Vec::new(), cursor: Cursor::Tail(seq) });
+        return Ok(again);
     }
-    Ok(Page { records, cursor: Cursor::Tail(last) })
+    Ok(Page { records, cursor: Cursor::Tail(last), traces: traces.concat() })
 }
 
 fn all_as_new_as_logged(records: &[Record], commits: &[(i64, RoaringBitmap)]) -> bool {

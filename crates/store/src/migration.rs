@@ -48,6 +48,7 @@ enum FeedTouched {
     Seq,
     Customers,
     InBulk,
+    Traces,
 }
 
 #[derive(DeriveIden)]
@@ -184,6 +185,12 @@ pub async fn create_chain_tables(manager: &SchemaManager<'_>) -> std::result::Re
 pub async fn tell_bulk_from_live(manager: &SchemaManager<'_>) -> std::result::Result<(), DbErr> {
     let in_bulk = ColumnDef::new(FeedTouched::InBulk).boolean().not_null().default(false).to_owned();
     manager.alter_table(Table::alter().table(FeedTouched::Table).add_column(in_bulk).to_owned()).await
+}
+
+/// Has the touched rows of feeds say which traces led to a commit: a later migration of every service of the chain.
+pub async fn keep_traces(manager: &SchemaManager<'_>) -> std::result::Result<(), DbErr> {
+    let traces = ColumnDef::new(FeedTouched::Traces).text().not_null().default("").to_owned();
+    manager.alter_table(Table::alter().table(FeedTouched::Table).add_column(traces).to_owned()).await
 }
 
 /// Makes the table of wrapped keys: for services that keep keys and are not of the chain.

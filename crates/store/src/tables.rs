@@ -36,6 +36,8 @@ pub mod feed_touched {
         pub customers: Vec<u8>,
         /// Whether they were touched in bulk.
         pub in_bulk: bool,
+        /// The traces that led to the commit, with spaces between.
+        pub traces: String,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -3,7 +3,7 @@
 use crate::readers::{Follower, drain};
 use futures::future::join_all;
 use quintile_domain::ids::CustomerId;
-use quintile_store::feed::{self, Cursor, Touched};
+use quintile_store::feed::{self, Cursor, News, Touched};
 use quintile_store::records::{self, Record};
 use quintile_tests::{FEED, TENANT, TestStore, commit, logged, on_both_databases, publish, record};
 use roaring::RoaringBitmap;
@@ -108,11 +108,15 @@ async fn who_was_touched_in_bulk_is_told_apart_and_is_read_as_everybody_is(store
     let transaction = store.database.begin().await.unwrap();
     let seq = feed::next_seq(&transaction, TENANT, FEED).await.unwrap();
     records::write(&transaction, TENANT, vec![record(2, seq, b"bulk")]).await.unwrap();
-    feed::publish_in_bulk(&transaction, TENANT, FEED, seq, &RoaringBitmap::from([2])).await.unwrap();
+    let (customers, traces) = (RoaringBitmap::from([2]), ["one".to_owned(), "another".to_owned()]);
+    let news = News { customers: &customers, in_bulk: true, traces: &traces };
+    feed::tell(&transaction, TENANT, FEED, seq, news).await.unwrap();
     transaction.commit().await.unwrap();
     let touched = feed::touched_after(store.database.reader(), TENANT, FEED, 0).await.unwrap();
     let (live, in_bulk) = (RoaringBitmap::from([1]), RoaringBitmap::from([2]));
-    assert_eq!(touched, Touched { live, in_bulk, last: seq });
+    assert_eq!(touched, Touched { live, in_bulk, last: seq, traces: [Vec::new(), traces.to_vec()] });
+    let page = feed::read(&store.database, TENANT, FEED, Cursor::Tail(0)).await.unwrap();
+    assert_eq!(page.traces, traces);
     let all = [record(1, 1, b"live"), record(2, seq, b"bulk")];
     assert_eq!(drain(&store.database, Cursor::Tail(0)).await.0, all);
 }

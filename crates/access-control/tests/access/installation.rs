@@ -15,7 +15,7 @@ use quintile_proto::access::signing_key_service_client::SigningKeyServiceClient;
 use quintile_proto::access::tenant_service_client::TenantServiceClient;
 use quintile_proto::access::token_service_client::TokenServiceClient;
 use quintile_proto::access::{GetPolicyRequest, IssueTokenRequest};
-use quintile_rpc::client::{AUTHORIZATION, channel};
+use quintile_rpc::client::{AUTHORIZATION, Channel, channel};
 use quintile_rpc::server::Shared;
 use quintile_rpc::settings::ServerSettings;
 use quintile_store::DatabaseUrl;
@@ -30,7 +30,6 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
-use tonic::transport::Channel;
 use tonic::{Code, Request};
 
 /// The bootstrap secret of every installation.

@@ -175,6 +175,7 @@ impl FieldForms {
         if visible {
             shown.note(class, form);
         } else {
+            shown.hide(class);
             *value = None;
         }
     }
@@ -199,6 +200,7 @@ impl FieldForms {
             Form::Year => keep(value, DatePart::Year),
             Form::Month => keep(value, DatePart::Month),
             _ => {
+                shown.hide(class);
                 *date = None;
                 return;
             }

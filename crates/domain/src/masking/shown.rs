@@ -10,6 +10,8 @@ const MAX_CUSTOMERS: usize = 10_000;
 pub struct Shown {
     classes: u32,
     customers: Vec<i64>,
+    /// How many fields of each class are not shown in clear.
+    masked: [u32; Sensitivity::COUNT],
     /// Whose message is being masked.
     present: Option<i64>,
 }
@@ -23,6 +25,9 @@ impl Shown {
 
     /// Notes that a value of a class is there and goes out in this form.
     pub fn note(&mut self, class: Sensitivity, form: &Form) {
+        if *form != Form::Clear {
+            self.hide(class);
+        }
         if class == Sensitivity::None || !form.reveals() {
             return;
         }
@@ -33,6 +38,17 @@ impl Shown {
         {
             self.customers.push(customer);
         }
+    }
+
+    /// Notes that a value of a class is there and is not shown in clear.
+    pub fn hide(&mut self, class: Sensitivity) {
+        let fields = &mut self.masked[class as usize];
+        *fields = fields.saturating_add(1);
+    }
+
+    /// How many fields of an answer are not shown in clear, of each class of which there are any.
+    pub fn masked(&self) -> impl Iterator<Item = (Sensitivity, u32)> + '_ {
+        Sensitivity::ALL.into_iter().map(|class| (class, self.masked[class as usize])).filter(|(_, fields)| *fields > 0)
     }
 
     /// Begins the message of a customer; returns whose message it stands in, for [`Shown::leave`].

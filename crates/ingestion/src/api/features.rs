@@ -3,7 +3,7 @@
 use super::past_features;
 use crate::defined_traits::DefinedTrait;
 use crate::store::{merges, retention};
-use crate::{FACTS, FEATURES, Service, worker};
+use crate::{FACTS, FEATURES, Service, feature_records};
 use quintile_chain::progress::Watermark;
 use quintile_chain::{feed, store_error};
 use quintile_domain::ids::{CustomerId, TenantId};
@@ -58,11 +58,11 @@ impl FeatureReads {
     ) -> Result<Option<CustomerRecord>, StoreError> {
         let reader = self.service.runtime.database.reader();
         let traits = self.service.traits.of(tenant).await?;
-        let mut computed = worker::compute(reader, tenant, &traits, &[customer], now).await?;
+        let mut computed = feature_records::compute(reader, tenant, &traits, &[customer], now).await?;
         if computed.is_empty() {
             let survivor = merges::survivor(reader, tenant.id, customer).await?;
             if survivor != customer {
-                computed = worker::compute(reader, tenant, &traits, &[survivor], now).await?;
+                computed = feature_records::compute(reader, tenant, &traits, &[survivor], now).await?;
             }
         }
         Ok(computed.pop().map(|derived| derived.record))

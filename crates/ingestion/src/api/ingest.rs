@@ -5,8 +5,10 @@ use crate::Service;
 use crate::intake::{Fact, MAX_BATCH_BYTES, MAX_ROWS, Terms, custom_keys, reject};
 use crate::store::batches::{self, Batch, BatchId, Outcome};
 use crate::store::streams;
+use crate::vitals;
 use futures::channel::mpsc;
 use futures::{SinkExt, StreamExt};
+use opentelemetry::trace::FutureExt;
 use parking_lot::Mutex;
 use prost::Message;
 use quintile_chain::store_error;
@@ -20,6 +22,7 @@ use quintile_proto::ingestion::{
 };
 use quintile_proto::types::ErrorReason;
 use quintile_rpc::policy::Tenant;
+use quintile_rpc::telemetry::traces;
 use quintile_rpc::{Answer, AnswerStream, ApiError, Caller};
 use quintile_store::committer::{Committer, Pending};
 use std::collections::HashMap;
@@ -32,25 +35,34 @@ const ROWS_PER_COMMIT: usize = 100_000;
 const BATCHES_IN_FLIGHT: usize = 10;
 
 type BatchCommitter = Arc<Committer<Batch, Outcome>>;
+/// The writers of tenants' facts in this process.
+type Committers = Arc<Mutex<HashMap<TenantId, (Arc<Tenant>, BatchCommitter)>>>;
 
 /// The handlers.
 pub struct Ingest {
     service: Service,
-    committers: Mutex<HashMap<TenantId, BatchCommitter>>,
+    committers: Committers,
 }
 
 impl Ingest {
     /// The handlers of a service.
     pub fn new(service: Service) -> Self {
-        Self { service, committers: Mutex::default() }
+        let committers = Committers::default();
+        let waiting = committers.clone();
+        vitals::observe_queues(move || {
+            let committers = waiting.lock();
+            committers.values().map(|(tenant, committer)| (tenant.name.clone(), committer.waiting())).collect()
+        });
+        Self { service, committers }
     }
 
     /// The one writer of a tenant's facts in this process.
     fn committer(&self, tenant: &Arc<Tenant>) -> BatchCommitter {
         let mut committers = self.committers.lock();
-        let committer = committers.entry(tenant.id).or_insert_with(|| {
-            let (service, tenant) = (self.service.clone(), tenant.clone());
-            Arc::new(Committer::start(ROWS_PER_COMMIT, Batch::size, move |batches| {
+        let (_, committer) = committers.entry(tenant.id).or_insert_with(|| {
+            let (service, of) = (self.service.clone(), tenant.clone());
+            let tenant = tenant.clone();
+            let committer = Arc::new(Committer::start(ROWS_PER_COMMIT, Batch::size, move |batches| {
                 let (service, tenant) = (service.clone(), tenant.clone());
                 async move {
                     let keys = service.keys.of(tenant.id).await?;
@@ -59,7 +71,8 @@ impl Ingest {
                     service.wake.notify_one();
                     Ok(outcomes)
                 }
-            }))
+            }));
+            (of, committer)
         });
         committer.clone()
     }
@@ -91,7 +104,7 @@ fn check_batch(
             terms.declared.state_classes(customer);
         }
     }
-    Ok(Batch { id, rows, facts, rejects, blind: is_blind(caller) })
+    Ok(Batch { id, rows, facts, rejects, blind: is_blind(caller), trace: traces::current() })
 }
 
 fn check_stream_batch(
@@ -126,9 +139,12 @@ async fn submit(
     Ok(committer.submit(batch).await.map_err(|error| store_error(&error))?)
 }
 
-async fn answer(pending: Pending<Outcome>) -> Result<IngestResponse, ApiError> {
+async fn answer(caller: &Caller, pending: Pending<Outcome>) -> Result<IngestResponse, ApiError> {
     match pending.outcome().await.map_err(|error| store_error(&error))? {
-        Outcome::Acknowledged(response) => Ok(response),
+        Outcome::Acknowledged(response) => {
+            vitals::count_rows(caller.tenant(), &response);
+            Ok(response)
+        }
         Outcome::Gap { expected } => Err(ApiError::out_of_range(format!("the stream expects offset {expected}"))),
         Outcome::Gone => Err(ApiError::not_found()),
         Outcome::Conflict => Err(ApiError::failed_precondition(
@@ -148,7 +164,7 @@ impl IngestService for Ingest {
         let (mut sender, receiver) = mpsc::channel::<Result<Pending<Outcome>, Status>>(BATCHES_IN_FLIGHT);
         let mut requests = request.into_inner();
         let (service, checking) = (self.service.clone(), caller.clone());
-        tokio::spawn(async move {
+        let taking = async move {
             let mut stream = None;
             // The next batch is read when the one before it has a place on its way: a slow database slows the client.
             while let Some(request) = requests.next().await {
@@ -161,10 +177,12 @@ impl IngestService for Ingest {
                     return;
                 }
             }
-        });
+        };
+        // Batches belong to the trace of their stream.
+        tokio::spawn(taking.with_current_context());
         let answers = receiver.then(move |submitted| {
             let caller = caller.clone();
-            async move { Ok(caller.mask(answer(submitted?).await?)) }
+            async move { Ok(caller.mask(answer(&caller, submitted?).await?)) }
         });
         Ok(Response::new(Box::pin(answers)))
     }
@@ -183,7 +201,7 @@ impl IngestService for Ingest {
             check_batch(id, request.rows, encoded_bytes, &terms.map_err(|error| store_error(&error))?, &caller)?;
         let committer = self.committer(caller.tenant());
         let pending = committer.submit(batch).await.map_err(|error| store_error(&error))?;
-        Ok(caller.respond(answer(pending).await?))
+        Ok(caller.respond(answer(&caller, pending).await?))
     }
 
     async fn get_ingest_stream(&self, request: Request<GetIngestStreamRequest>) -> Answer<IngestStream> {
@@ -224,7 +242,7 @@ impl IngestService for Ingest {
         let encoded_bytes = row.encoded_len();
         let batch = check_batch(BatchId::Reject { reject_id }, vec![row], encoded_bytes, &terms, &caller)?;
         let pending = self.committer(caller.tenant()).submit(batch).await.map_err(|error| store_error(&error))?;
-        Ok(caller.respond(answer(pending).await?))
+        Ok(caller.respond(answer(&caller, pending).await?))
     }
 
     async fn delete_reject(&self, request: Request<DeleteRejectRequest>) -> Answer<DeleteRejectResponse> {

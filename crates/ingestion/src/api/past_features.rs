@@ -2,7 +2,7 @@
 
 use super::features::{LONGEST_WINDOWS, past};
 use crate::store::customers;
-use crate::{Service, worker};
+use crate::{Service, feature_records};
 use futures::SinkExt;
 use futures::channel::mpsc;
 use quintile_chain::{feed, page, store_error};
@@ -132,7 +132,7 @@ impl Reading {
     async fn compute(&self, customers: &[CustomerId]) -> Result<Vec<CustomerRecord>, StoreError> {
         let reader = self.service.runtime.database.reader();
         let tenant = self.caller.tenant();
-        let computed = worker::compute_at(reader, tenant, &[], customers, &self.instants).await?;
+        let computed = feature_records::compute_at(reader, tenant, &[], customers, &self.instants).await?;
         let mut records: Vec<CustomerRecord> = computed.into_iter().map(|derived| derived.record).collect();
         records.retain_mut(|record| {
             record.features.as_ref().is_some_and(|features| features.orders > 0)

@@ -36,6 +36,7 @@ impl MigratorTrait for Migrator {
             Box::new(requests::M0014FindingRequests),
             Box::new(contacts::M0015FindingContacts),
             Box::new(referrals::M0016Referrals),
+            Box::new(writing::M0017Traces),
         ]
     }
 }

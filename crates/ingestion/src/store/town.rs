@@ -6,7 +6,7 @@ use crate::store::customers::{self, StoredCustomer};
 use crate::store::erasures;
 use crate::store::keys::{KeyRing, TenantKeys};
 use crate::store::merges::{self, Pair};
-use crate::{FACTS, worker};
+use crate::{FACTS, feature_records};
 use quintile_domain::entropy::Entropy;
 use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::money::Currency;
@@ -95,7 +95,7 @@ impl Town {
         let facts = rows.iter().enumerate().map(|(place, row)| (place, Fact::check(row, &terms).unwrap()));
         let id = BatchId::Stream { stream_id: "s".to_owned(), offset: self.batches };
         self.batches += 1;
-        Batch { id, facts: facts.collect(), rejects: Vec::new(), blind: false, rows }
+        Batch { id, facts: facts.collect(), rejects: Vec::new(), blind: false, rows, trace: None }
     }
 
     /// Goes on with this batch of the stream.
@@ -128,7 +128,7 @@ impl Town {
     /// How many a customer has sent, as of a day.
     pub async fn referrals(&self, customer: u32, as_of: u32) -> i64 {
         let (reader, customers) = (self.database.reader(), [CustomerId(customer)]);
-        let computed = worker::compute(reader, &self.tenant, &[], &customers, day(as_of)).await.unwrap();
+        let computed = feature_records::compute(reader, &self.tenant, &[], &customers, day(as_of)).await.unwrap();
         computed[0].record.features.as_ref().unwrap().referrals
     }
 

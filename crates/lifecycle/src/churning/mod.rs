@@ -26,13 +26,12 @@ use quintile_domain::clock::MachineClock;
 use quintile_domain::ids::TenantId;
 use quintile_proto::types::ErrorReason;
 use quintile_rpc::ApiError;
-use quintile_rpc::client::Credentials;
+use quintile_rpc::client::{Channel, Credentials};
 use quintile_store::StoreError;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Code;
-use tonic::transport::Channel;
 
 pub use attribute_values::read_some;
 pub use drift::measure;

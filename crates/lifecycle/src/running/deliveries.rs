@@ -10,6 +10,8 @@ use crate::playbooks::{emails, permits};
 use crate::store::deliveries::{self, Email, Stored};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::Counter;
 use prost::Message;
 use quintile_chain::context::WorkError;
 use quintile_domain::ids::CustomerId;
@@ -17,9 +19,11 @@ use quintile_proto::ingestion::GetCustomerRequest;
 use quintile_proto::lifecycle::DeliveryState;
 use quintile_proto::types::Purpose;
 use quintile_rpc::policy::Tenant;
+use quintile_rpc::telemetry::metrics;
 use quintile_store::history::Position;
 use quintile_store::{StoreError, failpoint};
 use std::collections::HashSet;
+use std::sync::LazyLock;
 use std::time::Duration;
 use tonic::Code;
 
@@ -171,10 +175,27 @@ async fn write_down(
         (_, DeliveryState::Waiting) => (DeliveryState::Failed, None),
         (_, state) => (state, None),
     };
+    let outcome = match held.state {
+        DeliveryState::Delivered => "delivered",
+        DeliveryState::Waiting => "retried",
+        DeliveryState::Failed => "failed",
+        _ => "withdrawn",
+    };
     if matches!(held.state, DeliveryState::Delivered | DeliveryState::Cancelled) {
         held.payload.clear();
     }
     deliveries::write(&transaction, tenant.id, &[held]).await?;
     transaction.commit().await.map_err(StoreError::from)?;
+    count(endpoint, outcome);
     Ok(())
+}
+
+/// Counts what came of an attempt.
+fn count(endpoint: &Endpoint, outcome: &'static str) {
+    static ATTEMPTS: LazyLock<Counter<u64>> = LazyLock::new(|| metrics::DELIVERIES.counter());
+    let kind = match endpoint.way {
+        Way::Webhook(_) => "webhook",
+        Way::Mail(_) => "mail",
+    };
+    ATTEMPTS.add(1, &[KeyValue::new("kind", kind), KeyValue::new("outcome", outcome)]);
 }

@@ -27,14 +27,13 @@ use quintile_proto::ingestion::clock_service_client::ClockServiceClient;
 use quintile_proto::ingestion::customer_service_client::CustomerServiceClient;
 use quintile_proto::segmentation::CheckMembersRequest;
 use quintile_proto::segmentation::segment_service_client::SegmentServiceClient;
-use quintile_rpc::client::Credentials;
+use quintile_rpc::client::{Channel, Credentials};
 use quintile_rpc::convert;
 use quintile_rpc::policy::Tenant;
 use quintile_store::{StoreError, Transaction, follower};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 /// How often each part looks for something to do by itself.

@@ -35,6 +35,7 @@ impl MigratorTrait for Migrator {
             Box::new(M0011Enrolments),
             Box::new(M0012FollowUps),
             Box::new(M0013ChurnDrifts),
+            Box::new(M0014Traces),
         ]
     }
 }
@@ -66,6 +67,21 @@ impl MigrationName for M0002Bulk {
 impl MigrationTrait for M0002Bulk {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         quintile_store::migration::tell_bulk_from_live(manager).await
+    }
+}
+
+struct M0014Traces;
+
+impl MigrationName for M0014Traces {
+    fn name(&self) -> &'static str {
+        "m0014_traces"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for M0014Traces {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        quintile_store::migration::keep_traces(manager).await
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::ApiError;
 use crate::audit::AuditSink;
 use crate::caller::Caller;
+use crate::telemetry::calls::code_name;
 use crate::trail::{Marks, Trail};
 use http::HeaderMap;
 use prost_reflect::{DescriptorPool, ExtensionDescriptor, Kind, MessageDescriptor, MethodDescriptor, Value};
@@ -40,6 +41,11 @@ impl Auditor {
 
     pub(super) fn traits(&self, path: &str) -> MethodTraits {
         self.methods.get(path).cloned().unwrap_or_default()
+    }
+
+    /// The paths of all methods that contracts have.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.methods.keys().map(String::as_str)
     }
 
     /// Before the handler: a change that can't be written down is not made.
@@ -134,29 +140,6 @@ fn actor(caller: Option<&Caller>, marks: &Marks) -> Option<(TenantId, AuditEvent
         ..AuditEvent::default()
     };
     Some((caller.tenant().id, event))
-}
-
-/// The code's name as the contracts write it.
-fn code_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
 }
 
 /// Methods of contracts that are not ours, and so declare nothing, and that change something.

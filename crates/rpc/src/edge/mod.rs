@@ -13,6 +13,8 @@ use crate::caller::Caller;
 use crate::issuer_keys::IssuerKeys;
 use crate::policy_handle::PolicyHandle;
 use crate::server::Shared;
+use crate::telemetry::calls::Call;
+use crate::telemetry::metrics;
 use crate::trail::Trail;
 use admission::{Gate, REFLECTION, Refusal};
 use auditing::{Auditor, MethodTraits};
@@ -21,6 +23,9 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Request, Response};
 use issuers::NewKeys;
+use opentelemetry::metrics::Counter;
+use opentelemetry::trace::FutureExt as _;
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -33,6 +38,8 @@ use tower::{Layer, Service};
 use tracing::Instrument;
 
 const HEALTH: &str = "/grpc.health.v1.Health/";
+/// What metrics and traces call a method that no contract has: whoever calls must not make up their series.
+const OTHER: &str = "_OTHER";
 
 /// The edge of a server.
 #[derive(Clone)]
@@ -44,6 +51,9 @@ struct EdgeState {
     new_keys: NewKeys,
     permits: Arc<Semaphore>,
     stop: watch::Receiver<bool>,
+    /// What metrics and traces call methods, by path.
+    methods: HashMap<String, Arc<str>>,
+    shed: Counter<u64>,
 }
 
 impl Edge {
@@ -54,10 +64,16 @@ impl Edge {
         audit: Arc<dyn AuditSink>,
         issuer_keys: Arc<dyn IssuerKeys>,
     ) -> Self {
+        let auditor = Auditor::new(audit);
+        let shed = metrics::CALLS_SHED.counter();
+        // Known before the first is shed: an increase from nothing to one would be none.
+        shed.add(0, &[]);
         Self(Arc::new(EdgeState {
+            methods: auditor.paths().map(|path| (path.to_owned(), path.trim_start_matches('/').into())).collect(),
+            shed,
             new_keys: NewKeys::new(issuer_keys, policy.clone()),
             gate: Arc::new(Gate::new(policy, shared.clock.clone(), shared.settings.open_reflection)),
-            auditor: Auditor::new(audit),
+            auditor,
             permits: shared.permits.clone(),
             stop: shared.stop.clone(),
         }))
@@ -127,17 +143,21 @@ where
         if path.starts_with(HEALTH) {
             return Box::pin(inner.call(request));
         }
-        let span = tracing::info_span!("call", path);
+        let call = edge.measure(&path, request.headers());
+        let span = tracing::info_span!("call", path, trace_id = call.trace_id());
+        let context = call.context();
         let work = async move {
             let Ok(_permit) = edge.permits.clone().try_acquire_owned() else {
-                return Ok(refuse(ApiError::overloaded("the service works on as much as it can")));
+                edge.shed.add(1, &[]);
+                return Ok(call.end_with(refuse(ApiError::overloaded("the service works on as much as it can"))));
             };
-            match edge.admit(request.headers(), &path).await {
-                Ok(admitted) => edge.serve(inner, request, path, admitted).await,
-                Err(error) => Ok(refuse(error)),
-            }
+            let response = match edge.admit(request.headers(), &path).await {
+                Ok(admitted) => edge.serve(inner, request, path, admitted).await?,
+                Err(error) => refuse(error),
+            };
+            Ok(call.end_with(response))
         };
-        Box::pin(work.instrument(span))
+        Box::pin(work.instrument(span).with_context(context))
     }
 }
 
@@ -150,6 +170,12 @@ struct Admitted {
 }
 
 impl EdgeState {
+    /// Begins to measure a call.
+    fn measure(&self, path: &str, headers: &HeaderMap) -> Call {
+        let method = self.methods.get(path).cloned().unwrap_or_else(|| OTHER.into());
+        Call::of_server(method, headers)
+    }
+
     async fn admit(&self, headers: &HeaderMap, path: &str) -> Result<Admitted, ApiError> {
         let deadline = deadline(headers)?;
         let trail = Trail::default();

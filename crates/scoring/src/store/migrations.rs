@@ -15,6 +15,7 @@ impl MigratorTrait for Migrator {
             Box::new(M0004Models),
             Box::new(M0005Values),
             Box::new(M0006FittedModels),
+            Box::new(M0007Traces),
         ]
     }
 }
@@ -86,6 +87,21 @@ impl MigrationName for M0003Bulk {
 impl MigrationTrait for M0003Bulk {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         quintile_store::migration::tell_bulk_from_live(manager).await
+    }
+}
+
+struct M0007Traces;
+
+impl MigrationName for M0007Traces {
+    fn name(&self) -> &'static str {
+        "m0007_traces"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for M0007Traces {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        quintile_store::migration::keep_traces(manager).await
     }
 }
 

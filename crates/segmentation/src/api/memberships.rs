@@ -1,22 +1,24 @@
 //! The stream of enters and exits.
 
 use super::{may_read_classes, members, population};
-use crate::Service;
 use crate::engine::Bitmap;
 use crate::population::Population;
 use crate::store::log_retention;
-use crate::store::memberships::{self, Logged};
+use crate::store::memberships::{self, Logged, MEMBERSHIPS};
+use crate::{SERVICE, Service};
 use futures::SinkExt;
 use futures::channel::mpsc;
 use quintile_chain::progress::Watermark;
 use quintile_chain::store_error;
+use quintile_chain::vitals::{self, Reading};
 use quintile_domain::ids::{CustomerId, TenantId};
 use quintile_domain::masking::Masked;
 use quintile_proto::segmentation::{WatchMembershipsRequest, WatchMembershipsResponse};
 use quintile_proto::types::ErrorReason;
+use quintile_rpc::telemetry::traces::TracedStep;
 use quintile_rpc::{AnswerStream, ApiError, Caller};
 use quintile_store::history::Position;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 use tonic::Status;
 
@@ -47,7 +49,10 @@ pub async fn watch(
     let parents = request.parents.into_iter().collect();
     let (mut sender, receiver) = mpsc::channel(2);
     tokio::spawn(async move {
-        let mut reader = Reader { service, caller, tenant, position, parents, told: None, sent: Bitmap::new() };
+        let consumer = vitals::consumer(&caller);
+        let reading = service.runtime.vitals.read(MEMBERSHIPS, consumer, caller.tenant(), position.seq);
+        let sent = Bitmap::new();
+        let mut reader = Reader { service, caller, tenant, position, parents, told: None, sent, reading };
         // A reader that went away is no failure; anything else is told and ends the stream.
         if let Err(Some(status)) = reader.send_news(&mut sender).await {
             let _ = sender.send(Err(status)).await;
@@ -86,6 +91,8 @@ struct Reader {
     told: Option<Watermark>,
     /// Whom the stream has told a caller with a row scope of.
     sent: Bitmap,
+    /// For whoever looks at how far readers are.
+    reading: Reading,
 }
 
 type Sender = mpsc::Sender<Result<Masked<WatchMembershipsResponse>, Status>>;
@@ -99,13 +106,14 @@ impl Reader {
             let watermark = *changes.borrow_and_update();
             while let Some(response) = self.next_page().await.map_err(Some)? {
                 sender.send(Ok(self.masked(response))).await.map_err(|_| None)?;
+                self.reading.is_at(self.position.seq);
             }
             if self.told != Some(watermark) {
                 self.told = Some(watermark);
                 let response = WatchMembershipsResponse {
-                    changes: Vec::new(),
                     cursor: self.cursor(),
                     watermark: Some(watermark.to_message()),
+                    ..WatchMembershipsResponse::default()
                 };
                 sender.send(Ok(self.masked(response))).await.map_err(|_| None)?;
             }
@@ -128,18 +136,31 @@ impl Reader {
             self.position = read_to;
             let loaded = population(&self.service, &self.caller)?;
             let population = loaded.population.read();
-            let mut changes = Vec::with_capacity(page.changes.len());
+            let (mut changes, mut commits) = (Vec::with_capacity(page.changes.len()), BTreeSet::new());
             for logged in page.changes {
                 if self.is_for_the_caller(&logged, &population) {
+                    commits.insert(logged.position.seq);
                     changes.push(logged.change);
                 }
             }
             drop(population);
             if !changes.is_empty() {
-                return Ok(Some(WatchMembershipsResponse { changes, cursor: self.cursor(), watermark: None }));
+                let trace_parents = self.tell(&loaded.traces.of(commits), changes.len());
+                let cursor = self.cursor();
+                return Ok(Some(WatchMembershipsResponse { changes, cursor, watermark: None, trace_parents }));
             }
         }
         Ok(Some(WatchMembershipsResponse { cursor: self.cursor(), ..WatchMembershipsResponse::default() }))
+    }
+
+    /// Notes in their traces that changes are told, and returns what the caller may go on with: not where it reaches some customers alone, as they may be
+    /// traces of others.
+    fn tell(&self, traces: &[String], changes: usize) -> Vec<String> {
+        let step = TracedStep::begin("tell memberships", SERVICE, &self.caller.tenant().name, traces);
+        step.count("quintile.changes", changes);
+        let told = if self.caller.scope().is_none() { step.traces() } else { Vec::new() };
+        step.done();
+        told
     }
 
     /// Whether the caller hears of a change: of a segment or label that it follows and may know, and of a customer that it reaches, or

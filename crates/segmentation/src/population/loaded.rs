@@ -3,7 +3,8 @@
 use super::Population;
 use parking_lot::{Mutex, RwLock};
 use quintile_domain::ids::TenantId;
-use std::collections::{HashMap, HashSet};
+use quintile_rpc::telemetry::traces::merge;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 /// The loaded populations. Definitions and records change under `changing`, one after the other; reads only take the inner lock,
@@ -34,6 +35,41 @@ pub struct LoadedPopulation {
     pub population: Arc<RwLock<Population>>,
     /// Held by whoever changes it, from reading what to change to having written it down.
     pub changing: Arc<tokio::sync::Mutex<()>>,
+    /// What led to the last enters and exits.
+    pub traces: Arc<RecentTraces>,
+}
+
+/// Commits whose traces are remembered: a watch that is further behind tells none of them.
+const RECENT: usize = 1_024;
+
+/// The traces that led to the last enters and exits, by the number of the commit. They are not stored: who watches does so here, where they are written.
+#[derive(Default)]
+pub struct RecentTraces(Mutex<VecDeque<(i64, Vec<String>)>>);
+
+impl RecentTraces {
+    /// Remembers those of a commit.
+    pub fn remember(&self, seq: i64, traces: Vec<String>) {
+        if traces.is_empty() {
+            return;
+        }
+        let mut recent = self.0.lock();
+        if recent.len() == RECENT {
+            recent.pop_front();
+        }
+        recent.push_back((seq, traces));
+    }
+
+    /// Those of some commits, in order, as far as they are remembered.
+    pub fn of(&self, commits: impl IntoIterator<Item = i64>) -> Vec<String> {
+        let recent = self.0.lock();
+        let mut traces = Vec::new();
+        for commit in commits {
+            if let Ok(place) = recent.binary_search_by_key(&commit, |(seq, _)| *seq) {
+                merge(&mut traces, recent[place].1.clone());
+            }
+        }
+        traces
+    }
 }
 
 impl Populations {
@@ -60,7 +96,8 @@ impl Populations {
 
     /// Puts a loaded population in place.
     pub fn put(&self, tenant: TenantId, population: Population) -> LoadedPopulation {
-        let loaded = LoadedPopulation { population: Arc::new(RwLock::new(population)), changing: Arc::default() };
+        let population = Arc::new(RwLock::new(population));
+        let loaded = LoadedPopulation { population, changing: Arc::default(), traces: Arc::default() };
         self.loaded.lock().insert(tenant, loaded.clone());
         loaded
     }

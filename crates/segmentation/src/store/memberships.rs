@@ -164,15 +164,16 @@ impl Rows {
     }
 }
 
-/// Appends changes and then movements, in their order, as part of a transaction. Call it late: it locks the log's head.
+/// Appends changes and then movements, in their order, as part of a transaction, and tells the number that they get. `None`: there is nothing to append.
+/// Call it late: it locks the log's head.
 pub async fn append(
     transaction: &Transaction,
     tenant: TenantId,
     changes: &[Change],
     movements: &[Movement],
-) -> Result<(), StoreError> {
+) -> Result<Option<i64>, StoreError> {
     if changes.is_empty() && movements.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let seq = feed::next_seq(transaction, tenant, MEMBERSHIPS).await?;
     let (mut single, mut many, mut place) = (Rows::default(), Rows::default(), 0);
@@ -199,7 +200,8 @@ pub async fn append(
         }
     }
     single.write(transaction, tenant, seq).await?;
-    many.write(transaction, tenant, seq).await
+    many.write(transaction, tenant, seq).await?;
+    Ok(Some(seq))
 }
 
 /// Deletes everything that the log says of customers who were erased, as part of a transaction.

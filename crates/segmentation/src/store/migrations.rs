@@ -20,6 +20,7 @@ impl MigratorTrait for Migrator {
             Box::new(M0005Days),
             Box::new(M0006SizesByDay),
             Box::new(M0007ColumnBlocks),
+            Box::new(M0008Traces),
         ]
     }
 }
@@ -127,6 +128,21 @@ impl MigrationName for M0003Bulk {
 impl MigrationTrait for M0003Bulk {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         quintile_store::migration::tell_bulk_from_live(manager).await
+    }
+}
+
+struct M0008Traces;
+
+impl MigrationName for M0008Traces {
+    fn name(&self) -> &'static str {
+        "m0008_traces"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for M0008Traces {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        quintile_store::migration::keep_traces(manager).await
     }
 }
 

@@ -10,7 +10,7 @@ use crate::store::customers::StoredCustomer;
 use crate::store::facts::{Place, Reader};
 use crate::store::keys::TenantKeys;
 use crate::store::{consents, erasures, identities, openings};
-use crate::{Service, worker};
+use crate::{Service, feature_records};
 use futures::SinkExt;
 use futures::channel::mpsc;
 use prost::Message;
@@ -178,7 +178,7 @@ impl Export {
         let (runtime, tenant, id) = (&self.service.runtime, self.caller.tenant().clone(), self.customer.id);
         let traits = stored(self.service.traits.of(&tenant).await)?;
         let computed =
-            worker::compute(runtime.database.reader(), &tenant, &traits, &[id], runtime.business.now()).await;
+            feature_records::compute(runtime.database.reader(), &tenant, &traits, &[id], runtime.business.now()).await;
         self.part.features = stored(computed)?.pop().and_then(|derived| derived.record.features);
         let (credentials, peers, caller) = (&self.service.credentials, &self.service.peers, &self.caller);
         let mut scores = ScoreServiceClient::new(peers.scoring.clone());

@@ -50,6 +50,8 @@ pub struct Batch {
     /// Whoever brings them does not read in clear what they say of people, and so is not told whether that was known: a batch would else
     /// be a question whether a guess is right.
     pub blind: bool,
+    /// The trace of the call that brings them. `None`: it is not sampled.
+    pub trace: Option<String>,
 }
 
 impl Batch {

@@ -16,10 +16,10 @@ use super::merges::{self, Pair};
 use super::privacy::{self, Hold};
 use super::rates;
 use super::{conflicts, referrals, retention, streams};
-use crate::FACTS;
 use crate::intake::custom::{MAX_CUSTOM_ATTRIBUTES, too_many};
 use crate::intake::{CustomerPatch, Fact, Identity};
 use crate::retention::Horizons;
+use crate::{FACTS, SERVICE};
 use events::Writer;
 use gathering::{Gathering, Joining};
 use quintile_domain::ids::CustomerId;
@@ -28,7 +28,9 @@ use quintile_proto::ingestion::{ConflictReason, MergeCause};
 use quintile_proto::types::ErrorReason;
 use quintile_rpc::ApiError;
 use quintile_rpc::policy::Tenant;
-use quintile_store::{Database, StoreError, Transaction, failpoint, feed};
+use quintile_rpc::telemetry::traces::{TracedStep, merge};
+use quintile_store::feed::{self, News};
+use quintile_store::{Database, StoreError, Transaction, failpoint};
 use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -52,6 +54,7 @@ pub async fn take_in(
         }
         return Ok(outcomes);
     }
+    let traced = traced(tenant, &batches);
     let mut transaction = Arc::new(database.begin().await?);
     privacy::hold(&transaction, tenant.id, Hold::WithOthers).await?;
     let mut intake = Intake::new(&transaction, tenant, keys, now);
@@ -81,9 +84,10 @@ pub async fn take_in(
     for taken in taken {
         outcomes.push(intake.end(taken).await?);
     }
-    let position = intake.finish(named).await?;
+    let position = intake.finish(named, traced.each_ref().map(TracedStep::traces)).await?;
     failpoint::reach("intake", "before_commit").await;
     owned(transaction)?.commit().await?;
+    traced.map(TracedStep::done);
     failpoint::reach("intake", "before_answers").await;
     for outcome in &mut outcomes {
         if let Outcome::Acknowledged(response) = outcome {
@@ -91,6 +95,15 @@ pub async fn take_in(
         }
     }
     Ok(outcomes)
+}
+
+/// The step in the traces of those who bring batches: of live ones, and of those in bulk.
+fn traced(tenant: &Tenant, batches: &[Batch]) -> [TracedStep; 2] {
+    let mut traces = [Vec::new(), Vec::new()];
+    for batch in batches {
+        merge(&mut traces[usize::from(batch.size() > LARGEST_LIVE_BATCH)], batch.trace.clone());
+    }
+    traces.map(|traces| TracedStep::begin("commit facts", SERVICE, &tenant.name, &traces))
 }
 
 /// Whether what becomes of a batch depends on what those before it have made. Who is one person with whom must not depend on what came together;
@@ -308,8 +321,8 @@ impl<'a> Intake<'a> {
         customers::write(self.transaction, self.tenant.id, self.keys, &mut customers).await
     }
 
-    /// Writes streams and publishes what was touched. Returns the position of the facts.
-    async fn finish(mut self, named: Vec<(i64, Vec<u8>)>) -> Result<i64, StoreError> {
+    /// Writes streams and publishes what was touched, with the traces of live batches and of those in bulk. Returns the position of the facts.
+    async fn finish(mut self, named: Vec<(i64, Vec<u8>)>, traces: [Vec<String>; 2]) -> Result<i64, StoreError> {
         let tenant = self.tenant.id;
         conflicts::note(self.transaction, tenant, &self.conflicts, self.now).await?;
         let position = if self.touched.is_empty() && self.changed_rates.is_empty() {
@@ -330,13 +343,15 @@ impl<'a> Intake<'a> {
             let in_bulk = &self.touched & (self.in_bulk - self.live);
             let live = self.touched - &in_bulk;
             if in_bulk.is_empty() || !live.is_empty() {
-                feed::publish(self.transaction, tenant, FACTS, seq, &live).await?;
+                let news = News { customers: &live, in_bulk: false, traces: &traces[0] };
+                feed::tell(self.transaction, tenant, FACTS, seq, news).await?;
             }
             if !in_bulk.is_empty() {
                 if !live.is_empty() {
                     seq = feed::next_seq(self.transaction, tenant, FACTS).await?;
                 }
-                feed::publish_in_bulk(self.transaction, tenant, FACTS, seq, &in_bulk).await?;
+                let news = News { customers: &in_bulk, in_bulk: true, traces: &traces[1] };
+                feed::tell(self.transaction, tenant, FACTS, seq, news).await?;
             }
             seq
         };

@@ -114,3 +114,18 @@ impl MigrationTrait for M0012Bulk {
         quintile_store::migration::tell_bulk_from_live(manager).await
     }
 }
+
+pub struct M0017Traces;
+
+impl MigrationName for M0017Traces {
+    fn name(&self) -> &'static str {
+        "m0017_traces"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for M0017Traces {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        quintile_store::migration::keep_traces(manager).await
+    }
+}
