@@ -2,7 +2,7 @@
 
 import copy
 
-from loopback import RELEASE, config_of, mounted_secrets, of_kind, pod_specs, workloads
+from loopback import RELEASE, config_maps, config_of, mounted_secrets, of_kind, pod_specs, workloads
 from network import NAME_SERVER, NEIGHBOUR, OTHER_RELEASE, STRANGER, address_faults, call_faults, client_faults, reach_faults
 from overrides import GOOD_VALUES, TOLERATION
 from promises import PORTS, configuration_faults, probe_faults, secret_reference_faults, service_faults
@@ -105,6 +105,23 @@ def scheduled(items):
     return scheduling_of(items) == {each: one if each == "segmentation" else every for each in (*PORTS, "migrate")} and "mine" not in checksums
 
 
+COLLECTOR = "192.0.2.49"
+
+
+def metrics_port(items):
+    """The container ports of metrics, of all pods."""
+    return {port["containerPort"] for spec in pod_specs(items) for port in spec["containers"][0].get("ports", []) if port["name"] == "metrics"}
+
+
+def traced(items, endpoint, ratio, authority=None):
+    """Pods send traces there, with the collector's authority in the pods that serve, if it has one of its own."""
+    wanted = {"otlp_endpoint": endpoint, "trace_ratio": ratio, "metrics_address": "0.0.0.0:7710"} | (
+        {"otlp_authority_file": authority} if authority else {})
+    mounted = {component: mounted_secrets(item["spec"]["template"]["spec"]).get(authority) for component, item in workloads(items).items()}
+    return config_of(items)["telemetry"] == wanted and mounted == {
+        component: ("collector", "root.crt") if authority and component != "migrate" else None for component in mounted}
+
+
 # Addresses that the values NETWORK name for the database, webhooks, mail and issuers, and one that they except.
 DATABASE, WEBHOOKS, MAIL, ISSUERS, EXCEPTED = "198.51.100.9", "192.0.2.3", "192.0.2.17", "192.0.2.33", "198.51.100.200"
 
@@ -162,12 +179,22 @@ def asked(items, default_secrets):
             "membership_days": 30, "size_days": 365, "label_days": 100, "monthly_label_days": 1830},
         "webhooks": lambda: webhooks_are_lifecycles(items),
         "senders of e-mails": lambda: senders_are_lifecycles(items),
-        "no migration": lambda: not of_kind(items, "Job") and len(of_kind(items, "ConfigMap")) == 1,
+        "no migration": lambda: not of_kind(items, "Job") and len(config_maps(items)) == 1,
         "an authority of the database": lambda: authority_of_the_database(items),
         "TLS": lambda: tls(items, shared_certificate),
         "mutual TLS with a certificate per role": lambda: tls(items, own_certificate, mutual=True),
         "a long drain": lambda: config_of(items)["server"]["drain_seconds"] == 90,
         "logs for machines": lambda: config_of(items)["log"] == {"filter": "info,quintile_rpc=debug", "json": True},
+        "no metrics": lambda: "telemetry" not in config_of(items) and not metrics_port(items) and not [
+            name for kind in ("Service", "ConfigMap") for name in of_kind(items, kind) if name.endswith(("-metrics", "-dashboard"))],
+        "metrics at another port, and no dashboard": lambda: config_of(items)["telemetry"] == {"metrics_address": "0.0.0.0:9464"}
+        and metrics_port(items) == {9464} and f"{RELEASE}-dashboard" not in of_kind(items, "ConfigMap")
+        and not client_faults(items, {**PORTS, "scoring": 9464}, of_role={"scoring": ()}),
+        "traces": lambda: traced(items, "http://collector.monitoring:4317", 1) and not reach_faults(
+            items, {role: {5432, 4317} for role in PORTS} | {"migrate": {5432}}),
+        "traces to a collector of one's own authority": lambda: traced(items, "https://[2001:db8::9]:4318", 0, f"{FILE}/telemetry/authority.pem")
+        and not address_faults(items, (COLLECTOR, DATABASE), {(role, 4318, COLLECTOR) for role in PORTS}
+                               | {(component, 5432, address) for component in workloads(items) for address in (COLLECTOR, DATABASE)}),
         "more pods of each role that may have them": lambda: len(of_kind(items, "PodDisruptionBudget")) == 4 and not budget_faults(items),
         "autoscaling": lambda: autoscaled(items),
         "two pods may go at once": lambda: [each["spec"]["maxUnavailable"] for each in of_kind(items, "PodDisruptionBudget").values()] == [2],

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks the Helm chart and the image without a cluster: lint, render, Kubernetes schemas, and what the chart promises.
 
-    python3 tests/chart/check_chart.py --venv DIRECTORY   # makes DIRECTORY and installs the two wheels into it when needed
+    python3 tests/chart/check_chart.py --venv DIRECTORY   # makes DIRECTORY and installs the wheels into it when needed
     python3 tests/chart/check_chart.py                    # in an environment that has them
 """
 
@@ -21,19 +21,22 @@ from overrides import BAD_VALUES, CONFLICTING_VALUES, EMBEDDED, GOOD_VALUES
 try:
     import helm_sdkpy
     import kubernetes_validate  # noqa: F401 - that it is there
+    import promql_parser  # noqa: F401 - that it is there
     import yaml
 except ImportError:  # --venv installs them and starts this script again
     helm_sdkpy = None
 else:
     from asked import asked, grpc
     from loopback import KUBERNETES_VERSIONS, RELEASE, Chart, Refused, config_of, hooks, objects, of_kind, workloads
-    from network import (call_faults, client_faults, cover_faults, needs_outside, outside_faults, pods_of, reach_faults, side_faults)
+    from monitoring import alert_faults, dashboard_faults, monitored_kinds, namespace_faults, scrape_faults
+    from network import (NEIGHBOUR, OTHER_RELEASE, STRANGER, call_faults, client_faults, connects, cover_faults, needs_outside, outside_faults, pod,
+                         pods_of, reach_faults, side_faults)
     from promises import (PORTS, checksum_faults, configuration_faults, file_faults, hardening_faults, hook_faults, name_faults, note_faults,
                           probe_faults, schema_faults, secret_faults, secret_reference_faults, service_faults, setting_faults,
                           shared_configuration_faults)
     from scaling import budget_faults, replica_faults, rollout_faults, spread_faults, stopping_faults
 
-WHEELS = ["helm-sdkpy==0.1.32", "kubernetes-validate==1.37.0"]
+WHEELS = ["helm-sdkpy==0.1.32", "kubernetes-validate==1.37.0", "promql-parser==0.11.0"]
 REPO_ROOT = Path(__file__).resolve().parents[2]
 SOFTLY = {"topology.kubernetes.io/zone": "ScheduleAnyway", "kubernetes.io/hostname": "ScheduleAnyway"}
 
@@ -227,6 +230,42 @@ def check_network(tally, chart):
         f"{role} does" for role in needs_outside() ^ {"lifecycle", "access-control"}])
 
 
+ALERTS = {f"Quintile{name}" for name in (
+    "PodAway", "FeedLag", "WatermarkOld", "Errors", "Slow", "CallsShed", "IntakeFull", "RowsRejected", "LeaseHeldByNone", "WorkerFails",
+    "DeadLetters", "Memory")}
+
+
+def check_monitoring(tally, chart):
+    def rendered(monitoring=True, **metrics):
+        return objects(chart.render({"metrics": metrics}, monitoring=monitoring))
+
+    def when_faults():
+        always, never = {"enabled": "always"}, {"enabled": "never"}
+        both = {"ServiceMonitor", "PrometheusRule"}
+        cases = [(rendered(), both), (rendered(monitoring=False), set()), (rendered(serviceMonitor=never), {"PrometheusRule"}),
+                 (rendered(rules=never), {"ServiceMonitor"}), (rendered(enabled=False, serviceMonitor=always, rules=always), set()),
+                 (rendered(serviceMonitor=always, rules=always), both)]
+        return [f"case {number}: {monitored_kinds(items)}" for number, (items, wanted) in enumerate(cases) if monitored_kinds(items) != wanted]
+
+    def of_scraping(values):
+        items = objects(chart.render(values, monitoring=True))
+        return scrape_faults(items, 7710, connects, pod({"app": "prometheus"}, "monitoring"), (NEIGHBOUR, STRANGER, OTHER_RELEASE), pods_of(items))
+
+    def of_one(**metrics):
+        return [item for item in rendered(**metrics) if item["metadata"]["labels"].get("team") == "crm"]
+    embedded = objects(chart.render(EMBEDDED, monitoring=True))
+    tally.check("monitoring: objects of the operator are where it is, or as asked", when_faults)
+    tally.check("monitoring: valid objects", lambda: [
+        fault for items in (rendered(), embedded) for fault in schema_faults(items, KUBERNETES_VERSIONS[-1]) + name_faults(items)])
+    tally.check("monitoring: alerts are of metrics that are told", lambda: alert_faults(rendered(), ALERTS) + namespace_faults(rendered()))
+    tally.check("monitoring: embedded, of the disk too", lambda: alert_faults(embedded, ALERTS | {"QuintileDiskFull"}))
+    tally.check("monitoring: the dashboard is of metrics that are told, and of all", lambda: dashboard_faults(rendered()))
+    tally.check("monitoring: pods are scraped, by who scrapes alone", lambda: of_scraping({}) + of_scraping(EMBEDDED))
+    tally.check("monitoring: objects have the labels that are asked for", lambda: [] if {item["kind"] for item in of_one(
+        serviceMonitor={"labels": {"team": "crm"}}, rules={"labels": {"team": "crm"}}, dashboard={"labels": {"team": "crm"}})} == {
+            "ServiceMonitor", "PrometheusRule", "ConfigMap"} else ["no labels"])
+
+
 def run_checks(chart_path, kubeconfig):
     tally, chart = Tally(), Chart(chart_path, kubeconfig)
     default_secrets = yaml.safe_load((chart_path / "values.yaml").read_text())["secrets"]
@@ -241,6 +280,7 @@ def run_checks(chart_path, kubeconfig):
     check_production(tally, chart, default_secrets)
     check_embedded(tally, chart)
     check_network(tally, chart)
+    check_monitoring(tally, chart)
 
     for name, (values, path) in BAD_VALUES.items():
         tally.check(f"the values schema refuses {name}", lambda: refusal_faults(chart, values, path))
@@ -257,7 +297,7 @@ def run_inside(directory, chart):
     python = directory / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not python.exists():
         venv.create(directory, with_pip=True)
-    has_wheels = subprocess.run([python, "-c", "import helm_sdkpy, kubernetes_validate"], capture_output=True).returncode == 0
+    has_wheels = subprocess.run([python, "-c", "import helm_sdkpy, kubernetes_validate, promql_parser"], capture_output=True).returncode == 0
     if not has_wheels:
         # helm-sdkpy asks for a newer Python than it needs: it works on 3.11.
         subprocess.run([python, "-m", "pip", "install", "--quiet", "--ignore-requires-python", *WHEELS], check=True)
@@ -272,7 +312,7 @@ def main():
     if arguments.venv:
         return run_inside(arguments.venv, arguments.chart)
     if helm_sdkpy is None:
-        print(f"needs {' and '.join(WHEELS)}: give --venv a directory to install them into", file=sys.stderr)
+        print(f"needs {', '.join(WHEELS)}: give --venv a directory to install them into", file=sys.stderr)
         return 2
     # Helm and its Kubernetes client keep caches and settings under HOME: let them be new, and gone afterwards.
     with tempfile.TemporaryDirectory() as home:

@@ -34,6 +34,9 @@ KINDS = {
     "rbac.authorization.k8s.io/v1": {"roles": "Role", "rolebindings": "RoleBinding"},
 }
 
+# What it holds where the cluster has the Prometheus operator.
+MONITORING_KINDS = {"monitoring.coreos.com/v1": {"servicemonitors": "ServiceMonitor", "prometheusrules": "PrometheusRule"}}
+
 
 class ApiServer(http.server.ThreadingHTTPServer):
     """As much of the Kubernetes API as a first install asks for. `release` is the last one that Helm stored."""
@@ -44,6 +47,7 @@ class ApiServer(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), ApiHandler)
         self.release = None
         self.version = KUBERNETES_VERSIONS[-1]
+        self.kinds = KINDS
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def kubeconfig(self):
@@ -69,9 +73,9 @@ class ApiHandler(http.server.BaseHTTPRequestHandler):
         elif path == "/api":
             self.answer(200, {"kind": "APIVersions", "apiVersion": "v1", "versions": ["v1"]})
         elif path == "/apis":
-            self.answer(200, {"kind": "APIGroupList", "apiVersion": "v1", "groups": [group(name) for name in KINDS if "/" in name]})
-        elif group_version in KINDS:
-            self.answer(200, resource_list(group_version))
+            self.answer(200, {"kind": "APIGroupList", "apiVersion": "v1", "groups": [group(name) for name in self.server.kinds if "/" in name]})
+        elif group_version in self.server.kinds:
+            self.answer(200, resource_list(group_version, self.server.kinds[group_version]))
         elif path.endswith("/secrets") and "owner%3Dhelm" in query:
             self.answer(200, {"kind": "SecretList", "apiVersion": "v1", "metadata": {}, "items": []})
         else:
@@ -108,11 +112,11 @@ def group(group_version):
     return {"name": name, "versions": [entry], "preferredVersion": entry}
 
 
-def resource_list(group_version):
+def resource_list(group_version, kinds):
     verbs = ["create", "delete", "get", "list", "patch", "update", "watch"]
     return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version,
             "resources": [{"name": plural, "singularName": kind.lower(), "kind": kind, "namespaced": True, "verbs": verbs}
-                          for plural, kind in KINDS[group_version].items()]}
+                          for plural, kind in kinds.items()]}
 
 
 class Refused(Exception):
@@ -128,19 +132,22 @@ class Chart:
         self.server = ApiServer()
         kubeconfig.write_text(self.server.kubeconfig())
         # The engine asks once what the cluster is, and remembers it: each version of Kubernetes has one of its own.
-        self.config = {version: helm_sdkpy.Configuration(namespace=NAMESPACE, kubeconfig=str(kubeconfig)) for version in KUBERNETES_VERSIONS}
+        self.config = {(version, monitoring): helm_sdkpy.Configuration(namespace=NAMESPACE, kubeconfig=str(kubeconfig))
+                       for version in KUBERNETES_VERSIONS for monitoring in (False, True)}
 
     def lint(self):
-        return asyncio.run(helm_sdkpy.Lint(self.config[KUBERNETES_VERSIONS[-1]]).run(self.path))
+        return asyncio.run(helm_sdkpy.Lint(self.config[KUBERNETES_VERSIONS[-1], False]).run(self.path))
 
-    def render(self, values, release=RELEASE, version=KUBERNETES_VERSIONS[-1]):
-        """The release as Helm would store it in a cluster of that version, hooks and notes included. Rendered once for the same question."""
-        question = json.dumps([values, release, version])
+    def render(self, values, release=RELEASE, version=KUBERNETES_VERSIONS[-1], monitoring=False):
+        """The release as Helm would store it in a cluster of that version, with the Prometheus operator or without, hooks and notes included.
+        Rendered once for the same question."""
+        question = json.dumps([values, release, version, monitoring])
         if question in self.rendered:
             return self.rendered[question]
         self.server.release, self.server.version = None, version
+        self.server.kinds = KINDS | MONITORING_KINDS if monitoring else KINDS
         try:
-            asyncio.run(helm_sdkpy.Install(self.config[version]).run(release, self.path, values=values, wait=False, timeout=20))
+            asyncio.run(helm_sdkpy.Install(self.config[version, monitoring]).run(release, self.path, values=values, wait=False, timeout=20))
         except helm_sdkpy.HelmError as error:
             if self.server.release is None:
                 raise Refused(str(error)) from None
@@ -177,9 +184,19 @@ def pod_specs(items):
     return [item["spec"]["template"]["spec"] for item in workloads(items).values()]
 
 
+def role_services(items):
+    """The Services of the roles, without the one by which metrics are scraped."""
+    return {name: item for name, item in of_kind(items, "Service").items() if not name.endswith("-metrics")}
+
+
+def config_maps(items):
+    """The ConfigMaps with a configuration, without dashboards."""
+    return {name: item for name, item in of_kind(items, "ConfigMap").items() if "quintile.toml" in item["data"]}
+
+
 def config_of(items, name=None):
     """quintile.toml of a ConfigMap; without a name, of the one that the serving pods read."""
-    found = of_kind(items, "ConfigMap")
+    found = config_maps(items)
     [name] = [name] if name else [each for each in found if each.endswith("-config")]
     return tomllib.loads(found[name]["data"]["quintile.toml"])
 

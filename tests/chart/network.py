@@ -10,7 +10,7 @@ from promises import REPO_ROOT
 ROLES = ["ingestion", "scoring", "lifecycle", "segmentation", "access-control"]
 OUTSIDE = "203.0.113.9"
 # Ports that something may be behind, of which each pod should reach those alone that it needs.
-TRIED_PORTS = [22, 25, 53, 80, 443, 465, 587, 2525, 5432, 6432, 7700, 8443]
+TRIED_PORTS = [22, 25, 53, 80, 443, 465, 587, 2525, 4317, 4318, 5432, 6432, 7700, 7710, 8443]
 
 
 @dataclass(frozen=True)

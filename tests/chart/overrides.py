@@ -51,6 +51,12 @@ GOOD_VALUES = {
         "roles": {"scoring": {"tlsSecret": "scoring-tls"}}},
     "a long drain": {"drainSeconds": 90},
     "logs for machines": {"log": {"filter": "info,quintile_rpc=debug", "json": True}},
+    "no metrics": {"metrics": {"enabled": False}},
+    "metrics at another port, and no dashboard": {"metrics": {"port": 9464, "dashboard": {"enabled": False}, "scrapers": []}},
+    "traces": {"traces": {"endpoint": "http://collector.monitoring:4317", "ratio": 1}},
+    "traces to a collector of one's own authority": {
+        "traces": {"endpoint": "https://[2001:db8::9]:4318", "ratio": 0, "authority": {"existingSecret": "collector", "key": "root.crt"}},
+        "networkPolicy": {"traces": {"to": [{"ipBlock": {"cidr": "192.0.2.48/28"}}]}}},
     "more pods of each role that may have them": {
         "roles": {"ingestion": {"replicas": 3}, "scoring": {"replicas": 2}, "lifecycle": {"replicas": 2}, "access-control": {"replicas": 2}}},
     "autoscaling": {"roles": {
@@ -103,6 +109,7 @@ CONFLICTING_VALUES = {
     "an autoscaler with nothing to measure by": (
         {"roles": {"scoring": {"autoscaling": {"enabled": True}, "resources": {"requests": None}}}},
         "roles.scoring.resources.requests.cpu must be set"),
+    "metrics at a role's port": ({"metrics": {"port": 7703}}, "metrics.port must be none of roles"),
     "two roles at one port of one pod": ({**EMBEDDED, "roles": {"scoring": {"port": 7701}}}, "must differ from each other in the mode embedded"),
 }
 
@@ -156,6 +163,13 @@ BAD_VALUES = {
     "a certificate in the values": ({"tls": {"certificate": "..."}}, "/tls"),
     "TLS as text": ({"tls": {"enabled": "true"}}, "/tls/enabled"),
     "no Secret for TLS": ({"tls": {"existingSecret": ""}}, "/tls/existingSecret"),
+    "a port of metrics that is privileged": ({"metrics": {"port": 80}}, "/metrics/port"),
+    "a monitor that is there perhaps": ({"metrics": {"serviceMonitor": {"enabled": True}}}, "/metrics/serviceMonitor/enabled"),
+    "a limit that is no share": ({"metrics": {"rules": {"limits": {"errorRatio": 5}}}}, "/metrics/rules/limits/errorRatio"),
+    "a limit that there is not": ({"metrics": {"rules": {"limits": {"cpu": 5}}}}, "/metrics/rules/limits"),
+    "an interval that is none": ({"metrics": {"serviceMonitor": {"interval": "often"}}}, "/metrics/serviceMonitor/interval"),
+    "a collector without a port": ({"traces": {"endpoint": "http://collector.monitoring"}}, "/traces/endpoint"),
+    "more traces than calls": ({"traces": {"ratio": 2}}, "/traces/ratio"),
     "a drain of no end": ({"drainSeconds": 86400}, "/drainSeconds"),
     "a log of nothing": ({"log": {"filter": ""}}, "/log/filter"),
     "an annotation that is a number": ({"podAnnotations": {"version": 1}}, "/podAnnotations/version"),

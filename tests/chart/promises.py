@@ -8,7 +8,8 @@ from pathlib import Path
 import jsonschema
 import kubernetes_validate
 import yaml
-from loopback import NAMESPACE, RELEASE, config_of, mounted_secrets, of_kind, pod_specs, workloads
+from loopback import NAMESPACE, RELEASE, config_maps, config_of, mounted_secrets, of_kind, pod_specs, role_services, workloads
+from monitoring import CUSTOM_RESOURCES
 
 REPO_ROOT = Path(__file__).resolve().parents[2]
 PORTS = {"ingestion": 7701, "scoring": 7702, "lifecycle": 7703, "segmentation": 7704, "access-control": 7705}
@@ -39,7 +40,9 @@ def schema_faults(items, version):
     for item in items:
         name = f"{item.get('kind')}/{item.get('metadata', {}).get('name')} (Kubernetes {version})"
         try:
-            if item.get("kind") == "GRPCRoute":
+            if item.get("kind") in CUSTOM_RESOURCES:
+                jsonschema.validate(item, CUSTOM_RESOURCES[item["kind"]])
+            elif item.get("kind") == "GRPCRoute":
                 jsonschema.validate(item, GRPC_ROUTE)
             else:
                 kubernetes_validate.validate(item, version, strict=True)
@@ -137,7 +140,7 @@ def file_faults(items):
     config = config_of(items)
     faults = []
     of_all = files_of(config.get("secrets", {}))
-    of_servers = files_of(config["server"].get("tls", {}))
+    of_servers = files_of(config["server"].get("tls", {})) | files_of(config.get("telemetry", {}))
     of_lifecycle = {file for table in config.get("webhooks", []) + config.get("mail", []) for file in files_of(table)}
     for component, item in workloads(items).items():
         wanted = of_all | (of_servers if component != "migrate" else set()) | (of_lifecycle if component in ("lifecycle", "embedded") else set())
@@ -173,10 +176,10 @@ def checksum_faults(items):
 def configuration_faults(items, ports, release=RELEASE, scheme="http"):
     """quintile.toml names every role's port, and peers by the name and port of a Service that is there."""
     faults = []
-    addresses = {f"{scheme}://{name}:{service['spec']['ports'][0]['port']}" for name, service in of_kind(items, "Service").items()}
+    addresses = {f"{scheme}://{name}:{service['spec']['ports'][0]['port']}" for name, service in role_services(items).items()}
     wanted_listen = {role.removesuffix("-control"): port for role, port in ports.items()}
     wanted_peers = {role.removesuffix("-control"): f"{scheme}://{release}-{role}:{port}" for role, port in ports.items()}
-    for name in of_kind(items, "ConfigMap"):
+    for name in config_maps(items):
         config = config_of(items, name)
         if config["listen"] != {"host": "0.0.0.0", **wanted_listen}:
             faults.append(f"{name}: listen {config['listen']}")
@@ -187,17 +190,17 @@ def configuration_faults(items, ports, release=RELEASE, scheme="http"):
 
 def shared_configuration_faults(items):
     """The pods read a ConfigMap that is there, the migration its own, and both say the same."""
-    config_maps = of_kind(items, "ConfigMap")
+    found = config_maps(items)
     named = {source["configMap"]["name"] for spec in pod_specs(items) for volume in spec["volumes"] if "projected" in volume
              for source in volume["projected"]["sources"] if "configMap" in source}
-    faults = [] if named == set(config_maps) else [f"the ConfigMaps {sorted(config_maps)}, read {sorted(named)}"]
-    return faults if len({item["data"]["quintile.toml"] for item in config_maps.values()}) == 1 else [*faults, "they differ"]
+    faults = [] if named == set(found) else [f"the ConfigMaps {sorted(found)}, read {sorted(named)}"]
+    return faults if len({item["data"]["quintile.toml"] for item in found.values()}) == 1 else [*faults, "they differ"]
 
 
 def service_faults(items, ports, release=RELEASE, app_protocol="kubernetes.io/h2c"):
     """A Service of each role, at its port, that selects pods of one workload, which have a container port of that name and number."""
     faults = []
-    services, labels = of_kind(items, "Service"), {}
+    services, labels = role_services(items), {}
     for component, item in workloads(items).items():
         labels[component] = item["spec"]["template"]["metadata"]["labels"]
         if component != "migrate" and not item["spec"]["selector"]["matchLabels"].items() <= labels[component].items():

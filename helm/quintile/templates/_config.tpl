@@ -61,6 +61,22 @@ require_client_certificate = {{ .Values.tls.requireClientCertificate }}
 [log]
 filter = {{ .Values.log.filter | quote }}
 json = {{ .Values.log.json }}
+{{- if or .Values.metrics.enabled .Values.traces.endpoint }}
+
+[telemetry]
+{{- if .Values.metrics.enabled }}
+metrics_address = "0.0.0.0:{{ int .Values.metrics.port }}"
+{{- end }}
+{{- with .Values.traces }}
+{{- if .endpoint }}
+otlp_endpoint = {{ .endpoint | quote }}
+trace_ratio = {{ .ratio }}
+{{- if .authority.existingSecret }}
+otlp_authority_file = "/etc/quintile/telemetry/authority.pem"
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- with .Values.history }}
 
 [history]

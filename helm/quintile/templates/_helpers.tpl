@@ -40,6 +40,12 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{ if (.autoscaling).enabled }}{{ int .autoscaling.maxReplicas }}{{ else }}{{ int .replicas }}{{ end }}
 {{- end }}
 
+{{/* Whether there is an object of the Prometheus operator. Takes (dict "root" $ "enabled" <auto, always or never>). */}}
+{{- define "quintile.isMonitored" -}}
+{{- $isKnown := .root.Capabilities.APIVersions.Has "monitoring.coreos.com/v1" -}}
+{{ if and .root.Values.metrics.enabled (or (eq .enabled "always") (and (eq .enabled "auto") $isKnown)) }}true{{ end }}
+{{- end }}
+
 {{/* Values that contradict each other, which the schema can't see. */}}
 {{- define "quintile.check" -}}
 {{- with .Values.history }}
@@ -61,6 +67,9 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- fail (printf "roles.%s.resources.requests.cpu must be set: autoscaling measures by it" $role) }}
 {{- end }}
 {{- end }}
+{{- end }}
+{{- if and .Values.metrics.enabled (has (int .Values.metrics.port) $ports) }}
+{{- fail "metrics.port must be none of roles.*.port: one pod listens on both" }}
 {{- end }}
 {{- if and (eq .Values.mode "embedded") (ne (len $ports) (len (uniq $ports))) }}
 {{- fail "roles.*.port must differ from each other in the mode embedded: one pod listens on all of them" }}

@@ -60,6 +60,11 @@ access-control: []
 {{ include "quintile.egress" (dict "to" $policy.mail.to "ports" (include "quintile.mailPorts" $.root | fromJsonArray)) }}
 {{- end }}
 {{- end }}
+{{- with $values.traces.endpoint }}
+{{- if ne $.component "migrate" }}
+{{ include "quintile.egress" (dict "to" $policy.traces.to "ports" (list (regexReplaceAll "^.*:([0-9]+)$" . "${1}" | atoi))) }}
+{{- end }}
+{{- end }}
 {{- if and (has .component (list "access-control" "embedded")) $policy.issuers.enabled }}
 {{ include "quintile.egress" (dict "to" $policy.issuers.to "ports" (list $policy.issuers.port)) }}
 {{- end }}

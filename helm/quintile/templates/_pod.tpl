@@ -31,6 +31,10 @@ spec:
         - name: {{ $name }}
           containerPort: {{ int $port }}
         {{- end }}
+        {{- if .root.Values.metrics.enabled }}
+        - name: metrics
+          containerPort: {{ int .root.Values.metrics.port }}
+        {{- end }}
       {{- include "quintile.probes" . | nindent 6 }}
       {{- if semverCompare ">=1.30-0" .root.Capabilities.KubeVersion.Version }}
       lifecycle:
@@ -181,6 +185,9 @@ Takes (dict "root" $ "configMap" <name> "component" <component> "settings" <its 
               path: tls/key.pem
             - key: {{ $values.tls.authorityKey }}
               path: tls/authority.pem
+      {{- end }}
+      {{- if and $values.traces.endpoint $values.traces.authority.existingSecret (ne .component "migrate") }}
+      {{- include "quintile.secretFile" (list $values.traces.authority "telemetry/authority.pem") | nindent 6 }}
       {{- end }}
       {{- if has .component (list "lifecycle" "embedded") }}
       {{- range $values.webhooks }}
