@@ -72,6 +72,9 @@ def a_restart_loads_what_is_kept_and_what_was_touched_since(town):
     admin = town.client("admin")
     ann, ben = (questions.find(admin, key) for key in ("ann", "ben"))
     questions.wait_for(admin, merge(admin, ben, ann).facts_position)
+    # Of whoever is no more nothing is kept.
+    assert kept(town) == [0]
+    wait_until_kept(town, 0, 1)
     segments.take_in(admin, facts.order("ann", "a2", cents=99_999), facts.order("new", "n"))
     expected = told(admin)
     assert touched(town) > 0

@@ -116,7 +116,7 @@ def by_share(bins, higher, _):
     return f"ceil(round(({bins} * cume_dist() OVER (ORDER BY v {'ASC' if higher else 'DESC'}))::numeric, 9))"
 
 
-def by_share_of_others(bins, higher, _):
+def by_percent_rank(bins, higher, _):
     """Who is better than all others would have one more."""
     rank = f"percent_rank() OVER (ORDER BY v {'ASC' if higher else 'DESC'})"
     return f"least(1 + floor(round(({bins} * {rank})::numeric, 9)), {bins})"
@@ -135,7 +135,7 @@ def by_width(bins, higher, _):
 
 
 METHODS = {"FIXED": ("FIXED", None, fixed), "VALUE": ("QUANTILE", "VALUE", by_value), "CUME_DIST": ("QUANTILE", "CUME_DIST", by_share),
-           "PERCENT_RANK": ("QUANTILE", "PERCENT_RANK", by_share_of_others), "NTILE": ("QUANTILE", "NTILE", by_rank),
+           "PERCENT_RANK": ("QUANTILE", "PERCENT_RANK", by_percent_rank), "NTILE": ("QUANTILE", "NTILE", by_rank),
            "RANGE": ("RANGE", None, by_width)}
 
 

@@ -23,7 +23,10 @@ def traced(backend, collector):
     """A suite that sends traces, of those alone whose callers say so, with a segment that one order is enough for."""
     settings = f'[telemetry]\notlp_endpoint = "{collector.endpoint}"\ntrace_ratio = 0.0\n'
     with quintile.suite(backend, settings=settings) as suite:
-        questions.save_segment(suite.client("admin"), "buyers", "orders >= 1")
+        admin = suite.client("admin")
+        questions.save_segment(admin, "buyers", "orders >= 1")
+        # Every service is through with what there was when it began to follow: of that no traces are told.
+        questions.wait_for(admin, questions.take_in(admin, facts.order("before", "before")).facts_position)
         yield suite
 
 
@@ -120,10 +123,17 @@ def a_call_that_is_refused_says_so_in_its_span_and_nothing_of_the_request(traced
 
 def what_is_not_sampled_is_not_sent_and_nobody_is_named_in_what_is(traced, collector):
     admin, trace, seen = traced.client("admin"), Trace(sampled=False), Trace()
+    profile = (*admin.metadata(), seen.header, ("tracestate", f"vendor={canaries.EMAIL_LOCAL}"))
     send(admin, trace, [facts.customer(canaries.SOURCE_ID, display_name=canaries.NAME, phone=canaries.PHONE)])
     answer = send(admin, seen, [facts.order(canaries.SOURCE_ID, "seen")])
     questions.wait_for(admin, answer.facts_position)
-    waiting.until(lambda: any(span.name == "take records" for span in collector.of(seen)), "the trace that is sampled")
+    name = questions.find(admin, canaries.SOURCE_ID)
+    assert admin.call("ProfileService/GetProfile", {"name": f"{name}/profile"}, profile).customer.display_name == canaries.NAME
+
+    def is_sent():
+        names = {span.name for span in collector.of(seen)}
+        return {"take records", "quintile.segmentation.v1.ProfileService/GetProfile"} <= names
+    waiting.until(is_sent, lambda: f"the trace that is sampled; there are {collector.of(seen)}")
     # Spans are sent in the order in which they end: those of the call before would be there.
     assert collector.of(trace) == []
     hidden = canaries.Hidden(texts=(*canaries.FROM_ANALYSTS.texts, admin.token), digits=canaries.FROM_ANALYSTS.digits)

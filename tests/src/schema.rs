@@ -1,7 +1,7 @@
 //! The tables of the tests: those of the chassis, as services make them, and one with every type of column.
 
 use quintile_store::bulk::{Kind, OnConflict, Target, optimistic_function};
-use quintile_store::migration::{create_chain_tables, create_request_table, tell_bulk_from_live};
+use quintile_store::migration::{create_chain_tables, create_request_table, keep_traces, tell_bulk_from_live};
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
 
@@ -39,6 +39,7 @@ impl MigrationTrait for M0001Chassis {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         create_chain_tables(manager).await?;
         tell_bulk_from_live(manager).await?;
+        keep_traces(manager).await?;
         create_request_table(manager).await
     }
 }

@@ -16,7 +16,7 @@ use quintile_chain::vitals::Reading;
 use quintile_domain::ids::CustomerId;
 use quintile_domain::time::Instant;
 use quintile_rpc::policy::Tenant;
-use quintile_rpc::telemetry::traces::{TracedStep, merge};
+use quintile_rpc::telemetry::traces::{TracedStep, are_sent, merge};
 use quintile_store::follower::{self, Place};
 use quintile_store::{StoreError, Transaction, failpoint, feed as facts_feed, records};
 use std::collections::{HashMap, HashSet};
@@ -228,13 +228,28 @@ impl FeatureWorker {
         Ok(())
     }
 
+    /// The traces of facts that came while these changes were computed, and may be in them: when it is their turn, they find nothing to change any more.
+    async fn later_traces(&self, changes: &Changes) -> Result<Vec<String>, StoreError> {
+        if changes.changed.is_empty() || !are_sent() {
+            return Ok(Vec::new());
+        }
+        let reader = self.service.runtime.database.reader();
+        let later = facts_feed::touched_after(reader, self.tenant.id, FACTS, self.seen).await?;
+        let changed = changes.changed.iter().filter_map(|it| u32::try_from(it.record.customer_id).ok());
+        let mut touched =
+            changed.filter(|customer| later.live.contains(*customer) || later.in_bulk.contains(*customer));
+        Ok(if touched.next().is_some() { later.traces.concat() } else { Vec::new() })
+    }
+
     /// The worker's step in some traces.
     fn traced(&self, traces: &[String]) -> TracedStep {
         TracedStep::begin("compute features", SERVICE, &self.tenant.name, traces)
     }
 
     /// Publishes changes, and notes with them that the facts up to `position` are in.
-    async fn publish(&mut self, changes: Changes, position: Option<i64>) -> Result<(), WorkError> {
+    async fn publish(&mut self, mut changes: Changes, position: Option<i64>) -> Result<(), WorkError> {
+        let later = self.traced(&self.later_traces(&changes).await?);
+        merge(&mut changes.traces, later.traces());
         failpoint::reach(FEATURES, "before_begin").await;
         let transaction = self.begin().await?;
         feed::publish(&transaction, self.tenant.id, FEATURES, &changes).await?;
@@ -245,6 +260,7 @@ impl FeatureWorker {
             follower::advance(&transaction, self.tenant.id, FEATURES, &self.place, &place).await?;
         }
         transaction.commit().await.map_err(StoreError::from)?;
+        later.done();
         self.place = place;
         self.reading.is_at(self.place.facts_position);
         failpoint::reach(FEATURES, "after_commit").await;

@@ -171,7 +171,8 @@ impl Worker for Keeper {
         changes.extend(leaving.iter().flat_map(|(removed, of_customer)| told(*removed, of_customer)));
         let erased: Vec<_> = removed.iter().filter(|removed| removed.erased).map(|removed| removed.customer).collect();
         let touched = self.keeping.touch(rows.iter().map(|row| row.customer.0), MachineInstant::now());
-        let forgotten = self.keeping.forget(erased.iter().map(|customer| customer.0));
+        // Whose processing is restricted, or who was erased, has nothing that is kept.
+        let forgotten = self.keeping.forget(removed.iter().map(|removed| removed.customer.0));
         let transaction = step.begin().await?;
         records::write(&transaction, self.tenant.id, rows).await?;
         store::own_fields::write(&transaction, self.tenant.id, &found).await?;

@@ -206,7 +206,17 @@ async fn read_tail(database: &Database, tenant: TenantId, feed: &str, seq: i64) 
         // On a distributed database the log can be seen before the rows. Nothing is lost: the reader asks again.
         return Ok(again);
     }
-    Ok(Page { records, cursor: Cursor::Tail(last), traces: traces.concat() })
+    let mut traces = traces.concat();
+    let newer: RoaringBitmap =
+        records.iter().filter(|record| record.seq > last).map(|record| record.customer.0).collect();
+    if !newer.is_empty() {
+        // Records that commits behind these have written meanwhile. When they come, whoever reads has what they say.
+        let later = read_commits(database.reader(), tenant, feed, last, PAGE_CUSTOMERS).await?;
+        if later.commits.iter().any(|(_, customers)| !customers.is_disjoint(&newer)) {
+            traces.extend(later.traces.concat());
+        }
+    }
+    Ok(Page { records, cursor: Cursor::Tail(last), traces })
 }
 
 fn all_as_new_as_logged(records: &[Record], commits: &[(i64, RoaringBitmap)]) -> bool {

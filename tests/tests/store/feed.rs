@@ -16,6 +16,7 @@ on_both_databases! {
     a_transaction_that_is_rolled_back_publishes_nothing,
     the_head_is_the_last_commit_and_feeds_count_apart,
     who_was_touched_in_bulk_is_told_apart_and_is_read_as_everybody_is,
+    a_page_has_the_traces_of_what_its_records_say_already,
     a_reader_of_nothing_new_stays_where_it_is,
     customers_that_are_no_more_are_read_with_empty_bodies,
     a_reader_who_knows_nothing_is_told_of_nobody_who_is_no_more,
@@ -119,6 +120,26 @@ async fn who_was_touched_in_bulk_is_told_apart_and_is_read_as_everybody_is(store
     assert_eq!(page.traces, traces);
     let all = [record(1, 1, b"live"), record(2, seq, b"bulk")];
     assert_eq!(drain(&store.database, Cursor::Tail(0)).await.0, all);
+}
+
+async fn a_page_has_the_traces_of_what_its_records_say_already(store: TestStore) {
+    // More than go on a page with what is behind them.
+    let everybody: Vec<_> = (1..=5_000).map(|customer| (customer, b"first".to_vec())).collect();
+    let first = commit(&store.database, &everybody).await.unwrap();
+    for (customer, trace) in [(9, "of-nine"), (7_777, "of-somebody-else")] {
+        let transaction = store.database.begin().await.unwrap();
+        let seq = feed::next_seq(&transaction, TENANT, FEED).await.unwrap();
+        records::write(&transaction, TENANT, vec![record(customer, seq, b"then")]).await.unwrap();
+        let (customers, traces) = (RoaringBitmap::from([customer]), [trace.to_owned()]);
+        let news = News { customers: &customers, in_bulk: false, traces: &traces };
+        feed::tell(&transaction, TENANT, FEED, seq, news).await.unwrap();
+        transaction.commit().await.unwrap();
+        let page = feed::read(&store.database, TENANT, FEED, Cursor::Tail(0)).await.unwrap();
+        assert_eq!((page.records.len(), page.cursor), (5_000, Cursor::Tail(first)));
+        assert!(page.traces.contains(&"of-nine".to_owned()), "{:?}", page.traces);
+        let next = feed::read(&store.database, TENANT, FEED, page.cursor).await.unwrap();
+        assert!(next.traces.contains(&trace.to_owned()), "{:?}", next.traces);
+    }
 }
 
 async fn a_reader_of_nothing_new_stays_where_it_is(store: TestStore) {

@@ -26,20 +26,10 @@ pub(super) fn start(tracer: SdkTracer) {
     drop(TRACER.set(tracer));
 }
 
-/// The headers of a request, to read a trace from and to write it into.
-struct Headers<H>(H);
+/// The headers of a request, to write a trace into.
+struct Headers<'a>(&'a mut HeaderMap);
 
-impl Extractor for Headers<&HeaderMap> {
-    fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key).and_then(|value| value.to_str().ok())
-    }
-
-    fn keys(&self) -> Vec<&str> {
-        self.0.keys().map(http::HeaderName::as_str).collect()
-    }
-}
-
-impl Injector for Headers<&mut HeaderMap> {
+impl Injector for Headers<'_> {
     fn set(&mut self, key: &str, value: String) {
         let name = http::HeaderName::try_from(key);
         if let (Ok(name), Ok(value)) = (name, HeaderValue::try_from(value)) {
@@ -48,7 +38,7 @@ impl Injector for Headers<&mut HeaderMap> {
     }
 }
 
-/// The text of a `traceparent` alone.
+/// The text of a `traceparent` alone. What else a client says, `tracestate`, may hold anything, and goes nowhere.
 struct Text<'a>(&'a str);
 
 impl Extractor for Text<'_> {
@@ -75,7 +65,8 @@ impl CallSpan {
     /// Of a call that came with these headers. `None`: spans go nowhere.
     pub(crate) fn of_server(headers: &HeaderMap, method: &Arc<str>) -> Option<Self> {
         let tracer = TRACER.get()?;
-        let parent = TraceContextPropagator::new().extract_with_context(&Context::new(), &Headers(headers));
+        let told = headers.get(TRACE_PARENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let parent = TraceContextPropagator::new().extract_with_context(&Context::new(), &Text(told));
         Some(Self::begin(tracer, &parent, method, SpanKind::Server))
     }
 
@@ -119,6 +110,11 @@ impl CallSpan {
         }
         span.end();
     }
+}
+
+/// Whether spans go anywhere: nobody needs to look for traces otherwise.
+pub fn are_sent() -> bool {
+    TRACER.get().is_some()
 }
 
 /// The trace of the call in work, to go on with elsewhere. `None`: it is not sampled.
@@ -247,13 +243,15 @@ mod tests {
         drop(sent());
         let method: Arc<str> = "quintile.example.v1.Example/Get".into();
         assert!(CallSpan::of_client(&method).is_none(), "nobody called");
-        let headers =
-            HeaderMap::from_iter([(http::HeaderName::from_static(TRACE_PARENT), HeaderValue::from_static(TRACE))]);
+        let told = [(TRACE_PARENT, TRACE), ("tracestate", "vendor=somebody")];
+        let named = |(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value));
+        let headers = HeaderMap::from_iter(told.map(named));
         let server = CallSpan::of_server(&headers, &method).unwrap();
         assert_eq!(server.trace_id().as_deref(), Some("0af7651916cd43dd8448eb211c80319c"));
         let _guard = server.context().attach();
         let mut onward = HeaderMap::new();
         CallSpan::of_client(&method).unwrap().write_into(&mut onward);
+        assert!(onward.get("tracestate").is_none_or(HeaderValue::is_empty));
         let told = onward[TRACE_PARENT].to_str().unwrap();
         assert!(told.starts_with("00-0af7651916cd43dd8448eb211c80319c-") && told.ends_with("-01") && told != TRACE);
     }

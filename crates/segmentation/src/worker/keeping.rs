@@ -116,9 +116,9 @@ impl Keeping {
         (!noted.is_empty()).then_some((self.step, noted))
     }
 
-    /// Forgets the blocks of customers who were erased, be they about to be kept. Those that are.
-    pub fn forget(&mut self, erased: impl Iterator<Item = u32>) -> Vec<u32> {
-        let mut blocks: Vec<u32> = erased.map(block_of).collect();
+    /// Forgets the blocks of customers who are no more, be they about to be kept. Those that are.
+    pub fn forget(&mut self, removed: impl Iterator<Item = u32>) -> Vec<u32> {
+        let mut blocks: Vec<u32> = removed.map(block_of).collect();
         blocks.sort_unstable();
         blocks.dedup();
         for block in &blocks {
@@ -215,7 +215,7 @@ mod tests {
 
     fn event() -> impl Strategy<Value = Event> {
         prop_oneof![
-            4 => (prop::collection::vec(customer(), 1..4), prop::bool::weighted(0.2)).prop_map(|(who, erased)| Event::Touch(who, erased)),
+            4 => (prop::collection::vec(customer(), 1..4), prop::bool::weighted(0.2)).prop_map(|(who, removed)| Event::Touch(who, removed)),
             3 => prop::collection::vec(0..BLOCKS, 1..3).prop_map(Event::Begin),
             3 => Just(Event::End),
             1 => Just(Event::Restart),
@@ -236,12 +236,12 @@ mod tests {
             self.truth.iter().filter(|(id, _)| block_of(**id) == block).map(|(id, touches)| (*id, *touches)).collect()
         }
 
-        fn touch(&mut self, keeping: &mut Keeping, who: &[u32], erased: bool) {
+        fn touch(&mut self, keeping: &mut Keeping, who: &[u32], removed: bool) {
             for id in who {
                 *self.truth.entry(*id).or_default() += 1;
             }
             self.log.extend(keeping.touch(who.iter().copied(), MachineInstant::now()));
-            if erased {
+            if removed {
                 for block in keeping.forget(who.iter().copied()) {
                     self.kept.remove(&block);
                 }
@@ -287,7 +287,7 @@ mod tests {
             let (mut world, mut keeping) = (World::default(), Keeping::default());
             for event in events {
                 match event {
-                    Event::Touch(who, erased) => world.touch(&mut keeping, &who, erased),
+                    Event::Touch(who, removed) => world.touch(&mut keeping, &who, removed),
                     Event::Begin(blocks) => world.begin(&mut keeping, &blocks),
                     Event::End => world.end(&mut keeping),
                     Event::Restart => keeping = world.load().0,

@@ -87,7 +87,7 @@ pub async fn take_in(
     let position = intake.finish(named, traced.each_ref().map(TracedStep::traces)).await?;
     failpoint::reach("intake", "before_commit").await;
     owned(transaction)?.commit().await?;
-    traced.map(TracedStep::done);
+    traced.into_iter().for_each(TracedStep::done);
     failpoint::reach("intake", "before_answers").await;
     for outcome in &mut outcomes {
         if let Outcome::Acknowledged(response) = outcome {
