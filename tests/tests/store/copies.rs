@@ -2,6 +2,7 @@
 
 use quintile_store::copies::{self, CopiedFile};
 use quintile_store::{Database, DatabaseUrl, Result};
+use quintile_tests::eventually;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use std::fs;
 use std::path::Path;
@@ -66,14 +67,16 @@ async fn copies_of_files_that_follow_each_other_in_a_circle_are_of_one_moment() 
         tokio::spawn(follow(one.clone(), two.clone(), stop.clone())),
         tokio::spawn(follow(two.clone(), one.clone(), stop.clone())),
     ];
-    let mut last = (0, 0);
     for _ in 0..COPIES {
+        // Both have gone on since the copies before.
+        let (before_one, before_two) = (place(&one).await.0, place(&two).await.0);
+        eventually("both move", || async { place(&one).await.0 > before_one && place(&two).await.0 > before_two })
+            .await;
         let (copies, _) = copy(folder.path(), &["one", "two"]).await.unwrap();
         let (first, second) = (open(copies.path(), "one").await, open(copies.path(), "two").await);
         let ((moved_one, seen_by_one), (moved_two, seen_by_two)) = (place(&first).await, place(&second).await);
+        assert!(moved_one > before_one && moved_two > before_two, "a copy is older than what was there before it");
         assert!(seen_by_one <= moved_two && seen_by_two <= moved_one, "a cursor is ahead of what it points into");
-        assert!(moved_one > last.0 && moved_two > last.1, "both go on while they are copied");
-        last = (moved_one, moved_two);
         first.close().await.unwrap();
         second.close().await.unwrap();
     }
@@ -104,15 +107,15 @@ async fn a_copy_has_every_table_and_index_and_nothing_that_was_deleted() {
     let has_canary = |path: &Path| fs::read(path).unwrap().windows(canary.len()).any(|part| part == canary);
     assert!(has_canary(&folder.path().join("one.sqlite")));
 
-    let (copies, copied) = copy(folder.path(), &["one"]).await.unwrap();
-    assert!(!has_canary(&copies.path().join("one.sqlite")));
+    let (target, copied) = copy(folder.path(), &["one"]).await.unwrap();
+    assert!(!has_canary(&target.path().join("one.sqlite")));
     let told = CopiedFile {
         name: "one.sqlite".to_owned(),
         migrations: vec!["m1".to_owned(), "m2".to_owned()],
         master_keys: vec!["a".to_owned(), "b".to_owned()],
     };
     assert_eq!(copied, [told]);
-    let again = open(copies.path(), "one").await;
+    let again = open(target.path(), "one").await;
     for question in [
         "SELECT group_concat(type || name || sql) AS told FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite!_%' ESCAPE '!'",
         "SELECT group_concat(a || hex(b)) AS told FROM \"odd \"\"name\"",

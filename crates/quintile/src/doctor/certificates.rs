@@ -18,7 +18,7 @@ use tonic::transport::Uri;
 
 /// A certificate that ends within so many days is told of.
 const SOON_DAYS: u32 = 30;
-const DAY: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_hours(24);
 
 /// Checks the certificate as those do who call the servers of these roles.
 pub fn check(config: &Config, roles: &[Role], tls: &TlsSettings, now: Instant) -> Vec<Finding> {
@@ -53,7 +53,7 @@ fn read(tls: &TlsSettings) -> Result<(Chain, Arc<WebPkiServerVerifier>), Finding
 }
 
 fn certificates(file: &Path) -> Result<Chain, Finding> {
-    let read = CertificateDer::pem_file_iter(file).and_then(|certificates| certificates.collect::<Result<Chain, _>>());
+    let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Chain, _>>);
     match read {
         Ok(chain) if chain.is_empty() => Err(unreadable(file, "there is no certificate in it")),
         Ok(chain) => Ok(chain),

@@ -133,13 +133,10 @@ fn bootstrap_secret(config: &Config) -> Finding {
 
 fn endpoints(config: &Config, roles: &[Role]) -> Finding {
     let subject = "webhooks, mail";
-    match config.endpoints(roles) {
-        Err(error) => {
-            Finding::fail("configuration", subject, format!("{error:#}"), "correct it: lifecycle does not start")
-        }
-        Ok(_) => {
-            let counted = format!("{} webhooks, {} senders of e-mails", config.webhooks.len(), config.mail.len());
-            Finding::ok("configuration", subject, counted)
-        }
+    if let Err(error) = config.endpoints(roles) {
+        let todo = "correct it: lifecycle does not start";
+        return Finding::fail("configuration", subject, format!("{error:#}"), todo);
     }
+    let counted = format!("{} webhooks, {} senders of e-mails", config.webhooks.len(), config.mail.len());
+    Finding::ok("configuration", subject, counted)
 }

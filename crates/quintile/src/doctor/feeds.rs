@@ -95,7 +95,7 @@ impl Link<'_> {
             return Finding::ok("feed", subject, format!("{told}; goes on when the service runs"));
         }
         let lease = after.leases.iter().find(|lease| lease.name == format!("{}/{}", self.worker, tenant.0));
-        if !lease.is_some_and(|lease| lease.expires_at >= after.now) {
+        if lease.is_none_or(|lease| lease.expires_at < after.now) {
             let todo = "nothing within the next seconds, in which a replica takes it; else look at the service's log";
             return Finding::warn("feed", subject, format!("{told}; no worker holds the lease"), todo);
         }
