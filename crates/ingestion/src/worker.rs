@@ -235,10 +235,9 @@ impl FeatureWorker {
         }
         let reader = self.service.runtime.database.reader();
         let later = facts_feed::touched_after(reader, self.tenant.id, FACTS, self.seen).await?;
-        let changed = changes.changed.iter().filter_map(|it| u32::try_from(it.record.customer_id).ok());
-        let mut touched =
-            changed.filter(|customer| later.live.contains(*customer) || later.in_bulk.contains(*customer));
-        Ok(if touched.next().is_some() { later.traces.concat() } else { Vec::new() })
+        let customers = changes.changed.iter().filter_map(|it| u32::try_from(it.record.customer_id).ok());
+        let mut again = customers.filter(|id| later.live.contains(*id) || later.in_bulk.contains(*id));
+        Ok(if again.next().is_some() { later.traces.concat() } else { Vec::new() })
     }
 
     /// The worker's step in some traces.

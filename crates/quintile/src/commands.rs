@@ -271,18 +271,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Health(args) => health::run(&args).await,
         Command::Backup(args) => backup::run(&args).await,
         Command::Restore(args) => backup::restore(&args).await,
-        Command::Token(args) => {
-            let config = Config::load(&args.config)?;
-            let lifetime = Some(Duration::from_secs(args.lifetime));
-            let printed = if let (Some(principal), Some(file)) = (args.principal, args.secret_file) {
-                remote::account_token(&config, &principal, &read_secret(&file)?, &args.tenant, lifetime).await?
-            } else {
-                let identity = Identity { role: args.role, subject: args.subject, tenant: args.tenant };
-                token(&config, &identity, lifetime).await?
-            };
-            say!("{printed}");
-            Ok(())
-        }
+        Command::Token(args) => print_token(args).await,
         Command::Import(args) => import::run(args).await,
         Command::Export(args) => export::run(args).await,
         Command::Generate(args) => generate::run(&args),
@@ -332,6 +321,19 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
             Ok(())
         }
     }
+}
+
+async fn print_token(args: TokenArgs) -> anyhow::Result<()> {
+    let config = Config::load(&args.config)?;
+    let lifetime = Some(Duration::from_secs(args.lifetime));
+    let printed = if let (Some(principal), Some(file)) = (args.principal, args.secret_file) {
+        remote::account_token(&config, &principal, &read_secret(&file)?, &args.tenant, lifetime).await?
+    } else {
+        let identity = Identity { role: args.role, subject: args.subject, tenant: args.tenant };
+        token(&config, &identity, lifetime).await?
+    };
+    say!("{printed}");
+    Ok(())
 }
 
 /// The services that flags name: all where they name none.

@@ -278,7 +278,7 @@ impl Metric {
             read(&|value: f64, attributes: &[KeyValue]| observer.observe(value, attributes));
         });
         // The provider keeps what is asked, for as long as the process runs.
-        drop(gauge.build());
+        let _kept_there = gauge.build();
     }
 
     /// The name in Prometheus' text format, without what histograms append.

@@ -141,13 +141,13 @@ pub struct TracedStep {
 impl TracedStep {
     /// Begins a step of a service. Nothing is done where there are no traces, or spans go nowhere.
     pub fn begin(name: &'static str, service: &'static str, tenant: &str, traces: &[String]) -> Self {
-        let Some(tracer) = TRACER.get() else { return Self::default() };
+        let Some(through) = TRACER.get() else { return Self::default() };
         let begin = |trace: &String| {
             let parent = TraceContextPropagator::new().extract_with_context(&Context::new(), &Text(trace));
             let attributes =
                 [KeyValue::new("quintile.service", service), KeyValue::new("quintile.tenant", tenant.to_owned())];
-            let span = tracer.span_builder(name).with_kind(SpanKind::Consumer).with_attributes(attributes);
-            parent.span().span_context().is_valid().then(|| parent.with_span(span.start_with_context(tracer, &parent)))
+            let span = through.span_builder(name).with_kind(SpanKind::Consumer).with_attributes(attributes);
+            parent.span().span_context().is_valid().then(|| parent.with_span(span.start_with_context(through, &parent)))
         };
         Self { spans: traces.iter().take(MAX_TRACES).filter_map(begin).collect() }
     }
