@@ -1,13 +1,13 @@
 //! Opening a service's database: one SQLite file, or one schema of a PostgreSQL database.
 
-use crate::{Result, StoreError, Transaction, statistics};
+use crate::{Result, StoreError, Transaction, liveness, statistics};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode, SqlxPostgresConnector,
     SqlxSqliteConnector, TransactionOptions, TransactionTrait,
 };
 use sqlx::Connection;
 use sqlx::error::DatabaseError;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -22,9 +22,6 @@ const READERS: u32 = 8;
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long PostgreSQL keeps a transaction, and its locks, of a process that says nothing: it may be stopped, or cut off from us.
 const TRANSACTION_IDLE: &str = "20s";
-/// How long a connection to PostgreSQL may have been idle to be used unasked: a question before each use is a round trip for every read and every
-/// transaction. The server may have gone meanwhile either way; what fails then is UNAVAILABLE, and its connection is given up.
-const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 /// How long a new SQLite file that another process is making is left alone.
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
@@ -89,7 +86,7 @@ impl Database {
             .max_connections(readers)
             .acquire_timeout(BUSY_TIMEOUT)
             .test_before_acquire(false)
-            .before_acquire(|connection, metadata| Box::pin(is_there(connection, metadata.idle_for)));
+            .before_acquire(|connection, metadata| Box::pin(liveness::is_there(connection, metadata.idle_for)));
         let pool = pool.connect_with(options).await?;
         let connection = SqlxPostgresConnector::from_sqlx_postgres_pool(pool);
         // Two that make a schema at once collide in spite of IF NOT EXISTS; the lock ends with the transaction.
@@ -178,14 +175,6 @@ async fn connect_sqlite_writer(options: &SqliteConnectOptions) -> Result<SqliteP
             opened => return Ok(opened?),
         }
     }
-}
-
-/// Whether the server of a connection that has been idle for so long is there.
-async fn is_there(connection: &mut PgConnection, idle: Duration) -> std::result::Result<bool, sqlx::Error> {
-    if idle > TRUSTED_IDLE {
-        connection.ping().await?;
-    }
-    Ok(true)
 }
 
 /// Whether a connection that comes back may be used again. A full disk makes SQLite end a transaction by itself, and what then fails

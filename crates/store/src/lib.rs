@@ -19,6 +19,7 @@ pub mod idempotency;
 pub mod inspection;
 pub mod keys;
 pub mod lease;
+mod liveness;
 pub mod migration;
 pub mod numbers;
 pub mod operations;
@@ -66,21 +67,22 @@ pub enum StoreError {
 impl From<sea_orm::DbErr> for StoreError {
     fn from(error: sea_orm::DbErr) -> Self {
         use sea_orm::{DbErr, RuntimeErr};
-        match &error {
-            DbErr::Conn(RuntimeErr::SqlxError(cause))
-            | DbErr::Exec(RuntimeErr::SqlxError(cause))
-            | DbErr::Query(RuntimeErr::SqlxError(cause))
-                if database::is_full(cause) =>
-            {
-                Self::Full
+        if let DbErr::Conn(RuntimeErr::SqlxError(cause))
+        | DbErr::Exec(RuntimeErr::SqlxError(cause))
+        | DbErr::Query(RuntimeErr::SqlxError(cause)) = &error
+        {
+            liveness::note(cause);
+            if database::is_full(cause) {
+                return Self::Full;
             }
-            _ => Self::Database(error),
         }
+        Self::Database(error)
     }
 }
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
+        liveness::note(&error);
         if database::is_full(&error) {
             return Self::Full;
         }

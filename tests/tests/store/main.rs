@@ -11,6 +11,7 @@ mod idempotency;
 mod inspection;
 mod keys;
 mod lease;
+mod liveness;
 mod migrations;
 mod readers;
 mod records;
