@@ -1,6 +1,7 @@
 //! Migrations of the audit log's own database.
 
 use sea_orm_migration::prelude::*;
+use sea_orm_migration::sea_orm::DbBackend;
 
 /// The migrations, in order.
 pub struct Migrator;
@@ -8,7 +9,7 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(CreateTables)]
+        vec![Box::new(CreateTables), Box::new(MoveHead)]
     }
 }
 
@@ -111,4 +112,26 @@ async fn create_events(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
                 .to_owned(),
         )
         .await
+}
+
+/// What SQLite has instead of statements that write to two tables: an entry that is added behind the head moves it.
+struct MoveHead;
+
+impl MigrationName for MoveHead {
+    fn name(&self) -> &'static str {
+        "m0002_entries_move_the_head"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for MoveHead {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        if manager.get_database_backend() != DbBackend::Sqlite {
+            return Ok(());
+        }
+        let trigger = "CREATE TRIGGER audit_event_moves_head AFTER INSERT ON audit_event BEGIN \
+                       UPDATE audit_head SET seq = NEW.seq, hash = NEW.hash WHERE tenant_id = NEW.tenant_id AND seq = NEW.seq - 1; END";
+        manager.get_connection().execute_unprepared(trigger).await?;
+        Ok(())
+    }
 }

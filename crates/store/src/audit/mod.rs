@@ -13,7 +13,8 @@ use quintile_domain::ids::TenantId;
 use quintile_domain::time::Instant;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect, Statement,
+    ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect,
+    Statement, Value,
 };
 use sha2::{Digest, Sha256};
 
@@ -21,6 +22,8 @@ use sha2::{Digest, Sha256};
 pub const HASH_BYTES: usize = 32;
 /// What stands for the hash before the first entry.
 pub const GENESIS: [u8; HASH_BYTES] = [0; HASH_BYTES];
+/// How many entries are added by one statement, whose text tells their number.
+const AT_ONCE: usize = 16;
 /// Connections of an audit log: one writes at a time, and few read.
 const CONNECTIONS: u32 = 3;
 
@@ -132,8 +135,8 @@ pub fn link(previous: &[u8], body: &[u8]) -> [u8; HASH_BYTES] {
 }
 
 /// Adds entries to a tenant's log, all or none, with consecutive places behind its head. `encode` makes the body of an event that
-/// has been given its place; it may be called twice. `believed` is the head as the caller left it: where that is still so, one statement less is
-/// waited for. Returns the new head once it is durable.
+/// has been given its place; it may be called twice. `believed` is the head as the caller left it: where that is still so, and the entries are few,
+/// the database is asked once and not four times. Returns the new head once it is durable.
 pub async fn append<Event: Send + Sync>(
     database: &Database,
     tenant: TenantId,
@@ -141,19 +144,20 @@ pub async fn append<Event: Send + Sync>(
     believed: Option<Head>,
     encode: fn(&Event, i64) -> Vec<u8>,
 ) -> Result<Head> {
-    let transaction = database.begin().await?;
-    let before = match believed {
-        Some(believed) => believed,
-        None => lock_head(&transaction, tenant).await?,
-    };
-    let (mut columns, mut head) = linked(tenant, &before, events, encode);
-    if !move_head(&transaction, tenant, &before, &head).await? {
+    if let Some(before) = believed
+        && events.len() <= AT_ONCE
+    {
+        let (entries, head) = linked(&before, events, encode);
+        if append_at_once(database, tenant, &before, &entries, &head).await? {
+            return Ok(head);
+        }
         // Another process has written since.
-        let before = lock_head(&transaction, tenant).await?;
-        (columns, head) = linked(tenant, &before, events, encode);
-        move_head(&transaction, tenant, &before, &head).await?;
     }
-    if EVENTS.write(&transaction, columns).await? != events.len() as u64 {
+    let transaction = database.begin().await?;
+    let before = lock_head(&transaction, tenant).await?;
+    let (entries, head) = linked(&before, events, encode);
+    move_head(&transaction, tenant, &head).await?;
+    if EVENTS.write(&transaction, columns(tenant, entries)).await? != events.len() as u64 {
         // Nobody but a forger makes entries behind the head, and an entry that is silently not written is worse than none.
         return Err(StoreError::Configuration("the audit log goes on behind its head".to_owned()));
     }
@@ -161,47 +165,84 @@ pub async fn append<Event: Send + Sync>(
     Ok(head)
 }
 
-/// Entries behind a head, as columns, and the head that they make.
-fn linked<Event>(
-    tenant: TenantId,
-    before: &Head,
-    events: &[(Instant, Event)],
-    encode: fn(&Event, i64) -> Vec<u8>,
-) -> (Vec<Column>, Head) {
-    let rows = events.len();
+/// Entries behind a head, and the head that they make.
+fn linked<Event>(before: &Head, events: &[(Instant, Event)], encode: fn(&Event, i64) -> Vec<u8>) -> (Vec<Entry>, Head) {
     let mut head = before.clone();
-    let (mut seqs, mut times) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
-    let (mut bodies, mut hashes) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
-    for (at, event) in events {
+    let link = |(at, event): &(Instant, Event)| {
         let seq = head.seq + 1;
         let body = encode(event, seq);
         head = Head { seq, hash: link(&head.hash, &body).to_vec() };
-        seqs.push(seq);
-        times.push(at.micros());
-        bodies.push(body);
-        hashes.push(head.hash.clone());
+        Entry { seq, at: *at, body, hash: head.hash.clone() }
+    };
+    let entries = events.iter().map(link).collect();
+    (entries, head)
+}
+
+fn columns(tenant: TenantId, entries: Vec<Entry>) -> Vec<Column> {
+    let rows = entries.len();
+    let (mut seqs, mut times) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
+    let (mut bodies, mut hashes) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
+    for entry in entries {
+        seqs.push(entry.seq);
+        times.push(entry.at.micros());
+        bodies.push(entry.body);
+        hashes.push(entry.hash);
     }
-    let columns = vec![
+    vec![
         Column::Int(vec![tenant.0; rows]),
         Column::BigInt(seqs),
         Column::BigInt(times),
         Column::Bytes(bodies),
         Column::Bytes(hashes),
-    ];
-    (columns, head)
+    ]
 }
 
-/// Moves the head on, whose row stays locked to the end of the transaction. Whether it was where the caller believes it.
-async fn move_head(transaction: &Transaction, tenant: TenantId, from: &Head, to: &Head) -> Result<bool> {
-    let moved = audit_head::Entity::update_many()
+/// Adds entries and moves the head by one statement. Returns false, with nothing written, where the head is not what it is believed to be.
+async fn append_at_once(
+    database: &Database,
+    tenant: TenantId,
+    before: &Head,
+    entries: &[Entry],
+    head: &Head,
+) -> Result<bool> {
+    let mut values: Vec<Value> = Vec::with_capacity(5 + 4 * entries.len());
+    values.extend([tenant.0.into(), before.seq.into(), before.hash.clone().into()]);
+    values.extend([head.seq.into(), head.hash.clone().into()]);
+    for Entry { seq, at, body, hash } in entries {
+        values.extend([(*seq).into(), at.micros().into(), body.clone().into(), hash.clone().into()]);
+    }
+    let statement =
+        Statement::from_sql_and_values(database.backend(), at_once(database.backend(), entries.len()), values);
+    Ok(database.writer().execute_raw(statement).await?.rows_affected() == entries.len() as u64)
+}
+
+/// The statement that adds so many entries behind a head: its parameters are the tenant, that head, the new one, and the entries.
+fn at_once(backend: DbBackend, entries: usize) -> String {
+    let row = |index: usize| {
+        let [seq, at, body, hash] = std::array::from_fn(|place| 6 + 4 * index + place);
+        format!("(${seq}, ${at}, ${body}, ${hash})")
+    };
+    let rows = (0..entries).map(row).collect::<Vec<_>>().join(", ");
+    let insert = "INSERT INTO audit_event (tenant_id, seq, at_micros, body, hash) SELECT head.tenant_id, entry.*";
+    let is_believed = "tenant_id = $1 AND seq = $2 AND hash = $3";
+    if backend == DbBackend::Sqlite {
+        // A trigger moves the head.
+        let head = format!("SELECT tenant_id FROM audit_head WHERE {is_believed}");
+        return format!("{insert} FROM ({head}) AS head, (VALUES {rows}) AS entry");
+    }
+    let head = format!("UPDATE audit_head SET seq = $4, hash = $5 WHERE {is_believed} RETURNING tenant_id");
+    format!("WITH head AS ({head}) {insert} FROM head, (VALUES {rows}) AS entry")
+}
+
+/// Moves the head on, whose row is locked.
+async fn move_head(transaction: &Transaction, tenant: TenantId, to: &Head) -> Result<()> {
+    audit_head::Entity::update_many()
         .col_expr(audit_head::Column::Seq, Expr::value(to.seq))
         .col_expr(audit_head::Column::Hash, Expr::value(to.hash.clone()))
         .filter(audit_head::Column::TenantId.eq(tenant.0))
-        .filter(audit_head::Column::Seq.eq(from.seq))
-        .filter(audit_head::Column::Hash.eq(from.hash.clone()))
         .exec(transaction)
         .await?;
-    Ok(moved.rows_affected == 1)
+    Ok(())
 }
 
 /// The head, whose row stays locked to the end of the transaction: entries of several processes come one after the other.
