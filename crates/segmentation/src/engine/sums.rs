@@ -1,4 +1,5 @@
-//! The exact sum of a column of numbers over a set of customers, eight of them at a time.
+//! The exact sum of a column of numbers over a set of customers, eight of them at a time. Numbers are added by halves: no sum of the 64 customers of a
+//! word overflows a lane.
 
 use super::bitmap::WORD_BITS;
 use super::numbers::{NumberColumn, Values};
@@ -8,16 +9,18 @@ use super::scan;
 const LANES: usize = 8;
 /// Below this many customers of a word they are added one by one.
 const FEW: u32 = 8;
+/// How much longer adding takes than the comparing that threads are weighed for.
+const WEIGHT: usize = 2;
 /// By the bits of eight customers, all ones for those who are meant.
-static MASKS: [[u64; LANES]; 256] = masks();
+static MASKS: [[i32; LANES]; 256] = masks();
 
-const fn masks() -> [[u64; LANES]; 256] {
+const fn masks() -> [[i32; LANES]; 256] {
     let mut masks = [[0; LANES]; 256];
     let mut bits = 0;
     while bits < masks.len() {
         let mut lane = 0;
         while lane < LANES {
-            masks[bits][lane] = if bits >> lane & 1 == 1 { u64::MAX } else { 0 };
+            masks[bits][lane] = -((bits >> lane & 1) as i32);
             lane += 1;
         }
         bits += 1;
@@ -25,38 +28,12 @@ const fn masks() -> [[u64; LANES]; 256] {
     masks
 }
 
-/// What is added up. Numbers are told from the lowest there is, so that none is negative, and their halves are added apart: each sum is that of
-/// 100 million halves of four bytes at the most, which eight bytes hold.
-#[derive(Default)]
-struct Halves {
-    high: [u64; LANES],
-    low: [u64; LANES],
-    numbers: u64,
-}
-
-impl Halves {
-    fn add(&mut self, lane: usize, number: u64) {
-        self.high[lane] += number >> 32;
-        self.low[lane] += number & u64::from(u32::MAX);
-    }
-
-    fn total(&self) -> i128 {
-        let (high, low): (u64, u64) = (self.high.iter().sum(), self.low.iter().sum());
-        (i128::from(high) << 32) + i128::from(low) + i128::from(self.numbers) * i128::from(i64::MIN)
-    }
-}
-
-/// A number, told from the lowest there is.
-const fn above_lowest(number: i64) -> u64 {
-    (number ^ i64::MIN) as u64
-}
-
 impl NumberColumn {
     /// The exact sum over a set of customers; those without a number add nothing.
     pub(super) fn sum(&self, customers: &[u64]) -> i128 {
         let words = self.valid().len().min(customers.len());
         let chosen = |word: usize| self.valid()[word] & customers[word];
-        let threads = scan::threads_for(self.values().bytes_per_word() * words);
+        let threads = scan::threads_for(self.values().bytes_per_word() * words * WEIGHT);
         scan::shared(threads, words, |words| match self.values() {
             Values::Narrow(values) => sum(values, words.map(|word| (word, chosen(word)))),
             Values::Wide(values) => sum(values, words.map(|word| (word, chosen(word)))),
@@ -67,35 +44,62 @@ impl NumberColumn {
 }
 
 /// The sum of those who are chosen of words, by the place of each.
-fn sum<Number: Copy + Into<i64>>(values: &[Number], chosen: impl Iterator<Item = (usize, u64)>) -> i128 {
+fn sum<Value: Number>(values: &[Value], chosen: impl Iterator<Item = (usize, u64)>) -> i128 {
     let (values, _) = values.as_chunks::<WORD_BITS>();
-    let mut halves = Halves::default();
-    for (word, chosen) in chosen {
-        match chosen.count_ones() {
-            0 => {}
-            few if few < FEW => one_by_one(&values[word], chosen, &mut halves),
-            _ => together(&values[word], chosen, &mut halves),
-        }
-        halves.numbers += u64::from(chosen.count_ones());
-    }
-    halves.total()
+    let of_word = |(word, chosen): (usize, u64)| match chosen.count_ones() {
+        0 => 0,
+        few if few < FEW => one_by_one(&values[word], chosen),
+        _ => Value::together(&values[word], chosen),
+    };
+    chosen.map(of_word).sum()
 }
 
-fn one_by_one<Number: Copy + Into<i64>>(values: &[Number; WORD_BITS], chosen: u64, halves: &mut Halves) {
-    let mut left = chosen;
+fn one_by_one<Value: Number>(values: &[Value; WORD_BITS], chosen: u64) -> i128 {
+    let (mut left, mut sum) = (chosen, 0);
     while left != 0 {
-        halves.add(0, above_lowest(values[left.trailing_zeros() as usize].into()));
+        sum += values[left.trailing_zeros() as usize].into();
         left &= left - 1;
     }
+    sum
 }
 
-fn together<Number: Copy + Into<i64>>(values: &[Number; WORD_BITS], chosen: u64, halves: &mut Halves) {
-    let (eights, _) = values.as_chunks::<LANES>();
-    for (eight, bits) in eights.iter().zip(chosen.to_le_bytes()) {
-        let masks = &MASKS[usize::from(bits)];
-        for (lane, (number, mask)) in eight.iter().zip(masks).enumerate() {
-            halves.add(lane, above_lowest((*number).into()) & mask);
+trait Number: Copy + Into<i128> {
+    /// The sum of those who are chosen of a word.
+    fn together(values: &[Self; WORD_BITS], chosen: u64) -> i128;
+}
+
+impl Number for i32 {
+    fn together(values: &[Self; WORD_BITS], chosen: u64) -> i128 {
+        let (eights, _) = values.as_chunks::<LANES>();
+        let (mut high, mut low) = ([0_i32; LANES], [0_i32; LANES]);
+        for (eight, bits) in eights.iter().zip(chosen.to_le_bytes()) {
+            let lanes = high.iter_mut().zip(&mut low).zip(eight).zip(&MASKS[usize::from(bits)]);
+            for (((high, low), value), mask) in lanes {
+                let number = value & mask;
+                *high += number >> 16;
+                *low += number & 0xffff;
+            }
         }
+        let (high, low): (i32, i32) = (high.iter().sum(), low.iter().sum());
+        (i128::from(high) << 16) + i128::from(low)
+    }
+}
+
+impl Number for i64 {
+    fn together(values: &[Self; WORD_BITS], chosen: u64) -> i128 {
+        let (eights, _) = values.as_chunks::<LANES>();
+        let (mut high, mut low) = ([0_u64; LANES], [0_u64; LANES]);
+        for (eight, bits) in eights.iter().zip(chosen.to_le_bytes()) {
+            let lanes = high.iter_mut().zip(&mut low).zip(eight).zip(&MASKS[usize::from(bits)]);
+            for (((high, low), value), mask) in lanes {
+                // Told from the lowest there is, none is negative: processors shift eight bytes at once only without their sign.
+                let number = (value ^ Self::MIN) as u64 & Self::from(*mask) as u64;
+                *high += number >> 32;
+                *low += number & u64::from(u32::MAX);
+            }
+        }
+        let (high, low): (u64, u64) = (high.iter().sum(), low.iter().sum());
+        (i128::from(high) << 32) + i128::from(low) + i128::from(chosen.count_ones()) * i128::from(Self::MIN)
     }
 }
 
@@ -114,9 +118,9 @@ mod tests {
     }
 
     #[test]
-    fn sums_beyond_64_bits_are_exact() {
-        for (number, sum) in [(i64::MAX, i128::from(i64::MAX) * 100), (i64::MIN, i128::from(i64::MIN) * 100)] {
-            assert_eq!(column(&[Some(number); 100]).sum(&[u64::MAX, u64::MAX]), sum);
+    fn sums_of_extremes_are_exact() {
+        for number in [i64::MAX, i64::MIN, i32::MAX.into(), i32::MIN.into()] {
+            assert_eq!(column(&[Some(number); 100]).sum(&[u64::MAX, u64::MAX]), i128::from(number) * 100);
         }
     }
 
