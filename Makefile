@@ -18,7 +18,7 @@ FAILPOINTS := quintile/failpoints
 RELEASED := released.binpb.gz
 
 # How many end-to-end tests run side by side: more than there are cores, as they wait more than they work.
-TEST_PROCESSES ?= 4
+TEST_PROCESSES ?= 6
 
 # Where the demonstration leaves its data, and the instant that it stands at.
 DATA ?= quintile-demo

@@ -22,7 +22,7 @@ from pathlib import Path
 PROGRAMS = ("initdb", "pg_ctl", "postgres")
 START_SECONDS = 60
 STOP_SECONDS = 30
-MAX_CONNECTIONS = 600  # Up to 40 of each suite, several suites side by side, and for a while those of suites that were killed.
+MAX_CONNECTIONS = 900  # Up to 40 of each suite, several suites side by side, and for a while those of suites that were killed.
 
 
 class Trouble(Exception):
