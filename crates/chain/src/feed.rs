@@ -266,7 +266,16 @@ impl Reader {
         loop {
             // Read before the rows: rows that it covers are then certainly read.
             let watermark = *changes.borrow_and_update();
-            while let Some(response) = self.next_page().await.map_err(|error| Some(store_error(&error).into()))? {
+            let mut is_last = false;
+            while !is_last {
+                let next = self.next_page().await.map_err(|error| Some(store_error(&error).into()))?;
+                let Some((mut response, last)) = next else { break };
+                is_last = last;
+                // With what it covers: whoever follows commits both at once.
+                if is_last && self.told != Some(watermark) {
+                    self.told = Some(watermark);
+                    response.watermark = Some(watermark.to_message());
+                }
                 sender.send(Ok(within_scope(caller, response, &mut self.sent))).await.map_err(|_| None)?;
                 self.reading.is_at(position(self.cursor));
             }
@@ -298,7 +307,8 @@ impl Reader {
         }
     }
 
-    async fn next_page(&mut self) -> Result<Option<WatchRecordsResponse>, StoreError> {
+    /// The next records, and whether there was nothing behind them. `None`: there is nothing new.
+    async fn next_page(&mut self) -> Result<Option<(WatchRecordsResponse, bool)>, StoreError> {
         loop {
             let page = feed::read(&self.runtime.database, self.tenant, self.feed_name, self.cursor).await?;
             if page.cursor == self.cursor {
@@ -306,6 +316,9 @@ impl Reader {
             }
             self.cursor = page.cursor;
             if page.records.is_empty() {
+                if page.is_last {
+                    return Ok(None);
+                }
                 continue;
             }
             let mut traces = Vec::new();
@@ -321,7 +334,7 @@ impl Reader {
                     response.records.push(decode(&record)?);
                 }
             }
-            return Ok(Some(response));
+            return Ok(Some((response, page.is_last)));
         }
     }
 

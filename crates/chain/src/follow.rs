@@ -90,8 +90,12 @@ impl Step<'_> {
             follower::advance(&transaction, self.tenant, self.feed, &self.old, &self.new).await?;
         }
         transaction.commit().await?;
+        let is_told = self.old.facts_position != self.new.facts_position;
         self.old = self.new.clone();
-        self.wake();
+        // Those who wait are woken once, with the facts that are in now, which whoever takes the step tells.
+        if !is_told {
+            self.wake();
+        }
         Ok(())
     }
 
@@ -211,6 +215,10 @@ impl<'a, W: Worker> Following<'a, W> {
     async fn take(&mut self, message: WatchRecordsResponse) -> Result<(), WorkError> {
         self.cursor = message.cursor;
         let mut step = self.step();
+        let watermark = message.watermark.as_ref().map(Watermark::from_message);
+        if let Some(watermark) = watermark {
+            step.new.facts_position = watermark.facts_position;
+        }
         let removed = removals(&message.removed_customer_ids, &message.erased_customer_ids)?;
         if !message.records.is_empty() || !removed.is_empty() {
             let (service, traces) = (self.runtime.service, &message.trace_parents);
@@ -219,8 +227,7 @@ impl<'a, W: Worker> Following<'a, W> {
             self.worker.take(message.records, removed, &mut step).await?;
             std::mem::take(&mut step.traced).done();
         }
-        if let Some(watermark) = message.watermark.as_ref().map(Watermark::from_message) {
-            step.new.facts_position = watermark.facts_position;
+        if let Some(watermark) = watermark {
             if step.new.facts_position != step.old.facts_position {
                 let transaction = step.begin().await?;
                 step.commit(transaction).await?;

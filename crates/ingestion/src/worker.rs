@@ -263,7 +263,8 @@ impl FeatureWorker {
         self.place = place;
         self.reading.is_at(self.place.facts_position);
         failpoint::reach(FEATURES, "after_commit").await;
-        self.service.runtime.progress.of(self.tenant.id).raise(Watermark::default());
+        let watermark = Watermark { facts_position: self.place.facts_position, time: None };
+        self.service.runtime.progress.of(self.tenant.id).raise(watermark);
         Ok(())
     }
 

@@ -22,6 +22,9 @@ const READERS: u32 = 8;
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long PostgreSQL keeps a transaction, and its locks, of a process that says nothing: it may be stopped, or cut off from us.
 const TRANSACTION_IDLE: &str = "20s";
+/// Pages of SQLite's write-ahead log, 32 MB of them, behind which a commit brings them to their places. By SQLite's own 1,000 one of 200 small
+/// commits would, and every large one.
+const CHECKPOINT_PAGES: &str = "8192";
 /// How long a new SQLite file that another process is making is left alone.
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
@@ -65,6 +68,7 @@ impl Database {
             // An acknowledgement outlives a power cut.
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT)
+            .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
             .pragma("secure_delete", "ON")
             .pragma("cache_size", "-65536")
             .statement_cache_capacity(256);

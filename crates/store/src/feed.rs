@@ -111,6 +111,8 @@ struct Commits {
     in_bulk: RoaringBitmap,
     /// The traces of those that came live, and of those in bulk.
     traces: [Vec<String>; 2],
+    /// Whether there may be more.
+    may_be_more: bool,
 }
 
 /// The commits past `seq`, until they have touched `enough` customers.
@@ -129,7 +131,7 @@ async fn read_commits(
         .limit(PAGE_COMMITS)
         .all(connection)
         .await?;
-    let mut read = Commits::default();
+    let mut read = Commits { may_be_more: rows.len() as u64 == PAGE_COMMITS, ..Commits::default() };
     for row in rows {
         let customers =
             RoaringBitmap::deserialize_from(row.customers.as_slice()).map_err(|_| StoreError::Sealed("bitmap"))?;
@@ -141,6 +143,7 @@ async fn read_commits(
         }
         read.commits.push((row.seq, customers));
         if read.in_bulk.len() + read.live.len() >= enough {
+            read.may_be_more = true;
             break;
         }
     }
@@ -168,6 +171,8 @@ pub struct Page {
     pub records: Vec<Record>,
     /// Where to go on.
     pub cursor: Cursor,
+    /// Whether there was nothing behind it when it was read.
+    pub is_last: bool,
     /// The traces that led to these records, as far as commits tell; none of a snapshot.
     pub traces: Vec<String>,
 }
@@ -189,16 +194,16 @@ pub async fn read(database: &Database, tenant: TenantId, feed: &str, cursor: Cur
             };
             // Whoever knows nothing needs not be told who is no more.
             let records = records.into_iter().filter(|record| !record.is_tombstone()).collect();
-            Ok(Page { records, cursor, traces: Vec::new() })
+            Ok(Page { records, cursor, is_last: false, traces: Vec::new() })
         }
         Cursor::Tail(seq) => read_tail(database, tenant, feed, seq).await,
     }
 }
 
 async fn read_tail(database: &Database, tenant: TenantId, feed: &str, seq: i64) -> Result<Page> {
-    let again = Page { records: Vec::new(), cursor: Cursor::Tail(seq), traces: Vec::new() };
+    let again = Page { records: Vec::new(), cursor: Cursor::Tail(seq), is_last: false, traces: Vec::new() };
     let read = read_commits(database.reader(), tenant, feed, seq, PAGE_CUSTOMERS).await?;
-    let Commits { commits, live, in_bulk, traces } = read;
+    let Commits { commits, live, in_bulk, traces, may_be_more } = read;
     let Some(last) = commits.last().map(|(seq, _)| *seq) else { return Ok(again) };
     let customers: Vec<_> = (live | in_bulk).iter().map(CustomerId).collect();
     let records = records::load(database.reader(), tenant, &customers).await?;
@@ -216,7 +221,7 @@ async fn read_tail(database: &Database, tenant: TenantId, feed: &str, seq: i64) 
             traces.extend(later.traces.concat());
         }
     }
-    Ok(Page { records, cursor: Cursor::Tail(last), traces })
+    Ok(Page { records, cursor: Cursor::Tail(last), is_last: !may_be_more, traces })
 }
 
 fn all_as_new_as_logged(records: &[Record], commits: &[(i64, RoaringBitmap)]) -> bool {
