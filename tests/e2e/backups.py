@@ -216,6 +216,50 @@ def a_restore_changes_nothing_where_something_is(backed_up, tmp_path):
     assert "is there" in refusal("backup", target, "--data-dir", suite.data)
 
 
+def what_a_restore_refuses_is_left_as_it_was(backed_up, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    refusal("restore", backed_up[1], "--data-dir", tmp_path)
+    assert files_of(tmp_path) == {"mine.txt": b"mine"}
+
+
+def a_folder_of_somebodys_own_is_not_emptied_for_a_backup(backed_up, tmp_path):
+    suite = backed_up[0]
+    partial = tmp_path / "next.partial"
+    partial.mkdir()
+    (partial / "mine.txt").write_text("mine")
+    assert "no backup has put there" in refusal("backup", tmp_path / "next", "--data-dir", suite.data)
+    assert files_of(partial) == {"mine.txt": b"mine"}
+
+
+def nothing_is_backed_up_of_a_restore_that_was_cut_off_or_of_a_database_that_is_empty(backed_up, tmp_path):
+    data = tmp_path / "data"
+    succeeds("restore", backed_up[1], "--data-dir", data)
+    (data / "restoring").touch()
+    assert "was cut off" in refusal("backup", tmp_path / "next", "--data-dir", data)
+    (data / "restoring").unlink()
+    (data / "segmentation.sqlite").write_bytes(b"")
+    assert "segmentation.sqlite is empty" in refusal("backup", tmp_path / "next", "--data-dir", data)
+    assert not (tmp_path / "next").exists()
+
+
+@pytest.mark.parametrize("name", ["access-control.sqlite", "ingestion-audit.sqlite"])
+@pytest.mark.parametrize("is_gone", [True, False], ids=["gone", "empty"])
+def a_database_that_is_lost_is_not_made_anew(backed_up, tmp_path, name, is_gone):
+    suite = quintile.Quintile(tmp_path)
+    succeeds("restore", backed_up[1], "--data-dir", suite.data)
+    for key, text in keys_of(backed_up[0]).items():
+        (suite.data / key).touch(0o600)
+        (suite.data / key).write_text(text)
+    (suite.data / name).unlink() if is_gone else (suite.data / name).write_bytes(b"")
+    before = files_of(suite.data)
+    for arguments in (("serve", "--port-base", "0"), ("migrate",)):
+        assert name in refusal(*arguments, "--data-dir", suite.data)
+    assert files_of(suite.data) == before | {"lock": b""}
+    found = json.loads(command("doctor", "--data-dir", suite.data, "-o", "json").stdout)["findings"]
+    lost = [each for each in found if each["subject"] == name.removesuffix(".sqlite") and each["level"] == "fail"]
+    assert lost and all("restore the last backup" in each["to_do"] for each in lost), found
+
+
 def without_its_master_key_a_restored_suite_does_not_start_and_makes_no_other(backed_up, tmp_path):
     _, target, _ = backed_up
     told = succeeds("restore", target, "--data-dir", tmp_path / "data")

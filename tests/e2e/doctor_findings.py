@@ -166,6 +166,11 @@ FAULTS = {
     "a folder that others enter": (lambda data: data.chmod(0o755), "configuration", "data directory", "warn", "chmod 700"),
     "a damaged file": (overwritten, "database", "lifecycle", "fail", "restore the last backup"),
     "a file that is gone": (lambda data: (data / "scoring.sqlite").unlink(), "database", "scoring", "fail", "restore the last backup"),
+    "a file that is empty": (lambda data: (data / "scoring.sqlite").write_bytes(b""), "database", "scoring", "fail", "restore the last backup"),
+    "an audit log that is empty": (lambda data: (data / "scoring-audit.sqlite").write_bytes(b""), "database", "scoring-audit", "fail",
+                                   "restore the last backup"),
+    "a service ahead of the facts": (written("lifecycle.sqlite", "UPDATE follower SET facts_position = facts_position + 7"), "feed",
+                                     "lifecycle, tenant 1", "fail", "one backup"),
     "a newer schema": (written("scoring.sqlite", "INSERT INTO seaql_migrations VALUES ('m9999_later', 0)"), "database", "scoring", "warn",
                        "newer version"),
     "an older schema": (written("scoring.sqlite", "DELETE FROM seaql_migrations WHERE version = (SELECT max(version) FROM seaql_migrations)"),
@@ -202,6 +207,13 @@ def a_configuration_that_none_is_served_by_is_told_of(tmp_path, setting, said):
     config.write_text(setting)
     [finding] = findings_of("--config", config)
     assert (finding["level"], finding["area"]) == ("fail", "configuration") and said in finding["found"]
+
+
+def what_serve_refuses_is_refused(data):
+    [finding] = findings_of("--data-dir", data, "--as-of", "yesterday")
+    assert finding["level"] == "fail" and "as_of" in finding["found"]
+    findings = findings_of("--data-dir", data, "--as-of", quintile.AS_OF, "--port-base", "1")
+    assert SILENT <= bad(findings)
 
 
 def what_a_configuration_lacks_is_told_of(data, tmp_path):

@@ -1,9 +1,10 @@
 //! The audit log, for people: what happened, and whether anybody has changed what is written of it.
 
-use crate::commands::{CallerArgs, chosen_roles};
+use crate::commands::CallerArgs;
 use crate::config::{Config, Role};
 use crate::output::{self, Format};
 use crate::remote::{Session, connect};
+use crate::serving_flags::chosen_roles;
 use clap::Subcommand;
 use quintile_audit::verify::{Verified, Verifier};
 use quintile_domain::time::Instant;

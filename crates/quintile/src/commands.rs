@@ -4,6 +4,7 @@ use crate::audit::{self, AuditCommand};
 use crate::config::{Config, ConfigFlags, Role, read_secret, reference};
 use crate::output::Format;
 use crate::remote::{Identity, Session, token};
+use crate::serving_flags::{ServingFlags, chosen_roles};
 use crate::suite::{self, Suite};
 use crate::telemetry::Telemetry;
 use crate::{
@@ -42,7 +43,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the services: all five, or those of `--role`
-    Serve(ServeArgs),
+    Serve(ServingFlags),
     /// Brings the database schemas up to date, and ends
     Migrate(MigrateArgs),
     /// Looks at everything that a suite needs, and says what to do; changes nothing
@@ -131,24 +132,6 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-}
-
-#[derive(Debug, clap::Args)]
-struct ServeArgs {
-    #[command(flatten)]
-    config: ConfigFlags,
-    /// The services to run [default: all]
-    #[arg(long = "role", value_enum)]
-    roles: Vec<Role>,
-    /// Freezes business time at this instant, such as 1998-07-01T00:00:00Z
-    #[arg(long, value_name = "INSTANT")]
-    as_of: Option<String>,
-    /// The first of five ports; 0 takes any that are free [default: 7701]
-    #[arg(long, value_name = "PORT")]
-    port_base: Option<u16>,
-    /// A PostgreSQL URL; without it the data is in the data directory
-    #[arg(long, value_name = "URL")]
-    database_url: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -261,7 +244,7 @@ enum ConfigCommand {
 /// Runs a command.
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
-        Command::Serve(args) => serve(args).await,
+        Command::Serve(flags) => serve(&flags).await,
         Command::Migrate(args) => {
             let mut config = Config::load(&args.config)?;
             config.database_url = args.database_url.or(config.database_url);
@@ -336,20 +319,9 @@ async fn print_token(args: TokenArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The services that flags name: all where they name none.
-pub fn chosen_roles(chosen: &[Role]) -> Vec<Role> {
-    if chosen.is_empty() { Role::ALL.to_vec() } else { chosen.to_vec() }
-}
-
-async fn serve(args: ServeArgs) -> anyhow::Result<()> {
-    let mut config = Config::load(&args.config)?;
-    config.as_of = args.as_of.or(config.as_of);
-    config.database_url = args.database_url.or(config.database_url);
-    if let Some(base) = args.port_base {
-        config.set_port_base(base)?;
-    }
+async fn serve(flags: &ServingFlags) -> anyhow::Result<()> {
+    let (config, chosen) = flags.load()?;
     start_logging(&config)?;
-    let chosen = chosen_roles(&args.roles);
     let telemetry = Telemetry::start(&config, &chosen).await?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

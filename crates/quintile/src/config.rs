@@ -15,6 +15,7 @@ use quintile_rpc::telemetry::TelemetrySettings;
 use quintile_segmentation::History;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
+use std::env;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use tracing_subscriber::EnvFilter;
@@ -262,7 +263,11 @@ impl Config {
             !["bin", "buf", "cdnow", "data", "test_postgres_url"].iter().any(|other| key == *other)
                 && MASTER_KEY_VARIABLE.strip_prefix(PREFIX).is_none_or(|other| key != other)
         };
-        figment = figment.merge(Env::raw().only(&[OTLP_VARIABLE]).map(|_| "telemetry.otlp_endpoint".into()));
+        // Empty is as if it were not set, as everywhere where it is known.
+        let otlp = Env::raw()
+            .only(&[OTLP_VARIABLE])
+            .filter(|_| env::var_os(OTLP_VARIABLE).is_some_and(|value| !value.is_empty()));
+        figment = figment.merge(otlp.map(|_| "telemetry.otlp_endpoint".into()));
         figment = figment.merge(Env::prefixed(PREFIX).filter(own).split("__"));
         figment = figment.merge(Env::raw().only(&[MASTER_KEY_VARIABLE]).map(|_| "secrets.master_key".into()));
         let mut config: Self = figment.extract().context("configuration")?;

@@ -6,10 +6,10 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use quintile_domain::entropy::Entropy;
 use quintile_store::sealing::{Key, LocalKeys};
-use quintile_store::{DatabaseUrl, copies};
-use std::collections::BTreeMap;
+use quintile_store::{DatabaseUrl, audit, copies};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -22,6 +22,8 @@ pub const MASTER_KEY: &str = "master.key";
 pub const BOOTSTRAP_SECRET: &str = "bootstrap.secret";
 /// What lies in a data directory for as long as a restore into it is not done.
 pub const RESTORING: &str = "restoring";
+/// The names of the databases' files that were made here, one in a line.
+const MADE: &str = "databases";
 /// Whose lock keeps a second process out.
 pub const LOCK: &str = "lock";
 
@@ -47,7 +49,19 @@ impl DataDir {
             "a restore into {} was cut off: run `quintile restore` again, which goes on in the same folder",
             path.display()
         );
+        if let Some(lost) = made(&path)?.iter().map(|name| path.join(name)).find(|file| is_lost(file)) {
+            bail!(
+                "{} was made here, and is gone or empty: restore the last backup. A new one would hold nothing, and the others' places would be wrong",
+                lost.display()
+            );
+        }
         Ok(Self { path, _lock: lock })
+    }
+
+    /// Notes that these roles' embedded databases were made here: none of them is ever made anew.
+    pub fn note_databases(&self, config: &Config, roles: &[Role]) -> anyhow::Result<()> {
+        let files = roles.iter().flat_map(|role| files_of(*role));
+        if config.database_url.is_some() { Ok(()) } else { note_made(&self.path, files) }
     }
 
     /// The master keys of the configuration, or of a file of its own, which is made at the first start.
@@ -118,10 +132,49 @@ pub fn is_restoring(path: &Path) -> bool {
     path.join(RESTORING).exists()
 }
 
-/// Whether the data directory has databases, the embedded ones.
+/// The files of a role's two embedded databases.
+fn files_of(role: Role) -> [String; 2] {
+    [role.service().to_owned(), audit::database_name(role.service())].map(|database| copies::file_name(&database))
+}
+
+/// The files of databases that were made in a data directory. Of those that were never noted nothing is told.
+fn made(path: &Path) -> anyhow::Result<Vec<String>> {
+    match fs::read_to_string(path.join(MADE)) {
+        Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.join(MADE).display())),
+    }
+}
+
+/// Notes which files of databases were made in a data directory, beside those that were noted before.
+pub fn note_made(path: &Path, files: impl IntoIterator<Item = String>) -> anyhow::Result<()> {
+    let before: BTreeSet<String> = made(path)?.into_iter().collect();
+    let all: BTreeSet<String> = before.iter().cloned().chain(files).collect();
+    if all != before {
+        let draft = path.join(format!("{MADE}.draft"));
+        let mut file = File::create(&draft)?;
+        all.iter().try_for_each(|name| writeln!(file, "{name}"))?;
+        file.sync_all()?;
+        fs::rename(draft, path.join(MADE))?;
+    }
+    Ok(())
+}
+
+fn is_lost(file: &Path) -> bool {
+    fs::metadata(file).is_ok_and(|found| found.len() == 0) || matches!(file.try_exists(), Ok(false))
+}
+
+/// Whether a database was made in the data directory of a configuration, and its file is gone or empty.
+pub fn has_lost(config: &Config, database: &str) -> bool {
+    let file = copies::file_name(database);
+    let is_made = made(&config.data_dir).is_ok_and(|made| made.contains(&file));
+    config.database_url.is_none() && is_made && is_lost(&config.data_dir.join(file))
+}
+
+/// Whether the data directory has databases, the embedded ones, or may have: one that may not be looked into does not look new.
 pub fn has_databases(config: &Config) -> bool {
-    config.database_url.is_none()
-        && Role::ALL.iter().any(|role| config.data_dir.join(copies::file_name(role.service())).exists())
+    let is_there = |role: &Role| config.data_dir.join(copies::file_name(role.service())).try_exists().unwrap_or(true);
+    config.database_url.is_none() && Role::ALL.iter().any(is_there)
 }
 
 /// The bootstrap secret as a command reads it.

@@ -1,9 +1,9 @@
 //! `quintile health`: asks services of this machine by gRPC whether they serve, with the configured TLS, which probes of Kubernetes can't.
 
-use crate::commands::chosen_roles;
 use crate::config::{Config, ConfigFlags, Role};
 use crate::data_dir::own_endpoint;
 use crate::remote::{Answer, ask_health};
+use crate::serving_flags::chosen_roles;
 use anyhow::bail;
 use futures::future::try_join_all;
 

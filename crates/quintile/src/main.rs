@@ -45,6 +45,7 @@ mod retention;
 mod score_texts;
 mod scores;
 mod segments;
+mod serving_flags;
 mod stages;
 mod suite;
 mod tasks;

@@ -73,6 +73,7 @@ impl Suite {
         }
         let mut suite = Self { endpoints, services, stop, data_dir };
         suite.wait_until_serving(config).await?;
+        suite.data_dir.note_databases(config, roles)?;
         suite.data_dir.write_endpoints(&suite.endpoints)?;
         Ok(suite)
     }
@@ -226,7 +227,7 @@ pub fn migrations(role: Role) -> Vec<String> {
 
 /// Brings the schemas of services up to date, and ends.
 pub async fn migrate(config: &Config, roles: &[Role]) -> anyhow::Result<()> {
-    let _data_dir = DataDir::open(config)?;
+    let data_dir = DataDir::open(config)?;
     let url = database_url(config);
     for role in roles {
         match role {
@@ -239,5 +240,5 @@ pub async fn migrate(config: &Config, roles: &[Role]) -> anyhow::Result<()> {
         quintile_audit::migrate(&url, role.service()).await?;
         say!("{}: schema up to date", role.key());
     }
-    Ok(())
+    data_dir.note_databases(config, roles)
 }

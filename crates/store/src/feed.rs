@@ -171,7 +171,7 @@ pub struct Page {
     pub records: Vec<Record>,
     /// Where to go on.
     pub cursor: Cursor,
-    /// Whether there was nothing behind it when it was read.
+    /// Whether it is known that nothing was behind it when it was read.
     pub is_last: bool,
     /// The traces that led to these records, as far as commits tell; none of a snapshot.
     pub traces: Vec<String>,

@@ -22,6 +22,7 @@ on_both_databases! {
     a_reader_who_knows_nothing_is_told_of_nobody_who_is_no_more,
     a_cursor_goes_on_exactly_where_its_page_ended,
     pages_are_bounded_and_never_split_a_commit,
+    a_page_is_the_last_where_nothing_is_behind_it,
     a_reader_waits_for_rows_that_are_older_than_the_log,
 }
 
@@ -243,6 +244,26 @@ async fn pages_are_bounded_and_never_split_a_commit(store: TestStore) {
         );
     }
     assert_eq!(told.len(), 22_600);
+}
+
+async fn a_page_is_the_last_where_nothing_is_behind_it(store: TestStore) {
+    // Two pages end for their customers, and two for their commits.
+    fill(&store, 1, 3, 3_000).await;
+    fill(&store, 30_001, 600, 1).await;
+    let (mut cursor, mut pages) = (Cursor::Tail(0), 0);
+    loop {
+        let page = feed::read(&store.database, TENANT, FEED, cursor).await.unwrap();
+        let Cursor::Tail(seq) = page.cursor else { panic!("a tail stays a tail") };
+        let is_behind = !logged(&store.database, seq).await.unwrap().is_empty();
+        assert_eq!(page.is_last, !is_behind, "behind {seq}");
+        (cursor, pages) = (page.cursor, pages + 1);
+        if page.is_last {
+            break;
+        }
+    }
+    assert!(pages > 2, "{pages} pages");
+    let snapshot = feed::begin(&store.database, TENANT, FEED).await.unwrap();
+    assert!(!feed::read(&store.database, TENANT, FEED, snapshot).await.unwrap().is_last, "the tail is behind it");
 }
 
 async fn write(store: &TestStore, rows: Vec<Record>) {

@@ -24,6 +24,7 @@ use quintile_store::copies::{self, CopiedFile};
 use quintile_store::sealing::{KeyId, master_keys};
 use quintile_store::{audit, failpoint};
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -58,6 +59,11 @@ pub async fn run(args: &BackupArgs) -> anyhow::Result<()> {
         "the data is in PostgreSQL: back it up by pg_dump or pg_basebackup, and the master keys apart from it"
     );
     ensure!(!args.target.exists(), "{} is there: name a new folder", args.target.display());
+    ensure!(
+        !data_dir::is_restoring(&config.data_dir),
+        "a restore into {} was cut off: run `quintile restore` again before it is backed up",
+        config.data_dir.display()
+    );
     let draft = Draft::begin(&args.target)?;
     let manifest = match draft.fill(&config, args).await {
         Ok(manifest) => manifest,
@@ -120,6 +126,14 @@ fn tell(target: &Path, manifest: &Manifest, with_keys: bool) -> anyhow::Result<(
     Ok(())
 }
 
+/// Whether a file of a backup, or of one that is being made, has this name.
+fn is_of_a_backup(name: &OsStr) -> bool {
+    let others = [LOCK, manifest::FILE, manifest::SUMS, data_dir::MASTER_KEY, data_dir::BOOTSTRAP_SECRET];
+    let name = name.to_string_lossy();
+    let is_database = |database: &String| name.starts_with(&copies::file_name(database));
+    others.contains(&name.as_ref()) || databases().iter().any(is_database)
+}
+
 /// A backup under another name, until it is whole.
 struct Draft {
     folder: PathBuf,
@@ -135,12 +149,16 @@ impl Draft {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             made => made.with_context(|| format!("cannot make {}", folder.display()))?,
         }
+        let names: Vec<_> =
+            fs::read_dir(&folder)?.map(|entry| Ok(entry?.file_name())).collect::<anyhow::Result<_>>()?;
+        ensure!(
+            names.iter().all(|name| is_of_a_backup(name)),
+            "{} has files that no backup has put there: name another folder",
+            folder.display()
+        );
         let lock = data_dir::lock(&folder).context("another backup is being written there")?;
-        for entry in fs::read_dir(&folder)? {
-            let entry = entry?;
-            if entry.file_name() != LOCK {
-                fs::remove_file(entry.path()).with_context(|| format!("cannot empty {}", folder.display()))?;
-            }
+        for name in names.iter().filter(|name| *name != LOCK) {
+            fs::remove_file(folder.join(name)).with_context(|| format!("cannot empty {}", folder.display()))?;
         }
         Ok(Self { folder, _lock: lock })
     }
@@ -153,7 +171,12 @@ impl Draft {
         for copy in copies::begin(&config.data_dir, &databases(), &self.folder).await? {
             failpoint::reach("backup", "before_file").await;
             let name = copy.name().to_owned();
-            copied.push(copy.write().await.with_context(|| format!("cannot copy {name}"))?);
+            let file = copy.write().await.with_context(|| format!("cannot copy {name}"))?;
+            ensure!(
+                !file.migrations.is_empty(),
+                "{name} is empty: there is nothing to back up, and something may be lost"
+            );
+            copied.push(file);
         }
         let mut names: Vec<String> = copied.iter().map(|file| file.name.clone()).collect();
         let needed = needed_keys(&copied);

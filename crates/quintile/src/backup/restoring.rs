@@ -43,7 +43,12 @@ pub async fn restore(args: &RestoreArgs) -> anyhow::Result<()> {
         .mode(0o700)
         .create(target)
         .with_context(|| format!("cannot make {}", target.display()))?;
+    if !target.join(LOCK).exists() {
+        // Before one is made: what is refused is left as it is.
+        check_room(target)?;
+    }
     let _lock = data_dir::lock(target)?;
+    check_room(target)?;
     make_room(target, &sums)?;
     for (name, sum) in &sums {
         failpoint::reach("restore", "before_file").await;
@@ -51,6 +56,7 @@ pub async fn restore(args: &RestoreArgs) -> anyhow::Result<()> {
         ensure!(copied == *sum, "{name} has changed while it was restored");
     }
     sync_folder(target)?;
+    data_dir::note_made(target, databases().iter().map(|database| copies::file_name(database)))?;
     failpoint::reach("restore", "before_end").await;
     fs::remove_file(target.join(RESTORING))?;
     sync_folder(target)?;
@@ -58,18 +64,26 @@ pub async fn restore(args: &RestoreArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Notes that a restore is under way, in a folder in which nothing is but what an earlier one has left.
+/// Refuses a folder in which something is that no earlier restore has left.
+fn check_room(target: &Path) -> anyhow::Result<()> {
+    if is_restoring(target) {
+        return Ok(());
+    }
+    for entry in fs::read_dir(target)? {
+        let name = entry?.file_name();
+        // What a file system puts into every volume is no data.
+        ensure!(
+            name == LOCK || name == "lost+found",
+            "{} is not empty, and a restore changes nothing that is there: name a new folder by --data-dir",
+            target.display()
+        );
+    }
+    Ok(())
+}
+
+/// Notes that a restore is under way, and takes away what an earlier one has left.
 fn make_room(target: &Path, sums: &BTreeMap<String, String>) -> anyhow::Result<()> {
     if !is_restoring(target) {
-        for entry in fs::read_dir(target)? {
-            let name = entry?.file_name();
-            // What a file system puts into every volume is no data.
-            ensure!(
-                name == LOCK || name == "lost+found",
-                "{} is not empty, and a restore changes nothing that is there: name a new folder by --data-dir",
-                target.display()
-            );
-        }
         File::create(target.join(RESTORING))?.sync_all()?;
         sync_folder(target)?;
     }

@@ -4,9 +4,10 @@ use super::Finding;
 use crate::config::{Config, Role, read_secret};
 use crate::data_dir::{self, master_key_file};
 use quintile_store::sealing::{KeyId, master_keys};
+use rustix::fs::{Access, access};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// What everybody may do to a file, and its group may write to it.
@@ -53,19 +54,42 @@ fn settings(config: &Config) -> Finding {
 fn folder(config: &Config) -> Option<Finding> {
     let path = &config.data_dir;
     let subject = "data directory";
-    let Ok(found) = fs::metadata(path) else {
+    if is_absent(path) {
         let todo = "nothing before the first start, which makes it; otherwise name another --data-dir";
         return Some(Finding::warn("configuration", subject, format!("{} is not there", path.display()), todo));
-    };
+    }
     if data_dir::is_restoring(path) {
         let todo = "run `quintile restore` again: it goes on in the same folder";
         return Some(Finding::fail("configuration", subject, "a restore into it was cut off", todo));
     }
-    let embedded = config.database_url.is_none();
-    (embedded && found.mode() & BY_OTHERS != 0).then(|| {
+    if config.database_url.is_some() {
+        return None;
+    }
+    let found = match fs::read_dir(path).and_then(|_| fs::metadata(path)) {
+        Ok(found) => found,
+        Err(error) => {
+            let todo = "run it as the user that serves: of what is in there nothing can be told";
+            let found = format!("cannot read {}: {error}", path.display());
+            return Some(Finding::fail("configuration", subject, found, todo));
+        }
+    };
+    if let Some(file) = unwritable(path) {
+        let todo = "give it to the user that serves, and run this as that user";
+        let found = format!("this user may not write to {}", file.display());
+        return Some(Finding::fail("configuration", subject, found, todo));
+    }
+    (found.mode() & BY_OTHERS != 0).then(|| {
         let todo = format!("chmod 700 {}", path.display());
         Finding::warn("configuration", subject, "others than its owner can enter it", todo)
     })
+}
+
+/// The data directory, or a database in it, where whoever asks may not write to it.
+fn unwritable(path: &Path) -> Option<PathBuf> {
+    let files = fs::read_dir(path).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    let databases = files.filter(|file| file.extension().is_some_and(|extension| extension == "sqlite"));
+    let is_writable = |file: &PathBuf| access(file.as_path(), Access::WRITE_OK).is_ok();
+    databases.chain([path.to_owned()]).find(|file| !is_writable(file))
 }
 
 /// Who else may read a file of secrets, or change it. `None`: nobody.
@@ -77,6 +101,11 @@ fn opened(subject: &str, path: &Path) -> Option<Finding> {
     })
 }
 
+/// Whether a file is not there, as far as that can be told.
+fn is_absent(path: &Path) -> bool {
+    matches!(path.try_exists(), Ok(false))
+}
+
 fn master_key(config: &Config) -> Finding {
     let subject = "master keys";
     let path = master_key_file(config);
@@ -86,7 +115,7 @@ fn master_key(config: &Config) -> Finding {
             return Finding::fail("keys", subject, found, "set one of them");
         }
         Some(text) => Zeroizing::new(text.expose().to_owned()),
-        None if !path.exists() && config.secrets.master_key_file.is_none() && !data_dir::has_databases(config) => {
+        None if is_absent(&path) && config.secrets.master_key_file.is_none() && !data_dir::has_databases(config) => {
             let todo = "nothing before the first start, which makes it";
             return Finding::warn("keys", subject, format!("{} is not there yet", path.display()), todo);
         }
@@ -121,7 +150,7 @@ fn bootstrap_secret(config: &Config) -> Finding {
             "put a secret of 32 random bytes there",
         ),
         Ok(_) => opened(subject, &path).unwrap_or_else(|| Finding::ok("keys", subject, path.display().to_string())),
-        Err(_) if config.secrets.bootstrap_file.is_none() => {
+        Err(_) if is_absent(&path) && config.secrets.bootstrap_file.is_none() => {
             let todo = "nothing: the next start makes one";
             Finding::warn("keys", subject, format!("{} is not there yet", path.display()), todo)
         }

@@ -3,7 +3,7 @@
 use super::Finding;
 use crate::clock;
 use crate::config::{Config, Role};
-use crate::data_dir::{database_url, has_databases, master_key_file};
+use crate::data_dir::{database_url, has_databases, has_lost, master_key_file};
 use crate::suite::migrations;
 use quintile_domain::ids::TenantId;
 use quintile_domain::time::Instant;
@@ -122,6 +122,11 @@ fn silent(config: &Config, name: &str, error: &StoreError) -> Finding {
 
 fn absent(config: &Config, name: &str) -> Finding {
     let found = "it is not there";
+    if let Err(error) = file_of(config, name).try_exists()
+        && config.database_url.is_none()
+    {
+        return Finding::fail("database", name, error.to_string(), "run it as the user that serves");
+    }
     if config.database_url.is_none() && has_databases(config) {
         let todo = "restore the last backup: the other databases are there";
         return Finding::fail("database", name, found, todo);
@@ -136,6 +141,9 @@ fn absent(config: &Config, name: &str) -> Finding {
 
 async fn look_at(config: &Config, role: Role, database: &Inspection, now: Instant) -> Vec<Finding> {
     let name = role.service();
+    if has_lost(config, name) {
+        return vec![lost(name)];
+    }
     let mut findings = vec![schema(database, name, &migrations(role)).await];
     findings.extend(soundness(config, database, name).await);
     match database.durability().await {
@@ -150,11 +158,16 @@ async fn look_at(config: &Config, role: Role, database: &Inspection, now: Instan
     findings
 }
 
+/// What is told of a database that was made here and is empty.
+fn lost(name: &str) -> Finding {
+    Finding::fail("database", name, "it was made here, and is empty", "restore the last backup: `serve` makes no other")
+}
+
 async fn schema(database: &Inspection, name: &str, known: &[String]) -> Finding {
     let (version, applied) = match (database.version().await, database.applied().await) {
         (Ok(version), Ok(applied)) => (version, applied),
         (Err(error), _) | (_, Err(error)) => {
-            let todo = "look at the database's log";
+            let todo = "look at the database's log; a file that is damaged is restored from the last backup";
             return Finding::fail("database", name, error.to_string(), todo);
         }
     };
@@ -268,6 +281,9 @@ async fn look_at_audit(config: &Config, role: Role, now: Instant) -> Vec<Finding
         Ok(None) => return vec![absent(config, &name)],
         Ok(Some(database)) => database,
     };
+    if has_lost(config, &name) {
+        return vec![lost(&name)];
+    }
     let mut findings = vec![schema(&database, &name, &audit::migrations()).await];
     match database.audit_logs().await {
         Err(error) => findings.push(Finding::fail("audit", name, error.to_string(), "look at the database's log")),

@@ -35,6 +35,14 @@ pub async fn check(config: &Config, serving: &[Role], looked: &[Looked]) -> Vec<
         tokio::time::sleep(PAUSE).await;
     }
     let mut findings = Vec::new();
+    let is_ahead = |following: &Following, feed: &str| facts.iter().any(|fact| ahead_of(following, feed, *fact) > 0);
+    if links().any(|(link, following)| is_ahead(following, link.1)) {
+        // Whoever follows may have taken in what came while we looked.
+        let heads = look_again(config, Role::Ingestion).await.map(|following| following.facts).unwrap_or_default();
+        for (link, following) in links() {
+            findings.extend(heads.iter().filter_map(|head| ahead(link.0, following, link.1, *head)));
+        }
+    }
     for ((role, feed, worker), following) in links() {
         let again = is_any_behind.then(|| tokio::time::timeout(AGAIN, look_again(config, *role)));
         let later = match again {
@@ -61,6 +69,19 @@ fn place_of(following: &Following, tenant: TenantId, feed: &str) -> Option<Place
 /// How many commits of facts are not in.
 fn lag_of(following: &Following, feed: &str, (tenant, head): (TenantId, i64)) -> i64 {
     (head - place_of(following, tenant, feed).map_or(0, |place| place.facts_position)).max(0)
+}
+
+/// How many commits a place is beyond the last of the facts.
+fn ahead_of(following: &Following, feed: &str, (tenant, head): (TenantId, i64)) -> i64 {
+    (place_of(following, tenant, feed).map_or(0, |place| place.facts_position) - head).max(0)
+}
+
+/// What is told of a service that has taken in more than there is.
+fn ahead(role: Role, following: &Following, feed: &str, fact: (TenantId, i64)) -> Option<Finding> {
+    let commits = ahead_of(following, feed, fact);
+    let todo = "restore all databases of one backup: these are of several moments, and what comes next would be missed";
+    let subject = format!("{}, tenant {}", role.service(), fact.0.0);
+    (commits > 0).then(|| Finding::fail("feed", subject, format!("{commits} commits ahead of the facts"), todo))
 }
 
 fn micros(duration: Duration) -> i64 {

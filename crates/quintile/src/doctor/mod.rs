@@ -10,9 +10,9 @@ mod feeds;
 mod services;
 
 use crate::clock;
-use crate::commands::chosen_roles;
-use crate::config::{Config, ConfigFlags, Role};
+use crate::config::{Config, Role};
 use crate::output::Format;
+use crate::serving_flags::ServingFlags;
 use anyhow::ensure;
 use databases::Looked;
 use futures::future::join_all;
@@ -26,16 +26,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 #[derive(Debug, clap::Args)]
 pub struct DoctorArgs {
     #[command(flatten)]
-    config: ConfigFlags,
-    /// The services to look at [default: all]
-    #[arg(long = "role", value_enum)]
-    roles: Vec<Role>,
-    /// The instant that `serve` freezes business time at, where it does
-    #[arg(long, value_name = "INSTANT")]
-    as_of: Option<String>,
-    /// A `PostgreSQL` URL; without it the data is in the data directory
-    #[arg(long, value_name = "URL")]
-    database_url: Option<String>,
+    served: ServingFlags,
     /// The form of the output
     #[arg(short = 'o', long, value_enum, default_value_t)]
     output: Format,
@@ -103,15 +94,11 @@ impl Finding {
 
 /// Looks at everything, prints what was found, and fails where anything has.
 pub async fn run(args: DoctorArgs) -> anyhow::Result<()> {
-    let findings = match Config::load(&args.config) {
-        Ok(mut config) => {
-            config.as_of = args.as_of.or(config.as_of);
-            config.database_url = args.database_url.or(config.database_url);
-            look(&config, &chosen_roles(&args.roles)).await
-        }
+    let findings = match args.served.load() {
+        Ok((config, roles)) => look(&config, &roles).await,
         Err(error) => vec![Finding::fail(
             "configuration",
-            args.config.config.map_or_else(|| "defaults".to_owned(), |file| file.display().to_string()),
+            "settings",
             format!("{error:#}"),
             "correct it; `quintile config reference` lists all settings",
         )],
