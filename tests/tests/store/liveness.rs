@@ -1,4 +1,4 @@
-//! A PostgreSQL that ends its connections: whoever asks first is told, and nobody else.
+//! A PostgreSQL that ends its connections: whoever asks first may be told, and nobody else.
 
 use quintile_store::{Database, StoreError};
 use quintile_tests::{Backend, TestStore, on};
@@ -8,7 +8,7 @@ use sea_orm::{ConnectionTrait, Statement};
 const CONNECTIONS: usize = 4;
 
 #[tokio::test]
-async fn of_connections_that_are_all_lost_at_once_only_the_first_is_used_on_postgres() {
+async fn of_connections_that_are_all_lost_at_once_at_most_the_first_is_used_on_postgres() {
     on(Backend::Postgres, all_lost_at_once).await;
 }
 
@@ -24,11 +24,12 @@ async fn all_lost_at_once(store: TestStore) {
     }
     let terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
     other.reader().query_all_raw(Statement::from_string(other.backend(), terminate)).await.unwrap();
-    let first = ask(&store.database).await;
-    assert!(matches!(first, Err(StoreError::Database(_))), "{first:?}");
-    for _ in 0..CONNECTIONS {
-        ask(&store.database).await.unwrap();
+    let mut failures = Vec::new();
+    for _ in 0..=CONNECTIONS {
+        failures.extend(ask(&store.database).await.err());
     }
+    // None where the database's own look at its tables came first.
+    assert!(failures.len() <= 1, "{failures:?}");
     other.close().await.unwrap();
 }
 
